@@ -1,0 +1,456 @@
+//! The client's end of a connection.
+
+use alloc::vec::Vec;
+
+use bytes::BytesMut;
+
+use crate::frame::{Decoder, FrameError};
+use crate::outbox::Outbox;
+use crate::payload::{Fields, PayloadError};
+use crate::reply::Reply;
+use crate::request::{Request, RequestError};
+use crate::wire::{Header, MessageType, PAYLOAD_MAX, ReqId, TxId};
+
+/// The client's end of a connection, without the connection: requests go in and bytes come out,
+/// bytes go in and replies and watch events come out.
+///
+/// Drive it like this; any order of calls is legal:
+///
+/// * [`submit`](Self::submit) takes a request, and a key by which the caller knows it again.
+/// * [`take_output`](Self::take_output) gives bytes to be sent, in this order and all of them.
+///   Call it after a request was submitted and after input was received, until it gives nothing.
+/// * [`receive`](Self::receive) takes bytes that came, as many or as few as there are. Call it
+///   until all of them are consumed.
+/// * [`end_of_input`](Self::end_of_input) tells that no more will come.
+///
+/// Replies are matched to requests by id, in whatever order they come, in constant time. Each
+/// accepted request is answered exactly once with its key, unless the connection fails or the
+/// request is [forgotten](Self::forget).
+///
+/// An error of the peer is final: it is returned from then on, and no more output is given.
+///
+/// ```
+/// use xs_proto::{ClientConnection, Event, Header, Limits, Path, Reply, Request, TxId};
+///
+/// let mut connection = ClientConnection::new(Limits::default());
+/// let request = Request::Read(Path::new("name")?);
+/// let req_id = connection.submit(TxId::NONE, &request, "my key")?;
+///
+/// let sent = connection.take_output();
+/// assert_eq!(sent[16..], *b"name\0");
+///
+/// // The server echoes the header's first three words.
+/// let header = Header { msg_type: 2, req_id, tx_id: TxId::NONE, len: 5 };
+/// let input = [&header.encode()[..], b"guest"].concat();
+/// let received = connection.receive(&input)?;
+/// assert_eq!(
+///     received.event,
+///     Some(Event::Reply { req_id, key: "my key", reply: Reply::Value(b"guest".into()) })
+/// );
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct ClientConnection<K> {
+    limits: Limits,
+    outbox: Outbox,
+    decoder: Decoder,
+    pending: Pending<K>,
+    /// Requests that have left and are not answered; counted only where the window is 1.
+    current: Option<ReqId>,
+    failed: Option<ConnectionError>,
+}
+
+/// What the way to the server can take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// The largest payload of a request in bytes; never more than [`PAYLOAD_MAX`].
+    pub payload: usize,
+    /// Give out one request only when the one before has been answered, and one message at a
+    /// time. The xenbus device mixes replies up otherwise.
+    pub one_at_a_time: bool,
+}
+
+impl Default for Limits {
+    /// Those of the socket.
+    fn default() -> Self {
+        Limits { payload: PAYLOAD_MAX, one_at_a_time: false }
+    }
+}
+
+impl Limits {
+    /// The same with a smaller payload.
+    #[must_use]
+    pub fn with_payload(self, payload: usize) -> Self {
+        Limits { payload: payload.min(PAYLOAD_MAX), ..self }
+    }
+
+    /// The same with one request at a time.
+    #[must_use]
+    pub fn with_one_at_a_time(self) -> Self {
+        Limits { one_at_a_time: true, ..self }
+    }
+}
+
+/// What came from the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event<'a, K> {
+    /// The answer to a request.
+    Reply {
+        /// The request's id.
+        req_id: ReqId,
+        /// What [`ClientConnection::submit`] was given for it.
+        key: K,
+        /// The answer, of the variant that the request asks for, or [`Reply::Error`].
+        reply: Reply<'a>,
+    },
+    /// A watch fired.
+    Watch {
+        /// What changed: the watched path or one below it, relative if it was watched so.
+        path: &'a str,
+        /// As it was given with WATCH.
+        token: &'a [u8],
+    },
+}
+
+/// What [`ClientConnection::receive`] made of its input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Received<E> {
+    /// How many bytes of the input are done with; present the others again.
+    pub consumed: usize,
+    /// What they say. `None` with all of the input consumed: more is needed. `None` otherwise:
+    /// a message of no interest, go on.
+    pub event: Option<E>,
+}
+
+impl<K> ClientConnection<K> {
+    /// At most so many requests can be unanswered at a time, forgotten ones included.
+    pub const MAX_PENDING: usize = 1 << Pending::<K>::INDEX_BITS;
+
+    /// A connection without history.
+    pub fn new(limits: Limits) -> Self {
+        ClientConnection {
+            limits,
+            outbox: Outbox::default(),
+            decoder: Decoder::for_client(),
+            pending: Pending::new(),
+            current: None,
+            failed: None,
+        }
+    }
+
+    /// What the way to the server can take.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Accepts a request; `key` comes back with its reply.
+    ///
+    /// # Errors
+    /// Nothing has been accepted then, and nothing will be sent.
+    pub fn submit(
+        &mut self,
+        tx_id: TxId,
+        request: &Request<'_>,
+        key: K,
+    ) -> Result<ReqId, SubmitError> {
+        if let Some(error) = self.failed {
+            return Err(SubmitError::Failed(error));
+        }
+        if tx_id.is_none() && matches!(request, Request::TransactionEnd { .. }) {
+            // The Linux device would never answer.
+            return Err(SubmitError::Invalid(RequestError::NoTransaction));
+        }
+        let msg_type = request.msg_type();
+        let req_id = self.pending.vacant().ok_or(SubmitError::Full)?;
+        self.outbox
+            .push(msg_type as u32, req_id, tx_id, |out| request.encode(self.limits.payload, out))
+            .map_err(SubmitError::Invalid)?;
+        self.pending.occupy(req_id, Waiting { msg_type, tx_id, key: Some(key) });
+        Ok(req_id)
+    }
+
+    /// The caller waits no longer: the key is given back, and the reply will be discarded. `None`
+    /// if the request has been answered or forgotten already.
+    pub fn forget(&mut self, req_id: ReqId) -> Option<K> {
+        self.pending.get_mut(req_id)?.key.take()
+    }
+
+    /// The number of requests without an answer, forgotten ones included.
+    pub fn pending(&self) -> usize {
+        self.pending.len
+    }
+
+    /// Whether [`take_output`](Self::take_output) would give something.
+    pub fn has_output(&self) -> bool {
+        self.failed.is_none()
+            && self.outbox.len() > 0
+            && !(self.limits.one_at_a_time && self.current.is_some())
+    }
+
+    /// Takes the bytes that may be sent now; none if there is nothing to send.
+    ///
+    /// With [`Limits::one_at_a_time`] it is one message, and the next call gives nothing until
+    /// that message has been answered.
+    pub fn take_output(&mut self) -> BytesMut {
+        if !self.has_output() {
+            return BytesMut::new();
+        }
+        if !self.limits.one_at_a_time {
+            return self.outbox.take_all();
+        }
+        let Some((header, message)) = self.outbox.take_first() else {
+            return BytesMut::new();
+        };
+        self.current = Some(header.req_id);
+        message
+    }
+
+    /// Takes one message from the input.
+    ///
+    /// # Errors
+    /// The server broke the protocol. The connection is of no use from there on.
+    pub fn receive<'a>(
+        &'a mut self,
+        input: &'a [u8],
+    ) -> Result<Received<Event<'a, K>>, ConnectionError> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        let decoded = match self.decoder.decode(input) {
+            Ok(decoded) => decoded,
+            Err(error) => {
+                let error = ConnectionError::Frame(error);
+                self.failed = Some(error);
+                return Err(error);
+            }
+        };
+        let consumed = decoded.consumed;
+        let Some(frame) = decoded.frame else {
+            return Ok(Received { consumed, event: None });
+        };
+        let current = if self.limits.one_at_a_time { &mut self.current } else { &mut None };
+        match dispatch(&mut self.pending, current, frame.header, frame.payload) {
+            Ok(event) => Ok(Received { consumed, event }),
+            Err(error) => {
+                self.failed = Some(error);
+                Err(error)
+            }
+        }
+    }
+
+    /// The message that was taken last has been refused on its way, and no reply will come: this
+    /// is how the xenbus device tells what the server said to WATCH. Only with
+    /// [`Limits::one_at_a_time`] is it known which message that was; otherwise nothing happens.
+    pub fn refused(&mut self) -> Option<(ReqId, Option<K>)> {
+        let req_id = self.current.take()?;
+        Some((req_id, self.pending.remove(req_id)?.key))
+    }
+
+    /// No more input will come. Says whether the stream ended between two messages.
+    pub fn end_of_input(&mut self) -> ConnectionError {
+        let error = match self.failed {
+            Some(error) => error,
+            None if self.decoder.is_mid_message() => ConnectionError::Truncated,
+            None => ConnectionError::Closed,
+        };
+        self.failed = Some(error);
+        error
+    }
+}
+
+/// The type comes first: the ids of a watch event may be garbage.
+fn dispatch<'a, K>(
+    pending: &mut Pending<K>,
+    current: &mut Option<ReqId>,
+    header: Header,
+    payload: &'a [u8],
+) -> Result<Option<Event<'a, K>>, ConnectionError> {
+    let msg_type = MessageType::from_u32(header.msg_type)
+        .ok_or(ConnectionError::UnknownType { msg_type: header.msg_type })?;
+    let malformed = |cause| ConnectionError::Payload { msg_type, cause };
+
+    if msg_type == MessageType::WatchEvent {
+        let mut fields = Fields::new(payload);
+        let path = fields.text().map_err(malformed)?;
+        let token = fields.string().map_err(malformed)?;
+        fields.end().map_err(malformed)?;
+        return Ok(Some(Event::Watch { path, token }));
+    }
+
+    // Older Linux kernels answer WATCH and UNWATCH themselves, with id 0.
+    let req_id = match *current {
+        Some(only) if header.req_id == ReqId(0) => only,
+        _ => header.req_id,
+    };
+    let unknown = ConnectionError::UnknownRequest { msg_type, req_id };
+    let waiting = pending.get_mut(req_id).ok_or(unknown)?;
+    if msg_type != waiting.msg_type && msg_type != MessageType::Error {
+        return Err(ConnectionError::WrongType { expected: waiting.msg_type, got: msg_type });
+    }
+    if header.tx_id != waiting.tx_id {
+        return Err(ConnectionError::WrongTransaction {
+            msg_type,
+            expected: waiting.tx_id,
+            got: header.tx_id,
+        });
+    }
+    let reply = Reply::decode(msg_type, payload).map_err(malformed)?;
+    let key = pending.remove(req_id).and_then(|waiting| waiting.key);
+    if *current == Some(req_id) {
+        *current = None;
+    }
+    Ok(key.map(|key| Event::Reply { req_id, key, reply }))
+}
+
+/// Why a request was not accepted. Nothing of it has been sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubmitError {
+    /// The request cannot be sent as it is.
+    #[error(transparent)]
+    Invalid(RequestError),
+    /// [`ClientConnection::MAX_PENDING`] requests wait for their replies; try again when one has
+    /// been answered.
+    #[error("too many requests wait for their replies")]
+    Full,
+    /// The connection has failed before.
+    #[error(transparent)]
+    Failed(ConnectionError),
+}
+
+/// Why a connection is of no use any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectionError {
+    /// The other end closed the connection.
+    #[error("the other end closed the connection")]
+    Closed,
+    /// The other end closed the connection in the middle of a message.
+    #[error("the other end closed the connection in the middle of a message")]
+    Truncated,
+    /// A message is too long.
+    #[error(transparent)]
+    Frame(FrameError),
+    /// A message has a type that is not known.
+    #[error("a message has the unknown type {msg_type}")]
+    UnknownType {
+        /// By number.
+        msg_type: u32,
+    },
+    /// A message answers a request that was never made.
+    #[error("a reply of type {msg_type} answers request {req_id}, which was not made")]
+    UnknownRequest {
+        /// The reply's type.
+        msg_type: MessageType,
+        /// The request that it names.
+        req_id: ReqId,
+    },
+    /// A reply has not the type of its request.
+    #[error("a reply has type {got} where {expected} was asked")]
+    WrongType {
+        /// The request's type.
+        expected: MessageType,
+        /// The reply's type.
+        got: MessageType,
+    },
+    /// A reply does not belong to the transaction of its request.
+    #[error("a reply of type {msg_type} names transaction {got} instead of {expected}")]
+    WrongTransaction {
+        /// The reply's type.
+        msg_type: MessageType,
+        /// The request's transaction.
+        expected: TxId,
+        /// The reply's transaction.
+        got: TxId,
+    },
+    /// A payload makes no sense.
+    #[error("a message of type {msg_type} is malformed: {cause}")]
+    Payload {
+        /// The message's type.
+        msg_type: MessageType,
+        /// What is wrong.
+        cause: PayloadError,
+    },
+}
+
+/// The requests without an answer: a slot each, whose number is part of the request's id.
+#[derive(Debug)]
+struct Pending<K> {
+    slots: Vec<Slot<K>>,
+    free: Vec<u16>,
+    len: usize,
+}
+
+#[derive(Debug)]
+struct Slot<K> {
+    /// Counts the users of the slot, so that no two have the same id for a long time.
+    turn: u32,
+    waiting: Option<Waiting<K>>,
+}
+
+#[derive(Debug)]
+struct Waiting<K> {
+    msg_type: MessageType,
+    tx_id: TxId,
+    /// `None` once forgotten.
+    key: Option<K>,
+}
+
+impl<K> Pending<K> {
+    const INDEX_BITS: u32 = 12;
+    const INDEX_MASK: u32 = (1 << Self::INDEX_BITS) - 1;
+
+    const fn new() -> Self {
+        Pending { slots: Vec::new(), free: Vec::new(), len: 0 }
+    }
+
+    /// The id that the next request gets; `None` if all are in use.
+    fn vacant(&mut self) -> Option<ReqId> {
+        if self.free.is_empty() {
+            let index = self.slots.len();
+            if index > Self::INDEX_MASK as usize {
+                return None;
+            }
+            // Turns start at 1: id 0 is what old kernels answer with.
+            self.slots.push(Slot { turn: 1, waiting: None });
+            self.free.push(index as u16);
+        }
+        let index = *self.free.last()?;
+        Some(id(self.slots[usize::from(index)].turn, index, Self::INDEX_BITS))
+    }
+
+    /// Uses the slot that `vacant` offered.
+    fn occupy(&mut self, req_id: ReqId, waiting: Waiting<K>) {
+        let index = self.free.pop();
+        debug_assert_eq!(index.map(u32::from), Some(req_id.0 & Self::INDEX_MASK));
+        self.slots[(req_id.0 & Self::INDEX_MASK) as usize].waiting = Some(waiting);
+        self.len += 1;
+    }
+
+    fn slot(&mut self, req_id: ReqId) -> Option<&mut Slot<K>> {
+        let slot = self.slots.get_mut((req_id.0 & Self::INDEX_MASK) as usize)?;
+        (slot.turn == req_id.0 >> Self::INDEX_BITS).then_some(slot)
+    }
+
+    fn get_mut(&mut self, req_id: ReqId) -> Option<&mut Waiting<K>> {
+        self.slot(req_id)?.waiting.as_mut()
+    }
+
+    fn remove(&mut self, req_id: ReqId) -> Option<Waiting<K>> {
+        let slot = self.slot(req_id)?;
+        let waiting = slot.waiting.take()?;
+        slot.turn = match slot.turn + 1 {
+            turn if turn >> (u32::BITS - Self::INDEX_BITS) != 0 => 1,
+            turn => turn,
+        };
+        self.free.push((req_id.0 & Self::INDEX_MASK) as u16);
+        self.len -= 1;
+        Some(waiting)
+    }
+}
+
+fn id(turn: u32, index: u16, index_bits: u32) -> ReqId {
+    ReqId(turn << index_bits | u32::from(index))
+}

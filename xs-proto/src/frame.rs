@@ -1,0 +1,137 @@
+//! From bytes to frames, bounded: a length is judged before a byte of payload is stored.
+
+use alloc::vec::Vec;
+
+use crate::wire::{DIRECTORY_REPLY_MAX, Header, MessageType, PAYLOAD_MAX};
+
+/// One message: its header and its payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame<'a> {
+    /// The header; its `len` is the length of the payload.
+    pub header: Header,
+    /// The payload.
+    pub payload: &'a [u8],
+}
+
+/// Cuts a stream of bytes into [`Frame`]s.
+///
+/// Whole messages are handed out where they stand in the input. Only what is left over, a part of
+/// one message at the most, is copied and kept for the next call.
+///
+/// ```
+/// use xs_proto::{Decoder, Header, ReqId, TxId};
+///
+/// let header = Header { msg_type: 2, req_id: ReqId(7), tx_id: TxId::NONE, len: 2 };
+/// let bytes = [&header.encode()[..], b"hi", b"next"].concat();
+///
+/// let mut decoder = Decoder::for_server();
+/// let decoded = decoder.decode(&bytes)?;
+/// assert_eq!(decoded.consumed, 18);
+/// assert_eq!(decoded.frame.unwrap().payload, b"hi");
+/// # Ok::<(), xs_proto::FrameError>(())
+/// ```
+#[derive(Debug)]
+pub struct Decoder {
+    /// The start of a message whose end has not come yet.
+    carry: Vec<u8>,
+    /// `carry` is a whole message that has been handed out.
+    handed_out: bool,
+    /// The largest reply to DIRECTORY; the other messages have [`PAYLOAD_MAX`].
+    directory_max: usize,
+}
+
+/// What [`Decoder::decode`] made of its input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decoded<'a> {
+    /// How many bytes of the input are done with; present the others again.
+    pub consumed: usize,
+    /// A message, or `None`: all of the input is consumed and more is needed.
+    pub frame: Option<Frame<'a>>,
+}
+
+impl Decoder {
+    /// For what a server receives.
+    pub const fn for_server() -> Self {
+        Decoder { carry: Vec::new(), handed_out: false, directory_max: PAYLOAD_MAX }
+    }
+
+    /// For what a client receives: takes a DIRECTORY of up to [`DIRECTORY_REPLY_MAX`] bytes.
+    pub const fn for_client() -> Self {
+        Decoder { carry: Vec::new(), handed_out: false, directory_max: DIRECTORY_REPLY_MAX }
+    }
+
+    /// Takes one message from the input.
+    ///
+    /// # Errors
+    /// The next message says that it is too long. The stream is of no use from there on.
+    pub fn decode<'a>(&'a mut self, input: &'a [u8]) -> Result<Decoded<'a>, FrameError> {
+        if self.handed_out {
+            self.handed_out = false;
+            self.carry.clear();
+            self.carry.shrink_to(Header::LEN + PAYLOAD_MAX);
+        }
+        if self.carry.is_empty() {
+            if let Some(header) = self.header(input)? {
+                let end = Header::LEN + header.len as usize;
+                if let Some(payload) = input.get(Header::LEN..end) {
+                    return Ok(Decoded { consumed: end, frame: Some(Frame { header, payload }) });
+                }
+            }
+            self.carry.extend_from_slice(input);
+            return Ok(Decoded { consumed: input.len(), frame: None });
+        }
+
+        let mut consumed = self.take(input, Header::LEN);
+        let Some(header) = self.header(&self.carry)? else {
+            return Ok(Decoded { consumed, frame: None });
+        };
+        let end = Header::LEN + header.len as usize;
+        consumed += self.take(&input[consumed..], end);
+        if self.carry.len() < end {
+            return Ok(Decoded { consumed, frame: None });
+        }
+        self.handed_out = true;
+        let payload = &self.carry[Header::LEN..];
+        Ok(Decoded { consumed, frame: Some(Frame { header, payload }) })
+    }
+
+    /// Whether the input ended in the middle of a message.
+    pub fn is_mid_message(&self) -> bool {
+        !self.handed_out && !self.carry.is_empty()
+    }
+
+    /// Moves bytes over until `carry` holds `end`; returns how many.
+    fn take(&mut self, input: &[u8], end: usize) -> usize {
+        let n = input.len().min(end.saturating_sub(self.carry.len()));
+        self.carry.extend_from_slice(&input[..n]);
+        n
+    }
+
+    fn header(&self, bytes: &[u8]) -> Result<Option<Header>, FrameError> {
+        let Some(bytes) = bytes.first_chunk() else {
+            return Ok(None);
+        };
+        let header = Header::decode(bytes);
+        let max = if header.msg_type == MessageType::Directory as u32 {
+            self.directory_max
+        } else {
+            PAYLOAD_MAX
+        };
+        if header.len as usize > max {
+            return Err(FrameError { msg_type: header.msg_type, len: header.len, max });
+        }
+        Ok(Some(header))
+    }
+}
+
+/// A message claims a payload beyond the protocol's limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a message of type {msg_type} announces {len} bytes of payload, {max} are allowed")]
+pub struct FrameError {
+    /// The message type, by number.
+    pub msg_type: u32,
+    /// What its header says, in bytes.
+    pub len: u32,
+    /// What is allowed, in bytes.
+    pub max: usize,
+}

@@ -1,0 +1,238 @@
+//! Paths into the store.
+
+use core::fmt;
+
+use crate::wire::{ABS_PATH_MAX, REL_PATH_MAX};
+
+/// A valid path (xenstore.txt, "Communication with xenstore").
+///
+/// A path is absolute (`/local/domain/5/name`), relative to the home of the domain that uses it
+/// (`name`), or special (`@releaseDomain`). It consists of ASCII letters, digits and `-/_@`, has
+/// neither an empty component nor a final `/` (except for the root, `/`), and is at most
+/// [`ABS_PATH_MAX`] bytes long, or [`REL_PATH_MAX`] when it is relative or special.
+///
+/// ```
+/// use xs_proto::{Path, PathError};
+///
+/// assert!(Path::new("/local/domain/5").is_ok());
+/// assert!(Path::new("control/shutdown").is_ok());
+/// assert_eq!(Path::new("/a\0b"), Err(PathError::Character { at: 2, byte: 0 }));
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Path<'a>(&'a str);
+
+impl<'a> Path<'a> {
+    /// The top of the tree.
+    pub const ROOT: Path<'static> = Path("/");
+
+    /// Takes `text` as a path, if it is a valid one.
+    pub fn new(text: &'a str) -> Result<Self, PathError> {
+        validate(text.as_bytes()).map(|()| Path(text))
+    }
+
+    /// Takes `bytes` as a path, if they are a valid one.
+    pub fn from_bytes(bytes: &'a [u8]) -> Result<Self, PathError> {
+        validate(bytes)?;
+        // All valid paths are ASCII.
+        Ok(Path(core::str::from_utf8(bytes).unwrap_or_default()))
+    }
+
+    /// The path as text.
+    pub fn as_str(self) -> &'a str {
+        self.0
+    }
+
+    /// Whether the path starts at the root.
+    pub fn is_absolute(self) -> bool {
+        self.0.starts_with('/')
+    }
+
+    /// Whether the path names an occasion to watch rather than a node, such as
+    /// `@introduceDomain`.
+    pub fn is_special(self) -> bool {
+        self.0.starts_with('@')
+    }
+
+    /// The names between the slashes; none for the root.
+    pub fn components(self) -> impl DoubleEndedIterator<Item = &'a str> + Clone {
+        self.0.split('/').filter(|name| !name.is_empty())
+    }
+
+    /// The path without its last component; none for the root and for a path of one component
+    /// that does not start at the root.
+    pub fn parent(self) -> Option<Path<'a>> {
+        match self.0.rfind('/') {
+            Some(0) if self.0.len() > 1 => Some(Path::ROOT),
+            None | Some(0) => None,
+            Some(at) => Some(Path(&self.0[..at])),
+        }
+    }
+
+    /// The last component; empty for the root.
+    pub fn name(self) -> &'a str {
+        self.0.rsplit('/').next().unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl<'a> TryFrom<&'a str> for Path<'a> {
+    type Error = PathError;
+
+    fn try_from(text: &'a str) -> Result<Self, PathError> {
+        Path::new(text)
+    }
+}
+
+impl AsRef<str> for Path<'_> {
+    fn as_ref(&self) -> &str {
+        self.0
+    }
+}
+
+/// Why something is not a [`Path`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PathError {
+    /// There is nothing in it.
+    #[error("the path is empty")]
+    Empty,
+    /// It is longer than the protocol allows.
+    #[error("the path has {len} bytes, {max} are allowed")]
+    TooLong {
+        /// Its length in bytes.
+        len: usize,
+        /// [`ABS_PATH_MAX`] or [`REL_PATH_MAX`].
+        max: usize,
+    },
+    /// It contains something other than ASCII letters, digits and `-/_@`.
+    #[error("the path has {:?} at byte {at}; only letters, digits and -/_@ are allowed", *byte as char)]
+    Character {
+        /// Where, in bytes from the start.
+        at: usize,
+        /// What stands there.
+        byte: u8,
+    },
+    /// It has two slashes in a row.
+    #[error("the path has an empty component at byte {at}")]
+    EmptyComponent {
+        /// Where the second slash stands, in bytes from the start.
+        at: usize,
+    },
+    /// It ends with a slash and is not the root.
+    #[error("the path ends with a slash")]
+    TrailingSlash,
+}
+
+fn validate(path: &[u8]) -> Result<(), PathError> {
+    let max = if path.first() == Some(&b'/') { ABS_PATH_MAX } else { REL_PATH_MAX };
+    if path.is_empty() {
+        return Err(PathError::Empty);
+    }
+    if path.len() > max {
+        return Err(PathError::TooLong { len: path.len(), max });
+    }
+    let mut before = 0;
+    for (at, &byte) in path.iter().enumerate() {
+        if !ALLOWED[usize::from(byte)] {
+            return Err(PathError::Character { at, byte });
+        }
+        if byte == b'/' && before == b'/' {
+            return Err(PathError::EmptyComponent { at });
+        }
+        before = byte;
+    }
+    if before == b'/' && path.len() > 1 {
+        return Err(PathError::TrailingSlash);
+    }
+    Ok(())
+}
+
+const ALLOWED: [bool; 256] = {
+    let mut allowed = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        allowed[byte] = matches!(byte as u8,
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'/' | b'_' | b'@');
+        byte += 1;
+    }
+    allowed
+};
+
+#[cfg(test)]
+mod tests {
+    use std::string::String;
+    use std::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn accepts_what_the_daemons_accept() {
+        for good in ["/", "/a", "a", "@releaseDomain", "/a/b-c_D@9", "local/domain/0"] {
+            assert_eq!(Path::new(good).map(Path::as_str), Ok(good));
+        }
+    }
+
+    #[test]
+    fn refuses_with_the_reason() {
+        assert_eq!(Path::new(""), Err(PathError::Empty));
+        assert_eq!(Path::new("//"), Err(PathError::EmptyComponent { at: 1 }));
+        assert_eq!(Path::new("/a//b"), Err(PathError::EmptyComponent { at: 3 }));
+        assert_eq!(Path::new("/a/"), Err(PathError::TrailingSlash));
+        assert_eq!(Path::new("a/"), Err(PathError::TrailingSlash));
+        assert_eq!(Path::new("a b"), Err(PathError::Character { at: 1, byte: b' ' }));
+        assert_eq!(Path::new("ä"), Err(PathError::Character { at: 0, byte: 0xc3 }));
+    }
+
+    #[test]
+    fn length_depends_on_the_kind() {
+        let name = |len| std::iter::repeat_n('x', len).collect::<String>();
+        assert!(Path::new(&name(REL_PATH_MAX)).is_ok());
+        assert_eq!(
+            Path::new(&name(REL_PATH_MAX + 1)),
+            Err(PathError::TooLong { len: REL_PATH_MAX + 1, max: REL_PATH_MAX })
+        );
+        let absolute = |len| std::format!("/{}", name(len - 1));
+        assert!(Path::new(&absolute(ABS_PATH_MAX)).is_ok());
+        assert!(Path::new(&absolute(ABS_PATH_MAX + 1)).is_err());
+    }
+
+    #[test]
+    fn parents_and_names() {
+        let parent = |path| Path::new(path).unwrap().parent().map(Path::as_str);
+        assert_eq!(parent("/"), None);
+        assert_eq!(parent("/a"), Some("/"));
+        assert_eq!(parent("/a/b"), Some("/a"));
+        assert_eq!(parent("a/b"), Some("a"));
+        assert_eq!(parent("a"), None);
+        assert_eq!(Path::new("/a/b").unwrap().name(), "b");
+        assert_eq!(Path::ROOT.name(), "");
+        let names: Vec<_> = Path::new("/a/b/c").unwrap().components().collect();
+        assert_eq!(names, ["a", "b", "c"]);
+        assert_eq!(Path::ROOT.components().count(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_and_text_agree(bytes in prop::collection::vec(any::<u8>(), 0..20)) {
+            let from_text = core::str::from_utf8(&bytes).ok().map(Path::new);
+            if let Some(from_text) = from_text {
+                prop_assert_eq!(from_text, Path::from_bytes(&bytes));
+            } else {
+                prop_assert!(Path::from_bytes(&bytes).is_err());
+            }
+        }
+    }
+}

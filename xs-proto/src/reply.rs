@@ -1,0 +1,167 @@
+//! Every reply of the protocol, typed, in both directions.
+
+use alloc::borrow::Cow;
+use alloc::string::String;
+
+use bytes::BytesMut;
+
+use crate::error_code::ErrorCode;
+use crate::payload::{Fields, PayloadError, Strings, Writer};
+use crate::perms::Permissions;
+use crate::request::{RequestError, boolean};
+use crate::wire::{MessageType, TxId};
+
+/// A reply, as a server sends it and a client takes it.
+///
+/// Which variant answers a request follows from the request's type; see [`Reply::decode`].
+///
+/// ```
+/// use xs_proto::{MessageType, Reply};
+///
+/// let reply = Reply::decode(MessageType::Read, b"a value\0 with anything in it")?;
+/// assert_eq!(reply, Reply::Value(b"a value\0 with anything in it".into()));
+/// # Ok::<(), xs_proto::PayloadError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Reply<'a> {
+    /// It is done: WRITE, MKDIR, RM, SET_PERMS, WATCH, UNWATCH, RESET_WATCHES, TRANSACTION_END,
+    /// INTRODUCE, RELEASE, RESUME, SET_TARGET, SET_FEATURE, SET_QUOTA.
+    Done,
+    /// READ: the value, byte for byte.
+    Value(Cow<'a, [u8]>),
+    /// DIRECTORY: the names of the children.
+    Children(Strings<'a>),
+    /// DIRECTORY_PART: some names of the children.
+    Part {
+        /// Changes with each change of the list.
+        generation: u64,
+        /// The names from the offset on that was asked for.
+        children: Strings<'a>,
+        /// Whether the list ends here.
+        last: bool,
+    },
+    /// GET_PERMS.
+    Permissions(Permissions),
+    /// TRANSACTION_START: the transaction's id, for the headers of the requests inside.
+    Transaction(TxId),
+    /// IS_DOMAIN_INTRODUCED.
+    Boolean(bool),
+    /// GET_FEATURE: feature bits.
+    Features(u32),
+    /// GET_DOMAIN_PATH, GET_QUOTA, CONTROL: some text.
+    Text(Cow<'a, str>),
+    /// The server refused the request.
+    Error(ErrorCode),
+}
+
+impl<'a> Reply<'a> {
+    /// The type that the header of this reply has, given that of the request.
+    pub fn msg_type(&self, request: MessageType) -> MessageType {
+        if matches!(self, Reply::Error(_)) { MessageType::Error } else { request }
+    }
+
+    /// Appends the payload to `out` and returns its length.
+    ///
+    /// # Errors
+    /// A text or a name has a NUL inside, or the payload is longer than `max`. What had been
+    /// written until then stays in `out`, at most `max` bytes.
+    pub fn encode(&self, max: usize, out: &mut BytesMut) -> Result<usize, RequestError> {
+        let mut w = Writer::new(out, max);
+        match self {
+            Reply::Done => w.raw(b"OK\0"),
+            Reply::Value(value) => w.raw(value),
+            Reply::Children(children) => w.raw(children.as_bytes()),
+            Reply::Part { generation, children, last } => {
+                w.display(generation);
+                w.raw(children.as_bytes());
+                if *last {
+                    // An empty name tells the client that nothing follows.
+                    w.raw(&[0]);
+                }
+            }
+            Reply::Permissions(perms) => perms.iter().for_each(|entry| w.display(entry)),
+            Reply::Transaction(tx_id) => w.display(tx_id),
+            Reply::Boolean(yes) => w.raw(if *yes { b"T\0" } else { b"F\0" }),
+            Reply::Features(bits) => w.display(bits),
+            Reply::Text(text) => w.string("text", text.as_bytes())?,
+            Reply::Error(code) => w.string("error", code.name().as_bytes())?,
+        }
+        w.finish()
+    }
+
+    /// The reply with this payload, given the type of its header (which is that of the request,
+    /// or ERROR).
+    pub fn decode(msg_type: MessageType, payload: &'a [u8]) -> Result<Self, PayloadError> {
+        let mut fields = Fields::new(payload);
+        let f = &mut fields;
+        let reply = match msg_type {
+            MessageType::Read => return Ok(Reply::Value(Cow::Borrowed(payload))),
+            MessageType::Directory => return fields.strings().map(Reply::Children),
+            MessageType::DirectoryPart => {
+                let generation = f.number()?;
+                let names = fields.rest();
+                let (names, last) = match names {
+                    [0] => (&names[1..], true),
+                    [.., 0, 0] => (&names[..names.len() - 1], true),
+                    _ => (names, false),
+                };
+                return Ok(Reply::Part { generation, children: Strings::new(names)?, last });
+            }
+            MessageType::GetPerms => return Permissions::decode(fields).map(Reply::Permissions),
+            MessageType::Control => return Ok(Reply::Text(lossy(payload))),
+            MessageType::TransactionStart => Reply::Transaction(TxId(f.number()?)),
+            MessageType::IsDomainIntroduced => Reply::Boolean(boolean(f.string()?)?),
+            MessageType::GetFeature => Reply::Features(f.number()?),
+            MessageType::GetDomainPath | MessageType::GetQuota => {
+                Reply::Text(Cow::Borrowed(f.text()?))
+            }
+            MessageType::Error => Reply::Error(ErrorCode::from_name(f.text()?)),
+            MessageType::Watch
+            | MessageType::Unwatch
+            | MessageType::TransactionEnd
+            | MessageType::Introduce
+            | MessageType::Release
+            | MessageType::Write
+            | MessageType::Mkdir
+            | MessageType::Rm
+            | MessageType::SetPerms
+            | MessageType::Resume
+            | MessageType::SetTarget
+            | MessageType::ResetWatches
+            | MessageType::SetFeature
+            | MessageType::SetQuota => {
+                if f.string()? != b"OK" {
+                    return Err(PayloadError::Word);
+                }
+                Reply::Done
+            }
+            MessageType::WatchEvent | MessageType::Invalid => return Err(PayloadError::Direction),
+        };
+        fields.end()?;
+        Ok(reply)
+    }
+
+    /// The same reply, borrowing nothing.
+    pub fn into_owned(self) -> Reply<'static> {
+        match self {
+            Reply::Done => Reply::Done,
+            Reply::Value(value) => Reply::Value(Cow::Owned(value.into_owned())),
+            Reply::Children(children) => Reply::Children(children.into_owned()),
+            Reply::Part { generation, children, last } => {
+                Reply::Part { generation, children: children.into_owned(), last }
+            }
+            Reply::Permissions(perms) => Reply::Permissions(perms),
+            Reply::Transaction(tx_id) => Reply::Transaction(tx_id),
+            Reply::Boolean(yes) => Reply::Boolean(yes),
+            Reply::Features(bits) => Reply::Features(bits),
+            Reply::Text(text) => Reply::Text(Cow::Owned(text.into_owned())),
+            Reply::Error(code) => Reply::Error(code),
+        }
+    }
+}
+
+/// What a daemon says to CONTROL is for people; some commands leave the final NUL away.
+fn lossy(payload: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(payload.strip_suffix(&[0]).unwrap_or(payload))
+}
