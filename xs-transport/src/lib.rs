@@ -1,1 +1,21 @@
-//! Placeholder.
+//! Ways to a xenstored, and the one loop that moves bytes over them.
+//!
+//! * [`Transport`] is what every way keeps to: the [Unix socket](UnixTransport) of dom0's daemon,
+//!   the kernel's device, memory.
+//! * [`Drive`] runs a state machine of `xs-proto` over a transport.
+//! * [`discover`](mod@discover) finds the xenstored of this machine, as libxenstore does.
+//!
+//! This crate moves bytes: it knows sockets, devices and memory, and no request. What people use
+//! is the crate `xs-client`, on top of it.
+#![deny(unsafe_code)]
+
+pub mod discover;
+mod drive;
+mod sys;
+mod transport;
+mod unix;
+mod waker;
+
+pub use drive::{Drive, Failure, Guard, Machine, Turn};
+pub use transport::{Interest, Sent, Transport, Wait};
+pub use unix::UnixTransport;

@@ -1,0 +1,290 @@
+//! The one loop that moves bytes between a machine and a transport.
+
+use std::fmt;
+use std::io;
+use std::mem;
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::{Buf, BytesMut};
+use xs_proto::{ConnectionError, ErrorCode};
+
+use crate::transport::{Interest, Sent, Transport, Wait};
+
+/// A machine of `xs-proto`, and what its user keeps beside it, as [`Drive`] sees it.
+pub trait Machine {
+    /// Bytes to be sent before any that are given later; none if there is nothing to send.
+    fn take_output(&mut self) -> BytesMut;
+
+    /// Bytes that came. All of them are consumed.
+    ///
+    /// # Errors
+    /// The peer broke the protocol: the connection is given up.
+    fn receive(&mut self, input: &[u8]) -> Result<(), ConnectionError>;
+
+    /// The message that was taken last was refused on its way; no reply will come.
+    fn refused(&mut self, code: ErrorCode);
+
+    /// The peer will send nothing more: says whether it stopped in the middle of a message.
+    fn end_of_input(&mut self) -> ConnectionError;
+
+    /// The connection is of no use any more. Called once, and nothing else after it.
+    fn failed(&mut self, failure: &Failure);
+}
+
+/// Runs a [`Machine`] over a [`Transport`], for any number of threads.
+///
+/// The machine stands behind a lock that is never held during a system call. Two seats stand
+/// beside it: who sits in the sender's moves bytes out, who sits in the receiver's waits for bytes
+/// and hands them to the machine. A thread that needs something from the peer
+/// [takes a turn](Drive::turn) in the receiver's seat if it is free; whoever finds it taken can
+/// rely on the one who sits there. So a lone thread does its own sending and receiving, without
+/// any hand-over, and no thread has to exist for it.
+#[derive(Debug)]
+pub struct Drive<M> {
+    transport: Box<dyn Transport>,
+    state: Mutex<State<M>>,
+}
+
+#[derive(Debug)]
+struct State<M> {
+    machine: M,
+    /// Bytes taken from the machine and not yet sent. `None`: the sender's seat is taken.
+    sending: Option<BytesMut>,
+    /// The transport took no more: somebody has to wait until it does.
+    blocked: bool,
+    /// What is received into. `None`: the receiver's seat is taken.
+    buffer: Option<Box<[u8]>>,
+    failure: Option<Failure>,
+}
+
+/// Access to the machine, while it lasts. What the machine has to say leaves with the next
+/// [`flush`](Drive::flush) or [`turn`](Drive::turn).
+#[derive(Debug)]
+pub struct Guard<'a, M>(MutexGuard<'a, State<M>>);
+
+/// What became of a [turn](Drive::turn).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Something may have happened: look.
+    Taken,
+    /// Somebody else is in the receiver's seat and will see to it.
+    Occupied,
+    /// The connection has failed.
+    Failed,
+}
+
+impl<M: Machine> Drive<M> {
+    /// Receives up to `buffer` bytes at a time.
+    pub fn new(transport: impl Transport + 'static, machine: M, buffer: usize) -> Self {
+        let state = State {
+            machine,
+            sending: Some(BytesMut::new()),
+            blocked: false,
+            buffer: Some(vec![0; buffer.max(1)].into_boxed_slice()),
+            failure: None,
+        };
+        Drive { transport: Box::new(transport), state: Mutex::new(state) }
+    }
+
+    /// The way to the peer.
+    pub fn transport(&self) -> &dyn Transport {
+        &*self.transport
+    }
+
+    /// Access to the machine.
+    pub fn lock(&self) -> Guard<'_, M> {
+        // A panic elsewhere leaves nothing half done here: calls of the machine are its own
+        // business, and the seats change hands between them.
+        Guard(self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Sends what the machine has to say, until nothing is left or the transport takes no more.
+    /// If somebody else is sending, it is left to them.
+    pub fn flush<'a>(&'a self, mut guard: Guard<'a, M>) -> Guard<'a, M> {
+        loop {
+            let state = &mut guard.0;
+            if state.failure.is_some() {
+                return guard;
+            }
+            let Some(mut out) = state.sending.take() else {
+                return guard;
+            };
+            if out.is_empty() {
+                // What was sent goes first, so that its space can be used again.
+                drop(mem::take(&mut out));
+                out = state.machine.take_output();
+            }
+            if out.is_empty() {
+                state.blocked = false;
+                state.sending = Some(out);
+                return guard;
+            }
+
+            drop(guard);
+            let sent = self.transport.send(&out);
+            guard = self.lock();
+
+            let state = &mut guard.0;
+            match sent {
+                Ok(Sent::Bytes(n)) => out.advance(n),
+                Ok(Sent::Refused(code)) => {
+                    out.clear();
+                    if state.failure.is_none() {
+                        state.machine.refused(code);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    state.blocked = true;
+                    state.sending = Some(out);
+                    return guard;
+                }
+                Err(error) => self.give_up(state, Failure::Io(Arc::new(error))),
+            }
+            state.sending = Some(out);
+        }
+    }
+
+    /// Takes a turn: sends what is to be sent, then waits for bytes in the receiver's seat, if it
+    /// is free, and hands them to the machine.
+    pub fn turn<'a>(&'a self, guard: Guard<'a, M>, wait: Wait) -> (Guard<'a, M>, Turn) {
+        let mut guard = self.flush(guard);
+        if guard.0.failure.is_some() {
+            return (guard, Turn::Failed);
+        }
+        if guard.0.blocked {
+            return self.unblock(guard, wait);
+        }
+        let Some(buffer) = guard.0.buffer.take() else {
+            return (guard, Turn::Occupied);
+        };
+        let guard = self.receive(guard, buffer, wait);
+        (self.flush(guard), Turn::Taken)
+    }
+
+    /// Gives the connection up, for the reason given; the first one counts.
+    pub fn fail<'a>(&'a self, mut guard: Guard<'a, M>, failure: Failure) -> Guard<'a, M> {
+        self.give_up(&mut guard.0, failure);
+        guard
+    }
+
+    /// Waits until the transport takes more, or has something to read: a peer that waits for us
+    /// to read takes nothing.
+    fn unblock<'a>(&'a self, mut guard: Guard<'a, M>, wait: Wait) -> (Guard<'a, M>, Turn) {
+        if let Wait::Until(deadline) | Wait::UntilWoken(deadline) = wait {
+            drop(guard);
+            let waited = self.transport.wait(Interest::Both, deadline);
+            guard = self.lock();
+            if let Err(error) = waited {
+                self.give_up(&mut guard.0, Failure::Io(Arc::new(error)));
+            }
+        }
+        if let Some(buffer) = guard.0.buffer.take() {
+            guard = self.receive(guard, buffer, Wait::No);
+        }
+        (self.flush(guard), Turn::Taken)
+    }
+
+    /// In the receiver's seat: receives once.
+    fn receive<'a>(
+        &'a self,
+        guard: Guard<'a, M>,
+        mut buffer: Box<[u8]>,
+        wait: Wait,
+    ) -> Guard<'a, M> {
+        drop(guard);
+        let received = self.transport.recv(&mut buffer, wait);
+        let mut guard = self.lock();
+        let state = &mut guard.0;
+        if state.failure.is_none() {
+            match received {
+                Ok(0) => {
+                    let error = state.machine.end_of_input();
+                    self.give_up(state, Failure::Protocol(error));
+                }
+                Ok(n) => {
+                    if let Err(error) = state.machine.receive(&buffer[..n]) {
+                        self.give_up(state, Failure::Protocol(error));
+                    }
+                }
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                    ) => {}
+                Err(error) => self.give_up(state, Failure::Io(Arc::new(error))),
+            }
+        }
+        state.buffer = Some(buffer);
+        guard
+    }
+
+    fn give_up(&self, state: &mut State<M>, failure: Failure) {
+        if state.failure.is_none() {
+            state.machine.failed(&failure);
+            state.failure = Some(failure);
+            // Whoever waits in the transport returns.
+            self.transport.close();
+        }
+    }
+}
+
+impl<M> Deref for Guard<'_, M> {
+    type Target = M;
+
+    fn deref(&self) -> &M {
+        &self.0.machine
+    }
+}
+
+impl<M> DerefMut for Guard<'_, M> {
+    fn deref_mut(&mut self) -> &mut M {
+        &mut self.0.machine
+    }
+}
+
+/// Why a connection is of no use any more.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Failure {
+    /// The peer closed the connection or broke the protocol.
+    Protocol(ConnectionError),
+    /// The system reported an error.
+    Io(Arc<io::Error>),
+    /// This side closed the connection.
+    Closed,
+}
+
+impl Failure {
+    /// The kind of I/O error that comes closest.
+    pub fn io_kind(&self) -> io::ErrorKind {
+        match self {
+            Failure::Protocol(ConnectionError::Closed) => io::ErrorKind::ConnectionReset,
+            Failure::Protocol(ConnectionError::Truncated) => io::ErrorKind::UnexpectedEof,
+            Failure::Protocol(_) => io::ErrorKind::InvalidData,
+            Failure::Io(error) => error.kind(),
+            Failure::Closed => io::ErrorKind::NotConnected,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Protocol(error) => error.fmt(f),
+            Failure::Io(error) => error.fmt(f),
+            Failure::Closed => f.write_str("the connection was closed on this side"),
+        }
+    }
+}
+
+impl std::error::Error for Failure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Failure::Protocol(error) => Some(error),
+            Failure::Io(error) => Some(&**error),
+            Failure::Closed => None,
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The system calls that the standard library does not offer: the only unsafe code there is.
+#![allow(unsafe_code)]
+
+use std::ffi::{OsStr, c_int, c_void};
+use std::io;
+use std::mem;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Receives from a socket; with `block`, waits as long as the socket's timeout says.
+pub(crate) fn recv(fd: BorrowedFd<'_>, buf: &mut [u8], block: bool) -> io::Result<usize> {
+    let flags = if block { 0 } else { libc::MSG_DONTWAIT };
+    // SAFETY: the pointer and the length are those of a live, writable slice.
+    let n =
+        unsafe { libc::recv(fd.as_raw_fd(), buf.as_mut_ptr().cast::<c_void>(), buf.len(), flags) };
+    usize::try_from(n).map_err(|_| io::Error::last_os_error())
+}
+
+/// Sends to a socket without waiting and without SIGPIPE.
+pub(crate) fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: the pointer and the length are those of a live slice.
+    let n =
+        unsafe { libc::send(fd.as_raw_fd(), bytes.as_ptr().cast::<c_void>(), bytes.len(), flags) };
+    usize::try_from(n).map_err(|_| io::Error::last_os_error())
+}
+
+/// Waits until one of the events asked for, an error or a hang-up has come on one of the
+/// descriptors, or the deadline has passed. Returns what came on each.
+pub(crate) fn poll<const N: usize>(
+    fds: [(BorrowedFd<'_>, i16); N],
+    deadline: Option<Instant>,
+) -> io::Result<[i16; N]> {
+    let mut fds = fds.map(|(fd, events)| libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 });
+    // SAFETY: the pointer and the length are those of a live, writable array.
+    let n = unsafe { libc::poll(fds.as_mut_ptr(), N as libc::nfds_t, milliseconds(deadline)) };
+    if n < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(fds.map(|fd| fd.revents))
+}
+
+/// For poll(2): rounded up, so that the deadline has passed when the time is over.
+fn milliseconds(deadline: Option<Instant>) -> c_int {
+    let Some(deadline) = deadline else {
+        return -1;
+    };
+    let left = deadline.saturating_duration_since(Instant::now());
+    c_int::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(c_int::MAX)
+}
+
+/// Connects to a Unix socket.
+///
+/// # Errors
+/// `WouldBlock`: the listener's queue is full, and was for as long as `timeout`.
+pub(crate) fn connect_unix(path: &Path, timeout: Duration) -> io::Result<OwnedFd> {
+    let (address, len) = unix_address(path.as_os_str())?;
+
+    // SAFETY: takes no pointers.
+    let fd = unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor was just made, and nobody else has it.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+
+    // A connect waits for room in the listener's queue as long as a send would.
+    set_send_timeout(fd.as_fd(), timeout)?;
+    let address = (&raw const address).cast::<libc::sockaddr>();
+    // SAFETY: the pointer is to a live sockaddr_un of which `len` bytes are in use.
+    let rc = unsafe { libc::connect(fd.as_raw_fd(), address, len) };
+    if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(fd) }
+}
+
+fn unix_address(path: &OsStr) -> io::Result<(libc::sockaddr_un, libc::socklen_t)> {
+    // SAFETY: all bytes zero is a valid sockaddr_un.
+    let mut address: libc::sockaddr_un = unsafe { mem::zeroed() };
+    let bytes = path.as_bytes();
+    if bytes.len() >= address.sun_path.len() || bytes.contains(&0) {
+        let max = address.sun_path.len() - 1;
+        let message = format!("the path of a socket has at most {max} bytes, none of them 0");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
+    address.sun_family = libc::AF_UNIX as libc::sa_family_t;
+    for (to, from) in address.sun_path.iter_mut().zip(bytes) {
+        *to = *from as libc::c_char;
+    }
+    // The path's final NUL counts.
+    let len = mem::offset_of!(libc::sockaddr_un, sun_path) + bytes.len() + 1;
+    Ok((address, len as libc::socklen_t))
+}
+
+fn set_send_timeout(fd: BorrowedFd<'_>, timeout: Duration) -> io::Result<()> {
+    // Zero would mean: for ever.
+    let timeout = timeout.max(Duration::from_millis(1));
+    let value = libc::timeval {
+        tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_usec: timeout.subsec_micros() as libc::suseconds_t,
+    };
+    // SAFETY: the pointer and the length are those of a live timeval.
+    let rc = unsafe {
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_SNDTIMEO,
+            (&raw const value).cast::<c_void>(),
+            mem::size_of::<libc::timeval>() as libc::socklen_t,
+        )
+    };
+    if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn poll_rounds_up() {
+        assert_eq!(milliseconds(None), -1);
+        assert_eq!(milliseconds(Some(Instant::now())), 0);
+        let soon = Instant::now() + Duration::from_micros(100);
+        assert!(milliseconds(Some(soon)) <= 1);
+        let far = Instant::now() + Duration::from_secs(1 << 40);
+        assert_eq!(milliseconds(Some(far)), c_int::MAX);
+    }
+
+    #[test]
+    fn socket_paths_have_a_limit() {
+        assert!(unix_address(OsStr::new(&"x".repeat(107))).is_ok());
+        let error = unix_address(OsStr::new(&"x".repeat(108))).map(|_| ()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+    }
+}

@@ -1,0 +1,162 @@
+//! The socket of a xenstored.
+
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::sys;
+use crate::transport::{Interest, Sent, Transport, Wait};
+use crate::waker::Waker;
+
+/// A connection to the Unix socket of a xenstored, usually `/run/xenstored/socket`.
+///
+/// ```
+/// use std::os::unix::net::UnixStream;
+/// use xs_transport::{Sent, Transport, UnixTransport, Wait};
+///
+/// let (ours, theirs) = UnixStream::pair()?;
+/// let transport = UnixTransport::from_stream(ours, "a pair")?;
+/// assert_eq!(transport.send(b"hello")?, Sent::Bytes(5));
+/// # use std::io::Write;
+/// (&theirs).write_all(b"hi")?;
+/// let mut buf = [0; 16];
+/// assert_eq!(transport.recv(&mut buf, Wait::Until(None))?, 2);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct UnixTransport {
+    stream: UnixStream,
+    name: String,
+    /// Made when somebody waits in a way that can be interrupted.
+    waker: OnceLock<Waker>,
+}
+
+/// How long one blocking receive takes at the most. Deadlines further away are reached in steps
+/// of this, nearer ones by a poll: so that a reply which comes soon costs one system call.
+const STEP: Duration = Duration::from_secs(10);
+
+/// Between two attempts to connect where the system does not wait by itself.
+const RETRY: Duration = Duration::from_millis(10);
+
+impl UnixTransport {
+    /// Connects to the socket at `path`, until `timeout` is over.
+    ///
+    /// The daemons listen with a queue of one: while others connect, there may be no room.
+    ///
+    /// # Errors
+    /// `TimedOut`: there was no room for so long. Others as of connect(2): `NotFound`,
+    /// `ConnectionRefused`, `PermissionDenied`, …
+    pub fn connect(path: impl AsRef<Path>, timeout: Duration) -> io::Result<Self> {
+        let path = path.as_ref();
+        let deadline = Instant::now() + timeout;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match sys::connect_unix(path, left) {
+                Ok(fd) => return Self::from_stream(fd.into(), path.display().to_string()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if Instant::now() >= deadline {
+                        return Err(io::Error::new(
+                            io::ErrorKind::TimedOut,
+                            "the xenstored did not accept the connection in time",
+                        ));
+                    }
+                    thread::sleep(RETRY.min(left));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Takes a connection that exists already; `name` tells people which.
+    ///
+    /// # Errors
+    /// The socket's timeout cannot be set.
+    pub fn from_stream(stream: UnixStream, name: impl Into<String>) -> io::Result<Self> {
+        stream.set_nonblocking(false)?;
+        stream.set_read_timeout(Some(STEP))?;
+        Ok(UnixTransport { stream, name: name.into(), waker: OnceLock::new() })
+    }
+
+    fn waker(&self) -> io::Result<&Waker> {
+        if let Some(waker) = self.waker.get() {
+            return Ok(waker);
+        }
+        let waker = Waker::new()?;
+        Ok(self.waker.get_or_init(|| waker))
+    }
+}
+
+impl Transport for UnixTransport {
+    fn send(&self, bytes: &[u8]) -> io::Result<Sent> {
+        sys::send(self.stream.as_fd(), bytes).map(Sent::Bytes)
+    }
+
+    fn recv(&self, buf: &mut [u8], wait: Wait) -> io::Result<usize> {
+        let fd = self.stream.as_fd();
+        let deadline = match wait {
+            Wait::Until(deadline) => deadline,
+            Wait::UntilWoken(deadline) => {
+                self.wait(Interest::Receive, deadline)?;
+                return sys::recv(fd, buf, false);
+            }
+            Wait::No => return sys::recv(fd, buf, false),
+        };
+        loop {
+            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left < STEP) {
+                sys::poll([(fd, libc::POLLIN)], deadline)?;
+                return sys::recv(fd, buf, false);
+            }
+            match sys::recv(fd, buf, true) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return result,
+            }
+        }
+    }
+
+    fn wait(&self, interest: Interest, deadline: Option<Instant>) -> io::Result<()> {
+        let waker = self.waker()?;
+        let mut events = 0;
+        if interest.receive() {
+            events |= libc::POLLIN;
+        }
+        if interest.send() {
+            events |= libc::POLLOUT;
+        }
+        let fds = [(self.stream.as_fd(), events), (waker.as_fd(), libc::POLLIN)];
+        let [_, woken] = match sys::poll(fds, deadline) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            result => result?,
+        };
+        if woken != 0 {
+            waker.clear();
+        }
+        Ok(())
+    }
+
+    fn wake(&self) {
+        // Without a waker nobody waits, and nobody can.
+        if let Ok(waker) = self.waker() {
+            waker.wake();
+        }
+    }
+
+    fn close(&self) {
+        // Whoever is in recv or poll returns; an error means that it is closed already.
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+
+    fn fd(&self) -> io::Result<BorrowedFd<'_>> {
+        Ok(self.stream.as_fd())
+    }
+
+    fn describe(&self) -> String {
+        self.name.clone()
+    }
+}

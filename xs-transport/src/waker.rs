@@ -1,0 +1,38 @@
+//! Ends a poll(2) from another thread.
+
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+
+/// A pair of sockets: one is polled, and becomes readable when a byte is written to the other.
+#[derive(Debug)]
+pub(crate) struct Waker {
+    polled: UnixStream,
+    written: UnixStream,
+}
+
+impl Waker {
+    pub(crate) fn new() -> io::Result<Self> {
+        let (polled, written) = UnixStream::pair()?;
+        polled.set_nonblocking(true)?;
+        written.set_nonblocking(true)?;
+        Ok(Waker { polled, written })
+    }
+
+    pub(crate) fn wake(&self) {
+        // Full is as good as written: the poll returns.
+        let _ = (&self.written).write(&[0]);
+    }
+
+    /// Takes back what `wake` did.
+    pub(crate) fn clear(&self) {
+        let mut buf = [0; 64];
+        while (&self.polled).read(&mut buf).is_ok_and(|n| n == buf.len()) {}
+    }
+}
+
+impl AsFd for Waker {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.polled.as_fd()
+    }
+}
