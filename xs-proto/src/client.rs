@@ -131,7 +131,7 @@ impl<K> ClientConnection<K> {
     /// A connection without history.
     pub fn new(limits: Limits) -> Self {
         ClientConnection {
-            limits,
+            limits: limits.with_payload(limits.payload),
             outbox: Outbox::default(),
             decoder: Decoder::for_client(),
             pending: Pending::new(),
@@ -146,6 +146,9 @@ impl<K> ClientConnection<K> {
     }
 
     /// Accepts a request; `key` comes back with its reply.
+    ///
+    /// `tx_id` is [`TxId::NONE`] outside transactions. Watches belong to no transaction: for WATCH
+    /// and UNWATCH it is taken as that.
     ///
     /// # Errors
     /// Nothing has been accepted then, and nothing will be sent.
@@ -163,6 +166,11 @@ impl<K> ClientConnection<K> {
             return Err(SubmitError::Invalid(RequestError::NoTransaction));
         }
         let msg_type = request.msg_type();
+        let tx_id = match msg_type {
+            // No server heeds it, and Linux kernels that answer these themselves do it outside.
+            MessageType::Watch | MessageType::Unwatch => TxId::NONE,
+            _ => tx_id,
+        };
         let req_id = self.pending.vacant().ok_or(SubmitError::Full)?;
         self.outbox
             .push(msg_type as u32, req_id, tx_id, |out| request.encode(self.limits.payload, out))

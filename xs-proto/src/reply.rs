@@ -43,7 +43,8 @@ pub enum Reply<'a> {
     },
     /// GET_PERMS.
     Permissions(Permissions),
-    /// TRANSACTION_START: the transaction's id, for the headers of the requests inside.
+    /// TRANSACTION_START: the transaction's id, for the headers of the requests inside; never
+    /// [`TxId::NONE`].
     Transaction(TxId),
     /// IS_DOMAIN_INTRODUCED.
     Boolean(bool),
@@ -110,7 +111,11 @@ impl<'a> Reply<'a> {
             }
             MessageType::GetPerms => return Permissions::decode(fields).map(Reply::Permissions),
             MessageType::Control => return Ok(Reply::Text(lossy(payload))),
-            MessageType::TransactionStart => Reply::Transaction(TxId(f.number()?)),
+            MessageType::TransactionStart => match f.number()? {
+                // What was meant for the transaction would take effect outside.
+                0 => return Err(PayloadError::Number),
+                id => Reply::Transaction(TxId(id)),
+            },
             MessageType::IsDomainIntroduced => Reply::Boolean(boolean(f.string()?)?),
             MessageType::GetFeature => Reply::Features(f.number()?),
             MessageType::GetDomainPath | MessageType::GetQuota => {
