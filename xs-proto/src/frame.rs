@@ -16,7 +16,8 @@ pub struct Frame<'a> {
 /// Cuts a stream of bytes into [`Frame`]s.
 ///
 /// Whole messages are handed out where they stand in the input. Only what is left over, a part of
-/// one message at the most, is copied and kept for the next call.
+/// one message at the most, is copied and kept for the next call, as it comes: what a header
+/// announces takes no memory.
 ///
 /// ```
 /// use xs_proto::{Decoder, Header, ReqId, TxId};
@@ -134,4 +135,112 @@ pub struct FrameError {
     pub len: u32,
     /// What is allowed, in bytes.
     pub max: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec;
+
+    use super::*;
+
+    const KEPT: usize = Header::LEN + PAYLOAD_MAX;
+
+    fn message(msg_type: MessageType, len: usize) -> Vec<u8> {
+        let header = Header {
+            msg_type: msg_type as u32,
+            req_id: crate::ReqId(1),
+            tx_id: crate::TxId::NONE,
+            len: len as u32,
+        };
+        let mut message = header.encode().to_vec();
+        message.resize(Header::LEN + len, b'x');
+        message
+    }
+
+    /// Presents `message` in pieces of `size`; returns the most that was held at a time.
+    fn decode(decoder: &mut Decoder, message: &[u8], size: usize) -> usize {
+        let mut held = 0;
+        let mut came = 0;
+        for piece in message.chunks(size) {
+            let decoded = decoder.decode(piece).unwrap();
+            assert_eq!(decoded.consumed, piece.len());
+            came += piece.len();
+            assert_eq!(decoded.frame.is_some(), came == message.len());
+            assert!(decoder.carry.len() <= came);
+            // A vector that grows doubles; it knows nothing of what the header promises.
+            assert!(decoder.carry.capacity() <= KEPT.max(2 * came), "{came}");
+            held = held.max(decoder.carry.capacity());
+        }
+        held
+    }
+
+    #[test]
+    fn holds_what_came_and_not_what_was_announced() {
+        let mut decoder = Decoder::for_client();
+        let announced = message(MessageType::Directory, DIRECTORY_REPLY_MAX);
+        decoder.decode(&announced[..Header::LEN + 1]).unwrap();
+        assert!(decoder.carry.capacity() <= 2 * (Header::LEN + 1));
+        assert!(decoder.is_mid_message());
+    }
+
+    #[test]
+    fn holds_a_message_at_the_most_and_gives_the_space_back() {
+        let small = message(MessageType::Read, PAYLOAD_MAX);
+        let big = message(MessageType::Directory, DIRECTORY_REPLY_MAX);
+        let mut decoder = Decoder::for_client();
+        for size in [1, 15, 16, 17, 1000, KEPT - 1] {
+            assert!(decode(&mut decoder, &small, size) <= 2 * KEPT);
+        }
+        assert!(decode(&mut decoder, &big, 4096) >= big.len());
+        assert_eq!(decode(&mut decoder, &small, KEPT), KEPT);
+        assert!(!decoder.is_mid_message());
+        // A whole message is handed out where it stands.
+        let mut decoder = Decoder::for_client();
+        assert_eq!(decode(&mut decoder, &big, big.len()), 0);
+    }
+
+    #[test]
+    fn takes_nothing_of_the_next_message() {
+        for size in [1, 5, 16, 20, 100] {
+            let mut decoder = Decoder::for_server();
+            let both = [message(MessageType::Read, 3), message(MessageType::Write, 5)].concat();
+            let mut ends = vec![];
+            let (mut came, mut consumed) = (0, 0);
+            while consumed < both.len() {
+                came = both.len().min(came.max(consumed) + size);
+                let decoded = decoder.decode(&both[consumed..came]).unwrap();
+                consumed += decoded.consumed;
+                if decoded.frame.is_some() {
+                    ends.push(consumed);
+                }
+            }
+            assert_eq!(ends, [19, 40], "in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn judges_the_length_at_the_header() {
+        let (read, directory) = (MessageType::Read, MessageType::Directory);
+        for (decoder, msg_type, max) in [
+            (Decoder::for_server as fn() -> Decoder, read, PAYLOAD_MAX),
+            (Decoder::for_server, directory, PAYLOAD_MAX),
+            (Decoder::for_client, read, PAYLOAD_MAX),
+            (Decoder::for_client, MessageType::WatchEvent, PAYLOAD_MAX),
+            (Decoder::for_client, directory, DIRECTORY_REPLY_MAX),
+        ] {
+            let header = &message(msg_type, max)[..Header::LEN];
+            assert!(decoder().decode(header).unwrap().frame.is_none());
+
+            let header = &message(msg_type, max + 1)[..Header::LEN];
+            let len = max as u32 + 1;
+            let error = FrameError { msg_type: msg_type as u32, len, max };
+            assert_eq!(decoder().decode(header), Err(error));
+            for split in 1..Header::LEN {
+                let mut decoder = decoder();
+                assert!(decoder.decode(&header[..split]).unwrap().frame.is_none());
+                assert_eq!(decoder.decode(&header[split..]), Err(error));
+                assert!(decoder.carry.len() <= Header::LEN);
+            }
+        }
+    }
 }
