@@ -1,0 +1,185 @@
+//! A peer that breaks the protocol, and a connection that ends. Whatever it was, it is named, and
+//! it stays.
+
+use xs_proto::{
+    ClientConnection, ConnectionError, DIRECTORY_REPLY_MAX, FrameError, Header, Limits,
+    MessageType as T, PAYLOAD_MAX, Path, PayloadError, ReqId, Request, ServerConnection,
+    SubmitError, TxId,
+};
+
+const TX: TxId = TxId(3);
+
+/// A client that waits for the answer to a READ in transaction 3, and the id of that request.
+fn waiting() -> (ClientConnection<&'static str>, ReqId) {
+    let mut client = ClientConnection::new(Limits::default());
+    let req_id = client.submit(TX, &Request::Read(Path::ROOT), "key").unwrap();
+    client.take_output();
+    (client, req_id)
+}
+
+fn message(msg_type: u32, req_id: ReqId, tx_id: TxId, payload: &[u8]) -> Vec<u8> {
+    let header = Header { msg_type, req_id, tx_id, len: payload.len() as u32 };
+    [&header.encode()[..], payload].concat()
+}
+
+/// The client fails with `error` for good, and says nothing more.
+fn assert_failed(
+    client: &mut ClientConnection<&'static str>,
+    req_id: ReqId,
+    error: ConnectionError,
+) {
+    let fine = message(2, req_id, TX, b"value");
+    assert_eq!(client.receive(&fine), Err(error));
+    assert_eq!(client.receive(b""), Err(error));
+    let read = Request::Read(Path::ROOT);
+    assert_eq!(client.submit(TX, &read, ""), Err(SubmitError::Failed(error)));
+    assert!(!client.has_output() && client.take_output().is_empty());
+    assert_eq!(client.end_of_input(), error);
+    // Whoever waits can be told.
+    assert_eq!((client.pending(), client.forget(req_id)), (1, Some("key")));
+}
+
+#[test]
+fn a_fault_of_the_server_ends_the_connection_with_its_name() {
+    let (_, req_id) = waiting();
+    let stale = ReqId(req_id.0 + (1 << 12));
+    let next = ReqId(req_id.0 + 1);
+    let read = T::Read;
+    let unknown = |msg_type, req_id| ConnectionError::UnknownRequest { msg_type, req_id };
+    let wrong_type = |got| ConnectionError::WrongType { expected: read, got };
+    let wrong_tx =
+        |msg_type, got| ConnectionError::WrongTransaction { msg_type, expected: TX, got };
+    let payload = |msg_type, cause| ConnectionError::Payload { msg_type, cause };
+    #[rustfmt::skip]
+    let table = [
+        (message(2, stale, TX, b""), unknown(read, stale)),
+        (message(2, next, TX, b""), unknown(read, next)),
+        (message(2, ReqId(0), TX, b""), unknown(read, ReqId(0))),
+        (message(16, next, TX, b"ENOENT\0"), unknown(T::Error, next)),
+        (message(11, req_id, TX, b"OK\0"), wrong_type(T::Write)),
+        (message(65535, req_id, TX, b""), wrong_type(T::Invalid)),
+        (message(2, req_id, TxId(4), b""), wrong_tx(read, TxId(4))),
+        (message(2, req_id, TxId::NONE, b""), wrong_tx(read, TxId::NONE)),
+        (message(16, req_id, TxId(4), b"ENOENT\0"), wrong_tx(T::Error, TxId(4))),
+        (message(16, req_id, TX, b"ENOENT"), payload(T::Error, PayloadError::MissingNul)),
+        (message(20, req_id, TX, b""), ConnectionError::UnknownType { msg_type: 20 }),
+        (message(27, req_id, TX, b""), ConnectionError::UnknownType { msg_type: 27 }),
+        (message(15, ReqId(0), TX, b""), payload(T::WatchEvent, PayloadError::TooFew)),
+        (message(15, ReqId(0), TX, b"/a\0"), payload(T::WatchEvent, PayloadError::TooFew)),
+        (message(15, ReqId(0), TX, b"/a\0tok"), payload(T::WatchEvent, PayloadError::MissingNul)),
+        (message(15, ReqId(0), TX, b"\xff\0tok\0"), payload(T::WatchEvent, PayloadError::Text)),
+        (message(15, ReqId(0), TX, b"/a\0tok\0\0"), payload(T::WatchEvent, PayloadError::TooMany)),
+    ];
+    for (bytes, error) in table {
+        let (mut client, req_id) = waiting();
+        assert_eq!(client.receive(&bytes), Err(error));
+        assert_failed(&mut client, req_id, error);
+
+        // The same in pieces.
+        let (mut client, req_id) = waiting();
+        let (last, first) = bytes.split_last().unwrap();
+        for byte in first {
+            assert_eq!(client.receive(&[*byte]).unwrap().event, None);
+        }
+        assert_eq!(client.receive(&[*last]), Err(error));
+        assert_failed(&mut client, req_id, error);
+    }
+}
+
+#[test]
+fn an_oversized_message_is_refused_at_its_header() {
+    for (msg_type, max) in
+        [(2, PAYLOAD_MAX), (15, PAYLOAD_MAX), (99, PAYLOAD_MAX), (1, DIRECTORY_REPLY_MAX)]
+    {
+        let (mut client, req_id) = waiting();
+        let len = max as u32 + 1;
+        let error = ConnectionError::Frame(FrameError { msg_type, len, max });
+        let header = Header { msg_type, req_id, tx_id: TX, len }.encode();
+        assert!(client.receive(&header[..15]).is_ok());
+        assert_eq!(client.receive(&header[15..]), Err(error));
+        assert_failed(&mut client, req_id, error);
+    }
+    for msg_type in [1, 2, 99] {
+        let mut server = ServerConnection::default();
+        let len = PAYLOAD_MAX as u32 + 1;
+        let error = ConnectionError::Frame(FrameError { msg_type, len, max: PAYLOAD_MAX });
+        let header = Header { msg_type, req_id: ReqId(0), tx_id: TX, len }.encode();
+        assert!(server.receive(&header[..15]).is_ok());
+        assert_eq!(server.receive(&header[15..]), Err(error));
+        assert_eq!(server.receive(&message(2, ReqId(0), TX, b"/\0")), Err(error));
+        assert_eq!(server.end_of_input(), error);
+    }
+}
+
+#[test]
+fn a_client_takes_a_directory_that_oxenstored_did_not_cut() {
+    let mut client = ClientConnection::new(Limits::default());
+    let req_id = client.submit(TxId::NONE, &Request::Directory(Path::ROOT), ()).unwrap();
+    client.take_output();
+    let names = b"child\0".repeat(DIRECTORY_REPLY_MAX / 6);
+    let bytes = message(1, req_id, TxId::NONE, &names);
+    let (first, last) = bytes.split_at(100_000);
+    assert_eq!(client.receive(first).unwrap().event, None);
+    match client.receive(last).unwrap().event {
+        Some(xs_proto::Event::Reply { reply: xs_proto::Reply::Children(children), .. }) => {
+            assert_eq!(children.iter().count(), DIRECTORY_REPLY_MAX / 6);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_end_at_any_byte_is_told_from_the_others() {
+    let (_, req_id) = waiting();
+    let event = message(15, ReqId(0), TxId::NONE, b"/\0tok\0");
+    let reply = message(2, req_id, TX, b"value");
+    let stream = [event.clone(), reply.clone(), event.clone()].concat();
+    let ends = [0, event.len(), event.len() + reply.len(), stream.len()];
+    for end in 0..=stream.len() {
+        for piece in [1, 7, stream.len()] {
+            let (mut client, _) = waiting();
+            let mut server = ServerConnection::new();
+            for mut input in stream[..end].chunks(piece) {
+                while !input.is_empty() {
+                    let consumed = client.receive(input).unwrap().consumed;
+                    // To a server these are requests like any others.
+                    assert_eq!(server.receive(input).unwrap().consumed, consumed);
+                    input = &input[consumed..];
+                }
+            }
+            let error = match ends.contains(&end) {
+                true => ConnectionError::Closed,
+                false => ConnectionError::Truncated,
+            };
+            assert_eq!(client.end_of_input(), error, "at {end}");
+            assert_eq!(client.receive(&event), Err(error));
+            assert_eq!(server.end_of_input(), error, "at {end}");
+            assert_eq!(server.receive(&event), Err(error));
+            assert_eq!(server.end_of_input(), error);
+        }
+    }
+}
+
+#[test]
+fn what_waited_to_be_sent_is_not_sent_after_a_failure() {
+    let (mut client, _) = waiting();
+    client.submit(TX, &Request::Read(Path::ROOT), "late").unwrap();
+    assert!(client.has_output());
+    client.end_of_input();
+    assert!(!client.has_output());
+    assert!(client.take_output().is_empty());
+}
+
+#[test]
+fn errors_say_what_happened() {
+    let text = |error: ConnectionError| error.to_string();
+    assert_eq!(text(ConnectionError::Closed), "the other end closed the connection");
+    let error = ConnectionError::WrongType { expected: T::Read, got: T::Write };
+    assert_eq!(text(error), "a reply has type WRITE where READ was asked");
+    let error = FrameError { msg_type: 2, len: 5000, max: 4096 };
+    let words = "a message of type 2 announces 5000 bytes of payload, 4096 are allowed";
+    assert_eq!(text(ConnectionError::Frame(error)), words);
+    let (msg_type, cause) = (T::Error, PayloadError::MissingNul);
+    let error = ConnectionError::Payload { msg_type, cause };
+    assert_eq!(text(error), "a message of type ERROR is malformed: a string lacks its final NUL");
+}

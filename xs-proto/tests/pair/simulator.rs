@@ -1,0 +1,365 @@
+//! A client machine and a server machine on a virtual wire, and a model that knows what each of
+//! them must say at any time. Used with seeds by the tests and with found input by the fuzzer.
+
+use std::collections::{HashSet, VecDeque};
+
+use xs_proto::{
+    Access, ClientConnection, ConnectionError, DomId, ErrorCode, Event, Header, Limits,
+    MessageType, Path, Permissions, Reply, ReqId, Request, ServerConnection, Strings, SubmitError,
+    TxId,
+};
+
+/// What decides: gives a number below its argument.
+pub(crate) type Choose<'c> = dyn FnMut(usize) -> usize + 'c;
+
+pub(crate) struct Pair<'c> {
+    choose: &'c mut Choose<'c>,
+    client: ClientConnection<u32>,
+    server: ServerConnection,
+    next_key: u32,
+
+    /// Submitted and not received by the server, in their order; `sent` of them have left.
+    submitted: VecDeque<Submitted>,
+    sent: usize,
+    to_server: VecDeque<u8>,
+    /// Received by the server and not answered.
+    at_server: Vec<(Header, u32)>,
+    /// On their way to the client.
+    to_client: VecDeque<u8>,
+    said: VecDeque<(u64, Said)>,
+    /// Bytes that have gone to the client, those of them that it has consumed, and those of them
+    /// that were whole messages.
+    said_bytes: u64,
+    heard_bytes: u64,
+    whole_bytes: u64,
+
+    /// Requests without an answer, forgotten ones included; and ids that are out of use.
+    unanswered: Vec<(ReqId, u32)>,
+    forgotten: HashSet<u32>,
+    stale: Vec<ReqId>,
+}
+
+struct Submitted {
+    req_id: ReqId,
+    tx_id: TxId,
+    key: u32,
+    request: Request<'static>,
+}
+
+/// What the server has said.
+enum Said {
+    Reply { req_id: ReqId, key: u32, reply: Reply<'static> },
+    Watch { path: &'static str, token: &'static [u8] },
+}
+
+impl<'c> Pair<'c> {
+    pub(crate) fn new(one_at_a_time: bool, choose: &'c mut Choose<'c>) -> Self {
+        let limits = Limits::default();
+        Pair {
+            choose,
+            client: ClientConnection::new(if one_at_a_time {
+                limits.with_one_at_a_time()
+            } else {
+                limits
+            }),
+            server: ServerConnection::new(),
+            next_key: 0,
+            submitted: VecDeque::new(),
+            sent: 0,
+            to_server: VecDeque::new(),
+            at_server: Vec::new(),
+            to_client: VecDeque::new(),
+            said: VecDeque::new(),
+            said_bytes: 0,
+            heard_bytes: 0,
+            whole_bytes: 0,
+            unanswered: Vec::new(),
+            forgotten: HashSet::new(),
+            stale: Vec::new(),
+        }
+    }
+
+    /// Lets one thing happen, and checks what can be seen of it.
+    pub(crate) fn step(&mut self) {
+        match (self.choose)(8) {
+            0 | 1 => self.submit(),
+            2 => self.forget(),
+            3 => self.send(),
+            4 => {
+                let len = (self.choose)(self.to_server.len() + 1);
+                self.deliver_to_server(len);
+            }
+            5 => self.answer(),
+            6 => self.fire_watch(),
+            _ => {
+                let len = (self.choose)(self.to_client.len() + 1);
+                self.deliver_to_client(len);
+            }
+        }
+        assert_eq!(self.client.pending(), self.unanswered.len());
+    }
+
+    /// Lets everything be answered. Then nothing may be left over.
+    pub(crate) fn settle(&mut self) {
+        while self.client.pending() > 0 || !self.said.is_empty() {
+            self.send();
+            self.deliver_to_server(self.to_server.len());
+            while !self.at_server.is_empty() {
+                self.answer();
+            }
+            self.deliver_to_client(self.to_client.len());
+        }
+        assert!(self.unanswered.is_empty());
+        assert!(!self.client.has_output());
+        assert!(self.submitted.is_empty() && self.to_server.is_empty());
+    }
+
+    /// Closes the connection where it stands. The client fails with the right cause, for good.
+    pub(crate) fn close(mut self) {
+        let error = if self.heard_bytes == self.whole_bytes {
+            ConnectionError::Closed
+        } else {
+            ConnectionError::Truncated
+        };
+        assert_eq!(self.client.end_of_input(), error);
+        assert_eq!(self.client.end_of_input(), error);
+        assert_eq!(self.client.receive(b"x"), Err(error));
+        let submitted = self.client.submit(TxId::NONE, &Request::Read(Path::ROOT), 0);
+        assert_eq!(submitted, Err(SubmitError::Failed(error)));
+        assert!(!self.client.has_output() && self.client.take_output().is_empty());
+        // The keys of those who wait can still be had.
+        for (req_id, key) in std::mem::take(&mut self.unanswered) {
+            let expected = self.forgotten.insert(key).then_some(key);
+            assert_eq!(self.client.forget(req_id), expected);
+        }
+    }
+
+    fn submit(&mut self) {
+        let request = request(self.choose);
+        let tx_id = TxId((self.choose)(3) as u32);
+        let key = self.next_key;
+        match self.client.submit(tx_id, &request, key) {
+            Ok(req_id) => {
+                let in_use = self.unanswered.iter().any(|(other, _)| *other == req_id);
+                assert!(!in_use && !self.stale.contains(&req_id), "{req_id} is used twice");
+                let of_no_transaction =
+                    matches!(request, Request::Watch { .. } | Request::Unwatch { .. });
+                let tx_id = if of_no_transaction { TxId::NONE } else { tx_id };
+                self.next_key += 1;
+                self.unanswered.push((req_id, key));
+                self.submitted.push_back(Submitted { req_id, tx_id, key, request });
+            }
+            Err(error) => {
+                assert!(matches!(error, SubmitError::Invalid(_)), "{error}");
+                let no_transaction =
+                    matches!(request, Request::TransactionEnd { .. }) && tx_id.is_none();
+                let nul = matches!(request, Request::Unwatch { token: b"a\0b", .. });
+                assert!(no_transaction || nul, "{request:?}: {error}");
+            }
+        }
+    }
+
+    fn forget(&mut self) {
+        if let Some(at) = self.pick(self.unanswered.len()) {
+            let (req_id, key) = self.unanswered[at];
+            let expected = self.forgotten.insert(key).then_some(key);
+            assert_eq!(self.client.forget(req_id), expected);
+        }
+        if let Some(at) = self.pick(self.stale.len()) {
+            assert_eq!(self.client.forget(self.stale[at]), None);
+        }
+    }
+
+    fn send(&mut self) {
+        let on_its_way = self.sent + self.at_server.len() + self.replies_on_their_way();
+        let one_at_a_time = self.client.limits().one_at_a_time;
+        let had_output = self.client.has_output();
+        let output = self.client.take_output();
+        assert_eq!(had_output, !output.is_empty());
+        if !one_at_a_time {
+            assert_eq!(self.client.refused(), None);
+            assert_eq!(had_output, self.sent < self.submitted.len());
+            self.sent = self.submitted.len();
+        } else {
+            assert_eq!(had_output, on_its_way == 0 && !self.submitted.is_empty());
+            if !had_output {
+                return;
+            }
+            if (self.choose)(8) == 0 {
+                let refused = self.submitted.pop_front().expect("one has left");
+                let key = (!self.forgotten.contains(&refused.key)).then_some(refused.key);
+                assert_eq!(self.client.refused(), Some((refused.req_id, key)));
+                assert_eq!(self.client.refused(), None);
+                self.answered(refused.req_id);
+                return;
+            }
+            self.sent = 1;
+        }
+        self.to_server.extend(output);
+    }
+
+    fn deliver_to_server(&mut self, len: usize) {
+        let mut input = &self.to_server.make_contiguous()[..len];
+        let mut consumed = 0;
+        while !input.is_empty() {
+            let received = self.server.receive(input).expect("a fine stream");
+            assert!(received.consumed > 0);
+            if let Some(incoming) = received.event {
+                let Submitted { req_id, tx_id, key, request } =
+                    self.submitted.pop_front().expect("it was sent");
+                self.sent -= 1;
+                let header = incoming.header;
+                assert_eq!((header.req_id, header.tx_id), (req_id, tx_id));
+                assert_eq!(incoming.request(), Ok(request));
+                self.at_server.push((header, key));
+            } else {
+                assert_eq!(received.consumed, input.len());
+            }
+            consumed += received.consumed;
+            input = &input[received.consumed..];
+        }
+        self.to_server.drain(..consumed);
+    }
+
+    /// Answers one of the requests, whichever.
+    fn answer(&mut self) {
+        let Some(at) = self.pick(self.at_server.len()) else {
+            return;
+        };
+        let (mut header, key) = self.at_server.swap_remove(at);
+        let req_id = header.req_id;
+        let msg_type = MessageType::from_u32(header.msg_type).expect("a request");
+        let reply = reply(msg_type, self.choose);
+        if self.client.limits().one_at_a_time
+            && matches!(msg_type, MessageType::Watch | MessageType::Unwatch)
+        {
+            // As older kernels do.
+            header.req_id = ReqId(0);
+        }
+        self.server.reply(header, &reply).expect("it fits");
+        let output = self.server.take_output();
+        self.say(&output, Said::Reply { req_id, key, reply });
+    }
+
+    fn fire_watch(&mut self) {
+        let (path, token) = [("/a/b", b"tok".as_slice()), ("a", b""), ("@releaseDomain", b"\xff")]
+            [(self.choose)(3)];
+        self.server.watch_event(path, token).expect("it fits");
+        let mut output = self.server.take_output();
+        // The xenbus device leaves garbage in the ids.
+        for byte in &mut output[4..12] {
+            *byte = (self.choose)(256) as u8;
+        }
+        self.say(&output, Said::Watch { path, token });
+    }
+
+    fn say(&mut self, bytes: &[u8], said: Said) {
+        assert_eq!(self.server.output_len(), 0);
+        self.to_client.extend(bytes);
+        self.said_bytes += bytes.len() as u64;
+        self.said.push_back((self.said_bytes, said));
+    }
+
+    fn deliver_to_client(&mut self, len: usize) {
+        let bytes: Vec<u8> = self.to_client.drain(..len).collect();
+        let mut input = bytes.as_slice();
+        while !input.is_empty() {
+            let received = self.client.receive(input).expect("a fine stream");
+            self.heard_bytes += received.consumed as u64;
+            let consumed = received.consumed;
+            let is_whole = self.said.front().is_some_and(|(end, _)| *end == self.heard_bytes);
+            match is_whole.then(|| self.said.pop_front()).flatten() {
+                None => assert_eq!((consumed, received.event), (input.len(), None)),
+                Some((end, Said::Watch { path, token })) => {
+                    self.whole_bytes = end;
+                    assert_eq!(received.event, Some(Event::Watch { path, token }));
+                }
+                Some((end, Said::Reply { req_id, key, reply })) => {
+                    self.whole_bytes = end;
+                    let event = Event::Reply { req_id, key, reply };
+                    let expected = (!self.forgotten.contains(&key)).then_some(event);
+                    assert_eq!(received.event, expected);
+                    self.answered(req_id);
+                }
+            }
+            input = &input[consumed..];
+        }
+    }
+
+    fn answered(&mut self, req_id: ReqId) {
+        self.unanswered.retain(|(other, _)| *other != req_id);
+        self.stale.push(req_id);
+    }
+
+    fn replies_on_their_way(&self) -> usize {
+        self.said.iter().filter(|(_, said)| matches!(said, Said::Reply { .. })).count()
+    }
+
+    fn pick(&mut self, len: usize) -> Option<usize> {
+        (len > 0).then(|| (self.choose)(len))
+    }
+}
+
+/// A request of any type; some cannot be sent.
+fn request(choose: &mut Choose<'_>) -> Request<'static> {
+    const LONG: &[u8] = &[7; 4000];
+    let path = [Path::ROOT, path("/a"), path("name"), path("@releaseDomain")][choose(4)];
+    let domid = DomId::new(choose(65536) as u16);
+    match choose(26) {
+        0 => Request::Control(Strings::from_list(["help"]).expect("no NUL")),
+        1 => Request::Directory(path),
+        2 => Request::Read(path),
+        3 => Request::GetPerms(path),
+        4 => Request::Watch { path, token: b"tok", depth: None },
+        5 => Request::Watch { path, token: b"", depth: Some(choose(3) as u32) },
+        6 => Request::Unwatch { path, token: b"tok" },
+        7 => Request::Unwatch { path, token: b"a\0b" },
+        8 => Request::TransactionStart,
+        9 => Request::TransactionEnd { commit: choose(2) == 0 },
+        10 => Request::Introduce { domid, gfn: 1 << 40, evtchn: 3 },
+        11 => Request::Release(domid),
+        12 => Request::GetDomainPath(domid),
+        13 => Request::Write { path, value: &LONG[..choose(LONG.len() + 1)] },
+        14 => Request::Mkdir(path),
+        15 => Request::Rm(path),
+        16 => Request::SetPerms { path, perms: std::borrow::Cow::Owned(permissions()) },
+        17 => Request::IsDomainIntroduced(domid),
+        18 => Request::Resume(domid),
+        19 => Request::SetTarget { domid, target: DomId::DOM0 },
+        20 => Request::ResetWatches,
+        21 => Request::DirectoryPart { path, offset: choose(100) as u32 },
+        22 => Request::GetFeature { domid: None },
+        23 => Request::SetFeature { domid, features: 4 },
+        24 => Request::GetQuota { domid: None, quota: None },
+        _ => Request::SetQuota { domid: Some(domid), quota: "nodes", value: 9 },
+    }
+}
+
+/// A reply that a request of this type may get.
+fn reply(msg_type: MessageType, choose: &mut Choose<'_>) -> Reply<'static> {
+    if choose(5) == 0 {
+        return Reply::Error(ErrorCode::KNOWN[choose(ErrorCode::KNOWN.len())].clone());
+    }
+    let children = Strings::from_list(["a", "b"].iter().take(choose(3))).expect("no NUL");
+    match msg_type {
+        MessageType::Read => Reply::Value(vec![8; choose(4097)].into()),
+        MessageType::Directory => Reply::Children(children),
+        MessageType::DirectoryPart => Reply::Part { generation: 1, children, last: choose(2) == 0 },
+        MessageType::GetPerms => Reply::Permissions(permissions()),
+        MessageType::TransactionStart => Reply::Transaction(TxId(1 + choose(9) as u32)),
+        MessageType::IsDomainIntroduced => Reply::Boolean(choose(2) == 0),
+        MessageType::GetFeature => Reply::Features(choose(16) as u32),
+        MessageType::GetDomainPath | MessageType::GetQuota | MessageType::Control => {
+            Reply::Text("text".into())
+        }
+        _ => Reply::Done,
+    }
+}
+
+fn permissions() -> Permissions {
+    Permissions::owned_by(DomId::new(5), Access::None).with(DomId::DOM0, Access::Read)
+}
+
+fn path(text: &'static str) -> Path<'static> {
+    Path::new(text).expect("a valid path")
+}
