@@ -55,7 +55,7 @@ pub struct ClientConnection<K> {
     outbox: Outbox,
     decoder: Decoder,
     pending: Pending<K>,
-    /// Requests that have left and are not answered; counted only where the window is 1.
+    /// With [`Limits::one_at_a_time`], the request that has left and is not answered.
     current: Option<ReqId>,
     failed: Option<ConnectionError>,
 }
@@ -192,9 +192,7 @@ impl<K> ClientConnection<K> {
 
     /// Whether [`take_output`](Self::take_output) would give something.
     pub fn has_output(&self) -> bool {
-        self.failed.is_none()
-            && self.outbox.len() > 0
-            && !(self.limits.one_at_a_time && self.current.is_some())
+        self.failed.is_none() && self.outbox.len() > 0 && self.current.is_none()
     }
 
     /// Takes the bytes that may be sent now; none if there is nothing to send.
@@ -238,8 +236,7 @@ impl<K> ClientConnection<K> {
         let Some(frame) = decoded.frame else {
             return Ok(Received { consumed, event: None });
         };
-        let current = if self.limits.one_at_a_time { &mut self.current } else { &mut None };
-        match dispatch(&mut self.pending, current, frame.header, frame.payload) {
+        match dispatch(&mut self.pending, &mut self.current, frame.header, frame.payload) {
             Ok(event) => Ok(Received { consumed, event }),
             Err(error) => {
                 self.failed = Some(error);
@@ -258,13 +255,10 @@ impl<K> ClientConnection<K> {
 
     /// No more input will come. Says whether the stream ended between two messages.
     pub fn end_of_input(&mut self) -> ConnectionError {
-        let error = match self.failed {
-            Some(error) => error,
-            None if self.decoder.is_mid_message() => ConnectionError::Truncated,
-            None => ConnectionError::Closed,
-        };
-        self.failed = Some(error);
-        error
+        *self.failed.get_or_insert(match self.decoder.is_mid_message() {
+            true => ConnectionError::Truncated,
+            false => ConnectionError::Closed,
+        })
     }
 }
 

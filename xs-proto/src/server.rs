@@ -145,12 +145,9 @@ impl ServerConnection {
 
     /// No more input will come. Says whether the stream ended between two messages.
     pub fn end_of_input(&mut self) -> ConnectionError {
-        let error = match self.failed {
-            Some(error) => error,
-            None if self.decoder.is_mid_message() => ConnectionError::Truncated,
-            None => ConnectionError::Closed,
-        };
-        self.failed = Some(error);
-        error
+        *self.failed.get_or_insert(match self.decoder.is_mid_message() {
+            true => ConnectionError::Truncated,
+            false => ConnectionError::Closed,
+        })
     }
 }
