@@ -69,12 +69,16 @@ pub struct Limits {
     /// Give out one request only when the one before has been answered, and one message at a
     /// time. The xenbus device mixes replies up otherwise.
     pub one_at_a_time: bool,
+    /// Others share the session with the server, unknown to this connection: RESET_WATCHES ends
+    /// their watches and transactions as well. So it is on the xenbus device, which has one
+    /// session for all of its users in a domain. It is for the caller to heed.
+    pub shared_session: bool,
 }
 
 impl Default for Limits {
     /// Those of the socket.
     fn default() -> Self {
-        Limits { payload: PAYLOAD_MAX, one_at_a_time: false }
+        Limits { payload: PAYLOAD_MAX, one_at_a_time: false, shared_session: false }
     }
 }
 
@@ -89,6 +93,12 @@ impl Limits {
     #[must_use]
     pub fn with_one_at_a_time(self) -> Self {
         Limits { one_at_a_time: true, ..self }
+    }
+
+    /// The same with a session that others share.
+    #[must_use]
+    pub fn with_shared_session(self) -> Self {
+        Limits { shared_session: true, ..self }
     }
 }
 
