@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::transport::Transport;
 use crate::unix::UnixTransport;
+use crate::xenbus::XenbusTransport;
 
 /// Where the daemon's socket is, unless `$XENSTORED_RUNDIR` says otherwise.
 pub const RUN_DIR: &str = "/run/xenstored";
@@ -63,10 +64,14 @@ pub fn open(timeout: Duration) -> Result<Box<dyn Transport>, DiscoverError> {
 pub fn open_at(path: impl AsRef<Path>, timeout: Duration) -> io::Result<Box<dyn Transport>> {
     let path = path.as_ref();
     let file_type = fs::metadata(path)?.file_type();
+    // The device is a plain file where a file system of the kernel's own offers it: xenfs, kernfs.
+    let is_device = file_type.is_char_device() || DEVICES.iter().any(|device| path == *device);
     if file_type.is_socket() {
         Ok(Box::new(UnixTransport::connect(path, timeout)?))
+    } else if is_device {
+        Ok(Box::new(XenbusTransport::open(path)?))
     } else {
-        Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a socket"))
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "it is neither a socket nor a device"))
     }
 }
 

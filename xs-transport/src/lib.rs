@@ -1,7 +1,7 @@
 //! Ways to a xenstored, and the one loop that moves bytes over them.
 //!
 //! * [`Transport`] is what every way keeps to: the [Unix socket](UnixTransport) of dom0's daemon,
-//!   the kernel's device, memory.
+//!   the [kernel's device](XenbusTransport), memory.
 //! * [`Drive`] runs a state machine of `xs-proto` over a transport.
 //! * [`discover`](mod@discover) finds the xenstored of this machine, as libxenstore does.
 //!
@@ -15,7 +15,9 @@ mod sys;
 mod transport;
 mod unix;
 mod waker;
+mod xenbus;
 
 pub use drive::{Drive, Failure, Guard, Machine, Turn};
 pub use transport::{Interest, Sent, Transport, Wait};
 pub use unix::UnixTransport;
+pub use xenbus::{DEVICE_PAYLOAD_MAX, XenbusTransport};

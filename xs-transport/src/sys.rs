@@ -92,6 +92,18 @@ fn unix_address(path: &OsStr) -> io::Result<(libc::sockaddr_un, libc::socklen_t)
     Ok((address, len as libc::socklen_t))
 }
 
+/// Makes reads and writes return at once.
+pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: takes no pointers.
+    let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
+    if flags < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: takes no pointers.
+    let rc = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) };
+    if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 fn set_send_timeout(fd: BorrowedFd<'_>, timeout: Duration) -> io::Result<()> {
     // Zero would mean: for ever.
     let timeout = timeout.max(Duration::from_millis(1));

@@ -82,14 +82,6 @@ impl UnixTransport {
         stream.set_read_timeout(Some(STEP))?;
         Ok(UnixTransport { stream, name: name.into(), waker: OnceLock::new() })
     }
-
-    fn waker(&self) -> io::Result<&Waker> {
-        if let Some(waker) = self.waker.get() {
-            return Ok(waker);
-        }
-        let waker = Waker::new()?;
-        Ok(self.waker.get_or_init(|| waker))
-    }
 }
 
 impl Transport for UnixTransport {
@@ -121,7 +113,7 @@ impl Transport for UnixTransport {
     }
 
     fn wait(&self, interest: Interest, deadline: Option<Instant>) -> io::Result<()> {
-        let waker = self.waker()?;
+        let waker = Waker::get_or_new(&self.waker)?;
         let mut events = 0;
         if interest.receive() {
             events |= libc::POLLIN;
@@ -142,7 +134,7 @@ impl Transport for UnixTransport {
 
     fn wake(&self) {
         // Without a waker nobody waits, and nobody can.
-        if let Ok(waker) = self.waker() {
+        if let Ok(waker) = Waker::get_or_new(&self.waker) {
             waker.wake();
         }
     }

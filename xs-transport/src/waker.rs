@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::OnceLock;
 
 /// A pair of sockets: one is polled, and becomes readable when a byte is written to the other.
 #[derive(Debug)]
@@ -17,6 +18,15 @@ impl Waker {
         polled.set_nonblocking(true)?;
         written.set_nonblocking(true)?;
         Ok(Waker { polled, written })
+    }
+
+    /// The waker in `cell`, which is made now if nobody needed it before.
+    pub(crate) fn get_or_new(cell: &OnceLock<Self>) -> io::Result<&Self> {
+        if let Some(waker) = cell.get() {
+            return Ok(waker);
+        }
+        let waker = Self::new()?;
+        Ok(cell.get_or_init(|| waker))
     }
 
     pub(crate) fn wake(&self) {
