@@ -1,1 +1,55 @@
-//! Placeholder.
+//! A Xenstore client.
+//!
+//! Xenstore is the small tree-shaped database through which everything on a Xen host finds
+//! everything else: guest agents, device drivers and backends, toolstacks. [`Client`] reads and
+//! writes it, in [transactions](Transaction) if need be, and is told of changes by [`Watch`]es.
+//!
+//! ```
+//! use xs_client::Client;
+//! # use xs_transport::mock::Xenstored;
+//! # struct Host;
+//! # impl Host { fn open() -> xs_client::Result<Client> {
+//! #     Ok(Client::over(Xenstored::new().connect(xs_proto::DomId::DOM0)))
+//! # } }
+//! # use Host as Client_;
+//!
+//! # /*
+//! let client = Client::open()?; // the daemon's socket, or the kernel's device
+//! # */
+//! # let client = Client_::open()?;
+//! client.write("data/greeting", "hello")?;
+//! assert_eq!(client.read("data/greeting")?, b"hello");
+//!
+//! let mut watch = client.watch("data")?;
+//! println!("{} has changed", watch.wait()?);
+//! # Ok::<(), xs_client::Error>(())
+//! ```
+//!
+//! It needs no C library and no runtime, and starts no thread until a watch with a callback asks
+//! for one. Nothing hangs: each operation has a deadline, and when the connection is lost everybody
+//! who waits is told why.
+#![forbid(unsafe_code)]
+
+mod background;
+mod client;
+mod core;
+mod error;
+mod link;
+mod listing;
+pub mod op;
+mod queue;
+mod transaction;
+mod tree;
+mod watch;
+mod watches;
+
+pub use client::{Builder, Client};
+pub use error::{Error, ErrorKind, Invalid, Result};
+pub use queue::{EventKind, WatchEvent};
+pub use transaction::{Retries, Transaction};
+pub use tree::Tree;
+pub use watch::Watch;
+pub use watches::Token;
+
+pub use xs_proto::{Access, DomId, ErrorCode, Path, PathError, Permission, Permissions, TxId};
+pub use xs_transport::Failure;

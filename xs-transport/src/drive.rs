@@ -230,6 +230,13 @@ impl<M: Machine> Drive<M> {
     }
 }
 
+impl<M> Guard<'_, M> {
+    /// Whether nobody is in the receiver's seat.
+    pub fn receiver_is_free(&self) -> bool {
+        self.0.buffer.is_some()
+    }
+}
+
 impl<M> Deref for Guard<'_, M> {
     type Target = M;
 

@@ -1,0 +1,304 @@
+//! The client: how to get one, and what it offers beside the tree.
+
+use std::ops::Deref;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use xs_proto::{DomId, ErrorCode, TxId};
+use xs_transport::{Transport, discover};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::link::{Handle, Link};
+use crate::op::{self, Answer, Op};
+use crate::tree::Tree;
+
+/// A connection to a xenstored, to be cloned and shared at will.
+///
+/// Any number of threads may use one client; their requests are in flight together, as far as the
+/// way to the daemon allows, and each gets its own answer. A thread that is alone with a client
+/// does its own sending and receiving, and the client starts none of its own until a watch with a
+/// callback is set. When the last clone, transaction and watch is dropped, the connection ends.
+///
+/// It dereferences to [`Tree`], which has the operations on nodes.
+///
+/// ```no_run
+/// use xs_client::Client;
+///
+/// let client = Client::open()?;
+/// println!("I am domain {}", client.read_str("domid")?);
+/// client.write("data/greeting", "hello")?;
+/// # Ok::<(), xs_client::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Client {
+    tree: Tree,
+}
+
+impl Client {
+    /// Connects to the xenstored of this machine, wherever libxenstore would find it; see
+    /// [`discover`].
+    ///
+    /// # Errors
+    /// None can be reached; the error says what was tried, and how it failed.
+    pub fn open() -> Result<Self> {
+        Builder::new().open()
+    }
+
+    /// Connects to the socket or the device at `path`.
+    ///
+    /// # Errors
+    /// It cannot be reached.
+    pub fn open_at(path: impl AsRef<Path>) -> Result<Self> {
+        Builder::new().open_at(path)
+    }
+
+    /// Uses a transport of the caller's.
+    pub fn over(transport: impl Transport + 'static) -> Self {
+        Builder::new().over(transport)
+    }
+
+    /// To choose the timeout and other things before connecting.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    /// The same client, with another timeout for each operation; `None`: wait for ever.
+    ///
+    /// ```
+    /// # use xs_client::Client;
+    /// # use xs_transport::mock::Xenstored;
+    /// # let client = Client::over(Xenstored::new().connect(xs_proto::DomId::DOM0));
+    /// use std::time::Duration;
+    ///
+    /// client.with_timeout(Duration::from_millis(100)).mkdir("/a")?;
+    /// # Ok::<(), xs_client::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_timeout(&self, timeout: impl Into<Option<Duration>>) -> Self {
+        let mut client = self.clone();
+        client.tree.timeout = timeout.into();
+        client
+    }
+
+    /// Which way leads to the daemon: the path of a socket or a device.
+    pub fn transport_name(&self) -> String {
+        self.handle.drive.transport().describe()
+    }
+
+    /// Ends the connection now: everybody who waits for something returns with an error.
+    pub fn close(&self) {
+        self.handle.close();
+    }
+
+    /// Tells the daemon of a new domain: its Xenstore ring is at the guest frame `gfn` and rings
+    /// the event channel `evtchn`. For privileged domains.
+    pub fn introduce(&self, domid: DomId, gfn: u64, evtchn: u32) -> Result<()> {
+        self.run(&op::introduce(domid, gfn, evtchn))
+    }
+
+    /// Tells the daemon to forget a domain. For privileged domains.
+    pub fn release(&self, domid: DomId) -> Result<()> {
+        self.run(&op::release(domid))
+    }
+
+    /// Lets the shutdown of a domain that was resumed be noticed again. For privileged domains.
+    pub fn resume(&self, domid: DomId) -> Result<()> {
+        self.run(&op::resume(domid))
+    }
+
+    /// Lets `domid` act with the rights of `target`. For privileged domains.
+    pub fn set_target(&self, domid: DomId, target: DomId) -> Result<()> {
+        self.run(&op::set_target(domid, target))
+    }
+
+    /// The home of a domain, such as `/local/domain/5`; the domain need not exist.
+    pub fn get_domain_path(&self, domid: DomId) -> Result<String> {
+        self.run(&op::get_domain_path(domid))
+    }
+
+    /// Whether the daemon knows a domain.
+    pub fn is_domain_introduced(&self, domid: DomId) -> Result<bool> {
+        self.run(&op::is_domain_introduced(domid))
+    }
+
+    /// Gives a command to the daemon itself, such as `["check"]`, and returns what it says. Which
+    /// commands there are depends on the daemon. For privileged domains.
+    pub fn control<S: AsRef<[u8]>>(&self, words: impl IntoIterator<Item = S>) -> Result<String> {
+        self.run(&op::control(words))
+    }
+
+    /// The features of the daemon, as bits (`XENSTORE_SERVER_FEATURE_*`).
+    ///
+    /// # Errors
+    /// Daemons before Xen 4.22 answer ENOSYS.
+    pub fn get_features(&self) -> Result<u32> {
+        self.is_known(&op::get_feature(DomId::DOM0))?;
+        self.run(&op::get_server_feature())
+    }
+
+    /// The features that the daemon offers to a domain.
+    pub fn get_domain_features(&self, domid: DomId) -> Result<u32> {
+        self.run(&op::get_feature(domid))
+    }
+
+    /// Sets the features that the daemon offers to a domain, before it is introduced. For
+    /// privileged domains.
+    pub fn set_domain_features(&self, domid: DomId, features: u32) -> Result<()> {
+        self.run(&op::set_feature(domid, features))
+    }
+
+    /// The names of the quotas that the daemon knows.
+    ///
+    /// # Errors
+    /// Daemons before Xen 4.22 answer ENOSYS.
+    pub fn quotas(&self) -> Result<Vec<String>> {
+        self.is_known(&op::get_quota(None, "nodes"))?;
+        let names = self.run(&op::quotas())?;
+        Ok(names.split_ascii_whitespace().map(String::from).collect())
+    }
+
+    /// The default value of a quota for new domains.
+    pub fn get_quota(&self, quota: &str) -> Result<u32> {
+        self.quota_of(None, quota)
+    }
+
+    /// The value of a quota for a domain.
+    pub fn get_domain_quota(&self, domid: DomId, quota: &str) -> Result<u32> {
+        self.quota_of(Some(domid), quota)
+    }
+
+    /// Sets the default value of a quota for new domains. For privileged domains.
+    pub fn set_quota(&self, quota: &str, value: u32) -> Result<()> {
+        self.run(&op::set_quota(None, quota, value))
+    }
+
+    /// Sets the value of a quota for a domain. For privileged domains.
+    pub fn set_domain_quota(&self, domid: DomId, quota: &str, value: u32) -> Result<()> {
+        self.run(&op::set_quota(Some(domid), quota, value))
+    }
+
+    /// Ends all watches and transactions of this connection, as the daemon sees it. The watches
+    /// of this client end with it.
+    pub fn reset_watches(&self) -> Result<()> {
+        let answer = self.run(&op::reset_watches());
+        if answer.is_ok() {
+            self.forget_watches();
+        }
+        answer
+    }
+
+    /// Whether the daemon knows a type of request at all. To be asked before one without payload
+    /// is sent: oxenstored, which does not know these types, takes such a request up only when
+    /// another one follows.
+    fn is_known<T: Answer>(&self, op: &Op<'_, T>) -> Result<()> {
+        match self.run(op) {
+            Err(error) if error.code() == Some(&ErrorCode::NotSupported) => Err(error),
+            Err(error) if error.code().is_none() => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn quota_of(&self, domid: Option<DomId>, quota: &str) -> Result<u32> {
+        let op = op::get_quota(domid, quota);
+        let value = self.run(&op)?;
+        value.trim().parse().map_err(|_| op.unexpected("the value of the quota is not a number"))
+    }
+}
+
+impl Deref for Client {
+    type Target = Tree;
+
+    fn deref(&self) -> &Tree {
+        &self.tree
+    }
+}
+
+/// How a [`Client`] connects, and what holds for it.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use xs_client::Client;
+///
+/// let client = Client::builder()
+///     .timeout(Duration::from_secs(2))
+///     .open_at("/run/xenstored/socket")?;
+/// # Ok::<(), xs_client::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Builder {
+    timeout: Option<Duration>,
+    connect_timeout: Duration,
+    watch_capacity: usize,
+}
+
+/// Longer than any daemon takes that still works.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Some hundred kilobytes, if nobody takes events of a busy watch.
+const DEFAULT_WATCH_CAPACITY: usize = 1024;
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Builder {
+    /// Starts with the defaults.
+    pub fn new() -> Self {
+        Builder {
+            timeout: Some(DEFAULT_TIMEOUT),
+            connect_timeout: DEFAULT_TIMEOUT,
+            watch_capacity: DEFAULT_WATCH_CAPACITY,
+        }
+    }
+
+    /// How long each operation may take; 30 seconds unless set, for ever if `None`.
+    #[must_use]
+    pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.timeout = timeout.into();
+        self
+    }
+
+    /// How long connecting may take; 30 seconds unless set.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// How many events of one watch are kept for its owner to take, before an
+    /// [overflow](crate::EventKind::Overflow) is reported; 1024 unless set, at least 1.
+    #[must_use]
+    pub fn watch_capacity(mut self, events: usize) -> Self {
+        self.watch_capacity = events;
+        self
+    }
+
+    /// Connects to the xenstored of this machine; see [`Client::open`].
+    pub fn open(self) -> Result<Client> {
+        let transport = discover::open(self.connect_timeout)
+            .map_err(|error| Error::new("open", None, ErrorKind::NotFound(error)))?;
+        Ok(self.over(transport))
+    }
+
+    /// Connects to the socket or the device at `path`.
+    ///
+    /// # Errors
+    /// It cannot be reached.
+    pub fn open_at(self, path: impl AsRef<Path>) -> Result<Client> {
+        let path = path.as_ref();
+        let transport = discover::open_at(path, self.connect_timeout).map_err(|error| {
+            Error::new("open", Some(&path.to_string_lossy()), ErrorKind::Unreachable(error))
+        })?;
+        Ok(self.over(transport))
+    }
+
+    /// Uses a transport of the caller's.
+    pub fn over(self, transport: impl Transport + 'static) -> Client {
+        let link = Link::new(transport, self.watch_capacity);
+        let handle = Arc::new(Handle(Arc::new(link)));
+        Client { tree: Tree { handle, tx_id: TxId::NONE, timeout: self.timeout } }
+    }
+}

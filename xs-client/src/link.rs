@@ -1,0 +1,310 @@
+//! One connection and everybody who uses it: how a thread waits for what it asked for.
+
+use std::sync::Arc;
+use std::task::{Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::Instant;
+
+use xs_proto::{Reply, ReqId, SubmitError, TxId};
+use xs_transport::{Drive, Failure, Guard, Transport, Turn, Wait};
+
+use crate::background::Background;
+use crate::core::{Answered, Core};
+use crate::error::{ErrorKind, Result};
+use crate::op::{Answer, Op};
+use crate::watches::{Next, Token};
+
+/// What the clones of a client, its watches and its transactions share.
+///
+/// Lock order: the background thread's lock, then the drive's. Wakers are called, and callbacks
+/// run, with neither held.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) drive: Drive<Core>,
+    pub(crate) background: Background,
+}
+
+/// How much is received at a time: some hundred small replies.
+const RECEIVE_BUFFER: usize = 32 * 1024;
+
+/// How many requests of a batch are in flight together; others want their share of
+/// [`ClientConnection::MAX_PENDING`](xs_proto::ClientConnection::MAX_PENDING).
+const BATCH: usize = 1024;
+
+/// When to give up; `None`: never.
+pub(crate) type Deadline = Option<Instant>;
+
+/// The deadline passed.
+#[derive(Debug)]
+pub(crate) struct Late;
+
+/// Something a thread or a task can wait for.
+pub(crate) trait Awaited {
+    type Output;
+
+    /// What it waited for, if it is here. Otherwise `waker` is remembered, and called when there
+    /// is reason to look again.
+    fn poll(&self, core: &mut Core, waker: Option<&Waker>) -> Option<Self::Output>;
+}
+
+/// The answer to a request.
+impl Awaited for ReqId {
+    type Output = Answered;
+
+    fn poll(&self, core: &mut Core, waker: Option<&Waker>) -> Option<Answered> {
+        core.poll_call(*self, waker)
+    }
+}
+
+/// What comes next for a watch.
+impl Awaited for Token {
+    type Output = Next;
+
+    fn poll(&self, core: &mut Core, waker: Option<&Waker>) -> Option<Next> {
+        core.watches.poll(*self, waker)
+    }
+}
+
+/// Room for one more request.
+pub(crate) struct Room;
+
+impl Awaited for Room {
+    type Output = ();
+
+    fn poll(&self, core: &mut Core, waker: Option<&Waker>) -> Option<()> {
+        core.poll_room(waker)
+    }
+}
+
+impl Link {
+    pub(crate) fn new(transport: impl Transport + 'static, watch_capacity: usize) -> Self {
+        let core = Core::new(transport.limits(), watch_capacity);
+        Link {
+            drive: Drive::new(transport, core, RECEIVE_BUFFER),
+            background: Background::default(),
+        }
+    }
+
+    /// Runs one operation.
+    pub(crate) fn call<T: Answer>(
+        &self,
+        tx_id: TxId,
+        deadline: Deadline,
+        op: &Op<'_, T>,
+    ) -> Result<T> {
+        let (guard, req_id) = self.submit(self.drive.lock(), tx_id, deadline, op);
+        let (guard, reply) = self.answer(guard, deadline, op, req_id?);
+        drop(guard);
+        op.take(reply?)
+    }
+
+    /// Runs several operations of one kind, in flight together.
+    pub(crate) fn call_all<T: Answer>(
+        &self,
+        tx_id: TxId,
+        deadline: Deadline,
+        ops: &[Op<'_, T>],
+    ) -> Vec<Result<T>> {
+        let mut results = Vec::with_capacity(ops.len());
+        for ops in ops.chunks(BATCH) {
+            let mut guard = self.drive.lock();
+            let mut submitted = Vec::with_capacity(ops.len());
+            for op in ops {
+                let (again, req_id) = self.submit(guard, tx_id, deadline, op);
+                guard = again;
+                submitted.push(req_id);
+            }
+            // The last answer first: when it is here, so are most likely all others.
+            let mut replies = Vec::with_capacity(ops.len());
+            for (op, req_id) in ops.iter().zip(submitted).rev() {
+                let reply = match req_id {
+                    Ok(req_id) => {
+                        let (again, reply) = self.answer(guard, deadline, op, req_id);
+                        guard = again;
+                        reply
+                    }
+                    Err(error) => Err(error),
+                };
+                replies.push(reply);
+            }
+            drop(guard);
+            let replies = replies.into_iter().rev();
+            results.extend(ops.iter().zip(replies).map(|(op, reply)| op.take(reply?)));
+        }
+        results
+    }
+
+    /// Takes a request, as soon as there is room for it. It leaves with the next turn or flush.
+    pub(crate) fn submit<'a, T>(
+        &'a self,
+        mut guard: Guard<'a, Core>,
+        tx_id: TxId,
+        deadline: Deadline,
+        op: &Op<'_, T>,
+    ) -> (Guard<'a, Core>, Result<ReqId>) {
+        let request = match &op.request {
+            Ok(request) => request,
+            Err(invalid) => return (guard, Err(op.error(invalid.clone()))),
+        };
+        loop {
+            let kind = match guard.submit(tx_id, request) {
+                Ok(req_id) => return (guard, Ok(req_id)),
+                Err(SubmitError::Full) => {
+                    let (again, room) = self.wait(guard, deadline, &Room);
+                    guard = again;
+                    match room {
+                        Ok(()) => continue,
+                        Err(Late) => ErrorKind::TimedOut,
+                    }
+                }
+                Err(SubmitError::Invalid(error)) => error.into(),
+                Err(_) => failure(&guard).into(),
+            };
+            return (guard, Err(op.error(kind)));
+        }
+    }
+
+    /// Waits for the answer to a request.
+    pub(crate) fn answer<'a, T>(
+        &'a self,
+        guard: Guard<'a, Core>,
+        deadline: Deadline,
+        op: &Op<'_, T>,
+        req_id: ReqId,
+    ) -> (Guard<'a, Core>, Result<Reply<'static>>) {
+        let (mut guard, answered) = self.wait(guard, deadline, &req_id);
+        let reply = match answered {
+            Ok(Ok(reply)) => Ok(reply),
+            Ok(Err(failure)) => Err(op.error(failure)),
+            Err(Late) => {
+                guard.forget(req_id);
+                Err(op.error(ErrorKind::TimedOut))
+            }
+        };
+        (guard, reply)
+    }
+
+    /// Waits, and receives for everybody meanwhile, if nobody else does.
+    pub(crate) fn wait<'a, A: Awaited>(
+        &'a self,
+        mut guard: Guard<'a, Core>,
+        deadline: Deadline,
+        awaited: &A,
+    ) -> (Guard<'a, Core>, Result<A::Output, Late>) {
+        loop {
+            if let Some(output) = awaited.poll(&mut guard, None) {
+                return (self.leave(guard), Ok(output));
+            }
+            let (again, turn) = self.drive.turn(guard, Wait::Until(deadline));
+            guard = self.wake_ready(again);
+            if let Some(output) = awaited.poll(&mut guard, None) {
+                return (self.leave(guard), Ok(output));
+            }
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return (self.leave(guard), Err(Late));
+            }
+            if turn == Turn::Occupied {
+                let waker = thread_waker();
+                // Before the one who receives could have anything for us.
+                if let Some(output) = awaited.poll(&mut guard, Some(&waker)) {
+                    return (self.leave(guard), Ok(output));
+                }
+                let ticket = guard.park(waker);
+                drop(guard);
+                match deadline {
+                    Some(at) => {
+                        thread::park_timeout(at.saturating_duration_since(Instant::now()));
+                    }
+                    None => thread::park(),
+                }
+                guard = self.drive.lock();
+                guard.unpark(ticket);
+            }
+        }
+    }
+
+    /// Sends what there is to send, as far as that goes without waiting.
+    pub(crate) fn flush(&self, guard: Guard<'_, Core>) {
+        let guard = self.drive.flush(guard);
+        drop(self.wake_ready(guard));
+    }
+
+    /// Receives what is there, without waiting.
+    pub(crate) fn receive_now<'a>(&'a self, guard: Guard<'a, Core>) -> Guard<'a, Core> {
+        let (guard, _) = self.drive.turn(guard, Wait::No);
+        self.leave(guard)
+    }
+
+    /// Calls the wakers that have become due, without the lock.
+    pub(crate) fn wake_ready<'a>(&'a self, mut guard: Guard<'a, Core>) -> Guard<'a, Core> {
+        while !guard.ready.is_empty() {
+            let mut ready = std::mem::take(&mut guard.ready);
+            drop(guard);
+            ready.drain(..).for_each(Waker::wake);
+            guard = self.drive.lock();
+            if guard.ready.is_empty() {
+                // Its space serves again.
+                guard.ready = ready;
+            }
+        }
+        guard
+    }
+
+    /// A thread that may have received for others stops doing so.
+    pub(crate) fn leave<'a>(&'a self, mut guard: Guard<'a, Core>) -> Guard<'a, Core> {
+        if guard.receiver_is_free() {
+            guard.hand_over();
+        }
+        self.wake_ready(guard)
+    }
+
+    /// Ends the connection: everybody who waits returns.
+    pub(crate) fn close(&self) {
+        let guard = self.drive.fail(self.drive.lock(), Failure::Closed);
+        drop(self.wake_ready(guard));
+    }
+}
+
+/// Why the connection is lost. Only to be asked when it is.
+pub(crate) fn failure(core: &Core) -> Failure {
+    core.failure().cloned().unwrap_or(Failure::Closed)
+}
+
+/// The link as its users hold it. With the last of them the connection ends.
+#[derive(Debug)]
+pub(crate) struct Handle(pub(crate) Arc<Link>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.background.stop(&self.0);
+        self.0.close();
+    }
+}
+
+impl std::ops::Deref for Handle {
+    type Target = Arc<Link>;
+
+    fn deref(&self) -> &Arc<Link> {
+        &self.0
+    }
+}
+
+/// Wakes the thread that calls this.
+pub(crate) fn thread_waker() -> Waker {
+    struct Unpark(Thread);
+
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+
+        fn wake_by_ref(self: &Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+
+    thread_local! {
+        static WAKER: Waker = Waker::from(Arc::new(Unpark(thread::current())));
+    }
+    WAKER.with(Waker::clone)
+}

@@ -1,0 +1,268 @@
+//! Operations as values: what to ask, and what the answer is taken for.
+
+use std::borrow::Cow;
+use std::marker::PhantomData;
+
+use xs_proto::{DomId, Path, PathError, Permissions, Reply, Request, RequestError, Strings, TxId};
+
+use crate::error::{Error, ErrorKind, Invalid, Result};
+
+/// One request, and the type of its answer.
+///
+/// The methods of [`Tree`](crate::Tree) and [`Client`](crate::Client) make one and run it at once.
+/// Made by hand, operations can be [run together](crate::Tree::run_all) in one round trip or
+/// [started](crate::Tree::start) without waiting.
+///
+/// ```
+/// use xs_client::{Client, op};
+/// # use xs_transport::mock::Xenstored;
+/// # let client = Client::over(Xenstored::new().connect(xs_proto::DomId::DOM0));
+///
+/// client.write("/a", "1")?;
+/// let values = client.run_all([op::read("/a"), op::read("/b")]);
+/// assert_eq!(values[0].as_deref().unwrap(), b"1");
+/// assert!(values[1].as_ref().unwrap_err().is_not_found());
+/// # Ok::<(), xs_client::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Op<'a, T> {
+    pub(crate) name: &'static str,
+    pub(crate) path: Option<&'a str>,
+    /// A mistake of the caller's is kept until the operation is run, so that batches keep their
+    /// order.
+    pub(crate) request: Result<Request<'a>, Invalid>,
+    answer: PhantomData<fn() -> T>,
+}
+
+impl<'a, T> Op<'a, T> {
+    pub(crate) fn new(name: &'static str, request: Request<'a>) -> Self {
+        Op { name, path: None, request: Ok(request), answer: PhantomData }
+    }
+
+    fn on(
+        name: &'static str,
+        path: &'a str,
+        request: impl FnOnce(Path<'a>) -> Request<'a>,
+    ) -> Self {
+        let request = Path::new(path).map(request).map_err(Invalid::Path);
+        Op { name, path: Some(path), request, answer: PhantomData }
+    }
+
+    /// The error that this operation failed with.
+    pub(crate) fn error(&self, kind: impl Into<ErrorKind>) -> Error {
+        Error::new(self.name, self.path, kind)
+    }
+}
+
+impl<T: Answer> Op<'_, T> {
+    pub(crate) fn take(&self, reply: Reply<'static>) -> Result<T> {
+        match reply {
+            Reply::Error(code) => Err(self.error(ErrorKind::Refused(code))),
+            reply => T::from_reply(reply).ok_or_else(|| self.unexpected("the answer is not text")),
+        }
+    }
+
+    pub(crate) fn unexpected(&self, what: &str) -> Error {
+        self.error(ErrorKind::Unexpected(what.into()))
+    }
+}
+
+/// The value of a node.
+pub fn read(path: &str) -> Op<'_, Vec<u8>> {
+    Op::on("read", path, Request::Read)
+}
+
+/// Sets the value of a node, which is created as needed, as are its parents.
+pub fn write<'a>(path: &'a str, value: &'a (impl AsRef<[u8]> + ?Sized)) -> Op<'a, ()> {
+    Op::on("write", path, |path| Request::Write { path, value: value.as_ref() })
+}
+
+/// Creates a node with an empty value, and its parents; nothing happens if it exists.
+pub fn mkdir(path: &str) -> Op<'_, ()> {
+    Op::on("mkdir", path, Request::Mkdir)
+}
+
+/// Removes a node and all below it.
+pub fn rm(path: &str) -> Op<'_, ()> {
+    Op::on("rm", path, Request::Rm)
+}
+
+/// The names of the children of a node, if they fit into one message.
+pub fn directory(path: &str) -> Op<'_, Vec<String>> {
+    Op::on("directory", path, Request::Directory)
+}
+
+pub(crate) fn directory_part(path: &str, offset: u32) -> Op<'_, Part> {
+    Op::on("directory", path, |path| Request::DirectoryPart { path, offset })
+}
+
+/// The permissions of a node.
+pub fn get_perms(path: &str) -> Op<'_, Permissions> {
+    Op::on("get_perms", path, Request::GetPerms)
+}
+
+/// Sets the permissions of a node.
+pub fn set_perms<'a>(path: &'a str, perms: &'a Permissions) -> Op<'a, ()> {
+    Op::on("set_perms", path, |path| Request::SetPerms { path, perms: Cow::Borrowed(perms) })
+}
+
+pub(crate) fn watch<'a>(path: &'a str, token: &'a [u8], depth: Option<u32>) -> Op<'a, ()> {
+    Op::on("watch", path, |path| Request::Watch { path, token, depth })
+}
+
+pub(crate) fn unwatch<'a>(path: &'a str, token: &'a [u8]) -> Op<'a, ()> {
+    Op::on("unwatch", path, |path| Request::Unwatch { path, token })
+}
+
+pub(crate) fn transaction_start() -> Op<'static, TxId> {
+    Op::new("transaction_start", Request::TransactionStart)
+}
+
+pub(crate) fn transaction_end(commit: bool) -> Op<'static, ()> {
+    let name = if commit { "commit" } else { "abort" };
+    Op::new(name, Request::TransactionEnd { commit })
+}
+
+/// Tells the daemon of a new domain whose Xenstore ring is at `gfn` and rings `evtchn`.
+pub fn introduce(domid: DomId, gfn: u64, evtchn: u32) -> Op<'static, ()> {
+    Op::new("introduce", Request::Introduce { domid, gfn, evtchn })
+}
+
+/// Tells the daemon to forget a domain.
+pub fn release(domid: DomId) -> Op<'static, ()> {
+    Op::new("release", Request::Release(domid))
+}
+
+/// Lets the shutdown of a domain be noticed again.
+pub fn resume(domid: DomId) -> Op<'static, ()> {
+    Op::new("resume", Request::Resume(domid))
+}
+
+/// Lets `domid` act with the rights of `target`.
+pub fn set_target(domid: DomId, target: DomId) -> Op<'static, ()> {
+    Op::new("set_target", Request::SetTarget { domid, target })
+}
+
+/// The home of a domain.
+pub fn get_domain_path(domid: DomId) -> Op<'static, String> {
+    Op::new("get_domain_path", Request::GetDomainPath(domid))
+}
+
+/// Whether the daemon knows a domain.
+pub fn is_domain_introduced(domid: DomId) -> Op<'static, bool> {
+    Op::new("is_domain_introduced", Request::IsDomainIntroduced(domid))
+}
+
+/// Ends all watches and transactions of the caller.
+pub(crate) fn reset_watches() -> Op<'static, ()> {
+    Op::new("reset_watches", Request::ResetWatches)
+}
+
+/// A command to the daemon, and its parameters.
+pub fn control<S: AsRef<[u8]>>(words: impl IntoIterator<Item = S>) -> Op<'static, String> {
+    let request = Strings::from_list(words).map(Request::Control).map_err(Invalid::Request);
+    Op { name: "control", path: None, request, answer: PhantomData }
+}
+
+/// The features of the server, as bits.
+pub(crate) fn get_server_feature() -> Op<'static, u32> {
+    Op::new("get_feature", Request::GetFeature { domid: None })
+}
+
+/// The features offered to a domain, as bits.
+pub fn get_feature(domid: DomId) -> Op<'static, u32> {
+    Op::new("get_feature", Request::GetFeature { domid: Some(domid) })
+}
+
+/// Sets the features offered to a domain.
+pub fn set_feature(domid: DomId, features: u32) -> Op<'static, ()> {
+    Op::new("set_feature", Request::SetFeature { domid, features })
+}
+
+/// The names of the quotas, separated by blanks.
+pub(crate) fn quotas() -> Op<'static, String> {
+    Op::new("get_quota", Request::GetQuota { domid: None, quota: None })
+}
+
+/// The value of a quota: of a domain, or for new ones.
+pub fn get_quota(domid: Option<DomId>, quota: &str) -> Op<'_, String> {
+    Op::new("get_quota", Request::GetQuota { domid, quota: Some(quota) })
+}
+
+/// Sets a quota: of a domain, or for new ones.
+pub fn set_quota(domid: Option<DomId>, quota: &str, value: u32) -> Op<'_, ()> {
+    Op::new("set_quota", Request::SetQuota { domid, quota, value })
+}
+
+/// What an answer can be taken for.
+pub trait Answer: Sized + sealed::Sealed {
+    #[doc(hidden)]
+    fn from_reply(reply: Reply<'static>) -> Option<Self>;
+}
+
+/// The answer to DIRECTORY_PART.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) generation: u64,
+    pub(crate) names: Vec<String>,
+    /// How far the names bring us, in bytes.
+    pub(crate) bytes: usize,
+    pub(crate) last: bool,
+}
+
+macro_rules! answers {
+    ($($type:ty, $pattern:pat => $value:expr;)*) => {
+        mod sealed {
+            use super::*;
+
+            pub trait Sealed {}
+            $(impl Sealed for $type {})*
+        }
+
+        $(impl Answer for $type {
+            fn from_reply(reply: Reply<'static>) -> Option<Self> {
+                match reply {
+                    $pattern => $value,
+                    _ => None,
+                }
+            }
+        })*
+    };
+}
+
+answers! {
+    (), Reply::Done => Some(());
+    Vec<u8>, Reply::Value(value) => Some(value.into_owned());
+    Vec<String>, Reply::Children(children) => names(&children);
+    Part, Reply::Part { generation, children, last } => {
+        let bytes = children.as_bytes().len();
+        Some(Part { generation, names: names(&children)?, bytes, last })
+    };
+    Permissions, Reply::Permissions(perms) => Some(perms);
+    TxId, Reply::Transaction(tx_id) => Some(tx_id);
+    bool, Reply::Boolean(yes) => Some(yes);
+    u32, Reply::Features(bits) => Some(bits);
+    String, Reply::Text(text) => Some(text.into_owned());
+}
+
+fn names(children: &Strings<'_>) -> Option<Vec<String>> {
+    children.iter().map(|name| String::from_utf8(name.to_vec()).ok()).collect()
+}
+
+impl From<Invalid> for ErrorKind {
+    fn from(invalid: Invalid) -> Self {
+        ErrorKind::Invalid(invalid)
+    }
+}
+
+impl From<PathError> for Invalid {
+    fn from(error: PathError) -> Self {
+        Invalid::Path(error)
+    }
+}
+
+impl From<RequestError> for Invalid {
+    fn from(error: RequestError) -> Self {
+        Invalid::Request(error)
+    }
+}

@@ -1,0 +1,376 @@
+//! Watches: to be told when something changes.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use xs_proto::{Path, Request, TxId};
+
+use crate::client::Client;
+use crate::error::{Error, ErrorKind, Result};
+use crate::link::{Deadline, Handle, Late};
+use crate::op;
+use crate::queue::WatchEvent;
+use crate::watches::{Next, Token};
+
+/// A watch on a node and all below it, whose events are taken one by one.
+///
+/// The first event comes as soon as the watch is set, so that a loop over the events starts with
+/// the present state. Events may come without a reason, and equal ones that wait to be taken
+/// coalesce; see [`WatchEvent`] and [`EventKind`](crate::EventKind). Dropping the watch ends it.
+///
+/// ```
+/// # use xs_client::Client;
+/// # use xs_transport::mock::Xenstored;
+/// # let client = Client::over(Xenstored::new().connect(xs_proto::DomId::DOM0));
+/// let mut watch = client.watch("/a")?;
+/// assert_eq!(&*watch.wait()?.path, "/a");
+///
+/// client.write("/a/b", "changed")?;
+/// assert_eq!(&*watch.wait()?.path, "/a/b");
+/// assert!(watch.try_next()?.is_none());
+/// # Ok::<(), xs_client::Error>(())
+/// ```
+///
+/// It is also an iterator, which blocks for each event, and ends after an error, or when the watch
+/// is removed from elsewhere.
+///
+/// Somebody has to receive events from the daemon: this is done by whoever waits for anything on
+/// this client. oxenstored stalls everybody when some thousand events are not received. A program
+/// that sets watches and then does something else for long had better use
+/// [callbacks](Client::watch_with).
+#[derive(Debug)]
+pub struct Watch {
+    handle: Arc<Handle>,
+    path: Box<str>,
+    token: Token,
+    /// An iterator has told of the loss.
+    over: bool,
+}
+
+impl Client {
+    /// Sets a watch on a node, which need not exist, or on a special path such as
+    /// `@releaseDomain`.
+    ///
+    /// # Errors
+    /// E2BIG, ENOSPC or EQUOTA: the domain has too many watches.
+    pub fn watch(&self, path: &str) -> Result<Watch> {
+        self.set_watch(path, None)
+    }
+
+    /// Sets a watch that fires only for the node and `depth` levels below it.
+    ///
+    /// # Errors
+    /// As for [`watch`](Self::watch). Daemons without the feature WATCHDEPTH answer EINVAL; the
+    /// xenbus device ignores the depth in silence.
+    pub fn watch_depth(&self, path: &str, depth: u32) -> Result<Watch> {
+        self.set_watch(path, Some(depth))
+    }
+
+    /// Sets a watch whose events are given to `callback`, on a background thread that starts with
+    /// the first such watch and runs until [`watch_stop`](Self::watch_stop). One callback runs at
+    /// a time. It may use the client, and remove its own watch.
+    ///
+    /// If the connection is lost, the callback is called a last time, with the error. If it
+    /// panics, it is not called again. It is kept, with all that it holds, until its watch is
+    /// removed or the client ends; a callback that holds a clone of the client keeps it from
+    /// ending.
+    ///
+    /// ```
+    /// # use xs_client::Client;
+    /// # use xs_transport::mock::Xenstored;
+    /// # let client = Client::over(Xenstored::new().connect(xs_proto::DomId::DOM0));
+    /// use std::sync::mpsc;
+    ///
+    /// let (sender, events) = mpsc::channel();
+    /// client.watch_with("/a", move |event| sender.send(event).unwrap())?;
+    /// assert_eq!(&*events.recv().unwrap()?.path, "/a");
+    /// # Ok::<(), xs_client::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`watch`](Self::watch), or the thread cannot be started.
+    pub fn watch_with(
+        &self,
+        path: &str,
+        callback: impl FnMut(Result<WatchEvent>) + Send + 'static,
+    ) -> Result<Token> {
+        let deadline = self.deadline();
+        let link = &**self.handle;
+        let mut setting = Setting::new(&self.handle, path, None, true);
+        // The thread comes first: nothing has to be undone if there can be none.
+        link.background
+            .add(link, setting.token, Box::new(callback))
+            .map_err(|error| Error::new("watch", Some(path), ErrorKind::Unreachable(error)))?;
+        setting.run(deadline)?;
+        Ok(setting.done())
+    }
+
+    /// Ends a watch. When this returns, not one more event of it is delivered, and its callback
+    /// is not running, unless it is the callback itself that asks. It is no error if there is no
+    /// such watch.
+    pub fn unwatch(&self, token: Token) -> Result<()> {
+        unwatch(&self.handle, token, self.deadline())
+    }
+
+    /// Ends all watches of this client.
+    pub fn unwatch_all(&self) -> Result<()> {
+        let deadline = self.deadline();
+        let tokens = self.handle.drive.lock().watches.tokens();
+        // All of them, whatever becomes of one.
+        let mut result = Ok(());
+        for token in tokens {
+            result = result.and(unwatch(&self.handle, token, deadline));
+        }
+        result
+    }
+
+    /// Stops the background thread. The watches with callbacks stay set, and their events are
+    /// kept; setting another one starts the thread again. All else works without it.
+    pub fn watch_stop(&self) {
+        self.handle.background.stop(&self.handle);
+    }
+
+    /// Waits until the value of a node meets a condition, and returns it: `None` if there is no
+    /// such node and the condition likes that.
+    ///
+    /// ```
+    /// # use xs_client::Client;
+    /// # use xs_transport::mock::Xenstored;
+    /// # let client = Client::over(Xenstored::new().connect(xs_proto::DomId::DOM0));
+    /// # client.write("/state", "4")?;
+    /// use std::time::Duration;
+    ///
+    /// let second = Duration::from_secs(1);
+    /// client.wait_for("/state", second, |value| value == Some(b"4"))?;
+    /// # Ok::<(), xs_client::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::TimedOut`] after `timeout`. Any error of reading the node, except ENOENT.
+    pub fn wait_for(
+        &self,
+        path: &str,
+        timeout: impl Into<Option<Duration>>,
+        mut condition: impl FnMut(Option<&[u8]>) -> bool,
+    ) -> Result<Option<Vec<u8>>> {
+        let deadline = self.with_timeout(timeout).deadline();
+        let mut setting = Setting::new(&self.handle, path, None, false);
+        setting.run(deadline)?;
+        let mut watch = Watch::new(self.handle.clone(), path, setting.done());
+        loop {
+            if watch.next_until(deadline)?.is_none() {
+                return Err(Error::new("wait_for", Some(path), ErrorKind::TimedOut));
+            }
+            let value = match self.handle.call(self.tx_id, deadline, &op::read(path)) {
+                Ok(value) => Some(value),
+                Err(error) if error.is_not_found() => None,
+                Err(error) => return Err(error),
+            };
+            if condition(value.as_deref()) {
+                return Ok(value);
+            }
+        }
+    }
+
+    fn set_watch(&self, path: &str, depth: Option<u32>) -> Result<Watch> {
+        let mut setting = Setting::new(&self.handle, path, depth, false);
+        setting.run(self.deadline())?;
+        Ok(Watch::new(self.handle.clone(), path, setting.done()))
+    }
+
+    /// The daemon has ended all watches.
+    pub(crate) fn forget_watches(&self) {
+        for token in self.handle.drive.lock().watches.tokens() {
+            forget(&self.handle, token);
+        }
+    }
+}
+
+impl Watch {
+    fn new(handle: Arc<Handle>, path: &str, token: Token) -> Self {
+        Watch { handle, path: path.into(), token, over: false }
+    }
+
+    /// The path that is watched, as it was given.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// What [`Client::unwatch`] takes.
+    pub fn token(&self) -> Token {
+        self.token
+    }
+
+    /// Waits for the next event, for as long as it takes.
+    ///
+    /// # Errors
+    /// The connection is lost, or the watch was removed from elsewhere.
+    pub fn wait(&mut self) -> Result<WatchEvent> {
+        loop {
+            if let Some(event) = self.next_until(None)? {
+                return Ok(event);
+            }
+        }
+    }
+
+    /// Waits for the next event; `None` if there is none within `timeout`.
+    ///
+    /// # Errors
+    /// As for [`wait`](Self::wait).
+    pub fn next_timeout(&mut self, timeout: Duration) -> Result<Option<WatchEvent>> {
+        self.next_until(Instant::now().checked_add(timeout))
+    }
+
+    /// Waits for the next event until a point in time; for ever if there is none.
+    ///
+    /// # Errors
+    /// As for [`wait`](Self::wait).
+    pub fn next_until(&mut self, deadline: Option<Instant>) -> Result<Option<WatchEvent>> {
+        let (guard, next) = self.handle.wait(self.handle.drive.lock(), deadline, &self.token);
+        drop(guard);
+        match next {
+            Ok(next) => self.outcome(next).map(Some),
+            Err(Late) => Ok(None),
+        }
+    }
+
+    /// The next event, if one is here already or can be received without waiting.
+    ///
+    /// # Errors
+    /// As for [`wait`](Self::wait).
+    pub fn try_next(&mut self) -> Result<Option<WatchEvent>> {
+        let mut guard = self.handle.drive.lock();
+        let mut next = guard.watches.poll(self.token, None);
+        if next.is_none() {
+            guard = self.handle.receive_now(guard);
+            next = guard.watches.poll(self.token, None);
+        }
+        drop(guard);
+        next.map(|next| self.outcome(next)).transpose()
+    }
+
+    /// Ends the watch, and tells whether the daemon agreed.
+    pub fn remove(self) -> Result<()> {
+        unwatch(&self.handle, self.token, None)
+    }
+
+    fn outcome(&self, next: Next) -> Result<WatchEvent> {
+        let kind = match next {
+            Next::Event(event) => return Ok(event),
+            Next::Removed => ErrorKind::WatchRemoved,
+            Next::Failed(failure) => ErrorKind::Lost(failure),
+        };
+        Err(Error::new("watch", Some(&self.path), kind))
+    }
+}
+
+impl Iterator for Watch {
+    type Item = Result<WatchEvent>;
+
+    fn next(&mut self) -> Option<Result<WatchEvent>> {
+        if self.over {
+            return None;
+        }
+        let next = self.wait();
+        self.over = next.is_err();
+        match next {
+            Err(error) if matches!(error.kind(), ErrorKind::WatchRemoved) => None,
+            next => Some(next),
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        remove_now(&self.handle, self.token);
+    }
+}
+
+/// A watch on its way: unless it arrives, nothing of it stays behind.
+#[derive(Debug)]
+pub(crate) struct Setting<'a> {
+    handle: &'a Arc<Handle>,
+    path: &'a str,
+    pub(crate) token: Token,
+    depth: Option<u32>,
+    /// Whether the daemon may know of it.
+    sent: bool,
+    done: bool,
+}
+
+impl<'a> Setting<'a> {
+    pub(crate) fn new(
+        handle: &'a Arc<Handle>,
+        path: &'a str,
+        depth: Option<u32>,
+        callback: bool,
+    ) -> Self {
+        let token = handle.drive.lock().watches.add(path, depth, callback);
+        Setting { handle, path, token, depth, sent: false, done: false }
+    }
+
+    fn run(&mut self, deadline: Deadline) -> Result<()> {
+        let token = self.token.to_string();
+        let op = op::watch(self.path, token.as_bytes(), self.depth);
+        let answer = self.handle.call(TxId::NONE, deadline, &op);
+        // Unless it was refused, here or there, the daemon may know of it.
+        self.sent = !matches!(
+            answer.as_ref().map_err(Error::kind),
+            Err(ErrorKind::Invalid(_) | ErrorKind::Refused(_))
+        );
+        answer
+    }
+
+    pub(crate) fn done(mut self) -> Token {
+        self.done = true;
+        self.token
+    }
+}
+
+impl Drop for Setting<'_> {
+    fn drop(&mut self) {
+        if self.done {
+            return;
+        }
+        if self.sent {
+            remove_now(self.handle, self.token);
+        } else {
+            forget(self.handle, self.token);
+        }
+    }
+}
+
+/// Takes a watch out of the books: nothing of it is delivered any more.
+fn forget(handle: &Handle, token: Token) -> Option<Box<str>> {
+    let mut guard = handle.drive.lock();
+    let core = &mut *guard;
+    let watched = core.watches.remove(token, &mut core.ready);
+    drop(handle.wake_ready(guard));
+    handle.background.remove(token);
+    watched.map(|watched| watched.path)
+}
+
+/// Ends a watch and waits until the daemon has confirmed it.
+fn unwatch(handle: &Handle, token: Token, deadline: Deadline) -> Result<()> {
+    let Some(path) = forget(handle, token) else {
+        return Ok(());
+    };
+    let token = token.to_string();
+    handle.call(TxId::NONE, deadline, &op::unwatch(&path, token.as_bytes()))
+}
+
+/// Ends a watch without waiting.
+fn remove_now(handle: &Handle, token: Token) {
+    let Some(path) = forget(handle, token) else {
+        return;
+    };
+    let token = token.to_string();
+    // It was a path when the watch was set.
+    let Ok(path) = Path::new(&path) else {
+        return;
+    };
+    let mut guard = handle.drive.lock();
+    let request = Request::Unwatch { path, token: token.as_bytes() };
+    guard.submit_and_forget(TxId::NONE, &request);
+    handle.flush(guard);
+}

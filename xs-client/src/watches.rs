@@ -1,0 +1,216 @@
+//! The watches of one client, by token.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::task::Waker;
+
+use xs_transport::Failure;
+
+use crate::core::remember;
+use crate::queue::{Queue, WatchEvent};
+
+/// Names a watch of one client, and is used for no other one afterwards.
+///
+/// ```
+/// use xs_client::Client;
+/// # use xs_transport::mock::Xenstored;
+/// # let client = Client::over(Xenstored::new().connect(xs_proto::DomId::DOM0));
+///
+/// let token = client.watch_with("/a", |event| println!("{event}"))?;
+/// client.unwatch(token)?;
+/// # Ok::<(), xs_client::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(u64);
+
+impl Token {
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let digits = std::str::from_utf8(bytes.strip_prefix(PREFIX.as_bytes())?).ok()?;
+        u64::from_str_radix(digits, 16).ok().map(Token)
+    }
+}
+
+/// Tells people who look into the daemon whose watch it is.
+const PREFIX: &str = "xs-";
+
+impl fmt::Display for Token {
+    /// As it goes over the wire.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{PREFIX}{:x}", self.0)
+    }
+}
+
+/// The table of watches.
+#[derive(Debug)]
+pub(crate) struct Watches {
+    table: BTreeMap<Token, Watched>,
+    last: u64,
+    capacity: usize,
+    /// Watches with callbacks that have something to be called with.
+    runnable: VecDeque<Token>,
+    /// Who runs the callbacks.
+    pub(crate) runner: Option<Waker>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Watched {
+    pub(crate) path: Box<str>,
+    pub(crate) depth: Option<u32>,
+    /// Events go to a callback.
+    callback: bool,
+    queue: Queue,
+    waker: Option<Waker>,
+    failure: Option<Failure>,
+}
+
+/// What a watch has for its owner.
+#[derive(Debug)]
+pub(crate) enum Next {
+    Event(WatchEvent),
+    /// It was removed.
+    Removed,
+    Failed(Failure),
+}
+
+impl Watches {
+    pub(crate) fn new(capacity: usize) -> Self {
+        Watches {
+            table: BTreeMap::new(),
+            last: 0,
+            capacity,
+            runnable: VecDeque::new(),
+            runner: None,
+        }
+    }
+
+    /// Makes room for the events of a watch, before it is set: the first one may come before the
+    /// reply.
+    pub(crate) fn add(&mut self, path: &str, depth: Option<u32>, callback: bool) -> Token {
+        self.last += 1;
+        let token = Token(self.last);
+        let watched = Watched {
+            path: path.into(),
+            depth,
+            callback,
+            queue: Queue::new(self.capacity),
+            waker: None,
+            failure: None,
+        };
+        self.table.insert(token, watched);
+        token
+    }
+
+    /// From here on no event of this watch is delivered.
+    pub(crate) fn remove(&mut self, token: Token, ready: &mut Vec<Waker>) -> Option<Watched> {
+        let mut watched = self.table.remove(&token)?;
+        ready.extend(watched.waker.take());
+        Some(watched)
+    }
+
+    pub(crate) fn tokens(&self) -> Vec<Token> {
+        self.table.keys().copied().collect()
+    }
+
+    /// An event came. One of a watch that is removed is late, and dropped.
+    pub(crate) fn deliver(&mut self, path: &str, token: &[u8], ready: &mut Vec<Waker>) {
+        let found =
+            Token::parse(token).and_then(|token| Some((token, self.table.get_mut(&token)?)));
+        let Some((token, watched)) = found else {
+            return;
+        };
+        let was_empty = watched.queue.is_empty();
+        if !watched.queue.push(path, &watched.path) {
+            return;
+        }
+        if !watched.callback {
+            ready.extend(watched.waker.take());
+        } else if was_empty {
+            self.runnable.push_back(token);
+            ready.extend(self.runner.take());
+        }
+    }
+
+    /// What comes next for the owner of this watch. With nothing there, `waker` is remembered.
+    pub(crate) fn poll(&mut self, token: Token, waker: Option<&Waker>) -> Option<Next> {
+        let Some(watched) = self.table.get_mut(&token) else {
+            return Some(Next::Removed);
+        };
+        if let Some(event) = watched.queue.pop() {
+            return Some(Next::Event(event));
+        }
+        if let Some(failure) = &watched.failure {
+            return Some(Next::Failed(failure.clone()));
+        }
+        remember(&mut watched.waker, waker);
+        None
+    }
+
+    /// The next event that is for a callback.
+    pub(crate) fn next_callback(&mut self) -> Option<(Token, WatchEvent)> {
+        loop {
+            let token = *self.runnable.front()?;
+            // One event each in turn, so that a busy watch keeps nobody waiting.
+            self.runnable.pop_front();
+            let Some(watched) = self.table.get_mut(&token) else {
+                continue;
+            };
+            let event = watched.queue.pop();
+            if !watched.queue.is_empty() {
+                self.runnable.push_back(token);
+            }
+            if let Some(event) = event {
+                return Some((token, event));
+            }
+        }
+    }
+
+    pub(crate) fn failed(&mut self, failure: &Failure, ready: &mut Vec<Waker>) {
+        for watched in self.table.values_mut() {
+            watched.failure = Some(failure.clone());
+            ready.extend(watched.waker.take());
+        }
+        ready.extend(self.runner.take());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_go_both_ways_and_are_never_used_again() {
+        let mut watches = Watches::new(1);
+        let first = watches.add("a", None, false);
+        assert_eq!(Token::parse(first.to_string().as_bytes()), Some(first));
+        watches.remove(first, &mut Vec::new());
+        assert_ne!(watches.add("a", None, false), first);
+        for strange in ["", "xs-", "xs-zz", "1", "xs-1 "] {
+            assert_eq!(Token::parse(strange.as_bytes()), None, "{strange}");
+        }
+    }
+
+    #[test]
+    fn after_removal_nothing_is_delivered() {
+        let mut watches = Watches::new(8);
+        let token = watches.add("a", None, false);
+        let wire = token.to_string();
+        watches.deliver("a", wire.as_bytes(), &mut Vec::new());
+        watches.remove(token, &mut Vec::new());
+        watches.deliver("a", wire.as_bytes(), &mut Vec::new());
+        assert!(matches!(watches.poll(token, None), Some(Next::Removed)));
+    }
+
+    #[test]
+    fn callbacks_take_turns() {
+        let mut watches = Watches::new(8);
+        let tokens = [watches.add("a", None, true), watches.add("b", None, true)];
+        for path in ["a", "a/1", "a/2"] {
+            watches.deliver(path, tokens[0].to_string().as_bytes(), &mut Vec::new());
+        }
+        watches.deliver("b", tokens[1].to_string().as_bytes(), &mut Vec::new());
+        let order: Vec<_> = std::iter::from_fn(|| watches.next_callback())
+            .map(|(_, event)| event.path.to_string())
+            .collect();
+        assert_eq!(order, ["a", "b", "a/1", "a/2"]);
+    }
+}
