@@ -180,7 +180,21 @@ impl Client {
 
     /// Ends all watches and transactions of this connection, as the daemon sees it. The watches
     /// of this client end with it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] on the xenbus device, where it would end those of everybody in
+    /// the domain; see [`reset_domain_watches`](Self::reset_domain_watches).
     pub fn reset_watches(&self) -> Result<()> {
+        if self.handle.drive.transport().limits().shared_session {
+            let why = "on this device it would end the watches and transactions of all programs";
+            return Err(Error::new("reset_watches", None, ErrorKind::Unsupported(why)));
+        }
+        self.reset_domain_watches()
+    }
+
+    /// Like [`reset_watches`](Self::reset_watches), also on the xenbus device, where it ends the
+    /// watches and transactions of all programs and of the kernel in this domain.
+    pub fn reset_domain_watches(&self) -> Result<()> {
         let answer = self.run(&op::reset_watches());
         if answer.is_ok() {
             self.forget_watches();
