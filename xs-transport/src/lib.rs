@@ -3,6 +3,7 @@
 //! * [`Transport`] is what every way keeps to: the [Unix socket](UnixTransport) of dom0's daemon,
 //!   the [kernel's device](XenbusTransport), memory.
 //! * [`Drive`] runs a state machine of `xs-proto` over a transport.
+//! * [`mock`], with the feature of that name, is a xenstored in memory: Xenstore without Xen.
 //! * [`discover`](mod@discover) finds the xenstored of this machine, as libxenstore does.
 //!
 //! This crate moves bytes: it knows sockets, devices and memory, and no request. What people use
@@ -11,6 +12,8 @@
 
 pub mod discover;
 mod drive;
+#[cfg(feature = "mock")]
+pub mod mock;
 mod sys;
 mod transport;
 mod unix;

@@ -1,0 +1,89 @@
+//! The domains that the daemon knows.
+
+use std::collections::HashMap;
+
+use xs_proto::DomId;
+
+use super::quota::Quotas;
+
+/// The number that stands for any domain in a node's permissions (`DOMID_ANY`).
+pub(super) const DOMID_ANY: DomId = DomId::new(0x7ff5);
+
+/// The number that stands for the caller (`DOMID_SELF`).
+pub(super) const DOMID_SELF: DomId = DomId::new(0x7ff0);
+
+#[derive(Debug)]
+pub(super) struct Domains {
+    known: HashMap<DomId, Domain>,
+    /// What new domains may use up.
+    pub(super) defaults: Quotas,
+}
+
+#[derive(Debug)]
+pub(super) struct Domain {
+    /// That of the store when the daemon first heard of the domain: permissions in older nodes
+    /// were meant for another one.
+    pub(super) generation: u64,
+    /// By INTRODUCE; others are known because permissions name them.
+    pub(super) introduced: bool,
+    pub(super) shut_down: bool,
+    /// Whose rights this domain has besides its own.
+    pub(super) target: Option<DomId>,
+    /// Feature bits offered.
+    pub(super) features: u32,
+    pub(super) quotas: Quotas,
+    pub(super) nodes: i64,
+    pub(super) watches: u32,
+    pub(super) transactions: u32,
+}
+
+impl Domains {
+    /// Only dom0, introduced.
+    pub(super) fn new(features: u32) -> Self {
+        let mut domains = Domains { known: HashMap::new(), defaults: Quotas::default() };
+        domains.get_or_add(DomId::DOM0, 0, features).introduced = true;
+        domains
+    }
+
+    pub(super) fn get(&self, domid: DomId) -> Option<&Domain> {
+        self.known.get(&domid)
+    }
+
+    pub(super) fn get_mut(&mut self, domid: DomId) -> Option<&mut Domain> {
+        self.known.get_mut(&domid)
+    }
+
+    /// The domain, if it has been introduced.
+    pub(super) fn introduced(&mut self, domid: DomId) -> Option<&mut Domain> {
+        self.known.get_mut(&domid).filter(|domain| domain.introduced)
+    }
+
+    pub(super) fn get_or_add(
+        &mut self,
+        domid: DomId,
+        generation: u64,
+        features: u32,
+    ) -> &mut Domain {
+        let quotas = &self.defaults;
+        self.known.entry(domid).or_insert_with(|| Domain {
+            generation,
+            introduced: false,
+            shut_down: false,
+            target: None,
+            features,
+            quotas: quotas.clone(),
+            nodes: 0,
+            watches: 0,
+            transactions: 0,
+        })
+    }
+
+    pub(super) fn remove(&mut self, domid: DomId) {
+        self.known.remove(&domid);
+    }
+
+    /// Whether permissions in a node of this generation can mean the domain of today.
+    pub(super) fn is_meant(&self, domid: DomId, generation: u64) -> bool {
+        domid == DOMID_ANY || self.get(domid).is_some_and(|domain| domain.generation <= generation)
+    }
+}

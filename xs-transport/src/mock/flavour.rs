@@ -1,0 +1,30 @@
+//! Which daemon to behave like.
+
+/// The daemon that the in-memory xenstored behaves like.
+///
+/// Differences between daemons are few and small; a client should work on all of them, and tests
+/// can say so by running once on each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Flavour {
+    /// The C daemon of Xen 4.23: features, quotas over the wire, watches with a depth.
+    #[default]
+    C,
+    /// The C daemon of Xen 4.17.
+    C417,
+    /// oxenstored of Xen 4.17. Its transactions differ: here they conflict as the C daemon's do,
+    /// where oxenstored merges some that need not conflict.
+    Ocaml417,
+}
+
+impl Flavour {
+    /// Knows GET_FEATURE, SET_FEATURE, GET_QUOTA, SET_QUOTA and the depth of a watch, and reads
+    /// domain ids strictly.
+    pub(super) fn is_modern(self) -> bool {
+        self == Flavour::C
+    }
+
+    pub(super) fn is_ocaml(self) -> bool {
+        self == Flavour::Ocaml417
+    }
+}

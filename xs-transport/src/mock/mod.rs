@@ -1,0 +1,63 @@
+//! A xenstored in memory: Xenstore without Xen.
+//!
+//! [`Xenstored`] behaves as the genuine daemons do: permissions and quotas, transactions that
+//! conflict, watches that coalesce, domains that come and go. Any number of clients connect to it
+//! [within the process](Xenstored::connect), each as a domain of its choice; with the feature
+//! `serve`, also over Unix sockets, in any language. No thread runs behind the in-process pipe:
+//! what a client sends is handled before the call returns.
+//!
+//! For tests of programs that use Xenstore it can be looked into, filled from [`text`],
+//! disturbed ([`Fault`]) and listened to ([`Xenstored::set_trace`]).
+//!
+//! ```
+//! use xs_proto::{ClientConnection, DomId, Event, Limits, Path, Reply, Request, TxId};
+//! use xs_transport::mock::Xenstored;
+//! use xs_transport::{Transport, Wait};
+//!
+//! let xenstored = Xenstored::new();
+//! xenstored.set("/local/domain/5/name", "guest")?;
+//!
+//! let pipe = xenstored.connect(DomId::new(5));
+//! let mut client = ClientConnection::new(pipe.limits());
+//! client.submit(TxId::NONE, &Request::Read(Path::new("name")?), ())?;
+//! pipe.send(&client.take_output())?;
+//!
+//! let mut buf = [0; 64];
+//! let n = pipe.recv(&mut buf, Wait::No)?;
+//! let Some(Event::Reply { reply, .. }) = client.receive(&buf[..n])?.event else { panic!() };
+//! // dom0 made the node, and guests may not read what dom0 owns.
+//! assert_eq!(reply, Reply::Error(xs_proto::ErrorCode::Access));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What differs from the genuine daemons
+//! * A domain can have any number of connections. Quotas count them together.
+//! * The quotas `outstanding` and `memory` are known and not enforced, and writes are not slowed
+//!   down. In their place a connection that does not read has a bound of its own, see [`Pipe`].
+//! * Every domain exists as soon as somebody names it; there is no hypervisor to ask.
+//! * CONTROL knows `check`, `help`, `log` and `print`, and they do nothing.
+
+mod args;
+mod daemon;
+mod domains;
+mod fault;
+mod flavour;
+mod outbox;
+mod pipe;
+mod quota;
+mod request;
+mod store;
+#[cfg(test)]
+mod tests;
+pub mod text;
+mod trace;
+mod transaction;
+mod watches;
+mod xenstored;
+
+pub use daemon::ConnId;
+pub use fault::{Fault, FaultHandle};
+pub use flavour::Flavour;
+pub use pipe::Pipe;
+pub use trace::{Trace, Traced};
+pub use xenstored::{Record, Xenstored};

@@ -1,0 +1,246 @@
+//! The tree of nodes, as a pure data structure.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rpds::RedBlackTreeMapSync;
+use xs_proto::{Access, DomId, Permission, Permissions};
+
+/// All nodes by their absolute path, and `@introduceDomain` and `@releaseDomain`, which have
+/// permissions only.
+///
+/// A flat map: one look-up reaches any node, however deep. Nodes are shared with transactions
+/// that have read them and copied when written, children and all in constant time.
+#[derive(Debug)]
+pub(super) struct Store {
+    nodes: HashMap<Box<str>, Arc<Node>>,
+    /// Grows with each change of a node and each start of a transaction.
+    generation: u64,
+    /// Where the next child comes in its parent's list.
+    next_order: u64,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    pub(super) value: Box<[u8]>,
+    pub(super) perms: NodePerms,
+    /// That of the store when the node was last written.
+    pub(super) generation: u64,
+    /// The key in the parent's list of children.
+    pub(super) order: u64,
+    pub(super) children: Children,
+}
+
+/// The names of a node's children, in the order of their creation.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Children {
+    names: RedBlackTreeMapSync<u64, Box<str>>,
+    /// The length of all names with their NULs.
+    len: usize,
+}
+
+/// A node's permissions, and which entries are void because they were meant for an earlier
+/// domain of the same number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct NodePerms(Arc<[Entry]>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) permission: Permission,
+    pub(super) void: bool,
+}
+
+impl Store {
+    /// What the daemon starts with.
+    pub(super) fn new() -> Self {
+        let mut store = Store { nodes: HashMap::new(), generation: 0, next_order: 0 };
+        let perms = NodePerms::owned_by(DomId::DOM0);
+        for path in ["/", "@introduceDomain", "@releaseDomain"] {
+            store.put(path, Node::new(perms.clone(), 0));
+        }
+        store
+    }
+
+    pub(super) fn get(&self, path: &str) -> Option<&Arc<Node>> {
+        self.nodes.get(path)
+    }
+
+    /// How many nodes there are, the special ones included.
+    pub(super) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Replaces or creates a node. Its parent's list of children is the caller's business.
+    pub(super) fn put(&mut self, path: &str, node: impl Into<Arc<Node>>) {
+        match self.nodes.get_mut(path) {
+            Some(place) => *place = node.into(),
+            None => {
+                self.nodes.insert(path.into(), node.into());
+            }
+        }
+    }
+
+    /// Removes a node. Its parent's list of children is the caller's business.
+    pub(super) fn remove(&mut self, path: &str) -> Option<Arc<Node>> {
+        self.nodes.remove(path)
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    pub(super) fn next_generation(&mut self) -> u64 {
+        self.generation += 1;
+        self.generation
+    }
+
+    pub(super) fn next_order(&mut self) -> u64 {
+        self.next_order += 1;
+        self.next_order
+    }
+}
+
+impl Node {
+    /// Without value and children.
+    pub(super) fn new(perms: NodePerms, order: u64) -> Self {
+        Node { value: Box::default(), perms, generation: 0, order, children: Children::default() }
+    }
+
+    pub(super) fn owner(&self) -> DomId {
+        self.perms.owner()
+    }
+}
+
+impl Children {
+    pub(super) fn add(&mut self, order: u64, name: &str) {
+        self.names.insert_mut(order, name.into());
+        self.len += name.len() + 1;
+    }
+
+    pub(super) fn remove(&mut self, order: u64) {
+        if let Some(name) = self.names.get(&order) {
+            self.len -= name.len() + 1;
+            self.names.remove_mut(&order);
+        }
+    }
+
+    /// In the order of their creation.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
+        self.names.values().map(|name| &**name)
+    }
+
+    /// The length of the list as it goes over the wire.
+    pub(super) fn wire_len(&self) -> usize {
+        self.len
+    }
+}
+
+impl NodePerms {
+    pub(super) fn owned_by(owner: DomId) -> Self {
+        let permission = Permission::new(owner, Access::None);
+        NodePerms(Arc::new([Entry { permission, void: false }]))
+    }
+
+    /// `None` if the list is empty.
+    pub(super) fn from_entries(entries: Vec<Entry>) -> Option<Self> {
+        if entries.is_empty() { None } else { Some(NodePerms(entries.into())) }
+    }
+
+    pub(super) fn entries(&self) -> &[Entry] {
+        &self.0
+    }
+
+    pub(super) fn owner(&self) -> DomId {
+        self.0[0].permission.domid
+    }
+
+    /// The same with another owner.
+    pub(super) fn with_owner(&self, owner: DomId) -> Self {
+        if owner == self.owner() {
+            return self.clone();
+        }
+        let mut entries = self.0.to_vec();
+        entries[0].permission.domid = owner;
+        NodePerms(entries.into())
+    }
+
+    /// The same with every entry void, the owner's aside, that `is_void` says so of.
+    pub(super) fn voiding(&self, is_void: impl Fn(DomId) -> bool) -> Self {
+        let due = |entry: &Entry| !entry.void && is_void(entry.permission.domid);
+        if !self.0[1..].iter().any(due) {
+            return self.clone();
+        }
+        let mut entries = self.0.to_vec();
+        for entry in &mut entries[1..] {
+            entry.void |= is_void(entry.permission.domid);
+        }
+        NodePerms(entries.into())
+    }
+
+    /// As they were set, void entries included.
+    pub(super) fn to_permissions(&self) -> Permissions {
+        let list = self.0.iter().map(|entry| entry.permission);
+        Permissions::from_list(list).unwrap_or(Permissions::owned_by(DomId::DOM0, Access::None))
+    }
+}
+
+/// The path one level up; the root of the root is the root, and special paths stand below it.
+pub(super) fn parent_of(path: &str) -> &str {
+    match path.get(1..).and_then(|rest| rest.rfind('/')) {
+        Some(at) => &path[..at + 1],
+        None => "/",
+    }
+}
+
+/// The last component.
+pub(super) fn name_of(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or_default()
+}
+
+/// The path of a child.
+pub(super) fn join(parent: &str, name: &str) -> String {
+    let parent = if parent == "/" { "" } else { parent };
+    format!("{parent}/{name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_up_and_down() {
+        assert_eq!(parent_of("/"), "/");
+        assert_eq!(parent_of("/a"), "/");
+        assert_eq!(parent_of("/a/b"), "/a");
+        assert_eq!(parent_of("@releaseDomain"), "/");
+        assert_eq!(parent_of("@releaseDomain/5"), "@releaseDomain");
+        assert_eq!(name_of("/a/b"), "b");
+        assert_eq!(join("/", "a"), "/a");
+        assert_eq!(join("/a", "b"), "/a/b");
+    }
+
+    #[test]
+    fn children_keep_the_order_of_creation() {
+        let mut children = Children::default();
+        for (order, name) in [(1, "z"), (2, "a"), (3, "m")] {
+            children.add(order, name);
+        }
+        let before = children.clone();
+        children.remove(2);
+        children.remove(99);
+        assert!(children.iter().eq(["z", "m"]));
+        assert_eq!(children.wire_len(), 4);
+        assert!(before.iter().eq(["z", "a", "m"]));
+    }
+
+    #[test]
+    fn void_entries_are_kept_and_shown() {
+        let entry = |text: &str| Entry { permission: text.parse().unwrap(), void: false };
+        let perms = NodePerms::from_entries(vec![entry("n5"), entry("r6"), entry("b7")]).unwrap();
+        let void = perms.voiding(|domid| domid == DomId::new(6));
+        assert_eq!(void.to_permissions().to_string(), "n5 r6 b7");
+        assert!(void.entries()[1].void && !void.entries()[2].void);
+        assert_eq!(void.with_owner(DomId::new(9)).owner(), DomId::new(9));
+        assert!(NodePerms::from_entries(Vec::new()).is_none());
+    }
+}

@@ -1,0 +1,148 @@
+//! What passes through the xenstored, for those who want to look on.
+
+use std::fmt;
+
+use xs_proto::{DomId, Header, MessageType, PayloadError, Reply, Request};
+
+use super::daemon::ConnId;
+
+/// Something that a client said or was told.
+///
+/// Given to the hook of [`Xenstored::set_trace`](super::Xenstored::set_trace). Its display form
+/// is one line for people.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Trace<'a> {
+    /// On which connection.
+    pub conn: ConnId,
+    /// Of which domain.
+    pub domid: DomId,
+    /// What.
+    pub what: Traced<'a>,
+}
+
+/// What a [`Trace`] shows.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Traced<'a> {
+    /// A request came.
+    Request {
+        /// As it came.
+        header: Header,
+        /// As it came.
+        payload: &'a [u8],
+    },
+    /// It was answered.
+    Reply {
+        /// That of the request.
+        header: Header,
+        /// The answer.
+        reply: &'a Reply<'a>,
+    },
+    /// A watch fired.
+    Event {
+        /// What changed, as the client is told.
+        path: &'a str,
+        /// The watch's.
+        token: &'a [u8],
+    },
+}
+
+impl<'a> Trace<'a> {
+    pub(super) fn request(conn: ConnId, domid: DomId, header: Header, payload: &'a [u8]) -> Self {
+        Trace { conn, domid, what: Traced::Request { header, payload } }
+    }
+
+    pub(super) fn reply(conn: ConnId, domid: DomId, header: Header, reply: &'a Reply<'a>) -> Self {
+        Trace { conn, domid, what: Traced::Reply { header, reply } }
+    }
+
+    pub(super) fn event(conn: ConnId, domid: DomId, path: &'a str, token: &'a [u8]) -> Self {
+        Trace { conn, domid, what: Traced::Event { path, token } }
+    }
+
+    /// The request, decoded; `None` for replies and events.
+    ///
+    /// # Errors
+    /// The payload is not what its type asks for. The xenstored may have taken it all the same.
+    pub fn decode_request(&self) -> Option<Result<Request<'a>, PayloadError>> {
+        match self.what {
+            Traced::Request { header, payload } => Some(
+                MessageType::from_u32(header.msg_type)
+                    .ok_or(PayloadError::Direction)
+                    .and_then(|msg_type| Request::decode(msg_type, payload)),
+            ),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Trace<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "dom{} #{} ", self.domid, self.conn)?;
+        match &self.what {
+            Traced::Request { header, payload } => {
+                f.write_str("-> ")?;
+                type_name(header.msg_type, f)?;
+                if !header.tx_id.is_none() {
+                    write!(f, " in {}", header.tx_id)?;
+                }
+                write!(f, " {}", payload.escape_ascii())
+            }
+            Traced::Reply { header, reply } => {
+                f.write_str("<- ")?;
+                type_name(header.msg_type, f)?;
+                match reply {
+                    Reply::Done => f.write_str(" OK"),
+                    Reply::Value(value) => write!(f, " {}", value.escape_ascii()),
+                    Reply::Children(names) => write!(f, " {}", names.as_bytes().escape_ascii()),
+                    Reply::Part { generation, children, last } => {
+                        let names = children.as_bytes().escape_ascii();
+                        write!(f, " {generation} {names}{}", if *last { " (last)" } else { "" })
+                    }
+                    Reply::Permissions(perms) => write!(f, " {perms}"),
+                    Reply::Transaction(tx_id) => write!(f, " {tx_id}"),
+                    Reply::Boolean(yes) => write!(f, " {yes}"),
+                    Reply::Features(bits) => write!(f, " {bits:#x}"),
+                    Reply::Text(text) => write!(f, " {text}"),
+                    Reply::Error(code) => write!(f, " {}", code.name()),
+                    other => write!(f, " {other:?}"),
+                }
+            }
+            Traced::Event { path, token } => {
+                write!(f, "<- WATCH_EVENT {path} {}", token.escape_ascii())
+            }
+        }
+    }
+}
+
+fn type_name(number: u32, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match MessageType::from_u32(number) {
+        Some(msg_type) => write!(f, "{msg_type}"),
+        None => write!(f, "type {number}"),
+    }
+}
+
+type Hook = Box<dyn FnMut(&Trace<'_>) + Send>;
+
+/// The hook, if there is one.
+#[derive(Default)]
+pub(super) struct Tracer(Option<Hook>);
+
+impl Tracer {
+    pub(super) fn set(&mut self, hook: Option<Hook>) {
+        self.0 = hook;
+    }
+
+    pub(super) fn emit<'a>(&mut self, trace: impl FnOnce() -> Trace<'a>) {
+        if let Some(hook) = &mut self.0 {
+            hook(&trace());
+        }
+    }
+}
+
+impl fmt::Debug for Tracer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Tracer(on)" } else { "Tracer(off)" })
+    }
+}

@@ -1,0 +1,378 @@
+//! The handle to the in-memory xenstored.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::BytesMut;
+use xs_proto::{DomId, Header, Incoming, Path, PathError, Permissions, Reply, Request};
+
+use super::daemon::{ConnId, Daemon};
+use super::fault::{Action, Delayed, Fault, FaultHandle, Faults};
+use super::flavour::Flavour;
+use super::pipe::{End, Notify, Pipe};
+use super::store::Entry;
+use super::text::{self, SeedError};
+use super::trace::Trace;
+
+/// A xenstored in memory. Clones are handles to the same one; it lives as long as a handle or a
+/// connection does.
+///
+/// See the [module](super) for what it is good for.
+#[derive(Clone, Debug)]
+pub struct Xenstored {
+    shared: Arc<Shared>,
+}
+
+/// One lock for all: requests are handled one after the other anyway, as a daemon with one thread
+/// does. A connection's [`End`] has a lock of its own, which may be taken while this one is held,
+/// never the other way round.
+#[derive(Debug)]
+pub(super) struct Shared {
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    daemon: Daemon,
+    pub(super) faults: Faults,
+    ends: HashMap<ConnId, Arc<End>>,
+    /// Connections whose next reply goes out together with another.
+    merging: Vec<ConnId>,
+    records: Option<Vec<Record>>,
+    /// The payload of the request that is being handled.
+    payload: Vec<u8>,
+}
+
+/// A request that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Record {
+    /// On which connection.
+    pub conn: ConnId,
+    /// By which domain.
+    pub domid: DomId,
+    /// As it came.
+    pub header: Header,
+    /// As it came.
+    pub payload: Box<[u8]>,
+}
+
+impl Record {
+    /// The request; `None` if it makes no sense.
+    pub fn request(&self) -> Option<Request<'_>> {
+        Incoming { header: self.header, payload: &self.payload }.request().ok()
+    }
+}
+
+/// What became of bytes that a client sent.
+pub(super) enum Fed {
+    /// So many are done with; if not all, the client has to read first.
+    Taken(usize),
+    Closed,
+}
+
+impl Default for Xenstored {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Xenstored {
+    /// One that behaves like the newest C daemon, with dom0 and the nodes that a daemon starts
+    /// with.
+    pub fn new() -> Self {
+        Self::with_flavour(Flavour::default())
+    }
+
+    /// One that behaves like the daemon given.
+    pub fn with_flavour(flavour: Flavour) -> Self {
+        let state = State {
+            daemon: Daemon::new(flavour),
+            faults: Faults::default(),
+            ends: HashMap::new(),
+            merging: Vec::new(),
+            records: None,
+            payload: Vec::new(),
+        };
+        Xenstored { shared: Arc::new(Shared { state: Mutex::new(state) }) }
+    }
+
+    /// A new connection, as `domid`. Unless it is known already, the domain is introduced.
+    pub fn connect(&self, domid: DomId) -> Pipe {
+        self.connect_with(domid, None)
+    }
+
+    /// A new connection; `notify` is called, while locks are held, whenever it has something to
+    /// be received that it had not before.
+    pub(super) fn connect_with(&self, domid: DomId, notify: Option<Notify>) -> Pipe {
+        let end = Arc::new(End::default());
+        if let Some(notify) = notify {
+            end.set_notify(notify);
+        }
+        let mut state = self.shared.lock();
+        let id = state.daemon.connect(domid);
+        state.ends.insert(id, end.clone());
+        state.finish();
+        Pipe::new(self.shared.clone(), id, domid, end)
+    }
+
+    /// Introduces a domain; says whether it was not known before.
+    pub fn introduce(&self, domid: DomId) -> bool {
+        self.act(|daemon| daemon.introduce(domid))
+    }
+
+    /// The domain is gone: its connections close, its nodes are removed, `@releaseDomain` fires.
+    /// Says whether it was known. dom0 stays.
+    pub fn release(&self, domid: DomId) -> bool {
+        self.act(|daemon| daemon.release(domid))
+    }
+
+    /// The domain has shut down: `@releaseDomain` fires, once until a RESUME.
+    pub fn shut_down(&self, domid: DomId) {
+        self.act(|daemon| daemon.shut_down(domid));
+    }
+
+    /// The value of a node, by its absolute path.
+    pub fn get(&self, path: &str) -> Option<Vec<u8>> {
+        self.shared.lock().daemon.store.get(path).map(|node| node.value.to_vec())
+    }
+
+    /// The names of a node's children.
+    pub fn children(&self, path: &str) -> Option<Vec<String>> {
+        let state = self.shared.lock();
+        let node = state.daemon.store.get(path)?;
+        Some(node.children.iter().map(str::to_owned).collect())
+    }
+
+    /// The permissions of a node.
+    pub fn perms(&self, path: &str) -> Option<Permissions> {
+        self.shared.lock().daemon.store.get(path).map(|node| node.perms.to_permissions())
+    }
+
+    /// All watches that a domain has set: the absolute path and the token of each.
+    pub fn watches(&self, domid: DomId) -> Vec<(String, Vec<u8>)> {
+        let daemon = &self.shared.lock().daemon;
+        let conns = daemon.conns_of(domid);
+        let watches = conns.into_iter().flat_map(|conn| daemon.watches.of_conn(conn));
+        watches.map(|(path, token)| (path.to_owned(), token.to_vec())).collect()
+    }
+
+    /// How many nodes there are.
+    pub fn node_count(&self) -> usize {
+        self.shared.lock().daemon.store.len()
+    }
+
+    /// Sets a value as dom0 would, and creates the node as needed. Watches fire.
+    ///
+    /// # Errors
+    /// This is no path, or not one of a node. A relative path is dom0's.
+    pub fn set(&self, path: &str, value: impl AsRef<[u8]>) -> Result<(), PathError> {
+        let path = absolute(path)?;
+        self.act(|daemon| daemon.set(&path, value.as_ref()));
+        Ok(())
+    }
+
+    /// Sets permissions as dom0 would; says whether there is such a node. Watches fire.
+    pub fn set_perms(&self, path: &str, perms: &Permissions) -> bool {
+        let entries = perms.iter().map(|permission| Entry { permission, void: false }).collect();
+        self.act(|daemon| daemon.set_perms(path, entries)).is_ok()
+    }
+
+    /// Removes a node and all below it, as dom0 would; says whether there was one. Watches fire.
+    pub fn remove(&self, path: &str) -> bool {
+        self.act(|daemon| daemon.remove(path))
+    }
+
+    /// Adds the nodes that are written down in the [text form](text).
+    ///
+    /// # Errors
+    /// A line makes no sense; those before it have been added.
+    pub fn seed(&self, text: &str) -> Result<(), SeedError> {
+        text::seed(self, text)
+    }
+
+    /// All nodes in the [text form](text).
+    pub fn dump(&self) -> String {
+        text::dump(&self.shared.lock().daemon.store)
+    }
+
+    /// Disturbs a request to come.
+    pub fn inject(&self, fault: Fault) -> FaultHandle {
+        let weak = Arc::downgrade(&self.shared);
+        self.shared.lock().faults.inject(fault, weak)
+    }
+
+    /// Keeps every request from now on, for [`take_records`](Self::take_records).
+    pub fn record(&self) {
+        self.shared.lock().records.get_or_insert_default();
+    }
+
+    /// The requests that were made since [`record`](Self::record), or since the last call.
+    pub fn take_records(&self) -> Vec<Record> {
+        self.shared.lock().records.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Calls `hook` for every request, reply and event from now on. It must not use this
+    /// xenstored, whose lock is held meanwhile.
+    pub fn set_trace(&self, hook: impl FnMut(&Trace<'_>) + Send + 'static) {
+        self.shared.lock().daemon.tracer.set(Some(Box::new(hook)));
+    }
+
+    /// Ends what [`set_trace`](Self::set_trace) began.
+    pub fn clear_trace(&self) {
+        self.shared.lock().daemon.tracer.set(None);
+    }
+
+    fn act<T>(&self, act: impl FnOnce(&mut Daemon) -> T) -> T {
+        let mut state = self.shared.lock();
+        let done = act(&mut state.daemon);
+        state.finish();
+        done
+    }
+}
+
+impl Shared {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic in a hook leaves nothing half done that matters to others.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Handles what a client has sent.
+    pub(super) fn feed(&mut self, id: ConnId, bytes: &[u8]) -> Fed {
+        let mut payload = std::mem::take(&mut self.payload);
+        let mut taken = 0;
+        let mut is_alive = self.ends.contains_key(&id);
+        while is_alive && taken < bytes.len() && self.daemon.output_len(id) < Pipe::BACKLOG_MAX {
+            let Ok(received) = self.daemon.receive(id, &bytes[taken..]) else {
+                // As the daemons do: what the client says makes no sense from here on.
+                self.close(id);
+                break;
+            };
+            taken += received.consumed;
+            if let Some(incoming) = received.event {
+                payload.clear();
+                payload.extend_from_slice(incoming.payload);
+                let header = incoming.header;
+                is_alive = self.take(id, Incoming { header, payload: &payload });
+            }
+        }
+        self.payload = payload;
+        self.finish();
+        if is_alive { Fed::Taken(taken) } else { Fed::Closed }
+    }
+
+    /// Carries out a request that had been kept back.
+    pub(super) fn handle(&mut self, delayed: &Delayed) {
+        self.daemon.handle(delayed.conn, delayed.header, &delayed.payload);
+        self.finish();
+    }
+
+    /// Moves a connection's bytes to where its client finds them, as far as there is room.
+    pub(super) fn pump(&mut self, id: ConnId) {
+        let Some(end) = self.ends.get(&id) else {
+            return;
+        };
+        if end.has_room() && !self.merging.contains(&id) {
+            end.push(self.daemon.take_output(id));
+        }
+        let left = self.daemon.output_len(id);
+        self.daemon.set_full(id, left > 0);
+        end.set_pressure(left > 0, left >= Pipe::BACKLOG_MAX);
+        if left >= 2 * Pipe::BACKLOG_MAX {
+            self.close(id);
+        }
+    }
+
+    /// The client is gone.
+    pub(super) fn disconnect(&mut self, id: ConnId) {
+        if self.ends.remove(&id).is_some() {
+            self.daemon.disconnect(id);
+        }
+    }
+
+    /// One request, whole; says whether the connection lives on.
+    fn take(&mut self, id: ConnId, incoming: Incoming<'_>) -> bool {
+        let Some(domid) = self.daemon.domid_of(id) else {
+            return false;
+        };
+        if let Some(records) = &mut self.records {
+            let Incoming { header, payload } = incoming;
+            records.push(Record { conn: id, domid, header, payload: payload.into() });
+        }
+        self.merging.retain(|other| *other != id);
+        let Some(action) = self.faults.strike(id, domid, &incoming) else {
+            self.daemon.handle(id, incoming.header, incoming.payload);
+            return true;
+        };
+        match action {
+            Action::Error(code) => self.daemon.reply(id, incoming.header, &Reply::Error(code)),
+            Action::Ignore | Action::Delay => {}
+            Action::Close => {
+                self.close(id);
+                return false;
+            }
+            Action::Instead(bytes) => {
+                self.pump(id);
+                if let Some(end) = self.ends.get(&id) {
+                    end.push(BytesMut::from(&*bytes));
+                }
+            }
+            Action::Cut(bytes) => {
+                self.pump(id);
+                self.daemon.handle(id, incoming.header, incoming.payload);
+                let mut output = self.daemon.take_output(id);
+                output.truncate(bytes);
+                if let Some(end) = self.ends.get(&id) {
+                    end.push(output);
+                }
+                self.close(id);
+                return false;
+            }
+            Action::Split(bytes) => {
+                if let Some(end) = self.ends.get(&id) {
+                    end.set_chunk(bytes);
+                }
+                self.daemon.handle(id, incoming.header, incoming.payload);
+            }
+            Action::Merge => {
+                self.merging.push(id);
+                self.daemon.handle(id, incoming.header, incoming.payload);
+            }
+        }
+        true
+    }
+
+    /// Hands out what has come up for anybody, and ends the connections of domains that are gone.
+    fn finish(&mut self) {
+        self.daemon.deliver();
+        for id in self.daemon.take_dirty() {
+            self.pump(id);
+        }
+        for id in self.daemon.take_ended() {
+            if let Some(end) = self.ends.remove(&id) {
+                end.close();
+            }
+        }
+    }
+
+    /// Ends a connection from this side. What it has been told already can still be received.
+    fn close(&mut self, id: ConnId) {
+        if let Some(end) = self.ends.remove(&id) {
+            self.daemon.disconnect(id);
+            end.close();
+        }
+    }
+}
+
+fn absolute(path: &str) -> Result<String, PathError> {
+    let path = Path::new(path)?;
+    if path.is_absolute() {
+        Ok(path.to_string())
+    } else if path.is_special() {
+        Err(PathError::Character { at: 0, byte: b'@' })
+    } else {
+        Ok(format!("/local/domain/0/{path}"))
+    }
+}
