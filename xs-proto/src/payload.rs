@@ -1,6 +1,7 @@
 //! What payloads are made of: NUL-terminated strings, numbers in decimal, raw bytes.
 
 use alloc::borrow::Cow;
+use core::ffi::CStr;
 use core::fmt::Write;
 use core::str::FromStr;
 
@@ -120,9 +121,9 @@ impl<'a> Fields<'a> {
         if self.0.is_empty() {
             return Err(PayloadError::TooFew);
         }
-        let end = self.0.iter().position(|byte| *byte == 0).ok_or(PayloadError::MissingNul)?;
-        let string = &self.0[..end];
-        self.0 = &self.0[end + 1..];
+        let string = CStr::from_bytes_until_nul(self.0).map_err(|_| PayloadError::MissingNul)?;
+        let string = string.to_bytes();
+        self.0 = &self.0[string.len() + 1..];
         Ok(string)
     }
 
