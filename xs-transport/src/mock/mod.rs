@@ -46,6 +46,8 @@ mod outbox;
 mod pipe;
 mod quota;
 mod request;
+#[cfg(feature = "serve")]
+mod serve;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -59,5 +61,7 @@ pub use daemon::ConnId;
 pub use fault::{Fault, FaultHandle};
 pub use flavour::Flavour;
 pub use pipe::Pipe;
+#[cfg(feature = "serve")]
+pub use serve::{Server, StopHandle};
 pub use trace::{Trace, Traced};
 pub use xenstored::{Record, Xenstored};

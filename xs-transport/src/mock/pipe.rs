@@ -20,7 +20,8 @@ use crate::waker::Waker;
 ///
 /// Up to 64 KiB wait to be received; behind them, equal events coalesce. When
 /// [`BACKLOG_MAX`](Self::BACKLOG_MAX) bytes of replies and events wait, nothing more can be sent
-/// until some are received; if events make it twice as many, the connection is closed.
+/// until some are received. If events go on to come until there are
+/// [`EVENTS_MAX`](Self::EVENTS_MAX) bytes, the connection is closed.
 pub struct Pipe {
     shared: Arc<Shared>,
     id: ConnId,
@@ -150,7 +151,10 @@ impl End {
 
 impl Pipe {
     /// How many bytes of replies and events can wait before nothing more can be sent.
-    pub const BACKLOG_MAX: usize = 4 << 20;
+    pub const BACKLOG_MAX: usize = 1 << 20;
+
+    /// How many bytes of replies and events can wait before the connection is closed.
+    pub const EVENTS_MAX: usize = 16 << 20;
 
     pub(super) fn new(shared: Arc<Shared>, id: ConnId, domid: DomId, end: Arc<End>) -> Self {
         Pipe { shared, id, domid, end }

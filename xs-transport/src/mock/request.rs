@@ -93,7 +93,9 @@ impl Daemon {
 
     /// Sets permissions as the daemon itself.
     pub(super) fn set_perms(&mut self, path: &str, entries: Vec<Entry>) -> Result<()> {
-        let done = self.internal().put_perms(path, entries);
+        let mut call = self.internal();
+        call.get_to_know(&entries);
+        let done = call.put_perms(path, entries);
         self.deliver();
         done
     }
@@ -267,13 +269,18 @@ impl Call<'_> {
         let entries =
             permissions.map(|permission| Some(Entry { permission: permission?, void: false }));
         let entries: Vec<_> = entries.collect::<Option<_>>().ok_or(INVALID)?;
-        let generation = self.daemon.store.generation();
-        for entry in &entries {
-            self.daemon.domains.get_or_add(entry.permission.domid, generation, FEATURES);
-        }
+        self.get_to_know(&entries);
         let path = self.canonical(Some(path), true)?;
         self.put_perms(&path, entries)?;
         DONE
+    }
+
+    /// Whom permissions name is known from then on: later domains of the same number are others.
+    fn get_to_know(&mut self, entries: &[Entry]) {
+        let generation = self.daemon.store.generation();
+        for entry in entries {
+            self.daemon.domains.get_or_add(entry.permission.domid, generation, FEATURES);
+        }
     }
 
     fn put_perms(&mut self, path: &str, entries: Vec<Entry>) -> Result<()> {

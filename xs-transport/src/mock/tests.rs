@@ -507,6 +507,17 @@ fn domains_come_and_go() {
 }
 
 #[test]
+fn permissions_may_be_given_before_a_domain_appears() {
+    let xenstored = Xenstored::new();
+    xenstored.seed("/shared [n0 r5] = x").unwrap();
+    let mut dom0 = Client::new(&xenstored, 0);
+    dom0.write("/more", "y");
+    dom0.call(Ty::SetPerms, NONE, "/more|n0|r6|");
+    assert_eq!(Client::new(&xenstored, 5).read_value("/shared"), "x");
+    assert_eq!(Client::new(&xenstored, 6).read_value("/more"), "y");
+}
+
+#[test]
 fn permissions_do_not_pass_to_a_domain_of_the_same_number() {
     let (xenstored, mut dom0, guest) = guest();
     dom0.write("/shared", "x");
@@ -648,7 +659,7 @@ fn a_client_that_does_not_read_is_held_back_and_delays_nobody() {
         sent += 1;
         assert!(sent < 2000, "nothing holds it back");
     }
-    assert!(sent >= 1000);
+    assert!(sent >= 250);
     assert_eq!(other.read_value("/tool"), "");
     let mut received = 0;
     let mut buf = vec![0; 1 << 20];

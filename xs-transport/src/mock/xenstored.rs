@@ -280,7 +280,7 @@ impl State {
         let left = self.daemon.output_len(id);
         self.daemon.set_full(id, left > 0);
         end.set_pressure(left > 0, left >= Pipe::BACKLOG_MAX);
-        if left >= 2 * Pipe::BACKLOG_MAX {
+        if left >= Pipe::EVENTS_MAX {
             self.close(id);
         }
     }
