@@ -216,11 +216,9 @@ impl<K> ClientConnection<K> {
         if !self.limits.one_at_a_time {
             return self.outbox.take_all();
         }
-        let Some((header, message)) = self.outbox.take_first() else {
-            return BytesMut::new();
-        };
-        self.current = Some(header.req_id);
-        message
+        let (header, message) = self.outbox.take_first().unzip();
+        self.current = header.map(|header| header.req_id);
+        message.unwrap_or_default()
     }
 
     /// Takes one message from the input.

@@ -169,17 +169,3 @@ fn what_waited_to_be_sent_is_not_sent_after_a_failure() {
     assert!(!client.has_output());
     assert!(client.take_output().is_empty());
 }
-
-#[test]
-fn errors_say_what_happened() {
-    let text = |error: ConnectionError| error.to_string();
-    assert_eq!(text(ConnectionError::Closed), "the other end closed the connection");
-    let error = ConnectionError::WrongType { expected: T::Read, got: T::Write };
-    assert_eq!(text(error), "a reply has type WRITE where READ was asked");
-    let error = FrameError { msg_type: 2, len: 5000, max: 4096 };
-    let words = "a message of type 2 announces 5000 bytes of payload, 4096 are allowed";
-    assert_eq!(text(ConnectionError::Frame(error)), words);
-    let (msg_type, cause) = (T::Error, PayloadError::MissingNul);
-    let error = ConnectionError::Payload { msg_type, cause };
-    assert_eq!(text(error), "a message of type ERROR is malformed: a string lacks its final NUL");
-}
