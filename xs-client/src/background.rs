@@ -97,7 +97,6 @@ impl Background {
         let tokens: Vec<_> = self.lock().callbacks.keys().copied().collect();
         for token in tokens {
             self.call(token, Err(Error::new("watch", None, failure.clone())));
-            self.lock().callbacks.remove(&token);
         }
     }
 
@@ -114,18 +113,19 @@ impl Background {
         };
         state.running = Some(token);
         drop(state);
+        let last = event.is_err();
 
         let result = catch_unwind(AssertUnwindSafe(|| callback(event)));
 
         let mut state = self.lock();
         state.running = None;
-        if result.is_ok() {
+        if result.is_ok() && !last {
             // Unless it was removed meanwhile.
             if let Some(place) = state.callbacks.get_mut(&token) {
                 *place = Some(callback);
             }
         } else {
-            // The panic has been reported; what it left behind is not to be called again.
+            // A panic has been reported; what it left behind is not to be called again.
             state.callbacks.remove(&token);
         }
         drop(state);
@@ -143,22 +143,29 @@ impl fmt::Debug for Background {
 fn run(link: &Link) {
     let waker = thread_waker();
     let mut guard = link.drive.lock();
-    let mut seen = guard.requests;
+    let mut seen = guard.waits;
     while !link.background.stopped() {
-        if let Some((token, event)) = guard.watches.next_callback() {
+        if let Some((token, next)) = guard.watches.next_callback() {
             drop(link.leave(guard));
-            link.background.call(token, Ok(event));
+            if let Some(event) = next.into_result(None) {
+                link.background.call(token, event);
+            }
             guard = link.drive.lock();
             continue;
         }
         if let Some(failure) = guard.failure().cloned() {
+            let (again, revived) = link.reconnect(guard, None, || link.background.stopped());
+            guard = again;
+            if revived.is_ok() {
+                continue;
+            }
             drop(guard);
             return link.background.end(&failure);
         }
-        if guard.requests != seen {
+        if guard.waits != seen {
             // Callers are at work, and receive. To wait beside them would cost a change of
             // threads with each reply.
-            seen = guard.requests;
+            seen = guard.waits;
             guard.watches.runner = Some(waker.clone());
             drop(link.leave(guard));
             thread::park_timeout(YIELD);

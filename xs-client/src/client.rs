@@ -1,15 +1,17 @@
 //! The client: how to get one, and what it offers beside the tree.
 
+use std::io;
 use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use xs_proto::{DomId, ErrorCode, TxId};
+use xs_proto::{DomId, ErrorCode};
 use xs_transport::{Transport, discover};
 
+use crate::core::Scope;
 use crate::error::{Error, ErrorKind, Result};
-use crate::link::{Handle, Link};
+use crate::link::{Handle, Link, Opener};
 use crate::op::{self, Answer, Op};
 use crate::tree::Tree;
 
@@ -244,6 +246,7 @@ pub struct Builder {
     timeout: Option<Duration>,
     connect_timeout: Duration,
     watch_capacity: usize,
+    reconnect: bool,
 }
 
 /// Longer than any daemon takes that still works.
@@ -265,6 +268,7 @@ impl Builder {
             timeout: Some(DEFAULT_TIMEOUT),
             connect_timeout: DEFAULT_TIMEOUT,
             watch_capacity: DEFAULT_WATCH_CAPACITY,
+            reconnect: false,
         }
     }
 
@@ -290,11 +294,24 @@ impl Builder {
         self
     }
 
+    /// Whether to connect again when the connection is lost; not unless set.
+    ///
+    /// Those who wait for an answer when it happens get an error all the same: whether their
+    /// request was carried out is not known. The next call, or whoever waits for a watch, connects
+    /// again. Then all watches are set again, and each is given an event that says so
+    /// ([`Reconnected`](crate::EventKind::Reconnected)). Transactions that were open fail with
+    /// [`ErrorKind::TransactionLost`].
+    #[must_use]
+    pub fn reconnect(mut self, reconnect: bool) -> Self {
+        self.reconnect = reconnect;
+        self
+    }
+
     /// Connects to the xenstored of this machine; see [`Client::open`].
     pub fn open(self) -> Result<Client> {
         let transport = discover::open(self.connect_timeout)
             .map_err(|error| Error::new("open", None, ErrorKind::NotFound(error)))?;
-        Ok(self.over(transport))
+        Ok(self.client(transport, Opener::new(|timeout| Ok(discover::open(timeout)?))))
     }
 
     /// Connects to the socket or the device at `path`.
@@ -302,17 +319,36 @@ impl Builder {
     /// # Errors
     /// It cannot be reached.
     pub fn open_at(self, path: impl AsRef<Path>) -> Result<Client> {
-        let path = path.as_ref();
-        let transport = discover::open_at(path, self.connect_timeout).map_err(|error| {
+        let path = path.as_ref().to_owned();
+        let transport = discover::open_at(&path, self.connect_timeout).map_err(|error| {
             Error::new("open", Some(&path.to_string_lossy()), ErrorKind::Unreachable(error))
         })?;
-        Ok(self.over(transport))
+        Ok(self.client(transport, Opener::new(move |timeout| discover::open_at(&path, timeout))))
     }
 
-    /// Uses a transport of the caller's.
-    pub fn over(self, transport: impl Transport + 'static) -> Client {
-        let link = Link::new(transport, self.watch_capacity);
+    /// Uses a transport of the caller's, which cannot be connected again.
+    pub fn over(mut self, transport: impl Transport + 'static) -> Client {
+        self.reconnect = false;
+        self.client(transport, Opener::new(|_| Err(io::ErrorKind::NotConnected.into())))
+    }
+
+    /// Uses transports that `open` makes, within the time that it is given: one now, and another
+    /// one whenever the client is to [reconnect](Self::reconnect).
+    ///
+    /// # Errors
+    /// Those of `open`.
+    pub fn over_each(
+        self,
+        open: impl Fn(Duration) -> io::Result<Box<dyn Transport>> + Send + Sync + 'static,
+    ) -> Result<Client> {
+        let transport = open(self.connect_timeout)
+            .map_err(|error| Error::new("open", None, ErrorKind::Unreachable(error)))?;
+        Ok(self.client(transport, Opener::new(open)))
+    }
+
+    fn client(self, transport: impl Transport + 'static, opener: Opener) -> Client {
+        let link = Link::new(transport, self.watch_capacity, self.reconnect.then_some(opener));
         let handle = Arc::new(Handle(Arc::new(link)));
-        Client { tree: Tree { handle, tx_id: TxId::NONE, timeout: self.timeout } }
+        Client { tree: Tree { handle, scope: Scope::NONE, timeout: self.timeout } }
     }
 }

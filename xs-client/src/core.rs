@@ -6,17 +6,17 @@ use std::task::Waker;
 
 use bytes::BytesMut;
 use xs_proto::{
-    ClientConnection, ConnectionError, ErrorCode, Event, Limits, Reply, ReqId, Request,
-    SubmitError, TxId,
+    ClientConnection, ConnectionError, ErrorCode, Event, Limits, Path, Reply, ReqId, Request,
+    RequestError, SubmitError, TxId,
 };
 use xs_transport::{Failure, Machine};
 
-use crate::watches::Watches;
+use crate::watches::{Token, Watches};
 
 /// The client's state, as [`xs_transport::Drive`] runs it.
 #[derive(Debug)]
 pub(crate) struct Core {
-    connection: ClientConnection<()>,
+    connection: ClientConnection<Purpose>,
     calls: HashMap<ReqId, Call, BuildHasherDefault<ReqIdHasher>>,
     pub(crate) watches: Watches,
     /// Those who wait until one more request is possible.
@@ -26,10 +26,51 @@ pub(crate) struct Core {
     last_ticket: u64,
     /// To be woken when the lock has been given back: what a waker does is not known here.
     pub(crate) ready: Vec<Waker>,
-    /// Counts the requests, for those who want to know whether there was any.
-    pub(crate) requests: u64,
+    /// Counts the threads that came to wait, for those who want to know whether there was any.
+    pub(crate) waits: u64,
+    /// Counts the connections there were. Transactions do not outlive theirs.
+    session: u64,
+    /// Somebody is connecting again.
+    pub(crate) reconnecting: bool,
+    /// The user has closed the connection for good.
+    pub(crate) closed: bool,
     failure: Option<Failure>,
 }
+
+/// Which transaction a request belongs to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scope {
+    tx_id: TxId,
+    /// The connection on which the transaction was opened.
+    session: u64,
+}
+
+impl Scope {
+    /// Outside any transaction.
+    pub(crate) const NONE: Scope = Scope { tx_id: TxId::NONE, session: 0 };
+}
+
+/// Why a request was not taken.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// There is no room for it now; see [`Core::poll_room`].
+    Full,
+    /// It belongs to a transaction of an earlier connection.
+    TransactionLost,
+    Invalid(RequestError),
+    Failed(Failure),
+}
+
+/// What a request is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// Somebody waits for the answer.
+    Call,
+    /// A watch is set again.
+    Rewatch(Token),
+}
+
+const MAX_PENDING: usize = ClientConnection::<Purpose>::MAX_PENDING;
 
 #[derive(Debug)]
 enum Call {
@@ -51,7 +92,10 @@ impl Core {
             parked: BTreeMap::new(),
             last_ticket: 0,
             ready: Vec::new(),
-            requests: 0,
+            waits: 0,
+            session: 0,
+            reconnecting: false,
+            closed: false,
             failure: None,
         }
     }
@@ -61,22 +105,34 @@ impl Core {
     }
 
     /// Takes a request whose answer somebody will [wait for](Self::poll_call).
-    pub(crate) fn submit(
-        &mut self,
-        tx_id: TxId,
-        request: &Request<'_>,
-    ) -> Result<ReqId, SubmitError> {
-        let req_id = self.connection.submit(tx_id, request, ())?;
-        self.calls.insert(req_id, Call::Waiting(None));
-        self.requests += 1;
-        Ok(req_id)
+    pub(crate) fn submit(&mut self, scope: Scope, request: &Request<'_>) -> Result<ReqId, Refusal> {
+        if !scope.tx_id.is_none() && scope.session != self.session {
+            return Err(Refusal::TransactionLost);
+        }
+        if let Some(failure) = &self.failure {
+            return Err(Refusal::Failed(failure.clone()));
+        }
+        match self.connection.submit(scope.tx_id, request, Purpose::Call) {
+            Ok(req_id) => {
+                self.calls.insert(req_id, Call::Waiting(None));
+                Ok(req_id)
+            }
+            Err(SubmitError::Invalid(error)) => Err(Refusal::Invalid(error)),
+            Err(SubmitError::Failed(error)) => Err(Refusal::Failed(Failure::Protocol(error))),
+            Err(_) => Err(Refusal::Full),
+        }
     }
 
     /// Takes a request whose answer is of no interest.
-    pub(crate) fn submit_and_forget(&mut self, tx_id: TxId, request: &Request<'_>) {
-        if let Ok(req_id) = self.connection.submit(tx_id, request, ()) {
-            self.connection.forget(req_id);
+    pub(crate) fn submit_and_forget(&mut self, scope: Scope, request: &Request<'_>) {
+        if let Ok(req_id) = self.submit(scope, request) {
+            self.forget(req_id);
         }
+    }
+
+    /// The transaction of this id, opened on the present connection.
+    pub(crate) fn scope(&self, tx_id: TxId) -> Scope {
+        Scope { tx_id, session: self.session }
     }
 
     /// The answer, if it is here. Otherwise `waker` is remembered.
@@ -98,14 +154,45 @@ impl Core {
         self.connection.forget(req_id);
     }
 
-    /// Whether one more request is possible. Otherwise `waker` is remembered.
+    /// Whether one more request is possible, or none ever. Otherwise `waker` is remembered.
     pub(crate) fn poll_room(&mut self, waker: Option<&Waker>) -> Option<()> {
-        if self.failure.is_some() || self.connection.pending() < ClientConnection::<()>::MAX_PENDING
-        {
+        if self.failure.is_some() || self.connection.pending() < MAX_PENDING {
             return Some(());
         }
         self.room.extend(waker.cloned());
         None
+    }
+
+    /// Whether nobody is connecting again. Otherwise `waker` is remembered.
+    pub(crate) fn poll_reconnected(&mut self, waker: Option<&Waker>) -> Option<()> {
+        if !self.reconnecting {
+            return Some(());
+        }
+        self.room.extend(waker.cloned());
+        None
+    }
+
+    /// Whoever was connecting again is done with it.
+    pub(crate) fn stop_reconnecting(&mut self) {
+        self.reconnecting = false;
+        self.ready.append(&mut self.room);
+    }
+
+    /// There is a new connection: all watches are set again on it.
+    pub(crate) fn reconnected(&mut self, limits: Limits) {
+        self.connection.restart(limits);
+        self.failure = None;
+        self.session += 1;
+        for (token, path, depth) in self.watches.reconnected(&mut self.ready) {
+            let wire = token.to_string();
+            let Ok(path) = Path::new(&path) else { continue };
+            let request = Request::Watch { path, token: wire.as_bytes(), depth };
+            let purpose = Purpose::Rewatch(token);
+            if self.connection.submit(TxId::NONE, &request, purpose).is_err() {
+                // More watches than requests in flight: far beyond every daemon's quota.
+                self.watches.refused(token, ErrorCode::NoSpace, &mut self.ready);
+            }
+        }
     }
 
     /// A thread is about to sleep because another one receives. When that one leaves, it
@@ -138,11 +225,16 @@ impl Machine for Core {
         while !rest.is_empty() {
             let received = self.connection.receive(rest)?;
             match received.event {
-                Some(Event::Reply { req_id, reply, .. }) => {
+                Some(Event::Reply { req_id, key: Purpose::Call, reply }) => {
                     let done = Call::Done(reply.into_owned());
                     finish(&mut self.calls, req_id, done, &mut self.ready);
                     self.ready.append(&mut self.room);
                 }
+                Some(Event::Reply {
+                    key: Purpose::Rewatch(token),
+                    reply: Reply::Error(code),
+                    ..
+                }) => self.watches.refused(token, code, &mut self.ready),
                 Some(Event::Watch { path, token }) => {
                     self.watches.deliver(path, token, &mut self.ready);
                 }
@@ -154,10 +246,16 @@ impl Machine for Core {
     }
 
     fn refused(&mut self, code: ErrorCode) {
-        if let Some((req_id, _)) = self.connection.refused() {
-            let done = Call::Done(Reply::Error(code));
-            finish(&mut self.calls, req_id, done, &mut self.ready);
-            self.ready.append(&mut self.room);
+        match self.connection.refused() {
+            Some((_, Some(Purpose::Rewatch(token)))) => {
+                self.watches.refused(token, code, &mut self.ready);
+            }
+            Some((req_id, _)) => {
+                let done = Call::Done(Reply::Error(code));
+                finish(&mut self.calls, req_id, done, &mut self.ready);
+                self.ready.append(&mut self.room);
+            }
+            None => {}
         }
     }
 

@@ -1,27 +1,32 @@
 //! One connection and everybody who uses it: how a thread waits for what it asked for.
 
+use std::fmt;
+use std::io;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::thread::{self, Thread};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use xs_proto::{Reply, ReqId, SubmitError, TxId};
+use xs_proto::{Reply, ReqId};
 use xs_transport::{Drive, Failure, Guard, Transport, Turn, Wait};
 
 use crate::background::Background;
-use crate::core::{Answered, Core};
+use crate::core::{Answered, Core, Refusal, Scope};
 use crate::error::{ErrorKind, Result};
 use crate::op::{Answer, Op};
 use crate::watches::{Next, Token};
 
 /// What the clones of a client, its watches and its transactions share.
 ///
-/// Lock order: the background thread's lock, then the drive's. Wakers are called, and callbacks
-/// run, with neither held.
+/// Lock order: the drive's lock, then that of the background thread. Wakers are called, and
+/// callbacks run, with neither held.
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) drive: Drive<Core>,
     pub(crate) background: Background,
+    /// How to connect again, if that is wanted.
+    opener: Option<Opener>,
 }
 
 /// How much is received at a time: some hundred small replies.
@@ -30,6 +35,9 @@ const RECEIVE_BUFFER: usize = 32 * 1024;
 /// How many requests of a batch are in flight together; others want their share of
 /// [`ClientConnection::MAX_PENDING`](xs_proto::ClientConnection::MAX_PENDING).
 const BATCH: usize = 1024;
+
+/// Between two attempts to connect again.
+const RECONNECT_PAUSE: Range<Duration> = Duration::from_millis(5)..Duration::from_secs(1);
 
 /// When to give up; `None`: never.
 pub(crate) type Deadline = Option<Instant>;
@@ -66,7 +74,7 @@ impl Awaited for Token {
 }
 
 /// Room for one more request.
-pub(crate) struct Room;
+struct Room;
 
 impl Awaited for Room {
     type Output = ();
@@ -77,22 +85,27 @@ impl Awaited for Room {
 }
 
 impl Link {
-    pub(crate) fn new(transport: impl Transport + 'static, watch_capacity: usize) -> Self {
+    pub(crate) fn new(
+        transport: impl Transport + 'static,
+        watch_capacity: usize,
+        opener: Option<Opener>,
+    ) -> Self {
         let core = Core::new(transport.limits(), watch_capacity);
         Link {
             drive: Drive::new(transport, core, RECEIVE_BUFFER),
             background: Background::default(),
+            opener,
         }
     }
 
     /// Runs one operation.
     pub(crate) fn call<T: Answer>(
         &self,
-        tx_id: TxId,
+        scope: Scope,
         deadline: Deadline,
         op: &Op<'_, T>,
     ) -> Result<T> {
-        let (guard, req_id) = self.submit(self.drive.lock(), tx_id, deadline, op);
+        let (guard, req_id) = self.submit(self.drive.lock(), scope, deadline, op);
         let (guard, reply) = self.answer(guard, deadline, op, req_id?);
         drop(guard);
         op.take(reply?)
@@ -101,7 +114,7 @@ impl Link {
     /// Runs several operations of one kind, in flight together.
     pub(crate) fn call_all<T: Answer>(
         &self,
-        tx_id: TxId,
+        scope: Scope,
         deadline: Deadline,
         ops: &[Op<'_, T>],
     ) -> Vec<Result<T>> {
@@ -110,7 +123,7 @@ impl Link {
             let mut guard = self.drive.lock();
             let mut submitted = Vec::with_capacity(ops.len());
             for op in ops {
-                let (again, req_id) = self.submit(guard, tx_id, deadline, op);
+                let (again, req_id) = self.submit(guard, scope, deadline, op);
                 guard = again;
                 submitted.push(req_id);
             }
@@ -138,7 +151,7 @@ impl Link {
     pub(crate) fn submit<'a, T>(
         &'a self,
         mut guard: Guard<'a, Core>,
-        tx_id: TxId,
+        scope: Scope,
         deadline: Deadline,
         op: &Op<'_, T>,
     ) -> (Guard<'a, Core>, Result<ReqId>) {
@@ -147,9 +160,9 @@ impl Link {
             Err(invalid) => return (guard, Err(op.error(invalid.clone()))),
         };
         loop {
-            let kind = match guard.submit(tx_id, request) {
+            let kind = match guard.submit(scope, request) {
                 Ok(req_id) => return (guard, Ok(req_id)),
-                Err(SubmitError::Full) => {
+                Err(Refusal::Full) => {
                     let (again, room) = self.wait(guard, deadline, &Room);
                     guard = again;
                     match room {
@@ -157,8 +170,16 @@ impl Link {
                         Err(Late) => ErrorKind::TimedOut,
                     }
                 }
-                Err(SubmitError::Invalid(error)) => error.into(),
-                Err(_) => failure(&guard).into(),
+                Err(Refusal::Failed(failure)) => {
+                    let (again, reconnected) = self.reconnect(guard, deadline, || false);
+                    guard = again;
+                    match reconnected {
+                        Ok(()) => continue,
+                        Err(Late) => ErrorKind::Lost(failure),
+                    }
+                }
+                Err(Refusal::TransactionLost) => ErrorKind::TransactionLost,
+                Err(Refusal::Invalid(error)) => error.into(),
             };
             return (guard, Err(op.error(kind)));
         }
@@ -191,10 +212,11 @@ impl Link {
         deadline: Deadline,
         awaited: &A,
     ) -> (Guard<'a, Core>, Result<A::Output, Late>) {
+        guard.waits += 1;
+        if let Some(output) = awaited.poll(&mut guard, None) {
+            return (self.leave(guard), Ok(output));
+        }
         loop {
-            if let Some(output) = awaited.poll(&mut guard, None) {
-                return (self.leave(guard), Ok(output));
-            }
             let (again, turn) = self.drive.turn(guard, Wait::Until(deadline));
             guard = self.wake_ready(again);
             if let Some(output) = awaited.poll(&mut guard, None) {
@@ -210,17 +232,67 @@ impl Link {
                     return (self.leave(guard), Ok(output));
                 }
                 let ticket = guard.park(waker);
-                drop(guard);
-                match deadline {
-                    Some(at) => {
-                        thread::park_timeout(at.saturating_duration_since(Instant::now()));
-                    }
-                    None => thread::park(),
-                }
-                guard = self.drive.lock();
+                guard = self.sleep(guard, deadline);
                 guard.unpark(ticket);
             }
         }
+    }
+
+    /// Connects again after a failure, if that is wanted; one thread does it, others wait for it.
+    ///
+    /// # Errors
+    /// It is not wanted, did not succeed until the deadline, or `stop` became true.
+    pub(crate) fn reconnect<'a>(
+        &'a self,
+        mut guard: Guard<'a, Core>,
+        deadline: Deadline,
+        stop: impl Fn() -> bool,
+    ) -> (Guard<'a, Core>, Result<(), Late>) {
+        let Some(opener) = &self.opener else {
+            return (guard, Err(Late));
+        };
+        let late = || deadline.is_some_and(|deadline| deadline <= Instant::now());
+        while guard.poll_reconnected(Some(&thread_waker())).is_none() {
+            if late() || stop() {
+                return (guard, Err(Late));
+            }
+            guard = self.sleep(guard, deadline);
+        }
+        guard.reconnecting = true;
+        let mut pause = RECONNECT_PAUSE.start;
+        while guard.failure().is_some() {
+            if guard.closed || late() || stop() {
+                guard.stop_reconnecting();
+                return (self.wake_ready(guard), Err(Late));
+            }
+            drop(guard);
+            let opened = opener.open(deadline);
+            guard = self.drive.lock();
+            match opened {
+                Ok(transport) => {
+                    let limits = transport.limits();
+                    guard = self.drive.reconnect(guard, transport);
+                    guard.reconnected(limits);
+                }
+                Err(_) => {
+                    let next = Instant::now().checked_add(pause);
+                    guard = self.sleep(guard, next.min(deadline.or(next)));
+                    pause = (pause * 2).min(RECONNECT_PAUSE.end);
+                }
+            }
+        }
+        guard.stop_reconnecting();
+        (self.wake_ready(self.drive.flush(guard)), Ok(()))
+    }
+
+    /// Sleeps until this thread's waker is called.
+    fn sleep<'a>(&'a self, guard: Guard<'a, Core>, deadline: Deadline) -> Guard<'a, Core> {
+        drop(guard);
+        match deadline {
+            Some(at) => thread::park_timeout(at.saturating_duration_since(Instant::now())),
+            None => thread::park(),
+        }
+        self.drive.lock()
     }
 
     /// Sends what there is to send, as far as that goes without waiting.
@@ -260,14 +332,37 @@ impl Link {
 
     /// Ends the connection: everybody who waits returns.
     pub(crate) fn close(&self) {
-        let guard = self.drive.fail(self.drive.lock(), Failure::Closed);
+        let mut guard = self.drive.lock();
+        guard.closed = true;
+        let guard = self.drive.fail(guard, Failure::Closed);
         drop(self.wake_ready(guard));
     }
 }
 
-/// Why the connection is lost. Only to be asked when it is.
-pub(crate) fn failure(core: &Core) -> Failure {
-    core.failure().cloned().unwrap_or(Failure::Closed)
+/// How to connect, again and again.
+#[derive(Clone)]
+pub(crate) struct Opener(Arc<Open>);
+
+type Open = dyn Fn(Duration) -> io::Result<Box<dyn Transport>> + Send + Sync;
+
+impl Opener {
+    pub(crate) fn new(
+        open: impl Fn(Duration) -> io::Result<Box<dyn Transport>> + Send + Sync + 'static,
+    ) -> Self {
+        Opener(Arc::new(open))
+    }
+
+    fn open(&self, deadline: Deadline) -> io::Result<Box<dyn Transport>> {
+        let most = RECONNECT_PAUSE.end;
+        let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        (self.0)(left.map_or(most, |left| left.min(most)))
+    }
+}
+
+impl fmt::Debug for Opener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opener").finish_non_exhaustive()
+    }
 }
 
 /// The link as its users hold it. With the last of them the connection ends.
@@ -281,7 +376,7 @@ impl Drop for Handle {
     }
 }
 
-impl std::ops::Deref for Handle {
+impl Deref for Handle {
     type Target = Arc<Link>;
 
     fn deref(&self) -> &Arc<Link> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use xs_proto::Request;
 
 use crate::client::Client;
+use crate::core::Scope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::op;
 use crate::tree::Tree;
@@ -37,8 +38,15 @@ pub struct Transaction {
 impl Client {
     /// Opens a transaction. It counts against a quota until it has ended.
     pub fn start_transaction(&self) -> Result<Transaction> {
-        let tx_id = self.run(&op::transaction_start())?;
-        Ok(Transaction { tree: Tree { tx_id, ..(**self).clone() }, ended: false })
+        let link = &self.handle;
+        let op = op::transaction_start();
+        let deadline = self.deadline();
+        let (guard, req_id) = link.submit(link.drive.lock(), Scope::NONE, deadline, &op);
+        let (guard, reply) = link.answer(guard, deadline, &op, req_id?);
+        // Still under the lock: it is of the connection that answered.
+        let scope = guard.scope(op.take(reply?)?);
+        drop(guard);
+        Ok(Transaction { tree: Tree { scope, ..(**self).clone() }, ended: false })
     }
 
     /// Runs `body` in a transaction and commits it. If others have changed meanwhile what the
@@ -117,7 +125,7 @@ impl Drop for Transaction {
         if !self.ended {
             let link = &self.tree.handle;
             let mut guard = link.drive.lock();
-            guard.submit_and_forget(self.tree.tx_id, &Request::TransactionEnd { commit: false });
+            guard.submit_and_forget(self.tree.scope, &Request::TransactionEnd { commit: false });
             link.flush(guard);
         }
     }

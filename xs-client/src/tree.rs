@@ -5,8 +5,9 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use xs_proto::{Permissions, TxId};
+use xs_proto::Permissions;
 
+use crate::core::Scope;
 use crate::error::Result;
 use crate::link::{Deadline, Handle};
 use crate::listing::Listing;
@@ -45,7 +46,7 @@ use crate::op::{self, Answer, Op};
 #[derive(Clone, Debug)]
 pub struct Tree {
     pub(crate) handle: Arc<Handle>,
-    pub(crate) tx_id: TxId,
+    pub(crate) scope: Scope,
     pub(crate) timeout: Option<Duration>,
 }
 
@@ -101,13 +102,13 @@ impl Tree {
     /// that do not fit into one message are read in parts.
     pub fn directory(&self, path: &str) -> Result<Vec<String>> {
         let deadline = self.deadline();
-        let answer = self.handle.call(self.tx_id, deadline, &op::directory(path));
+        let answer = self.handle.call(self.scope, deadline, &op::directory(path));
         if !Listing::is_needed(&answer) {
             return answer;
         }
         let mut listing = Listing::new(path);
         loop {
-            let part = self.handle.call(self.tx_id, deadline, &listing.next())?;
+            let part = self.handle.call(self.scope, deadline, &listing.next())?;
             if let Some(names) = listing.take(part)? {
                 return Ok(names);
             }
@@ -221,7 +222,7 @@ impl Tree {
 
     /// Runs one operation and waits for its answer.
     pub fn run<T: Answer>(&self, op: &Op<'_, T>) -> Result<T> {
-        self.handle.call(self.tx_id, self.deadline(), op)
+        self.handle.call(self.scope, self.deadline(), op)
     }
 
     /// Runs several operations in one round trip. They are carried out in this order, and each
@@ -231,7 +232,7 @@ impl Tree {
         ops: impl IntoIterator<Item = Op<'a, T>>,
     ) -> Vec<Result<T>> {
         let ops: Vec<_> = ops.into_iter().collect();
-        self.handle.call_all(self.tx_id, self.deadline(), &ops)
+        self.handle.call_all(self.scope, self.deadline(), &ops)
     }
 
     pub(crate) fn deadline(&self) -> Deadline {

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use xs_proto::{Path, Request, TxId};
+use xs_proto::{Path, Request};
 
 use crate::client::Client;
+use crate::core::Scope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::link::{Deadline, Handle, Late};
 use crate::op;
@@ -161,7 +162,7 @@ impl Client {
             if watch.next_until(deadline)?.is_none() {
                 return Err(Error::new("wait_for", Some(path), ErrorKind::TimedOut));
             }
-            let value = match self.handle.call(self.tx_id, deadline, &op::read(path)) {
+            let value = match self.handle.call(Scope::NONE, deadline, &op::read(path)) {
                 Ok(value) => Some(value),
                 Err(error) if error.is_not_found() => None,
                 Err(error) => return Err(error),
@@ -226,11 +227,23 @@ impl Watch {
     /// # Errors
     /// As for [`wait`](Self::wait).
     pub fn next_until(&mut self, deadline: Option<Instant>) -> Result<Option<WatchEvent>> {
-        let (guard, next) = self.handle.wait(self.handle.drive.lock(), deadline, &self.token);
-        drop(guard);
-        match next {
-            Ok(next) => self.outcome(next).map(Some),
-            Err(Late) => Ok(None),
+        let link = &self.handle;
+        let mut guard = link.drive.lock();
+        loop {
+            let (again, next) = link.wait(guard, deadline, &self.token);
+            guard = again;
+            if let Ok(Next::Failed(_)) = next {
+                let (again, reconnected) = link.reconnect(guard, deadline, || false);
+                guard = again;
+                if reconnected.is_ok() {
+                    continue;
+                }
+            }
+            drop(guard);
+            return match next {
+                Ok(next) => self.outcome(next).map(Some),
+                Err(Late) => Ok(None),
+            };
         }
     }
 
@@ -255,12 +268,21 @@ impl Watch {
     }
 
     fn outcome(&self, next: Next) -> Result<WatchEvent> {
-        let kind = match next {
-            Next::Event(event) => return Ok(event),
-            Next::Removed => ErrorKind::WatchRemoved,
+        let removed = || Err(Error::new("watch", Some(&self.path), ErrorKind::WatchRemoved));
+        next.into_result(Some(&self.path)).unwrap_or_else(removed)
+    }
+}
+
+impl Next {
+    /// What the owner of the watch gets to see; nothing if it was removed in good order.
+    pub(crate) fn into_result(self, path: Option<&str>) -> Option<Result<WatchEvent>> {
+        let kind = match self {
+            Next::Event(event) => return Some(Ok(event)),
+            Next::Removed => return None,
             Next::Failed(failure) => ErrorKind::Lost(failure),
+            Next::Refused(code) => ErrorKind::Refused(code),
         };
-        Err(Error::new("watch", Some(&self.path), kind))
+        Some(Err(Error::new("watch", path, kind)))
     }
 }
 
@@ -312,7 +334,7 @@ impl<'a> Setting<'a> {
     fn run(&mut self, deadline: Deadline) -> Result<()> {
         let token = self.token.to_string();
         let op = op::watch(self.path, token.as_bytes(), self.depth);
-        let answer = self.handle.call(TxId::NONE, deadline, &op);
+        let answer = self.handle.call(Scope::NONE, deadline, &op);
         // Unless it was refused, here or there, the daemon may know of it.
         self.sent = !matches!(
             answer.as_ref().map_err(Error::kind),
@@ -356,7 +378,7 @@ fn unwatch(handle: &Handle, token: Token, deadline: Deadline) -> Result<()> {
         return Ok(());
     };
     let token = token.to_string();
-    handle.call(TxId::NONE, deadline, &op::unwatch(&path, token.as_bytes()))
+    handle.call(Scope::NONE, deadline, &op::unwatch(&path, token.as_bytes()))
 }
 
 /// Ends a watch without waiting.
@@ -371,6 +393,6 @@ fn remove_now(handle: &Handle, token: Token) {
     };
     let mut guard = handle.drive.lock();
     let request = Request::Unwatch { path, token: token.as_bytes() };
-    guard.submit_and_forget(TxId::NONE, &request);
+    guard.submit_and_forget(Scope::NONE, &request);
     handle.flush(guard);
 }

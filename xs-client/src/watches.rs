@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::task::Waker;
 
+use xs_proto::ErrorCode;
 use xs_transport::Failure;
 
 use crate::core::remember;
@@ -60,7 +61,15 @@ pub(crate) struct Watched {
     callback: bool,
     queue: Queue,
     waker: Option<Waker>,
-    failure: Option<Failure>,
+    /// Why no more events come.
+    end: Option<End>,
+}
+
+#[derive(Clone, Debug)]
+enum End {
+    Failed(Failure),
+    /// It could not be set again.
+    Refused(ErrorCode),
 }
 
 /// What a watch has for its owner.
@@ -69,7 +78,10 @@ pub(crate) enum Next {
     Event(WatchEvent),
     /// It was removed.
     Removed,
+    /// The connection is lost.
     Failed(Failure),
+    /// The daemon refused to set it again on a new connection.
+    Refused(ErrorCode),
 }
 
 impl Watches {
@@ -94,7 +106,7 @@ impl Watches {
             callback,
             queue: Queue::new(self.capacity),
             waker: None,
-            failure: None,
+            end: None,
         };
         self.table.insert(token, watched);
         token
@@ -122,9 +134,8 @@ impl Watches {
         if !watched.queue.push(path, &watched.path) {
             return;
         }
-        if !watched.callback {
-            ready.extend(watched.waker.take());
-        } else if was_empty {
+        ready.extend(watched.waker.take());
+        if watched.callback && was_empty {
             self.runnable.push_back(token);
             ready.extend(self.runner.take());
         }
@@ -138,38 +149,72 @@ impl Watches {
         if let Some(event) = watched.queue.pop() {
             return Some(Next::Event(event));
         }
-        if let Some(failure) = &watched.failure {
-            return Some(Next::Failed(failure.clone()));
+        match &watched.end {
+            Some(End::Failed(failure)) => return Some(Next::Failed(failure.clone())),
+            Some(End::Refused(code)) => return Some(Next::Refused(code.clone())),
+            None => {}
         }
         remember(&mut watched.waker, waker);
         None
     }
 
-    /// The next event that is for a callback.
-    pub(crate) fn next_callback(&mut self) -> Option<(Token, WatchEvent)> {
-        loop {
-            let token = *self.runnable.front()?;
-            // One event each in turn, so that a busy watch keeps nobody waiting.
-            self.runnable.pop_front();
-            let Some(watched) = self.table.get_mut(&token) else {
+    /// What comes next for a callback.
+    pub(crate) fn next_callback(&mut self) -> Option<(Token, Next)> {
+        // One event each in turn, so that a busy watch keeps nobody waiting.
+        while let Some(token) = self.runnable.pop_front() {
+            let Some(next) = self.poll(token, None) else {
                 continue;
             };
-            let event = watched.queue.pop();
-            if !watched.queue.is_empty() {
+            if let Next::Event(_) = next {
                 self.runnable.push_back(token);
             }
-            if let Some(event) = event {
-                return Some((token, event));
-            }
+            return Some((token, next));
         }
+        None
     }
 
+    /// The connection is lost. What was received is still there to be taken.
     pub(crate) fn failed(&mut self, failure: &Failure, ready: &mut Vec<Waker>) {
         for watched in self.table.values_mut() {
-            watched.failure = Some(failure.clone());
+            watched.end.get_or_insert_with(|| End::Failed(failure.clone()));
             ready.extend(watched.waker.take());
         }
         ready.extend(self.runner.take());
+    }
+
+    /// There is a new connection: tells each watch, and says which ones are to be set on it.
+    pub(crate) fn reconnected(
+        &mut self,
+        ready: &mut Vec<Waker>,
+    ) -> Vec<(Token, Box<str>, Option<u32>)> {
+        let mut again = Vec::new();
+        for (token, watched) in &mut self.table {
+            if let Some(End::Refused(_)) = watched.end {
+                continue;
+            }
+            watched.end = None;
+            let was_empty = watched.queue.is_empty();
+            watched.queue.reconnected(&watched.path);
+            if watched.callback && was_empty {
+                self.runnable.push_back(*token);
+            }
+            ready.extend(watched.waker.take());
+            again.push((*token, watched.path.clone(), watched.depth));
+        }
+        ready.extend(self.runner.take());
+        again
+    }
+
+    /// A watch could not be set again.
+    pub(crate) fn refused(&mut self, token: Token, code: ErrorCode, ready: &mut Vec<Waker>) {
+        if let Some(watched) = self.table.get_mut(&token) {
+            watched.end = Some(End::Refused(code));
+            ready.extend(watched.waker.take());
+            if watched.callback {
+                self.runnable.push_back(token);
+                ready.extend(self.runner.take());
+            }
+        }
     }
 }
 
@@ -209,7 +254,10 @@ mod tests {
         }
         watches.deliver("b", tokens[1].to_string().as_bytes(), &mut Vec::new());
         let order: Vec<_> = std::iter::from_fn(|| watches.next_callback())
-            .map(|(_, event)| event.path.to_string())
+            .map(|(_, next)| match next {
+                Next::Event(event) => event.path.to_string(),
+                other => panic!("{other:?}"),
+            })
             .collect();
         assert_eq!(order, ["a", "b", "a/1", "a/2"]);
     }

@@ -261,6 +261,17 @@ impl<K> ClientConnection<K> {
         Some((req_id, self.pending.remove(req_id)?.key))
     }
 
+    /// Starts anew on another stream, as if nothing had been submitted; the keys of requests
+    /// without an answer are dropped. No id is used again that was in use before.
+    pub fn restart(&mut self, limits: Limits) {
+        self.limits = limits;
+        self.outbox = Outbox::default();
+        self.decoder = Decoder::for_client();
+        self.pending.clear();
+        self.current = None;
+        self.failed = None;
+    }
+
     /// No more input will come. Says whether the stream ended between two messages.
     pub fn end_of_input(&mut self) -> ConnectionError {
         *self.failed.get_or_insert(match self.decoder.is_mid_message() {
@@ -446,6 +457,13 @@ impl<K> Pending<K> {
 
     fn get_mut(&mut self, req_id: ReqId) -> Option<&mut Waiting<K>> {
         self.slot(req_id)?.waiting.as_mut()
+    }
+
+    fn clear(&mut self) {
+        for index in 0..self.slots.len() as u16 {
+            let turn = self.slots[usize::from(index)].turn;
+            self.remove(id(turn, index, Self::INDEX_BITS));
+        }
     }
 
     fn remove(&mut self, req_id: ReqId) -> Option<Waiting<K>> {

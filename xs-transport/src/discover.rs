@@ -103,6 +103,12 @@ impl fmt::Display for DiscoverError {
 
 impl std::error::Error for DiscoverError {}
 
+impl From<DiscoverError> for io::Error {
+    fn from(error: DiscoverError) -> Self {
+        io::Error::new(error.io_kind(), error)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

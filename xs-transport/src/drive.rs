@@ -28,7 +28,8 @@ pub trait Machine {
     /// The peer will send nothing more: says whether it stopped in the middle of a message.
     fn end_of_input(&mut self) -> ConnectionError;
 
-    /// The connection is of no use any more. Called once, and nothing else after it.
+    /// The connection is of no use any more. Nothing else is called after it, until there is
+    /// [another one](Drive::reconnect).
     fn failed(&mut self, failure: &Failure);
 }
 
@@ -42,13 +43,16 @@ pub trait Machine {
 /// any hand-over, and no thread has to exist for it.
 #[derive(Debug)]
 pub struct Drive<M> {
-    transport: Box<dyn Transport>,
     state: Mutex<State<M>>,
 }
 
 #[derive(Debug)]
 struct State<M> {
     machine: M,
+    transport: Arc<dyn Transport>,
+    /// Counts the transports there were. Who comes back from a system call on an earlier one
+    /// brings nothing of interest.
+    epoch: u64,
     /// Bytes taken from the machine and not yet sent. `None`: the sender's seat is taken.
     sending: Option<BytesMut>,
     /// The transport took no more: somebody has to wait until it does.
@@ -66,8 +70,10 @@ pub struct Guard<'a, M>(MutexGuard<'a, State<M>>);
 /// What became of a [turn](Drive::turn).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
-    /// Something may have happened: look.
-    Taken,
+    /// Bytes came, or the connection failed: look.
+    Received,
+    /// Nothing came in the time given.
+    Nothing,
     /// Somebody else is in the receiver's seat and will see to it.
     Occupied,
     /// The connection has failed.
@@ -79,17 +85,19 @@ impl<M: Machine> Drive<M> {
     pub fn new(transport: impl Transport + 'static, machine: M, buffer: usize) -> Self {
         let state = State {
             machine,
+            transport: Arc::new(transport),
+            epoch: 0,
             sending: Some(BytesMut::new()),
             blocked: false,
             buffer: Some(vec![0; buffer.max(1)].into_boxed_slice()),
             failure: None,
         };
-        Drive { transport: Box::new(transport), state: Mutex::new(state) }
+        Drive { state: Mutex::new(state) }
     }
 
     /// The way to the peer.
-    pub fn transport(&self) -> &dyn Transport {
-        &*self.transport
+    pub fn transport(&self) -> Arc<dyn Transport> {
+        self.lock().0.transport.clone()
     }
 
     /// Access to the machine.
@@ -121,26 +129,31 @@ impl<M: Machine> Drive<M> {
                 return guard;
             }
 
+            let (transport, epoch) = (state.transport.clone(), state.epoch);
             drop(guard);
-            let sent = self.transport.send(&out);
+            let sent = transport.send(&out);
             guard = self.lock();
 
             let state = &mut guard.0;
-            match sent {
-                Ok(Sent::Bytes(n)) => out.advance(n),
-                Ok(Sent::Refused(code)) => {
-                    out.clear();
-                    if state.failure.is_none() {
-                        state.machine.refused(code);
+            if state.epoch != epoch {
+                out.clear();
+            } else {
+                match sent {
+                    Ok(Sent::Bytes(n)) => out.advance(n),
+                    Ok(Sent::Refused(code)) => {
+                        out.clear();
+                        if state.failure.is_none() {
+                            state.machine.refused(code);
+                        }
                     }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        state.blocked = true;
+                        state.sending = Some(out);
+                        return guard;
+                    }
+                    Err(error) => state.give_up(Failure::Io(Arc::new(error))),
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    state.blocked = true;
-                    state.sending = Some(out);
-                    return guard;
-                }
-                Err(error) => self.give_up(state, Failure::Io(Arc::new(error))),
             }
             state.sending = Some(out);
         }
@@ -150,22 +163,40 @@ impl<M: Machine> Drive<M> {
     /// is free, and hands them to the machine.
     pub fn turn<'a>(&'a self, guard: Guard<'a, M>, wait: Wait) -> (Guard<'a, M>, Turn) {
         let mut guard = self.flush(guard);
-        if guard.0.failure.is_some() {
+        let state = &mut guard.0;
+        if state.failure.is_some() {
             return (guard, Turn::Failed);
         }
-        if guard.0.blocked {
+        if state.blocked {
             return self.unblock(guard, wait);
         }
-        let Some(buffer) = guard.0.buffer.take() else {
+        let Some(buffer) = state.buffer.take() else {
             return (guard, Turn::Occupied);
         };
-        let guard = self.receive(guard, buffer, wait);
-        (self.flush(guard), Turn::Taken)
+        let (guard, turn) = self.receive(guard, buffer, wait);
+        (self.flush(guard), turn)
     }
 
     /// Gives the connection up, for the reason given; the first one counts.
     pub fn fail<'a>(&'a self, mut guard: Guard<'a, M>, failure: Failure) -> Guard<'a, M> {
-        self.give_up(&mut guard.0, failure);
+        guard.0.give_up(failure);
+        guard
+    }
+
+    /// Goes on over another transport, after a failure.
+    pub fn reconnect<'a>(
+        &'a self,
+        mut guard: Guard<'a, M>,
+        transport: impl Transport + 'static,
+    ) -> Guard<'a, M> {
+        let state = &mut guard.0;
+        state.transport = Arc::new(transport);
+        state.epoch += 1;
+        state.blocked = false;
+        state.failure = None;
+        if let Some(sending) = &mut state.sending {
+            sending.clear();
+        }
         guard
     }
 
@@ -173,17 +204,19 @@ impl<M: Machine> Drive<M> {
     /// to read takes nothing.
     fn unblock<'a>(&'a self, mut guard: Guard<'a, M>, wait: Wait) -> (Guard<'a, M>, Turn) {
         if let Wait::Until(deadline) | Wait::UntilWoken(deadline) = wait {
+            let (transport, epoch) = (guard.0.transport.clone(), guard.0.epoch);
             drop(guard);
-            let waited = self.transport.wait(Interest::Both, deadline);
+            let waited = transport.wait(Interest::Both, deadline);
             guard = self.lock();
-            if let Err(error) = waited {
-                self.give_up(&mut guard.0, Failure::Io(Arc::new(error)));
+            if let (Err(error), true) = (waited, guard.0.epoch == epoch) {
+                guard.0.give_up(Failure::Io(Arc::new(error)));
             }
         }
+        let mut turn = Turn::Nothing;
         if let Some(buffer) = guard.0.buffer.take() {
-            guard = self.receive(guard, buffer, Wait::No);
+            (guard, turn) = self.receive(guard, buffer, Wait::No);
         }
-        (self.flush(guard), Turn::Taken)
+        (self.flush(guard), turn)
     }
 
     /// In the receiver's seat: receives once.
@@ -192,38 +225,39 @@ impl<M: Machine> Drive<M> {
         guard: Guard<'a, M>,
         mut buffer: Box<[u8]>,
         wait: Wait,
-    ) -> Guard<'a, M> {
+    ) -> (Guard<'a, M>, Turn) {
+        let (transport, epoch) = (guard.0.transport.clone(), guard.0.epoch);
         drop(guard);
-        let received = self.transport.recv(&mut buffer, wait);
+        let received = transport.recv(&mut buffer, wait);
         let mut guard = self.lock();
         let state = &mut guard.0;
-        if state.failure.is_none() {
+        let mut turn = Turn::Received;
+        if state.failure.is_none() && state.epoch == epoch {
             match received {
                 Ok(0) => {
                     let error = state.machine.end_of_input();
-                    self.give_up(state, Failure::Protocol(error));
+                    state.give_up(Failure::Protocol(error));
                 }
                 Ok(n) => {
                     if let Err(error) = state.machine.receive(&buffer[..n]) {
-                        self.give_up(state, Failure::Protocol(error));
+                        state.give_up(Failure::Protocol(error));
                     }
                 }
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-                    ) => {}
-                Err(error) => self.give_up(state, Failure::Io(Arc::new(error))),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => turn = Turn::Nothing,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => state.give_up(Failure::Io(Arc::new(error))),
             }
         }
         state.buffer = Some(buffer);
-        guard
+        (guard, turn)
     }
+}
 
-    fn give_up(&self, state: &mut State<M>, failure: Failure) {
-        if state.failure.is_none() {
-            state.machine.failed(&failure);
-            state.failure = Some(failure);
+impl<M: Machine> State<M> {
+    fn give_up(&mut self, failure: Failure) {
+        if self.failure.is_none() {
+            self.machine.failed(&failure);
+            self.failure = Some(failure);
             // Whoever waits in the transport returns.
             self.transport.close();
         }
@@ -234,6 +268,11 @@ impl<M> Guard<'_, M> {
     /// Whether nobody is in the receiver's seat.
     pub fn receiver_is_free(&self) -> bool {
         self.0.buffer.is_some()
+    }
+
+    /// Whether the transport took no more: somebody has to wait until it does.
+    pub fn is_blocked(&self) -> bool {
+        self.0.blocked
     }
 }
 
