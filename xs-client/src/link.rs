@@ -213,24 +213,23 @@ impl Link {
         awaited: &A,
     ) -> (Guard<'a, Core>, Result<A::Output, Late>) {
         guard.waits += 1;
-        if let Some(output) = awaited.poll(&mut guard, None) {
-            return (self.leave(guard), Ok(output));
-        }
+        guard = self.drive.flush(guard);
+        let mut waited = false;
         loop {
-            let (again, turn) = self.drive.turn(guard, Wait::Until(deadline));
-            guard = self.wake_ready(again);
+            guard = self.wake_ready(guard);
             if let Some(output) = awaited.poll(&mut guard, None) {
                 return (self.leave(guard), Ok(output));
             }
-            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            if waited && deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 return (self.leave(guard), Err(Late));
             }
+            waited = true;
+            let (again, turn) = self.drive.turn(guard, Wait::Until(deadline));
+            guard = again;
             if turn == Turn::Occupied {
                 let waker = thread_waker();
-                // Before the one who receives could have anything for us.
-                if let Some(output) = awaited.poll(&mut guard, Some(&waker)) {
-                    return (self.leave(guard), Ok(output));
-                }
+                // The lock was not given back since the look above: nothing can have come.
+                let _ = awaited.poll(&mut guard, Some(&waker));
                 let ticket = guard.park(waker);
                 guard = self.sleep(guard, deadline);
                 guard.unpark(ticket);
@@ -303,6 +302,7 @@ impl Link {
 
     /// Receives what is there, without waiting.
     pub(crate) fn receive_now<'a>(&'a self, guard: Guard<'a, Core>) -> Guard<'a, Core> {
+        let guard = self.drive.flush(guard);
         let (guard, _) = self.drive.turn(guard, Wait::No);
         self.leave(guard)
     }

@@ -17,7 +17,7 @@ use crate::queue::{Queue, WatchEvent};
 /// # use xs_transport::mock::Xenstored;
 /// # let client = Client::over(Xenstored::new().connect(xs_proto::DomId::DOM0));
 ///
-/// let token = client.watch_with("/a", |event| println!("{event}"))?;
+/// let token = client.watch_with("/a", |event| println!("{event:?}"))?;
 /// client.unwatch(token)?;
 /// # Ok::<(), xs_client::Error>(())
 /// ```

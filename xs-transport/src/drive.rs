@@ -159,10 +159,12 @@ impl<M: Machine> Drive<M> {
         }
     }
 
-    /// Takes a turn: sends what is to be sent, then waits for bytes in the receiver's seat, if it
-    /// is free, and hands them to the machine.
-    pub fn turn<'a>(&'a self, guard: Guard<'a, M>, wait: Wait) -> (Guard<'a, M>, Turn) {
-        let mut guard = self.flush(guard);
+    /// Takes a turn: waits for bytes in the receiver's seat, if it is free, hands them to the
+    /// machine, and sends what there is to send then.
+    ///
+    /// [Flush](Self::flush) before, and then look whether what you want is here already: while
+    /// one sends, another may have received it. Nothing happens between this call and the wait.
+    pub fn turn<'a>(&'a self, mut guard: Guard<'a, M>, wait: Wait) -> (Guard<'a, M>, Turn) {
         let state = &mut guard.0;
         if state.failure.is_some() {
             return (guard, Turn::Failed);
