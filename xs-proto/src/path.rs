@@ -165,7 +165,7 @@ fn validate(path: &[u8]) -> Result<(), PathError> {
 }
 
 fn is_allowed(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() | matches!(byte, b'-' | b'/' | b'_' | b'@')
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'/' | b'_' | b'@')
 }
 
 #[cfg(test)]

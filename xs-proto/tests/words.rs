@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 
 use xs_proto::{
-    Access, ConnectionError, DomId, ErrorCode, FrameError, MessageType, ParseDomIdError,
-    ParsePermissionError, Path, PathError, PayloadError, Permission, Permissions, ReqId, Request,
-    RequestError, SubmitError, TxId,
+    Access, ClientConnection, ConnectionError, DomId, ErrorCode, FrameError, Limits, MessageType,
+    ParseDomIdError, ParsePermissionError, Path, PathError, PayloadError, Permission, Permissions,
+    ReqId, Request, RequestError, SubmitError, TxId,
 };
 
 /// Each of these prints as the words beside it.
@@ -183,4 +183,17 @@ fn a_request_knows_its_path() {
     }
     assert_eq!(Request::ResetWatches.path(), None);
     assert_eq!(Request::Release(DomId::DOM0).path(), None);
+}
+
+#[test]
+fn limits_are_the_sockets_unless_something_is_said() {
+    let limits = Limits::default();
+    let said = |limits: Limits| (limits.payload, limits.one_at_a_time, limits.shared_session);
+    assert_eq!(said(limits), (4096, false, false));
+    assert_eq!(said(limits.with_payload(4080)), (4080, false, false));
+    assert_eq!(said(limits.with_payload(5000)), (4096, false, false));
+    assert_eq!(said(limits.with_one_at_a_time()), (4096, true, false));
+    assert_eq!(said(limits.with_shared_session()), (4096, false, true));
+    let device = limits.with_payload(4080).with_one_at_a_time().with_shared_session();
+    assert_eq!(ClientConnection::<()>::new(device).limits(), device);
 }
