@@ -264,7 +264,7 @@ impl<K> ClientConnection<K> {
     /// Starts anew on another stream, as if nothing had been submitted; the keys of requests
     /// without an answer are dropped. No id is used again that was in use before.
     pub fn restart(&mut self, limits: Limits) {
-        self.limits = limits;
+        self.limits = limits.with_payload(limits.payload);
         self.outbox = Outbox::default();
         self.decoder = Decoder::for_client();
         self.pending.clear();

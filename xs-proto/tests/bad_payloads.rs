@@ -308,6 +308,10 @@ fn smaller_limits_are_kept_and_larger_ones_are_not_believed() {
     assert_eq!(client.limits(), Limits::default());
     let error = RequestError::TooLong { len: 4097, max: PAYLOAD_MAX };
     assert_eq!(client.submit(TxId::NONE, &write(4094), ()), Err(SubmitError::Invalid(error)));
+    client.restart(boastful);
+    assert_eq!(client.limits(), Limits::default());
+    client.restart(Limits::default().with_payload(4080));
+    assert_eq!(client.limits().payload, 4080);
 }
 
 #[test]

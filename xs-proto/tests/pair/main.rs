@@ -46,3 +46,19 @@ fn a_connection_that_closes_midway_says_so() {
         });
     }
 }
+
+#[test]
+fn a_connection_starts_anew_after_any_end() {
+    for one_at_a_time in [false, true] {
+        simulate(one_at_a_time, |mut pair| {
+            for _ in 0..3 {
+                (0..60).for_each(|_| pair.step());
+                pair.close();
+                pair.restart();
+            }
+            (0..60).for_each(|_| pair.step());
+            pair.settle();
+            pair.close();
+        });
+    }
+}

@@ -81,7 +81,11 @@ impl<'c> Pair<'c> {
 
     /// Lets one thing happen, and checks what can be seen of it.
     pub(crate) fn step(&mut self) {
-        match (self.choose)(8) {
+        let choice = (self.choose)(64);
+        if choice == 63 {
+            return self.restart();
+        }
+        match choice % 8 {
             0 | 1 => self.submit(),
             2 => self.forget(),
             3 => self.send(),
@@ -115,7 +119,7 @@ impl<'c> Pair<'c> {
     }
 
     /// Closes the connection where it stands. The client fails with the right cause, for good.
-    pub(crate) fn close(mut self) {
+    pub(crate) fn close(&mut self) {
         let error = if self.heard_bytes == self.whole_bytes {
             ConnectionError::Closed
         } else {
@@ -128,10 +132,25 @@ impl<'c> Pair<'c> {
         assert_eq!(submitted, Err(SubmitError::Failed(error)));
         assert!(!self.client.has_output() && self.client.take_output().is_empty());
         // The keys of those who wait can still be had.
-        for (req_id, key) in std::mem::take(&mut self.unanswered) {
-            let expected = self.forgotten.insert(key).then_some(key);
-            assert_eq!(self.client.forget(req_id), expected);
+        for (req_id, key) in &self.unanswered {
+            let expected = self.forgotten.insert(*key).then_some(*key);
+            assert_eq!(self.client.forget(*req_id), expected);
         }
+    }
+
+    /// Goes on over another stream, with another server, wherever it stands.
+    pub(crate) fn restart(&mut self) {
+        self.client.restart(self.client.limits());
+        assert_eq!((self.client.pending(), self.client.has_output()), (0, false));
+        self.server = ServerConnection::new();
+        self.submitted.clear();
+        self.sent = 0;
+        self.to_server.clear();
+        self.at_server.clear();
+        self.to_client.clear();
+        self.said.clear();
+        (self.said_bytes, self.heard_bytes, self.whole_bytes) = (0, 0, 0);
+        self.stale.extend(self.unanswered.drain(..).map(|(req_id, _)| req_id));
     }
 
     fn submit(&mut self) {
