@@ -40,6 +40,7 @@ pub mod op;
 mod queue;
 mod transaction;
 mod tree;
+mod walk;
 mod watch;
 mod watches;
 
@@ -48,6 +49,7 @@ pub use error::{Error, ErrorKind, Invalid, Result};
 pub use queue::{EventKind, WatchEvent};
 pub use transaction::{Retries, Transaction};
 pub use tree::Tree;
+pub use walk::{Node, Walk};
 pub use watch::Watch;
 pub use watches::Token;
 
