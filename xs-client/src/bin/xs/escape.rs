@@ -1,0 +1,99 @@
+//! Values as people read and write them.
+//!
+//! The form is that of the xenstore tools, so that what one prints the other reads.
+
+/// Appends a value in printable form.
+pub(crate) fn escape(value: &[u8], out: &mut Vec<u8>) {
+    for &byte in value {
+        match byte {
+            b'\t' => out.extend(b"\\t"),
+            b'\n' => out.extend(b"\\n"),
+            b'\r' => out.extend(b"\\r"),
+            b'\\' => out.extend(b"\\\\"),
+            b' '..=b'~' => out.push(byte),
+            0..=7 => out.extend([b'\\', b'0', b'0', b'0' + byte]),
+            _ => out.extend(format!("\\x{byte:02x}").bytes()),
+        }
+    }
+}
+
+/// Reads the printable form back.
+///
+/// A backslash before a character without a meaning of its own stands for nothing, and one at the
+/// very end for a zero byte, as with the xenstore tools.
+pub(crate) fn unescape(text: &[u8]) -> Vec<u8> {
+    let mut value = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [byte, after @ ..] = rest {
+        rest = after;
+        if *byte != b'\\' {
+            value.push(*byte);
+            continue;
+        }
+        let Some((&escaped, after)) = rest.split_first() else {
+            value.push(0);
+            break;
+        };
+        match escaped {
+            b'0'..=b'7' => value.push(take_number(&mut rest, 8, 3)),
+            b'x' if after.first().is_some_and(u8::is_ascii_hexdigit) => {
+                rest = after;
+                value.push(take_number(&mut rest, 16, 2));
+            }
+            _ => {
+                rest = after;
+                value.push(match escaped {
+                    b't' => b'\t',
+                    b'n' => b'\n',
+                    b'r' => b'\r',
+                    same => same,
+                });
+            }
+        }
+    }
+    value
+}
+
+/// Takes up to `most` digits from the start of `text`. Of a number beyond a byte the low bits
+/// count.
+fn take_number(text: &mut &[u8], radix: u32, most: usize) -> u8 {
+    let mut number = 0u32;
+    for _ in 0..most {
+        let Some(digit) = text.first().and_then(|byte| char::from(*byte).to_digit(radix)) else {
+            break;
+        };
+        number = number * radix + digit;
+        *text = &text[1..];
+    }
+    number as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_value_is_read_back() {
+        let value: Vec<u8> = (0..=255).flat_map(|byte| [byte, b'1', byte]).collect();
+        let mut text = Vec::new();
+        escape(&value, &mut text);
+        assert!(text.iter().all(|byte| (b' '..=b'~').contains(byte)));
+        assert_eq!(unescape(&text), value);
+    }
+
+    #[test]
+    fn odd_escapes_mean_what_they_mean_to_the_xenstore_tools() {
+        for (text, value) in [
+            (&br"\1234"[..], &b"S4"[..]),
+            (br"\400", b"\0"),
+            (br"\08", b"\08"),
+            (br"\9\q\X41", b"9qX41"),
+            (br"\x123", b"\x123"),
+            (br"\x4g", b"\x04g"),
+            (br"\xz\x", b"xzx"),
+            (b"tail\\", b"tail\0"),
+        ] {
+            assert_eq!(unescape(text), value, "{}", text.escape_ascii());
+        }
+    }
+}

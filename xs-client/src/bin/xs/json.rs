@@ -1,0 +1,141 @@
+//! A subtree as JSON.
+
+use std::io::Write;
+
+use xs_client::{Error, Node, Result, Walk};
+
+/// Writes the nodes of a walk as one object. `false` if some could not be read; each such node
+/// has an `error`.
+pub(crate) fn write_tree(walk: Walk<'_>, output: &mut impl Write) -> Result<bool> {
+    let mut complete = true;
+    let mut depth = 0;
+    for (at, node) in walk.enumerate() {
+        let mut text = String::new();
+        if at > 0 {
+            // The node before this one stands open, and so do those above it.
+            if node.depth > depth {
+                text += ", \"children\": {";
+            } else {
+                text.extend(std::iter::repeat_n("}}", depth - node.depth));
+                text += "},";
+            }
+            newline(&mut text, node.depth);
+            string(node.path.rsplit('/').next().unwrap_or_default(), &mut text);
+            text += ": ";
+        }
+        depth = node.depth;
+        text += "{\"path\": ";
+        string(&node.path, &mut text);
+        match fields(node, &mut text) {
+            Ok(()) => {}
+            Err(error) if at == 0 => return Err(error),
+            Err(error) => {
+                text += ", \"error\": ";
+                string(&error.to_string(), &mut text);
+                complete = false;
+            }
+        }
+        output.write_all(text.as_bytes()).map_err(Error::other)?;
+    }
+    let mut end = "}}".repeat(depth);
+    end += "}\n";
+    output.write_all(end.as_bytes()).map_err(Error::other)?;
+    Ok(complete)
+}
+
+fn newline(text: &mut String, depth: usize) {
+    text.push('\n');
+    text.extend(std::iter::repeat_n(' ', depth));
+}
+
+fn fields(node: Node, text: &mut String) -> Result<()> {
+    if let Some(value) = node.value {
+        let value = value?;
+        match std::str::from_utf8(&value) {
+            Ok(value) => {
+                *text += ", \"value\": ";
+                string(value, text);
+            }
+            Err(_) => {
+                *text += ", \"base64\": \"";
+                base64(&value, text);
+                text.push('"');
+            }
+        }
+    }
+    if let Some(perms) = node.perms {
+        let perms: Vec<_> = perms?.iter().map(|entry| format!("\"{entry}\"")).collect();
+        *text += &format!(", \"perms\": [{}]", perms.join(", "));
+    }
+    node.children.map(|_| ())
+}
+
+fn string(value: &str, text: &mut String) {
+    text.push('"');
+    for character in value.chars() {
+        match character {
+            '"' => *text += "\\\"",
+            '\\' => *text += "\\\\",
+            '\n' => *text += "\\n",
+            '\u{0}'..='\u{1f}' | '\u{7f}'..='\u{9f}' => {
+                *text += &format!("\\u{:04x}", u32::from(character));
+            }
+            _ => text.push(character),
+        }
+    }
+    text.push('"');
+}
+
+fn base64(value: &[u8], text: &mut String) {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for three in value.chunks(3) {
+        let byte = |at| u32::from(three.get(at).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for at in 0..4 {
+            let digit = DIGITS[(bits >> (18 - 6 * at)) as usize & 63];
+            text.push(if at <= three.len() { char::from(digit) } else { '=' });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use xs_client::{Client, DomId};
+    use xs_transport::mock::Xenstored;
+
+    use super::*;
+
+    fn json(seed: &str, start: &str) -> String {
+        let xenstored = Xenstored::new();
+        xenstored.seed(seed).unwrap();
+        let client = Client::over(xenstored.connect(DomId::DOM0));
+        let mut output = Vec::new();
+        assert!(write_tree(client.walk(start).with_values().with_perms(), &mut output).unwrap());
+        String::from_utf8(output).unwrap()
+    }
+
+    #[test]
+    fn braces_follow_the_depth() {
+        let text = json("/a [n0]\n/a/b [n0] = 1\n/a/b/c [n0 r5]\n/a/d [n0] = \"x\\n\\xff\"", "/a");
+        let wanted = r#"{"path": "/a", "value": "", "perms": ["n0"], "children": {
+ "b": {"path": "/a/b", "value": "1", "perms": ["n0"], "children": {
+  "c": {"path": "/a/b/c", "value": "", "perms": ["n0", "r5"]}}},
+ "d": {"path": "/a/d", "base64": "eAr/", "perms": ["n0"]}}}
+"#;
+        assert_eq!(text, wanted);
+    }
+
+    #[test]
+    fn strings_and_bytes() {
+        let mut text = String::new();
+        string("\"\\\n\u{1}\u{85}ä", &mut text);
+        assert_eq!(text, r#""\"\\\n\u0001\u0085ä""#);
+        for (value, wanted) in
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")]
+        {
+            let mut text = String::new();
+            base64(value.as_bytes(), &mut text);
+            assert_eq!(text, wanted);
+        }
+    }
+}
