@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle, ThreadId};
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Wake, Waker};
+use std::thread::{self, JoinHandle, Thread, ThreadId};
+use std::time::{Duration, Instant};
 
 use xs_transport::{Failure, Turn, Wait};
 
 use crate::error::{Error, Result};
-use crate::link::{Link, thread_waker};
+use crate::link::Link;
 use crate::queue::WatchEvent;
 use crate::watches::Token;
 
@@ -33,31 +35,42 @@ struct State {
     thread: Option<JoinHandle<()>>,
     thread_id: Option<ThreadId>,
     stop: bool,
+    /// Futures rely on the thread.
+    drives_futures: bool,
 }
 
 /// While callers receive for themselves, the thread keeps out of their way, and looks this often
 /// whether they still do. Nobody waits longer than this for an event that nobody received.
 const YIELD: Duration = Duration::from_millis(1);
 
+impl State {
+    fn start(&mut self, link: &Arc<Link>) -> io::Result<()> {
+        if self.thread.is_none() {
+            self.stop = false;
+            let link = link.clone();
+            let name = "xenstore-watch".into();
+            let thread = thread::Builder::new().name(name).spawn(move || run(&link))?;
+            self.thread_id = Some(thread.thread().id());
+            self.thread = Some(thread);
+        }
+        Ok(())
+    }
+}
+
 impl Background {
     /// Keeps a callback, and starts the thread if it does not run.
-    pub(crate) fn add(
-        &self,
-        link: &Arc<Link>,
-        token: Token,
-        callback: Callback,
-    ) -> std::io::Result<()> {
+    pub(crate) fn add(&self, link: &Arc<Link>, token: Token, callback: Callback) -> io::Result<()> {
         let mut state = self.lock();
-        if state.thread.is_none() {
-            state.stop = false;
-            let link = link.clone();
-            let thread =
-                thread::Builder::new().name("xenstore-watch".into()).spawn(move || run(&link))?;
-            state.thread_id = Some(thread.thread().id());
-            state.thread = Some(thread);
-        }
+        state.start(link)?;
         state.callbacks.insert(token, Some(callback));
         Ok(())
+    }
+
+    /// Lets the thread receive for futures and watch their deadlines.
+    pub(crate) fn drive_futures(&self, link: &Arc<Link>) -> io::Result<()> {
+        let mut state = self.lock();
+        state.drives_futures = true;
+        state.start(link)
     }
 
     /// Drops a callback. It is not running any more when this returns, unless it is the callback
@@ -140,8 +153,9 @@ impl fmt::Debug for Background {
 }
 
 /// The thread: receives while nobody else does, and runs callbacks.
-fn run(link: &Link) {
-    let waker = thread_waker();
+fn run(link: &Arc<Link>) {
+    let waker =
+        Waker::from(Arc::new(Interrupt { thread: thread::current(), link: Arc::downgrade(link) }));
     let mut guard = link.drive.lock();
     let mut seen = guard.waits;
     while !link.background.stopped() {
@@ -154,35 +168,60 @@ fn run(link: &Link) {
             continue;
         }
         if let Some(failure) = guard.failure().cloned() {
-            let (again, revived) = link.reconnect(guard, None, || link.background.stopped());
+            let (again, reconnected) = link.reconnect(guard, None, || link.background.stopped());
             guard = again;
-            if revived.is_ok() {
+            if reconnected.is_ok() {
                 continue;
             }
             drop(guard);
             return link.background.end(&failure);
         }
+        guard.watches.runner = Some(waker.clone());
+        let mut deadline = None;
+        if link.background.lock().drives_futures {
+            let core = &mut *guard;
+            core.driver = Some(waker.clone());
+            deadline = core.timers.arm(Instant::now(), &mut core.ready);
+            if !core.ready.is_empty() {
+                guard = link.wake_ready(guard);
+                continue;
+            }
+        }
         if guard.waits != seen {
             // Callers are at work, and receive. To wait beside them would cost a change of
             // threads with each reply.
             seen = guard.waits;
-            guard.watches.runner = Some(waker.clone());
             drop(link.leave(guard));
             thread::park_timeout(YIELD);
             guard = link.drive.lock();
             continue;
         }
-        let (again, turn) = link.drive.turn(guard, Wait::UntilWoken(None));
-        guard = link.wake_ready(again);
+        let (again, turn) = link.drive.turn(guard, Wait::UntilWoken(deadline));
+        guard = again;
         if turn == Turn::Occupied {
-            guard.watches.runner = Some(waker.clone());
             let ticket = guard.park(waker.clone());
             drop(guard);
             thread::park();
             guard = link.drive.lock();
             guard.unpark(ticket);
         }
+        guard = link.wake_ready(guard);
     }
     guard.watches.runner = None;
     drop(link.leave(guard));
+}
+
+/// Makes the thread look again, whatever it waits for.
+struct Interrupt {
+    thread: Thread,
+    link: Weak<Link>,
+}
+
+impl Wake for Interrupt {
+    fn wake(self: Arc<Self>) {
+        self.thread.unpark();
+        if let Some(link) = self.link.upgrade() {
+            link.drive.transport().wake();
+        }
+    }
 }

@@ -218,7 +218,10 @@ impl Client {
     fn quota_of(&self, domid: Option<DomId>, quota: &str) -> Result<u32> {
         let op = op::get_quota(domid, quota);
         let value = self.run(&op)?;
-        value.trim().parse().map_err(|_| op.unexpected("the value of the quota is not a number"))
+        value
+            .trim()
+            .parse()
+            .map_err(|_| op.label.unexpected("the value of the quota is not a number"))
     }
 }
 

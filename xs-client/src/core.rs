@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::task::Waker;
+use std::time::Instant;
 
 use bytes::BytesMut;
 use xs_proto::{
@@ -11,6 +12,7 @@ use xs_proto::{
 };
 use xs_transport::{Failure, Machine};
 
+use crate::timers::{Timer, Timers};
 use crate::watches::{Token, Watches};
 
 /// The client's state, as [`xs_transport::Drive`] runs it.
@@ -24,6 +26,9 @@ pub(crate) struct Core {
     /// Threads that wait while another one receives for them; see [`Core::park`].
     parked: BTreeMap<u64, Waker>,
     last_ticket: u64,
+    /// Who watches the descriptor and the clock for everybody, if there is such a one.
+    pub(crate) driver: Option<Waker>,
+    pub(crate) timers: Timers,
     /// To be woken when the lock has been given back: what a waker does is not known here.
     pub(crate) ready: Vec<Waker>,
     /// Counts the threads that came to wait, for those who want to know whether there was any.
@@ -48,6 +53,10 @@ pub(crate) struct Scope {
 impl Scope {
     /// Outside any transaction.
     pub(crate) const NONE: Scope = Scope { tx_id: TxId::NONE, session: 0 };
+
+    pub(crate) fn new(tx_id: TxId, session: u64) -> Self {
+        Scope { tx_id, session }
+    }
 }
 
 /// Why a request was not taken.
@@ -91,6 +100,8 @@ impl Core {
             room: Vec::new(),
             parked: BTreeMap::new(),
             last_ticket: 0,
+            driver: None,
+            timers: Timers::default(),
             ready: Vec::new(),
             waits: 0,
             session: 0,
@@ -130,6 +141,24 @@ impl Core {
         }
     }
 
+    /// The user has closed the connection for good: everybody who waits is to look.
+    pub(crate) fn close(&mut self) {
+        self.closed = true;
+        self.wake_all();
+        self.watches.wake_all(&mut self.ready);
+    }
+
+    fn wake_all(&mut self) {
+        self.ready.append(&mut self.room);
+        self.ready.extend(std::mem::take(&mut self.parked).into_values());
+        self.wake_driver();
+    }
+
+    /// Which connection this is, counting from the first.
+    pub(crate) fn session(&self) -> u64 {
+        self.session
+    }
+
     /// The transaction of this id, opened on the present connection.
     pub(crate) fn scope(&self, tx_id: TxId) -> Scope {
         Scope { tx_id, session: self.session }
@@ -148,10 +177,32 @@ impl Core {
         }
     }
 
-    /// The answer is of no interest any more.
+    /// The answer is of no interest any more, and is dropped now or when it comes.
     pub(crate) fn forget(&mut self, req_id: ReqId) {
-        self.calls.remove(&req_id);
-        self.connection.forget(req_id);
+        if let Some(Call::Done(reply)) = self.calls.remove(&req_id) {
+            self.discard(reply);
+        }
+    }
+
+    /// Keeps the reply for the one who asked, or gives it back if nobody wants it any more.
+    fn finish(&mut self, req_id: ReqId, reply: Reply<'static>) -> Result<(), Reply<'static>> {
+        let Some(call) = self.calls.get_mut(&req_id) else {
+            return Err(reply);
+        };
+        if let Call::Waiting(waker) = call {
+            self.ready.extend(waker.take());
+        }
+        *call = Call::Done(reply);
+        Ok(())
+    }
+
+    /// Nobody wants this answer: a transaction must not stay open because of it.
+    fn discard(&mut self, reply: Reply<'static>) {
+        if let Reply::Transaction(tx_id) = reply {
+            let abort = Request::TransactionEnd { commit: false };
+            // Without room for it the connection is beyond help.
+            let _ = self.connection.submit(tx_id, &abort, Purpose::Call);
+        }
     }
 
     /// Whether one more request is possible, or none ever. Otherwise `waker` is remembered.
@@ -209,9 +260,24 @@ impl Core {
 
     /// The caller stops receiving: somebody else has to, if anybody waits.
     pub(crate) fn hand_over(&mut self) {
-        if let Some((_, waker)) = self.parked.pop_first() {
-            self.ready.push(waker);
+        match self.parked.pop_first() {
+            Some((_, waker)) => self.ready.push(waker),
+            None => self.wake_driver(),
         }
+    }
+
+    /// Lets the driver look at everything again.
+    pub(crate) fn wake_driver(&mut self) {
+        self.ready.extend(self.driver.take());
+    }
+
+    /// Wakes somebody at some time, if there is a driver.
+    pub(crate) fn add_timer(&mut self, at: Instant, waker: Waker) -> Timer {
+        let (timer, tell) = self.timers.add(at, waker);
+        if tell {
+            self.wake_driver();
+        }
+        timer
     }
 }
 
@@ -224,11 +290,14 @@ impl Machine for Core {
         let mut rest = input;
         while !rest.is_empty() {
             let received = self.connection.receive(rest)?;
+            rest = &rest[received.consumed..];
             match received.event {
                 Some(Event::Reply { req_id, key: Purpose::Call, reply }) => {
-                    let done = Call::Done(reply.into_owned());
-                    finish(&mut self.calls, req_id, done, &mut self.ready);
                     self.ready.append(&mut self.room);
+                    let reply = reply.into_owned();
+                    if let Err(unwanted) = self.finish(req_id, reply) {
+                        self.discard(unwanted);
+                    }
                 }
                 Some(Event::Reply {
                     key: Purpose::Rewatch(token),
@@ -240,7 +309,6 @@ impl Machine for Core {
                 }
                 _ => {}
             }
-            rest = &rest[received.consumed..];
         }
         Ok(())
     }
@@ -251,9 +319,8 @@ impl Machine for Core {
                 self.watches.refused(token, code, &mut self.ready);
             }
             Some((req_id, _)) => {
-                let done = Call::Done(Reply::Error(code));
-                finish(&mut self.calls, req_id, done, &mut self.ready);
                 self.ready.append(&mut self.room);
+                let _ = self.finish(req_id, Reply::Error(code));
             }
             None => {}
         }
@@ -271,23 +338,8 @@ impl Machine for Core {
                 *call = Call::Failed;
             }
         }
-        self.ready.append(&mut self.room);
-        self.ready.extend(std::mem::take(&mut self.parked).into_values());
+        self.wake_all();
         self.watches.failed(failure, &mut self.ready);
-    }
-}
-
-fn finish(
-    calls: &mut HashMap<ReqId, Call, BuildHasherDefault<ReqIdHasher>>,
-    req_id: ReqId,
-    done: Call,
-    ready: &mut Vec<Waker>,
-) {
-    if let Some(call) = calls.get_mut(&req_id) {
-        if let Call::Waiting(waker) = call {
-            ready.extend(waker.take());
-        }
-        *call = done;
     }
 }
 

@@ -63,6 +63,9 @@ pub enum ErrorKind {
     },
     /// The watch was removed from elsewhere.
     WatchRemoved,
+    /// Thousands of requests wait for their answers; try again when one has come. Only where the
+    /// call does not wait for that by itself. Nothing was sent.
+    TooManyRequests,
     /// The way to the daemon does not offer this.
     Unsupported(&'static str),
     /// No xenstored was found.
@@ -83,6 +86,9 @@ pub enum Invalid {
     /// The request cannot be sent as it is.
     #[error(transparent)]
     Request(RequestError),
+    /// CONTROL needs a command.
+    #[error("there is no command")]
+    NoCommand,
 }
 
 impl Error {
@@ -168,6 +174,7 @@ impl Error {
             ErrorKind::TimedOut => io::ErrorKind::TimedOut,
             ErrorKind::Conflict { .. } => io::ErrorKind::WouldBlock,
             ErrorKind::WatchRemoved => io::ErrorKind::NotConnected,
+            ErrorKind::TooManyRequests => io::ErrorKind::WouldBlock,
             ErrorKind::Unsupported(_) => io::ErrorKind::Unsupported,
             ErrorKind::NotFound(error) => error.io_kind(),
             ErrorKind::Unreachable(error) => error.kind(),
@@ -232,6 +239,7 @@ impl fmt::Display for ErrorKind {
                 write!(f, "all of {attempts} attempts met changes made by others")
             }
             ErrorKind::WatchRemoved => f.write_str("the watch was removed"),
+            ErrorKind::TooManyRequests => f.write_str("too many requests wait for their answers"),
             ErrorKind::Unsupported(what) => f.write_str(what),
             ErrorKind::NotFound(error) => error.fmt(f),
             ErrorKind::Unreachable(error) => error.fmt(f),

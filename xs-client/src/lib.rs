@@ -34,10 +34,14 @@ mod background;
 mod client;
 mod core;
 mod error;
+#[cfg(feature = "futures")]
+pub mod futures;
 mod link;
 mod listing;
 pub mod op;
+mod pending;
 mod queue;
+mod timers;
 mod transaction;
 mod tree;
 mod walk;
@@ -46,6 +50,7 @@ mod watches;
 
 pub use client::{Builder, Client};
 pub use error::{Error, ErrorKind, Invalid, Result};
+pub use pending::Pending;
 pub use queue::{EventKind, WatchEvent};
 pub use transaction::{Retries, Transaction};
 pub use tree::Tree;

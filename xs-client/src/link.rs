@@ -14,7 +14,7 @@ use xs_transport::{Drive, Failure, Guard, Transport, Turn, Wait};
 use crate::background::Background;
 use crate::core::{Answered, Core, Refusal, Scope};
 use crate::error::{ErrorKind, Result};
-use crate::op::{Answer, Op};
+use crate::op::{Answer, Label, Op};
 use crate::watches::{Next, Token};
 
 /// What the clones of a client, its watches and its transactions share.
@@ -106,9 +106,9 @@ impl Link {
         op: &Op<'_, T>,
     ) -> Result<T> {
         let (guard, req_id) = self.submit(self.drive.lock(), scope, deadline, op);
-        let (guard, reply) = self.answer(guard, deadline, op, req_id?);
+        let (guard, reply) = self.answer(guard, deadline, op.label, req_id?);
         drop(guard);
-        op.take(reply?)
+        op.label.take(reply?)
     }
 
     /// Runs several operations of one kind, in flight together.
@@ -132,7 +132,7 @@ impl Link {
             for (op, req_id) in ops.iter().zip(submitted).rev() {
                 let reply = match req_id {
                     Ok(req_id) => {
-                        let (again, reply) = self.answer(guard, deadline, op, req_id);
+                        let (again, reply) = self.answer(guard, deadline, op.label, req_id);
                         guard = again;
                         reply
                     }
@@ -142,7 +142,7 @@ impl Link {
             }
             drop(guard);
             let replies = replies.into_iter().rev();
-            results.extend(ops.iter().zip(replies).map(|(op, reply)| op.take(reply?)));
+            results.extend(ops.iter().zip(replies).map(|(op, reply)| op.label.take(reply?)));
         }
         results
     }
@@ -157,7 +157,7 @@ impl Link {
     ) -> (Guard<'a, Core>, Result<ReqId>) {
         let request = match &op.request {
             Ok(request) => request,
-            Err(invalid) => return (guard, Err(op.error(invalid.clone()))),
+            Err(invalid) => return (guard, Err(op.label.error(invalid.clone()))),
         };
         loop {
             let kind = match guard.submit(scope, request) {
@@ -181,25 +181,25 @@ impl Link {
                 Err(Refusal::TransactionLost) => ErrorKind::TransactionLost,
                 Err(Refusal::Invalid(error)) => error.into(),
             };
-            return (guard, Err(op.error(kind)));
+            return (guard, Err(op.label.error(kind)));
         }
     }
 
     /// Waits for the answer to a request.
-    pub(crate) fn answer<'a, T>(
+    pub(crate) fn answer<'a>(
         &'a self,
         guard: Guard<'a, Core>,
         deadline: Deadline,
-        op: &Op<'_, T>,
+        label: Label<'_>,
         req_id: ReqId,
     ) -> (Guard<'a, Core>, Result<Reply<'static>>) {
         let (mut guard, answered) = self.wait(guard, deadline, &req_id);
         let reply = match answered {
             Ok(Ok(reply)) => Ok(reply),
-            Ok(Err(failure)) => Err(op.error(failure)),
+            Ok(Err(failure)) => Err(label.error(failure)),
             Err(Late) => {
                 guard.forget(req_id);
-                Err(op.error(ErrorKind::TimedOut))
+                Err(label.error(ErrorKind::TimedOut))
             }
         };
         (guard, reply)
@@ -237,6 +237,11 @@ impl Link {
         }
     }
 
+    /// Whether another connection is made when one is lost.
+    pub(crate) fn reconnects(&self) -> bool {
+        self.opener.is_some()
+    }
+
     /// Connects again after a failure, if that is wanted; one thread does it, others wait for it.
     ///
     /// # Errors
@@ -260,13 +265,13 @@ impl Link {
         guard.reconnecting = true;
         let mut pause = RECONNECT_PAUSE.start;
         while guard.failure().is_some() {
-            if guard.closed || late() || stop() {
-                guard.stop_reconnecting();
-                return (self.wake_ready(guard), Err(Late));
-            }
             drop(guard);
             let opened = opener.open(deadline);
             guard = self.drive.lock();
+            if guard.closed || stop() || opened.is_err() && late() {
+                guard.stop_reconnecting();
+                return (self.wake_ready(guard), Err(Late));
+            }
             match opened {
                 Ok(transport) => {
                     let limits = transport.limits();
@@ -296,7 +301,10 @@ impl Link {
 
     /// Sends what there is to send, as far as that goes without waiting.
     pub(crate) fn flush(&self, guard: Guard<'_, Core>) {
-        let guard = self.drive.flush(guard);
+        let mut guard = self.drive.flush(guard);
+        if guard.is_blocked() {
+            guard.wake_driver();
+        }
         drop(self.wake_ready(guard));
     }
 
@@ -332,9 +340,8 @@ impl Link {
 
     /// Ends the connection: everybody who waits returns.
     pub(crate) fn close(&self) {
-        let mut guard = self.drive.lock();
-        guard.closed = true;
-        let guard = self.drive.fail(guard, Failure::Closed);
+        let mut guard = self.drive.fail(self.drive.lock(), Failure::Closed);
+        guard.close();
         drop(self.wake_ready(guard));
     }
 }

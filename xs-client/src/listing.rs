@@ -65,7 +65,7 @@ impl<'a> Listing<'a> {
     }
 
     fn error(&self, what: &str) -> Error {
-        self.next().unexpected(what)
+        self.next().label.unexpected(what)
     }
 }
 

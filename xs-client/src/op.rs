@@ -26,8 +26,7 @@ use crate::error::{Error, ErrorKind, Invalid, Result};
 /// ```
 #[derive(Clone, Debug)]
 pub struct Op<'a, T> {
-    pub(crate) name: &'static str,
-    pub(crate) path: Option<&'a str>,
+    pub(crate) label: Label<'a>,
     /// A mistake of the caller's is kept until the operation is run, so that batches keep their
     /// order.
     pub(crate) request: Result<Request<'a>, Invalid>,
@@ -36,7 +35,7 @@ pub struct Op<'a, T> {
 
 impl<'a, T> Op<'a, T> {
     pub(crate) fn new(name: &'static str, request: Request<'a>) -> Self {
-        Op { name, path: None, request: Ok(request), answer: PhantomData }
+        Op { label: Label { name, path: None }, request: Ok(request), answer: PhantomData }
     }
 
     fn on(
@@ -45,25 +44,34 @@ impl<'a, T> Op<'a, T> {
         request: impl FnOnce(Path<'a>) -> Request<'a>,
     ) -> Self {
         let request = Path::new(path).map(request).map_err(Invalid::Path);
-        Op { name, path: Some(path), request, answer: PhantomData }
-    }
-
-    /// The error that this operation failed with.
-    pub(crate) fn error(&self, kind: impl Into<ErrorKind>) -> Error {
-        Error::new(self.name, self.path, kind)
+        Op { label: Label { name, path: Some(path) }, request, answer: PhantomData }
     }
 }
 
-impl<T: Answer> Op<'_, T> {
-    pub(crate) fn take(&self, reply: Reply<'static>) -> Result<T> {
+/// What errors tell of an operation.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Label<'a> {
+    pub(crate) name: &'static str,
+    pub(crate) path: Option<&'a str>,
+}
+
+impl Label<'_> {
+    /// The error that this operation failed with.
+    pub(crate) fn error(self, kind: impl Into<ErrorKind>) -> Error {
+        Error::new(self.name, self.path, kind)
+    }
+
+    /// The error that this operation was answered with something strange.
+    pub(crate) fn unexpected(self, what: &str) -> Error {
+        self.error(ErrorKind::Unexpected(what.into()))
+    }
+
+    /// What a reply means to the one who asked.
+    pub(crate) fn take<T: Answer>(self, reply: Reply<'static>) -> Result<T> {
         match reply {
             Reply::Error(code) => Err(self.error(ErrorKind::Refused(code))),
             reply => T::from_reply(reply).ok_or_else(|| self.unexpected("the answer is not text")),
         }
-    }
-
-    pub(crate) fn unexpected(&self, what: &str) -> Error {
-        self.error(ErrorKind::Unexpected(what.into()))
     }
 }
 
@@ -160,8 +168,13 @@ pub(crate) fn reset_watches() -> Op<'static, ()> {
 
 /// A command to the daemon, and its parameters.
 pub fn control<S: AsRef<[u8]>>(words: impl IntoIterator<Item = S>) -> Op<'static, String> {
-    let request = Strings::from_list(words).map(Request::Control).map_err(Invalid::Request);
-    Op { name: "control", path: None, request, answer: PhantomData }
+    let request = match Strings::from_list(words) {
+        // oxenstored would not answer.
+        Ok(words) if words.is_empty() => Err(Invalid::NoCommand),
+        Ok(words) => Ok(Request::Control(words)),
+        Err(error) => Err(Invalid::Request(error)),
+    };
+    Op { label: Label { name: "control", path: None }, request, answer: PhantomData }
 }
 
 /// The features of the server, as bits.

@@ -2,6 +2,7 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::ops::Deref;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use xs_proto::Request;
 use crate::client::Client;
 use crate::core::Scope;
 use crate::error::{Error, ErrorKind, Result};
+use crate::link::Handle;
 use crate::op;
 use crate::tree::Tree;
 
@@ -32,7 +34,7 @@ use crate::tree::Tree;
 #[derive(Debug)]
 pub struct Transaction {
     tree: Tree,
-    ended: bool,
+    open: Open,
 }
 
 impl Client {
@@ -42,11 +44,12 @@ impl Client {
         let op = op::transaction_start();
         let deadline = self.deadline();
         let (guard, req_id) = link.submit(link.drive.lock(), Scope::NONE, deadline, &op);
-        let (guard, reply) = link.answer(guard, deadline, &op, req_id?);
+        let (guard, reply) = link.answer(guard, deadline, op.label, req_id?);
         // Still under the lock: it is of the connection that answered.
-        let scope = guard.scope(op.take(reply?)?);
+        let scope = guard.scope(op.label.take(reply?)?);
         drop(guard);
-        Ok(Transaction { tree: Tree { scope, ..(**self).clone() }, ended: false })
+        let tree = self.in_transaction(scope);
+        Ok(Transaction { open: Open::new(&tree), tree })
     }
 
     /// Runs `body` in a transaction and commits it. If others have changed meanwhile what the
@@ -101,13 +104,13 @@ impl Transaction {
     /// EAGAIN, for which [`Error::is_conflict`] holds: others have changed meanwhile what the
     /// transaction has touched, and nothing has happened. Run it again from its start.
     pub fn commit(mut self) -> Result<()> {
-        self.ended = true;
+        self.open.ended();
         self.tree.run(&op::transaction_end(true))
     }
 
     /// Forgets all changes.
     pub fn abort(mut self) -> Result<()> {
-        self.ended = true;
+        self.open.ended();
         self.tree.run(&op::transaction_end(false))
     }
 }
@@ -120,13 +123,30 @@ impl Deref for Transaction {
     }
 }
 
-impl Drop for Transaction {
+/// Aborts a transaction, unless it has ended.
+#[derive(Debug)]
+pub(crate) struct Open {
+    handle: Arc<Handle>,
+    scope: Option<Scope>,
+}
+
+impl Open {
+    pub(crate) fn new(tree: &Tree) -> Self {
+        Open { handle: tree.handle.clone(), scope: Some(tree.scope) }
+    }
+
+    /// Its end is under way.
+    pub(crate) fn ended(&mut self) {
+        self.scope = None;
+    }
+}
+
+impl Drop for Open {
     fn drop(&mut self) {
-        if !self.ended {
-            let link = &self.tree.handle;
-            let mut guard = link.drive.lock();
-            guard.submit_and_forget(self.tree.scope, &Request::TransactionEnd { commit: false });
-            link.flush(guard);
+        if let Some(scope) = self.scope {
+            let mut guard = self.handle.drive.lock();
+            guard.submit_and_forget(scope, &Request::TransactionEnd { commit: false });
+            self.handle.flush(guard);
         }
     }
 }

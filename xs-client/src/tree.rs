@@ -61,8 +61,7 @@ impl Tree {
     /// # Errors
     /// The value is not UTF-8.
     pub fn read_str(&self, path: &str) -> Result<String> {
-        let op = op::read(path);
-        String::from_utf8(self.run(&op)?).map_err(|_| op.unexpected("the value is not UTF-8 text"))
+        to_text(path, self.read(path)?)
     }
 
     /// The value of a node, parsed from text.
@@ -70,11 +69,7 @@ impl Tree {
     /// # Errors
     /// The value does not parse.
     pub fn read_parsed<T: FromStr>(&self, path: &str) -> Result<T> {
-        let text = self.read_str(path)?;
-        text.parse().map_err(|_| {
-            let wanted = std::any::type_name::<T>();
-            op::read(path).unexpected(&format!("the value {text:?} is not a {wanted}"))
-        })
+        parse(path, &self.read_str(path)?)
     }
 
     /// Sets the value of a node. The node is created as needed, as are its parents.
@@ -235,6 +230,11 @@ impl Tree {
         self.handle.call_all(self.scope, self.deadline(), &ops)
     }
 
+    /// The same tree, as this transaction sees it.
+    pub(crate) fn in_transaction(&self, scope: Scope) -> Tree {
+        Tree { scope, ..self.clone() }
+    }
+
     pub(crate) fn deadline(&self) -> Deadline {
         // A timeout beyond what a clock can hold never ends.
         self.timeout.and_then(|timeout| Instant::now().checked_add(timeout))
@@ -250,7 +250,19 @@ impl Tree {
     }
 }
 
-fn exists<T>(value: Result<T>) -> Result<bool> {
+pub(crate) fn to_text(path: &str, value: Vec<u8>) -> Result<String> {
+    String::from_utf8(value)
+        .map_err(|_| op::read(path).label.unexpected("the value is not UTF-8 text"))
+}
+
+pub(crate) fn parse<T: FromStr>(path: &str, text: &str) -> Result<T> {
+    text.parse().map_err(|_| {
+        let wanted = std::any::type_name::<T>();
+        op::read(path).label.unexpected(&format!("the value {text:?} is not a {wanted}"))
+    })
+}
+
+pub(crate) fn exists<T>(value: Result<T>) -> Result<bool> {
     match value {
         Ok(_) => Ok(true),
         Err(error) if error.is_not_found() => Ok(false),

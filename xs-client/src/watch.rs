@@ -9,7 +9,7 @@ use crate::client::Client;
 use crate::core::Scope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::link::{Deadline, Handle, Late};
-use crate::op;
+use crate::op::{self, Op};
 use crate::queue::WatchEvent;
 use crate::watches::{Next, Token};
 
@@ -188,7 +188,7 @@ impl Client {
 }
 
 impl Watch {
-    fn new(handle: Arc<Handle>, path: &str, token: Token) -> Self {
+    pub(crate) fn new(handle: Arc<Handle>, path: &str, token: Token) -> Self {
         Watch { handle, path: path.into(), token, over: false }
     }
 
@@ -267,7 +267,7 @@ impl Watch {
         unwatch(&self.handle, self.token, None)
     }
 
-    fn outcome(&self, next: Next) -> Result<WatchEvent> {
+    pub(crate) fn outcome(&self, next: Next) -> Result<WatchEvent> {
         let removed = || Err(Error::new("watch", Some(&self.path), ErrorKind::WatchRemoved));
         next.into_result(Some(&self.path)).unwrap_or_else(removed)
     }
@@ -328,18 +328,30 @@ impl<'a> Setting<'a> {
         callback: bool,
     ) -> Self {
         let token = handle.drive.lock().watches.add(path, depth, callback);
-        Setting { handle, path, token, depth, sent: false, done: false }
+        Setting { handle, path, token, depth, sent: true, done: false }
     }
 
-    fn run(&mut self, deadline: Deadline) -> Result<()> {
-        let token = self.token.to_string();
-        let op = op::watch(self.path, token.as_bytes(), self.depth);
-        let answer = self.handle.call(Scope::NONE, deadline, &op);
+    /// The request that sets it, given the token as text.
+    pub(crate) fn op<'b>(&self, token: &'b str) -> Op<'b, ()>
+    where
+        'a: 'b,
+    {
+        op::watch(self.path, token.as_bytes(), self.depth)
+    }
+
+    /// Takes note of what became of the request.
+    pub(crate) fn answered(&mut self, answer: &Result<()>) {
         // Unless it was refused, here or there, the daemon may know of it.
         self.sent = !matches!(
             answer.as_ref().map_err(Error::kind),
             Err(ErrorKind::Invalid(_) | ErrorKind::Refused(_))
         );
+    }
+
+    fn run(&mut self, deadline: Deadline) -> Result<()> {
+        let token = self.token.to_string();
+        let answer = self.handle.call(Scope::NONE, deadline, &self.op(&token));
+        self.answered(&answer);
         answer
     }
 
@@ -363,7 +375,7 @@ impl Drop for Setting<'_> {
 }
 
 /// Takes a watch out of the books: nothing of it is delivered any more.
-fn forget(handle: &Handle, token: Token) -> Option<Box<str>> {
+pub(crate) fn forget(handle: &Handle, token: Token) -> Option<Box<str>> {
     let mut guard = handle.drive.lock();
     let core = &mut *guard;
     let watched = core.watches.remove(token, &mut core.ready);

@@ -177,9 +177,21 @@ impl Watches {
     pub(crate) fn failed(&mut self, failure: &Failure, ready: &mut Vec<Waker>) {
         for watched in self.table.values_mut() {
             watched.end.get_or_insert_with(|| End::Failed(failure.clone()));
-            ready.extend(watched.waker.take());
         }
+        self.wake_all(ready);
+    }
+
+    /// Everybody who waits is to look again.
+    pub(crate) fn wake_all(&mut self, ready: &mut Vec<Waker>) {
+        ready.extend(self.table.values_mut().filter_map(|watched| watched.waker.take()));
         ready.extend(self.runner.take());
+    }
+
+    /// The owner of a watch wants to know when there is another connection.
+    pub(crate) fn await_reconnect(&mut self, token: Token, waker: &Waker) {
+        if let Some(watched) = self.table.get_mut(&token) {
+            remember(&mut watched.waker, Some(waker));
+        }
     }
 
     /// There is a new connection: tells each watch, and says which ones are to be set on it.

@@ -1,0 +1,132 @@
+//! The client, as futures.
+
+use std::io;
+use std::ops::Deref;
+use std::time::Duration;
+
+use xs_proto::DomId;
+
+use super::driver::Driver;
+use super::reactor::Reactor;
+use super::tree::Tree;
+use crate::error::{Error, ErrorKind, Result};
+use crate::op;
+
+/// A connection to a xenstored, to be cloned and shared at will; see the
+/// [module's documentation](super) and the [blocking client](crate::Client).
+///
+/// It dereferences to [`Tree`], which has the operations on nodes.
+#[derive(Clone, Debug)]
+pub struct Client {
+    pub(super) blocking: crate::Client,
+    tree: Tree,
+}
+
+impl Client {
+    /// Uses the connection of a blocking client, and a runtime's reactor. Nothing is received
+    /// unless the driver is spawned.
+    ///
+    /// # Errors
+    /// The descriptor cannot be watched.
+    pub fn with_reactor<R: Reactor>(
+        client: crate::Client,
+        reactor: R,
+    ) -> Result<(Self, Driver<R>)> {
+        let driver = Driver::new((**client.handle).clone(), reactor).map_err(open_error)?;
+        Ok((Self::new(client), driver))
+    }
+
+    /// Uses tokio, whose runtime must be there, with I/O and time enabled.
+    ///
+    /// # Errors
+    /// The descriptor cannot be watched.
+    #[cfg(feature = "tokio")]
+    pub fn on_tokio(client: crate::Client) -> Result<(Self, Driver<super::reactor::Tokio>)> {
+        Self::with_reactor(client, super::reactor::Tokio::new())
+    }
+
+    /// Uses smol, or another runtime that works with the crate `async-io`.
+    ///
+    /// # Errors
+    /// The descriptor cannot be watched.
+    #[cfg(feature = "smol")]
+    pub fn on_smol(client: crate::Client) -> Result<(Self, Driver<super::reactor::Smol>)> {
+        Self::with_reactor(client, super::reactor::Smol::new())
+    }
+
+    /// Uses the client's background thread, for where there is no reactor.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub fn on_thread(client: crate::Client) -> Result<Self> {
+        let link = &**client.handle;
+        link.background.drive_futures(link).map_err(open_error)?;
+        Ok(Self::new(client))
+    }
+
+    fn new(client: crate::Client) -> Self {
+        Client { tree: Tree((*client).clone()), blocking: client }
+    }
+
+    /// The blocking client on the same connection.
+    pub fn blocking(&self) -> &crate::Client {
+        &self.blocking
+    }
+
+    /// The same client, with another timeout for each operation; `None`: wait for ever.
+    #[must_use]
+    pub fn with_timeout(&self, timeout: impl Into<Option<Duration>>) -> Self {
+        Self::new(self.blocking.with_timeout(timeout))
+    }
+
+    /// See [`introduce`](crate::Client::introduce).
+    pub async fn introduce(&self, domid: DomId, gfn: u64, evtchn: u32) -> Result<()> {
+        self.run(&op::introduce(domid, gfn, evtchn)).await
+    }
+
+    /// See [`release`](crate::Client::release).
+    pub async fn release(&self, domid: DomId) -> Result<()> {
+        self.run(&op::release(domid)).await
+    }
+
+    /// See [`resume`](crate::Client::resume).
+    pub async fn resume(&self, domid: DomId) -> Result<()> {
+        self.run(&op::resume(domid)).await
+    }
+
+    /// See [`set_target`](crate::Client::set_target).
+    pub async fn set_target(&self, domid: DomId, target: DomId) -> Result<()> {
+        self.run(&op::set_target(domid, target)).await
+    }
+
+    /// See [`get_domain_path`](crate::Client::get_domain_path).
+    pub async fn get_domain_path(&self, domid: DomId) -> Result<String> {
+        self.run(&op::get_domain_path(domid)).await
+    }
+
+    /// See [`is_domain_introduced`](crate::Client::is_domain_introduced).
+    pub async fn is_domain_introduced(&self, domid: DomId) -> Result<bool> {
+        self.run(&op::is_domain_introduced(domid)).await
+    }
+
+    /// See [`control`](crate::Client::control).
+    pub async fn control<S: AsRef<[u8]>>(
+        &self,
+        words: impl IntoIterator<Item = S>,
+    ) -> Result<String> {
+        let op = op::control(words);
+        self.run(&op).await
+    }
+}
+
+impl Deref for Client {
+    type Target = Tree;
+
+    fn deref(&self) -> &Tree {
+        &self.tree
+    }
+}
+
+fn open_error(error: io::Error) -> Error {
+    Error::new("open", None, ErrorKind::Unreachable(error))
+}

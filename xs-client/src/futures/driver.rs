@@ -1,0 +1,167 @@
+//! The future that moves the bytes.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use xs_transport::{Failure, Interest, Turn, Wait};
+
+use super::reactor::Reactor;
+use crate::link::Link;
+
+/// Receives for all futures of one client, sends what the transport did not take at once, and
+/// watches their deadlines. It has to be spawned, or polled beside the others.
+///
+/// It ends when the last handle to the client is dropped, or with the reason when the connection
+/// is lost and no other is [to be made](crate::Builder::reconnect).
+#[must_use = "nothing is received unless it is polled"]
+pub struct Driver<R> {
+    link: Arc<Link>,
+    reactor: R,
+    /// When to try to connect again.
+    retry: Option<(Instant, Duration)>,
+}
+
+/// So many messages or bunches of them are received before others get their turn.
+const BUDGET: u32 = 32;
+
+/// Between two attempts to connect again: at first, and at most.
+const RETRY: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
+
+impl<R: Reactor> Driver<R> {
+    pub(crate) fn new(link: Arc<Link>, mut reactor: R) -> io::Result<Self> {
+        reactor.register(link.drive.transport().fd()?.try_clone_to_owned()?)?;
+        Ok(Driver { link, reactor, retry: None })
+    }
+
+    /// Does what can be done now; says what stands in the way of more.
+    fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        for _ in 0..BUDGET {
+            let mut guard = self.link.drive.lock();
+            guard.driver = Some(cx.waker().clone());
+            if let Some(failure) = guard.failure().cloned() {
+                drop(guard);
+                match self.poll_reconnect(cx, &failure) {
+                    Poll::Ready(true) => continue,
+                    Poll::Ready(false) => {
+                        let result = match failure {
+                            Failure::Closed => Ok(()),
+                            failure => Err(failure),
+                        };
+                        return Poll::Ready(result);
+                    }
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+            let guard = self.link.drive.flush(guard);
+            let blocked = guard.is_blocked();
+            drop(self.link.wake_ready(guard));
+
+            let link = &self.link;
+            let mut receive = || {
+                let (guard, turn) = link.drive.turn(link.drive.lock(), Wait::No);
+                drop(link.wake_ready(guard));
+                match turn {
+                    Turn::Received | Turn::Failed => Ok(()),
+                    // Whoever receives meanwhile wakes us when they stop.
+                    Turn::Nothing | Turn::Occupied => Err(io::ErrorKind::WouldBlock.into()),
+                }
+            };
+            match self.reactor.poll_io(cx, Interest::Receive, &mut receive) {
+                Poll::Ready(Ok(())) => continue,
+                Poll::Ready(Err(error)) => return self.give_up(error),
+                Poll::Pending => {}
+            }
+
+            if blocked {
+                let mut send = || {
+                    let guard = link.drive.flush(link.drive.lock());
+                    let blocked = guard.is_blocked();
+                    drop(link.wake_ready(guard));
+                    if blocked { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+                };
+                match self.reactor.poll_io(cx, Interest::Send, &mut send) {
+                    Poll::Ready(Ok(())) => continue,
+                    Poll::Ready(Err(error)) => return self.give_up(error),
+                    Poll::Pending => {}
+                }
+            }
+
+            let mut guard = self.link.drive.lock();
+            let core = &mut *guard;
+            let next = core.timers.arm(Instant::now(), &mut core.ready);
+            drop(self.link.wake_ready(guard));
+            let timer = next.map(|at| self.reactor.poll_timer(cx, at));
+            if !matches!(timer, Some(Poll::Ready(()))) {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// After a failure: whether there is another connection.
+    fn poll_reconnect(&mut self, cx: &mut Context<'_>, failure: &Failure) -> Poll<bool> {
+        if matches!(failure, Failure::Closed) || !self.link.reconnects() {
+            return Poll::Ready(false);
+        }
+        let now = Instant::now();
+        let (at, pause) = *self.retry.get_or_insert((now, RETRY.0));
+        if now < at && self.reactor.poll_timer(cx, at).is_pending() {
+            return Poll::Pending;
+        }
+        // One attempt, which takes a moment at the most.
+        let deadline = Some(Instant::now());
+        let (guard, reconnected) = self.link.reconnect(self.link.drive.lock(), deadline, || false);
+        drop(guard);
+        let registered = reconnected.is_ok().then(|| {
+            let fd = self.link.drive.transport().fd()?.try_clone_to_owned()?;
+            self.reactor.register(fd)
+        });
+        match registered {
+            Some(Ok(())) => {
+                self.retry = None;
+                Poll::Ready(true)
+            }
+            Some(Err(_)) => Poll::Ready(false),
+            None => {
+                self.retry = Some((now + pause, (pause * 2).min(RETRY.1)));
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+        }
+    }
+
+    fn give_up(&self, error: io::Error) -> Poll<Result<(), Failure>> {
+        let failure = Failure::Io(Arc::new(error));
+        let guard = self.link.drive.fail(self.link.drive.lock(), failure.clone());
+        drop(self.link.wake_ready(guard));
+        Poll::Ready(Err(failure))
+    }
+}
+
+impl<R: Reactor + Unpin> Future for Driver<R> {
+    type Output = Result<(), Failure>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.get_mut().poll_drive(cx)
+    }
+}
+
+impl<R> Drop for Driver<R> {
+    fn drop(&mut self) {
+        // Without a driver nothing would be received, and everybody would wait for ever.
+        let guard = self.link.drive.fail(self.link.drive.lock(), Failure::Closed);
+        drop(self.link.wake_ready(guard));
+    }
+}
+
+impl<R> fmt::Debug for Driver<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,120 @@
+//! Transactions, as futures.
+
+use std::future::{Future, poll_fn};
+use std::ops::Deref;
+use std::task::Poll;
+use std::time::Instant;
+
+use super::client::Client;
+use super::tree::Tree;
+use crate::core::Scope;
+use crate::error::Result;
+use crate::op;
+use crate::transaction::{Open, Retries, Retry};
+
+/// An open transaction; see [`xs_client::Transaction`](crate::Transaction). Dropping it aborts it.
+#[derive(Debug)]
+pub struct Transaction {
+    tree: Tree,
+    open: Open,
+}
+
+impl Client {
+    /// Opens a transaction.
+    pub async fn start_transaction(&self) -> Result<Transaction> {
+        let tree = &self.blocking;
+        // The id is of the connection that was there before: if another one has come since, the
+        // first use will tell.
+        let session = tree.handle.drive.lock().session();
+        let tx_id = self.run(&op::transaction_start()).await?;
+        let tree = tree.in_transaction(Scope::new(tx_id, session));
+        Ok(Transaction { open: Open::new(&tree), tree: Tree(tree) })
+    }
+
+    /// Runs `body` in a transaction and commits it, again if it meets changes made by others; see
+    /// [`xs_client::Client::transaction`](crate::Client::transaction). `body` is given the tree as
+    /// the transaction sees it.
+    ///
+    /// ```
+    /// # use xs_client::futures::Client;
+    /// # async fn count(client: Client) -> xs_client::Result<u32> {
+    /// client
+    ///     .transaction(|tree| async move {
+    ///         let next = tree.read_parsed::<u32>("/counter").await? + 1;
+    ///         tree.write_display("/counter", next).await?;
+    ///         Ok(next)
+    ///     })
+    ///     .await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As for the blocking one.
+    pub async fn transaction<T, F: Future<Output = Result<T>>>(
+        &self,
+        body: impl FnMut(Tree) -> F,
+    ) -> Result<T> {
+        self.transaction_with(Retries::default(), body).await
+    }
+
+    /// Like [`transaction`](Self::transaction), with another bound on the attempts.
+    pub async fn transaction_with<T, F: Future<Output = Result<T>>>(
+        &self,
+        retries: Retries,
+        mut body: impl FnMut(Tree) -> F,
+    ) -> Result<T> {
+        let mut retry = Retry::new(retries);
+        loop {
+            let tx = self.start_transaction().await?;
+            let result = match body(tx.tree.clone()).await {
+                Ok(value) => tx.commit().await.map(|()| value),
+                Err(error) => Err(error),
+            };
+            match result {
+                Err(error) if error.is_conflict() => {
+                    self.sleep_until(Instant::now() + retry.pause(error)?).await;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// With the driver's clock.
+    async fn sleep_until(&self, at: Instant) {
+        let link = &self.blocking.handle;
+        poll_fn(|cx| {
+            let mut guard = link.drive.lock();
+            if at <= Instant::now() || guard.failure().is_some() {
+                return Poll::Ready(());
+            }
+            guard.add_timer(at, cx.waker().clone());
+            drop(link.wake_ready(guard));
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+impl Transaction {
+    /// Makes all changes visible at once; see [`commit`](crate::Transaction::commit).
+    pub async fn commit(mut self) -> Result<()> {
+        let op = op::transaction_end(true);
+        self.open.ended();
+        self.tree.run(&op).await
+    }
+
+    /// Forgets all changes.
+    pub async fn abort(mut self) -> Result<()> {
+        let op = op::transaction_end(false);
+        self.open.ended();
+        self.tree.run(&op).await
+    }
+}
+
+impl Deref for Transaction {
+    type Target = Tree;
+
+    fn deref(&self) -> &Tree {
+        &self.tree
+    }
+}

@@ -1,0 +1,169 @@
+//! The operations on the tree, as futures.
+
+use std::fmt::Display;
+use std::future::{Future, poll_fn};
+use std::str::FromStr;
+
+use xs_proto::Permissions;
+
+use crate::error::Result;
+use crate::listing::Listing;
+use crate::op::{self, Answer, Op};
+use crate::tree;
+
+/// The tree of nodes; see [`xs_client::Tree`](crate::Tree), whose operations these are.
+#[derive(Clone, Debug)]
+pub struct Tree(pub(super) tree::Tree);
+
+impl Tree {
+    /// See [`read`](crate::Tree::read).
+    pub async fn read(&self, path: &str) -> Result<Vec<u8>> {
+        self.run(&op::read(path)).await
+    }
+
+    /// See [`read_str`](crate::Tree::read_str).
+    pub async fn read_str(&self, path: &str) -> Result<String> {
+        tree::to_text(path, self.read(path).await?)
+    }
+
+    /// See [`read_parsed`](crate::Tree::read_parsed).
+    pub async fn read_parsed<T: FromStr>(&self, path: &str) -> Result<T> {
+        tree::parse(path, &self.read_str(path).await?)
+    }
+
+    /// See [`write`](crate::Tree::write).
+    pub async fn write(&self, path: &str, value: impl AsRef<[u8]>) -> Result<()> {
+        self.run(&op::write(path, &value)).await
+    }
+
+    /// See [`write_display`](crate::Tree::write_display).
+    pub async fn write_display(&self, path: &str, value: impl Display) -> Result<()> {
+        self.write(path, value.to_string()).await
+    }
+
+    /// See [`mkdir`](crate::Tree::mkdir).
+    pub async fn mkdir(&self, path: &str) -> Result<()> {
+        self.run(&op::mkdir(path)).await
+    }
+
+    /// See [`rm`](crate::Tree::rm).
+    pub async fn rm(&self, path: &str) -> Result<()> {
+        self.run(&op::rm(path)).await
+    }
+
+    /// See [`directory`](crate::Tree::directory).
+    pub async fn directory(&self, path: &str) -> Result<Vec<String>> {
+        let answer = self.run(&op::directory(path)).await;
+        if !Listing::is_needed(&answer) {
+            return answer;
+        }
+        let mut listing = Listing::new(path);
+        loop {
+            if let Some(names) = listing.take(self.run(&listing.next()).await?)? {
+                return Ok(names);
+            }
+        }
+    }
+
+    /// See [`exists`](crate::Tree::exists).
+    pub async fn exists(&self, path: &str) -> Result<bool> {
+        tree::exists(self.read(path).await)
+    }
+
+    /// See [`get_perms`](crate::Tree::get_perms).
+    pub async fn get_perms(&self, path: &str) -> Result<Permissions> {
+        self.run(&op::get_perms(path)).await
+    }
+
+    /// See [`set_perms`](crate::Tree::set_perms).
+    pub async fn set_perms(&self, path: &str, perms: &Permissions) -> Result<()> {
+        self.run(&op::set_perms(path, perms)).await
+    }
+
+    /// Runs one operation.
+    pub async fn run<T: Answer>(&self, op: &Op<'_, T>) -> Result<T> {
+        poll_fn(|cx| self.0.poll_start(op, Some(cx.waker()))).await?.await
+    }
+
+    /// Runs several operations in one round trip; see [`run_all`](crate::Tree::run_all).
+    pub fn run_all<'a, T: Answer>(
+        &self,
+        ops: impl IntoIterator<Item = Op<'a, T>>,
+    ) -> impl Future<Output = Vec<Result<T>>> {
+        // The iterator itself is no part of the future: it need not be `Send`.
+        let ops: Vec<_> = ops.into_iter().collect();
+        async move { self.run_each(&ops).await }
+    }
+
+    /// See [`read_many`](crate::Tree::read_many).
+    pub fn read_many<P: AsRef<str>>(
+        &self,
+        paths: impl IntoIterator<Item = P>,
+    ) -> impl Future<Output = Vec<Result<Vec<u8>>>> {
+        self.on_each(paths, op::read)
+    }
+
+    /// See [`write_many`](crate::Tree::write_many).
+    pub fn write_many<P: AsRef<str>, V: AsRef<[u8]>>(
+        &self,
+        pairs: impl IntoIterator<Item = (P, V)>,
+    ) -> impl Future<Output = Vec<Result<()>>> {
+        let pairs: Vec<_> = pairs.into_iter().collect();
+        async move {
+            let ops: Vec<_> =
+                pairs.iter().map(|(path, value)| op::write(path.as_ref(), value)).collect();
+            self.run_each(&ops).await
+        }
+    }
+
+    /// See [`mkdir_many`](crate::Tree::mkdir_many).
+    pub fn mkdir_many<P: AsRef<str>>(
+        &self,
+        paths: impl IntoIterator<Item = P>,
+    ) -> impl Future<Output = Vec<Result<()>>> {
+        self.on_each(paths, op::mkdir)
+    }
+
+    /// See [`rm_many`](crate::Tree::rm_many).
+    pub fn rm_many<P: AsRef<str>>(
+        &self,
+        paths: impl IntoIterator<Item = P>,
+    ) -> impl Future<Output = Vec<Result<()>>> {
+        self.on_each(paths, op::rm)
+    }
+
+    /// See [`get_perms_many`](crate::Tree::get_perms_many).
+    pub fn get_perms_many<P: AsRef<str>>(
+        &self,
+        paths: impl IntoIterator<Item = P>,
+    ) -> impl Future<Output = Vec<Result<Permissions>>> {
+        self.on_each(paths, op::get_perms)
+    }
+
+    fn on_each<P: AsRef<str>, T: Answer>(
+        &self,
+        paths: impl IntoIterator<Item = P>,
+        op: fn(&str) -> Op<'_, T>,
+    ) -> impl Future<Output = Vec<Result<T>>> {
+        let paths: Vec<_> = paths.into_iter().collect();
+        async move {
+            let ops: Vec<_> = paths.iter().map(|path| op(path.as_ref())).collect();
+            self.run_each(&ops).await
+        }
+    }
+
+    async fn run_each<T: Answer>(&self, ops: &[Op<'_, T>]) -> Vec<Result<T>> {
+        let mut started = Vec::with_capacity(ops.len());
+        for op in ops {
+            started.push(poll_fn(|cx| self.0.poll_start(op, Some(cx.waker()))).await);
+        }
+        let mut results = Vec::with_capacity(ops.len());
+        for pending in started {
+            results.push(match pending {
+                Ok(pending) => pending.await,
+                Err(error) => Err(error),
+            });
+        }
+        results
+    }
+}

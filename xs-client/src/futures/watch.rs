@@ -1,0 +1,178 @@
+//! Watches, as streams.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use futures_core::Stream;
+
+use super::client::Client;
+use crate::error::{Error, ErrorKind, Result};
+use crate::op;
+use crate::queue::WatchEvent;
+use crate::watch::Setting;
+use crate::watches::{Next, Token};
+
+/// A watch on a node and all below it; see [`xs_client::Watch`](crate::Watch).
+///
+/// It is a stream of events, which ends after an error, or when the watch is removed from
+/// elsewhere. No event is lost when a future that waits for one is dropped: several watches in a
+/// `select!` miss nothing. Dropping the watch ends it.
+#[derive(Debug)]
+pub struct Watch {
+    client: Client,
+    watch: crate::Watch,
+    over: bool,
+}
+
+impl Client {
+    /// Sets a watch; see [`xs_client::Client::watch`](crate::Client::watch).
+    pub async fn watch(&self, path: &str) -> Result<Watch> {
+        self.set_watch(path, None).await
+    }
+
+    /// Sets a watch of limited depth; see
+    /// [`xs_client::Client::watch_depth`](crate::Client::watch_depth).
+    pub async fn watch_depth(&self, path: &str, depth: u32) -> Result<Watch> {
+        self.set_watch(path, Some(depth)).await
+    }
+
+    /// See [`unwatch`](crate::Client::unwatch).
+    pub async fn unwatch(&self, token: Token) -> Result<()> {
+        let Some(path) = crate::watch::forget(&self.blocking.handle, token) else {
+            return Ok(());
+        };
+        let token = token.to_string();
+        self.run(&op::unwatch(&path, token.as_bytes())).await
+    }
+
+    /// Waits until the value of a node meets a condition; see
+    /// [`xs_client::Client::wait_for`](crate::Client::wait_for).
+    pub async fn wait_for(
+        &self,
+        path: &str,
+        timeout: impl Into<Option<Duration>>,
+        mut condition: impl FnMut(Option<&[u8]>) -> bool,
+    ) -> Result<Option<Vec<u8>>> {
+        let client = self.with_timeout(timeout);
+        let deadline = client.blocking.deadline();
+        let mut watch = client.watch(path).await?;
+        loop {
+            if watch.next_until(deadline).await?.is_none() {
+                return Err(Error::new("wait_for", Some(path), ErrorKind::TimedOut));
+            }
+            let value = match client.read(path).await {
+                Ok(value) => Some(value),
+                Err(error) if error.is_not_found() => None,
+                Err(error) => return Err(error),
+            };
+            if condition(value.as_deref()) {
+                return Ok(value);
+            }
+        }
+    }
+
+    async fn set_watch(&self, path: &str, depth: Option<u32>) -> Result<Watch> {
+        let handle = &self.blocking.handle;
+        let mut setting = Setting::new(handle, path, depth, false);
+        let token = setting.token.to_string();
+        let answer = self.run(&setting.op(&token)).await;
+        setting.answered(&answer);
+        answer?;
+        let watch = crate::Watch::new(handle.clone(), path, setting.done());
+        Ok(Watch { client: self.clone(), watch, over: false })
+    }
+}
+
+impl Watch {
+    /// The path that is watched, as it was given.
+    pub fn path(&self) -> &str {
+        self.watch.path()
+    }
+
+    /// What [`Client::unwatch`] takes.
+    pub fn token(&self) -> Token {
+        self.watch.token()
+    }
+
+    /// Waits for the next event.
+    ///
+    /// # Errors
+    /// The connection is lost, or the watch was removed from elsewhere.
+    pub async fn wait(&mut self) -> Result<WatchEvent> {
+        poll_fn(|cx| self.poll_next_event(cx)).await
+    }
+
+    /// Waits for the next event; `None` if there is none until the deadline.
+    ///
+    /// # Errors
+    /// As for [`wait`](Self::wait).
+    pub async fn next_until(&mut self, deadline: Option<Instant>) -> Result<Option<WatchEvent>> {
+        let mut timer = None;
+        let link = self.client.blocking.handle.clone();
+        let event = poll_fn(|cx| {
+            if let Poll::Ready(event) = self.poll_next_event(cx) {
+                return Poll::Ready(event.map(Some));
+            }
+            let Some(at) = deadline else {
+                return Poll::Pending;
+            };
+            if at <= Instant::now() {
+                return Poll::Ready(Ok(None));
+            }
+            if timer.is_none() {
+                let mut guard = link.drive.lock();
+                timer = Some(guard.add_timer(at, cx.waker().clone()));
+                drop(link.wake_ready(guard));
+            }
+            Poll::Pending
+        })
+        .await;
+        if let Some(timer) = timer {
+            link.drive.lock().timers.remove(timer);
+        }
+        event
+    }
+
+    /// Ends the watch, and tells whether the daemon agreed.
+    pub async fn remove(self) -> Result<()> {
+        self.client.unwatch(self.watch.token()).await
+    }
+
+    fn poll_next_event(&self, cx: &mut Context<'_>) -> Poll<Result<WatchEvent>> {
+        let link = &self.client.blocking.handle;
+        let mut guard = link.drive.lock();
+        match guard.watches.poll(self.token(), Some(cx.waker())) {
+            None => Poll::Pending,
+            // The driver makes another connection, and tells us then.
+            Some(Next::Failed(_)) if link.reconnects() && !guard.closed => {
+                guard.wake_driver();
+                guard.watches.await_reconnect(self.token(), cx.waker());
+                drop(link.wake_ready(guard));
+                Poll::Pending
+            }
+            Some(next) => {
+                drop(guard);
+                Poll::Ready(self.watch.outcome(next))
+            }
+        }
+    }
+}
+
+impl Stream for Watch {
+    type Item = Result<WatchEvent>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.over {
+            return Poll::Ready(None);
+        }
+        self.poll_next_event(cx).map(|event| {
+            self.over = event.is_err();
+            match event {
+                Err(error) if matches!(error.kind(), ErrorKind::WatchRemoved) => None,
+                event => Some(event),
+            }
+        })
+    }
+}

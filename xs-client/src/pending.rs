@@ -1,0 +1,190 @@
+//! Operations that are started without waiting.
+
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use xs_proto::ReqId;
+use xs_transport::Guard;
+
+use crate::core::{Core, Refusal};
+use crate::error::{ErrorKind, Result};
+use crate::link::{Deadline, Handle};
+use crate::op::{Answer, Label, Op};
+use crate::timers::Timer;
+use crate::tree::Tree;
+
+/// An operation that is under way.
+///
+/// Its answer can be taken when it is here, waited for, or awaited. Dropping this makes the answer
+/// of no interest; the operation itself may still be carried out.
+///
+/// Something has to receive the answer: a thread that waits for anything on the same client, an
+/// [event source](crate::EventSource), a [driver](crate::futures::Driver) or the background
+/// thread.
+///
+/// ```
+/// use xs_client::{Client, op};
+/// # use xs_transport::mock::Xenstored;
+/// # let client = Client::over(Xenstored::new().connect(xs_proto::DomId::DOM0));
+///
+/// let first = client.start(&op::write("/a", "1"))?;
+/// let second = client.start(&op::read("/a"))?;
+/// assert_eq!(second.wait()?, b"1");
+/// first.wait()?;
+/// # Ok::<(), xs_client::Error>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "dropping it makes the answer of no interest"]
+pub struct Pending<T> {
+    handle: Arc<Handle>,
+    /// `None` once the answer was taken.
+    req_id: Option<ReqId>,
+    deadline: Deadline,
+    /// Set while a task waits.
+    timer: Option<Timer>,
+    name: &'static str,
+    path: Option<Box<str>>,
+    answer: PhantomData<fn() -> T>,
+}
+
+impl Tree {
+    /// Starts an operation, without waiting for its answer. The timeout counts from now.
+    ///
+    /// # Errors
+    /// [`ErrorKind::TooManyRequests`], or the operation cannot be sent at all. Nothing has been
+    /// sent then.
+    pub fn start<T: Answer>(&self, op: &Op<'_, T>) -> Result<Pending<T>> {
+        match self.poll_start(op, None) {
+            Poll::Ready(started) => started,
+            Poll::Pending => Err(op.label.error(ErrorKind::TooManyRequests)),
+        }
+    }
+
+    /// Starts an operation if there is room for it. Otherwise `waker` is remembered.
+    pub(crate) fn poll_start<T: Answer>(
+        &self,
+        op: &Op<'_, T>,
+        waker: Option<&Waker>,
+    ) -> Poll<Result<Pending<T>>> {
+        let request = match &op.request {
+            Ok(request) => request,
+            Err(invalid) => return Poll::Ready(Err(op.label.error(invalid.clone()))),
+        };
+        let link = &self.handle;
+        let mut guard = link.drive.lock();
+        let kind = match guard.submit(self.scope, request) {
+            Ok(req_id) => {
+                link.flush(guard);
+                return Poll::Ready(Ok(Pending {
+                    handle: self.handle.clone(),
+                    req_id: Some(req_id),
+                    deadline: self.deadline(),
+                    timer: None,
+                    name: op.label.name,
+                    path: op.label.path.map(Into::into),
+                    answer: PhantomData,
+                }));
+            }
+            Err(Refusal::Full) => {
+                let _ = guard.poll_room(waker);
+                return Poll::Pending;
+            }
+            Err(Refusal::Failed(failure)) => {
+                // Whoever drives the connection is to make another one, if that is wanted.
+                guard.wake_driver();
+                drop(link.wake_ready(guard));
+                ErrorKind::Lost(failure)
+            }
+            Err(Refusal::TransactionLost) => ErrorKind::TransactionLost,
+            Err(Refusal::Invalid(error)) => error.into(),
+        };
+        Poll::Ready(Err(op.label.error(kind)))
+    }
+}
+
+impl<T: Answer> Pending<T> {
+    /// The answer, if it is here, or the deadline has passed. Does not receive anything by itself.
+    pub fn try_take(&mut self) -> Option<Result<T>> {
+        match self.poll_answer(None) {
+            Poll::Ready(result) => Some(result),
+            Poll::Pending => None,
+        }
+    }
+
+    /// Waits for the answer.
+    pub fn wait(mut self) -> Result<T> {
+        let Some(req_id) = self.req_id.take() else {
+            return Err(self.label().error(ErrorKind::TimedOut));
+        };
+        let link = &self.handle;
+        let (guard, reply) = link.answer(link.drive.lock(), self.deadline, self.label(), req_id);
+        drop(guard);
+        self.label().take(reply?)
+    }
+
+    /// When the answer is given up; `None`: never. An event loop has to look again by then.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    fn poll_answer(&mut self, waker: Option<&Waker>) -> Poll<Result<T>> {
+        let Some(req_id) = self.req_id else {
+            return Poll::Ready(Err(self.label().error(ErrorKind::TimedOut)));
+        };
+        let mut guard = self.handle.drive.lock();
+        let result = match guard.poll_call(req_id, waker) {
+            Some(Ok(reply)) => Ok(reply),
+            Some(Err(failure)) => Err(ErrorKind::Lost(failure)),
+            None if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
+                guard.forget(req_id);
+                Err(ErrorKind::TimedOut)
+            }
+            None => {
+                if let (Some(deadline), Some(waker), None) = (self.deadline, waker, self.timer) {
+                    self.timer = Some(guard.add_timer(deadline, waker.clone()));
+                    drop(self.handle.wake_ready(guard));
+                }
+                return Poll::Pending;
+            }
+        };
+        self.req_id = None;
+        stop_timer(&mut guard, &mut self.timer);
+        drop(guard);
+        let label = self.label();
+        Poll::Ready(result.map_err(|kind| label.error(kind)).and_then(|reply| label.take(reply)))
+    }
+
+    fn label(&self) -> Label<'_> {
+        Label { name: self.name, path: self.path.as_deref() }
+    }
+}
+
+impl<T: Answer> Future for Pending<T> {
+    type Output = Result<T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
+        self.poll_answer(Some(cx.waker()))
+    }
+}
+
+impl<T> Drop for Pending<T> {
+    fn drop(&mut self) {
+        if let Some(req_id) = self.req_id {
+            let mut guard = self.handle.drive.lock();
+            guard.forget(req_id);
+            stop_timer(&mut guard, &mut self.timer);
+            // To forget may mean to take something back.
+            self.handle.flush(guard);
+        }
+    }
+}
+
+fn stop_timer(guard: &mut Guard<'_, Core>, timer: &mut Option<Timer>) {
+    if let Some(timer) = timer.take() {
+        guard.timers.remove(timer);
+    }
+}

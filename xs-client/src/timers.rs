@@ -1,0 +1,81 @@
+//! Points in time that tasks wait for.
+
+use std::collections::BTreeMap;
+use std::task::Waker;
+use std::time::Instant;
+
+/// Who is to be woken when.
+///
+/// Deadlines come and go with each request; whoever watches the clock should not have to be told
+/// each time. So it says until when it sleeps anyway ([`Timers::arm`]), and is only told of what
+/// comes before.
+#[derive(Debug, Default)]
+pub(crate) struct Timers {
+    due: BTreeMap<(Instant, u64), Waker>,
+    last: u64,
+    armed: Option<Instant>,
+}
+
+/// Names a timer.
+pub(crate) type Timer = (Instant, u64);
+
+impl Timers {
+    /// Adds a timer; true if the one who watches the clock has to be told.
+    pub(crate) fn add(&mut self, at: Instant, waker: Waker) -> (Timer, bool) {
+        self.last += 1;
+        let timer = (at, self.last);
+        self.due.insert(timer, waker);
+        (timer, self.armed.is_none_or(|armed| at < armed))
+    }
+
+    pub(crate) fn remove(&mut self, timer: Timer) {
+        self.due.remove(&timer);
+    }
+
+    /// Takes out who is to be woken by now, and says until when to sleep.
+    pub(crate) fn arm(&mut self, now: Instant, ready: &mut Vec<Waker>) -> Option<Instant> {
+        while let Some(entry) = self.due.first_entry() {
+            if entry.key().0 > now {
+                break;
+            }
+            ready.push(entry.remove());
+        }
+        // An earlier promise to look again costs less than to change it.
+        let next = self.due.first_key_value().map(|(timer, _)| timer.0);
+        let promised = self.armed.filter(|armed| *armed > now);
+        self.armed = match (next, promised) {
+            (Some(next), Some(promised)) => Some(next.min(promised)),
+            (next, promised) => next.or(promised),
+        };
+        self.armed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn only_what_comes_earlier_has_to_be_told() {
+        let mut timers = Timers::default();
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let waker = Waker::noop();
+
+        let (first, tell) = timers.add(at(10), waker.clone());
+        assert!(tell);
+        assert_eq!(timers.arm(at(0), &mut Vec::new()), Some(at(10)));
+        timers.remove(first);
+        assert!(!timers.add(at(20), waker.clone()).1);
+        assert!(timers.add(at(5), waker.clone()).1);
+        assert_eq!(timers.arm(at(1), &mut Vec::new()), Some(at(5)));
+
+        let mut ready = Vec::new();
+        assert_eq!(timers.arm(at(5), &mut ready), Some(at(20)));
+        assert_eq!(ready.len(), 1);
+        assert_eq!(timers.arm(at(20), &mut ready), None);
+        assert_eq!(ready.len(), 2);
+    }
+}
