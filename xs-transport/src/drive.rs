@@ -144,6 +144,11 @@ impl<M: Machine> Drive<M> {
                         out.clear();
                         if state.failure.is_none() {
                             state.machine.refused(code);
+                            if state.buffer.is_none() {
+                                // Perhaps it was the message of who waits there: it would wait
+                                // for a reply that never comes.
+                                transport.wake();
+                            }
                         }
                     }
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

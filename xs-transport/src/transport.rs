@@ -43,7 +43,7 @@ pub trait Transport: Debug + Send + Sync {
     fn wait(&self, interest: Interest, deadline: Option<Instant>) -> io::Result<()>;
 
     /// Ends one [`wait`](Transport::wait) or [`Wait::UntilWoken`]: the one that is under way, or
-    /// else the next one.
+    /// else the next one. On a way that [refuses](Sent::Refused) messages, [`Wait::Until`] too.
     fn wake(&self);
 
     /// Ends the connection. Who waits in [`recv`](Transport::recv) or [`wait`](Transport::wait)
