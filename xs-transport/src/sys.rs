@@ -104,12 +104,27 @@ pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
     if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// A pipe: the end to read from and the end to write to, both non-blocking.
+#[cfg(feature = "mock")]
+pub(crate) fn pipe() -> io::Result<(std::fs::File, std::fs::File)> {
+    let mut fds = [-1; 2];
+    // SAFETY: the pointer is to a live array of two.
+    let rc = unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) };
+    if rc < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptors were just made, and nobody else has them.
+    let [read, write] = fds.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+    Ok((read.into(), write.into()))
+}
+
 fn set_send_timeout(fd: BorrowedFd<'_>, timeout: Duration) -> io::Result<()> {
     // Zero would mean: for ever.
     let timeout = timeout.max(Duration::from_millis(1));
     let value = libc::timeval {
-        tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
-        tv_usec: timeout.subsec_micros() as libc::suseconds_t,
+        // Their types differ between systems; 68 years fit into each of them.
+        tv_sec: i32::try_from(timeout.as_secs()).unwrap_or(i32::MAX).into(),
+        tv_usec: (timeout.subsec_micros() as i32).into(),
     };
     // SAFETY: the pointer and the length are those of a live timeval.
     let rc = unsafe {

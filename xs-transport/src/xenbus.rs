@@ -1,12 +1,13 @@
 //! The kernel's device.
 
+use std::fmt::Debug;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use xs_proto::{ErrorCode, Header, Limits, MessageType, PAYLOAD_MAX};
@@ -37,6 +38,9 @@ pub const DEVICE_PAYLOAD_MAX: usize = PAYLOAD_MAX - Header::LEN;
 /// | a read of length 0 never ends | [`recv`](Transport::recv) |
 /// | poll(2) never says that it can be written to, and it always can | [`wait`](Transport::wait) |
 ///
+/// What the daemon says to WATCH comes through the kernel as a number. One that the kernel does not
+/// know, oxenstored's EQUOTA, arrives as EINVAL.
+///
 /// A blocking request costs three system calls: write, poll, read. The second cannot be spared,
 /// because no other thread could end a read that waits.
 ///
@@ -52,15 +56,36 @@ pub const DEVICE_PAYLOAD_MAX: usize = PAYLOAD_MAX - Header::LEN;
 /// ```
 #[derive(Debug)]
 pub struct XenbusTransport {
-    file: File,
+    device: Box<dyn Device>,
     name: String,
     /// The type of a message of which the device has taken a part. Only the sender looks at it.
     half_sent: Mutex<Option<u32>>,
     closed: AtomicBool,
     /// Ends every wait once this side has closed; never cleared.
     closing: Waker,
-    /// Made when somebody waits in a way that can be interrupted.
-    waker: OnceLock<Waker>,
+    waker: Waker,
+}
+
+/// An open device, non-blocking: the kernel's, or what stands in for it.
+pub(crate) trait Device: Debug + Send + Sync {
+    fn write(&self, bytes: &[u8]) -> io::Result<usize>;
+    fn read(&self, buf: &mut [u8]) -> io::Result<usize>;
+    /// For poll(2).
+    fn fd(&self) -> BorrowedFd<'_>;
+}
+
+impl Device for File {
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        Write::write(&mut &*self, bytes)
+    }
+
+    fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
+        Read::read(&mut &*self, buf)
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.as_fd()
+    }
 }
 
 impl XenbusTransport {
@@ -73,7 +98,7 @@ impl XenbusTransport {
         // The standard library adds O_CLOEXEC.
         let file =
             OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-        Self::with_file(file, path.display().to_string())
+        Self::with_device(file, path.display().to_string())
     }
 
     /// Takes a descriptor of the device that is open already, by a process that was allowed to,
@@ -83,37 +108,26 @@ impl XenbusTransport {
     /// It cannot be made non-blocking.
     pub fn from_fd(fd: OwnedFd, name: impl Into<String>) -> io::Result<Self> {
         sys::set_nonblocking(fd.as_fd())?;
-        Self::with_file(File::from(fd), name.into())
+        Self::with_device(File::from(fd), name.into())
     }
 
-    fn with_file(file: File, name: String) -> io::Result<Self> {
+    pub(crate) fn with_device(device: impl Device + 'static, name: String) -> io::Result<Self> {
         Ok(XenbusTransport {
-            file,
+            device: Box::new(device),
             name,
             half_sent: Mutex::new(None),
             closed: AtomicBool::new(false),
             closing: Waker::new()?,
-            waker: OnceLock::new(),
+            waker: Waker::new()?,
         })
     }
 
-    /// Waits for something to read.
-    fn poll(&self, wait: Wait) -> io::Result<()> {
-        let file = (self.file.as_fd(), libc::POLLIN);
-        let closing = (self.closing.as_fd(), libc::POLLIN);
-        match wait {
-            Wait::No => {}
-            Wait::Until(deadline) => {
-                sys::poll([file, closing], deadline)?;
-            }
-            Wait::UntilWoken(deadline) => {
-                let waker = Waker::get_or_new(&self.waker)?;
-                let fds = [file, closing, (waker.as_fd(), libc::POLLIN)];
-                let [_, _, woken] = sys::poll(fds, deadline)?;
-                if woken != 0 {
-                    waker.clear();
-                }
-            }
+    /// Waits for something to read, a wake or the close.
+    fn poll(&self, deadline: Option<Instant>) -> io::Result<()> {
+        let fds = [self.device.fd(), self.closing.as_fd(), self.waker.as_fd()];
+        let [_, _, woken] = sys::poll(fds.map(|fd| (fd, libc::POLLIN)), deadline)?;
+        if woken != 0 {
+            self.waker.clear();
         }
         Ok(())
     }
@@ -135,7 +149,7 @@ impl Transport for XenbusTransport {
         let msg_type = half_sent.take().or_else(|| {
             bytes.first_chunk().map(|header: &[u8; Header::LEN]| Header::decode(header).msg_type)
         });
-        match (&self.file).write(bytes) {
+        match self.device.write(bytes) {
             Ok(n) => {
                 if n < bytes.len() {
                     *half_sent = msg_type;
@@ -158,28 +172,27 @@ impl Transport for XenbusTransport {
             // The kernel would never come back from it.
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        self.poll(wait)?;
+        if let Wait::Until(deadline) | Wait::UntilWoken(deadline) = wait {
+            self.poll(deadline)?;
+        }
         if self.closed.load(Ordering::Acquire) {
             return Ok(0);
         }
-        (&self.file).read(buf)
+        self.device.read(buf)
     }
 
     fn wait(&self, interest: Interest, deadline: Option<Instant>) -> io::Result<()> {
         if interest.send() {
             return Ok(());
         }
-        match self.poll(Wait::UntilWoken(deadline)) {
+        match self.poll(deadline) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
             result => result,
         }
     }
 
     fn wake(&self) {
-        // Without a waker nobody waits, and nobody can.
-        if let Ok(waker) = Waker::get_or_new(&self.waker) {
-            waker.wake();
-        }
+        self.waker.wake();
     }
 
     fn close(&self) {
@@ -188,7 +201,7 @@ impl Transport for XenbusTransport {
     }
 
     fn fd(&self) -> io::Result<BorrowedFd<'_>> {
-        Ok(self.file.as_fd())
+        Ok(self.device.fd())
     }
 
     fn describe(&self) -> String {
@@ -207,6 +220,13 @@ fn refusal(msg_type: Option<u32>, errno: Option<i32>) -> Option<ErrorCode> {
         [MessageType::Watch, MessageType::Unwatch].iter().any(|&t| msg_type == Some(t as u32));
     let looked_at = matches!(errno, libc::EINVAL | libc::E2BIG | libc::ENOMEM | libc::EAGAIN);
     (asked_the_daemon || looked_at).then(|| ErrorCode::from_name(name))
+}
+
+/// What the kernel makes of a daemon's error; of one that it does not know, EINVAL.
+#[cfg(feature = "mock")]
+pub(crate) fn errno(code: &ErrorCode) -> i32 {
+    let known = ERRNOS.iter().find(|(_, name)| *name == code.name());
+    known.map_or(libc::EINVAL, |(number, _)| *number)
 }
 
 /// The errors that a daemon answers with (`xsd_errors` in `xs_wire.h`), by the system's number.
@@ -280,12 +300,11 @@ mod tests {
         let error = transport.recv(&mut buf, Wait::Until(soon)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
 
-        transport.wake();
-        // A wake is not for those who cannot be woken, and is kept for the next who can.
-        let error = transport.recv(&mut buf, Wait::Until(soon)).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
-        let error = transport.recv(&mut buf, Wait::UntilWoken(None)).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        for wait in [Wait::Until(None), Wait::UntilWoken(None)] {
+            transport.wake();
+            let error = transport.recv(&mut buf, wait).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        }
 
         let transport = Arc::new(transport);
         let waits = [Wait::Until(None), Wait::UntilWoken(None)].map(|wait| {

@@ -6,6 +6,9 @@
 //! `serve`, also over Unix sockets, in any language. No thread runs behind the in-process pipe:
 //! what a client sends is handled before the call returns.
 //!
+//! [`Kernel`] makes it reachable as a guest knows it: through a device that has all the traps of
+//! the genuine one.
+//!
 //! For tests of programs that use Xenstore it can be looked into, filled from [`text`],
 //! disturbed ([`Fault`]) and listened to ([`Xenstored::set_trace`]).
 //!
@@ -38,10 +41,13 @@
 //! * CONTROL knows `check`, `help`, `log` and `print`, and they do nothing.
 
 mod args;
+mod bell;
 mod daemon;
+mod device;
 mod domains;
 mod fault;
 mod flavour;
+mod kernel;
 mod outbox;
 mod pipe;
 mod quota;
@@ -58,8 +64,10 @@ mod watches;
 mod xenstored;
 
 pub use daemon::ConnId;
+pub use device::Device;
 pub use fault::{Fault, FaultHandle};
 pub use flavour::Flavour;
+pub use kernel::Kernel;
 pub use pipe::Pipe;
 #[cfg(feature = "serve")]
 pub use serve::{Server, StopHandle};
