@@ -66,6 +66,7 @@ impl Background {
         Ok(())
     }
 
+    #[cfg(feature = "futures")]
     /// Lets the thread receive for futures and watch their deadlines.
     pub(crate) fn drive_futures(&self, link: &Arc<Link>) -> io::Result<()> {
         let mut state = self.lock();

@@ -13,6 +13,7 @@ use xs_proto::{
 use xs_transport::{Failure, Machine};
 
 use crate::timers::{Timer, Timers};
+use crate::trace;
 use crate::watches::{Token, Watches};
 
 /// The client's state, as [`xs_transport::Drive`] runs it.
@@ -28,6 +29,8 @@ pub(crate) struct Core {
     last_ticket: u64,
     /// Who watches the descriptor and the clock for everybody, if there is such a one.
     pub(crate) driver: Option<Waker>,
+    /// The driver wants to know of all that others receive.
+    observed: bool,
     pub(crate) timers: Timers,
     /// To be woken when the lock has been given back: what a waker does is not known here.
     pub(crate) ready: Vec<Waker>,
@@ -54,6 +57,11 @@ impl Scope {
     /// Outside any transaction.
     pub(crate) const NONE: Scope = Scope { tx_id: TxId::NONE, session: 0 };
 
+    pub(crate) fn tx_id(self) -> TxId {
+        self.tx_id
+    }
+
+    #[cfg(feature = "futures")]
     pub(crate) fn new(tx_id: TxId, session: u64) -> Self {
         Scope { tx_id, session }
     }
@@ -101,6 +109,7 @@ impl Core {
             parked: BTreeMap::new(),
             last_ticket: 0,
             driver: None,
+            observed: false,
             timers: Timers::default(),
             ready: Vec::new(),
             waits: 0,
@@ -154,6 +163,7 @@ impl Core {
         self.wake_driver();
     }
 
+    #[cfg(feature = "futures")]
     /// Which connection this is, counting from the first.
     pub(crate) fn session(&self) -> u64 {
         self.session
@@ -234,7 +244,9 @@ impl Core {
         self.connection.restart(limits);
         self.failure = None;
         self.session += 1;
-        for (token, path, depth) in self.watches.reconnected(&mut self.ready) {
+        let watches = self.watches.reconnected(&mut self.ready);
+        trace::reconnected(watches.len());
+        for (token, path, depth) in watches {
             let wire = token.to_string();
             let Ok(path) = Path::new(&path) else { continue };
             let request = Request::Watch { path, token: wire.as_bytes(), depth };
@@ -271,6 +283,19 @@ impl Core {
         self.ready.extend(self.driver.take());
     }
 
+    /// Lets this waker be called when others have received something, or stopped receiving.
+    #[cfg(feature = "mio")]
+    pub(crate) fn observe(&mut self, waker: Waker) {
+        self.driver = Some(waker);
+        self.observed = true;
+    }
+
+    #[cfg(feature = "mio")]
+    pub(crate) fn stop_observing(&mut self) {
+        self.driver = None;
+        self.observed = false;
+    }
+
     /// Wakes somebody at some time, if there is a driver.
     pub(crate) fn add_timer(&mut self, at: Instant, waker: Waker) -> Timer {
         let (timer, tell) = self.timers.add(at, waker);
@@ -287,6 +312,9 @@ impl Machine for Core {
     }
 
     fn receive(&mut self, input: &[u8]) -> Result<(), ConnectionError> {
+        if self.observed {
+            self.wake_driver();
+        }
         let mut rest = input;
         while !rest.is_empty() {
             let received = self.connection.receive(rest)?;
@@ -305,6 +333,7 @@ impl Machine for Core {
                     ..
                 }) => self.watches.refused(token, code, &mut self.ready),
                 Some(Event::Watch { path, token }) => {
+                    trace::watch_fired(path, token);
                     self.watches.deliver(path, token, &mut self.ready);
                 }
                 _ => {}
@@ -331,6 +360,7 @@ impl Machine for Core {
     }
 
     fn failed(&mut self, failure: &Failure) {
+        trace::lost(failure);
         self.failure = Some(failure.clone());
         for call in self.calls.values_mut() {
             if let Call::Waiting(waker) = call {

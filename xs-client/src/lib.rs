@@ -34,6 +34,8 @@ mod background;
 mod client;
 mod core;
 mod error;
+#[cfg(feature = "mio")]
+mod event_source;
 #[cfg(feature = "futures")]
 pub mod futures;
 mod link;
@@ -42,6 +44,7 @@ pub mod op;
 mod pending;
 mod queue;
 mod timers;
+mod trace;
 mod transaction;
 mod tree;
 mod walk;
@@ -50,6 +53,8 @@ mod watches;
 
 pub use client::{Builder, Client};
 pub use error::{Error, ErrorKind, Invalid, Result};
+#[cfg(feature = "mio")]
+pub use event_source::EventSource;
 pub use pending::Pending;
 pub use queue::{EventKind, WatchEvent};
 pub use transaction::{Retries, Transaction};

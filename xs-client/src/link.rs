@@ -15,6 +15,7 @@ use crate::background::Background;
 use crate::core::{Answered, Core, Refusal, Scope};
 use crate::error::{ErrorKind, Result};
 use crate::op::{Answer, Label, Op};
+use crate::trace::Trace;
 use crate::watches::{Next, Token};
 
 /// What the clones of a client, its watches and its transactions share.
@@ -105,10 +106,14 @@ impl Link {
         deadline: Deadline,
         op: &Op<'_, T>,
     ) -> Result<T> {
+        let trace = Trace::start();
         let (guard, req_id) = self.submit(self.drive.lock(), scope, deadline, op);
-        let (guard, reply) = self.answer(guard, deadline, op.label, req_id?);
+        let req_id = req_id?;
+        let (guard, reply) = self.answer(guard, deadline, op.label, req_id);
         drop(guard);
-        op.label.take(reply?)
+        let result = reply.and_then(|reply| op.label.take(reply));
+        trace.end(op.label, scope.tx_id(), req_id, &result);
+        result
     }
 
     /// Runs several operations of one kind, in flight together.
@@ -120,6 +125,7 @@ impl Link {
     ) -> Vec<Result<T>> {
         let mut results = Vec::with_capacity(ops.len());
         for ops in ops.chunks(BATCH) {
+            let trace = Trace::start();
             let mut guard = self.drive.lock();
             let mut submitted = Vec::with_capacity(ops.len());
             for op in ops {
@@ -128,21 +134,24 @@ impl Link {
                 submitted.push(req_id);
             }
             // The last answer first: when it is here, so are most likely all others.
-            let mut replies = Vec::with_capacity(ops.len());
+            let mut answers = Vec::with_capacity(ops.len());
             for (op, req_id) in ops.iter().zip(submitted).rev() {
-                let reply = match req_id {
+                answers.push(match req_id {
                     Ok(req_id) => {
                         let (again, reply) = self.answer(guard, deadline, op.label, req_id);
                         guard = again;
-                        reply
+                        Ok((req_id, reply))
                     }
                     Err(error) => Err(error),
-                };
-                replies.push(reply);
+                });
             }
             drop(guard);
-            let replies = replies.into_iter().rev();
-            results.extend(ops.iter().zip(replies).map(|(op, reply)| op.label.take(reply?)));
+            results.extend(ops.iter().zip(answers.into_iter().rev()).map(|(op, answer)| {
+                let (req_id, reply) = answer?;
+                let result = reply.and_then(|reply| op.label.take(reply));
+                trace.end(op.label, scope.tx_id(), req_id, &result);
+                result
+            }));
         }
         results
     }
@@ -238,6 +247,7 @@ impl Link {
     }
 
     /// Whether another connection is made when one is lost.
+    #[cfg(any(feature = "futures", feature = "mio"))]
     pub(crate) fn reconnects(&self) -> bool {
         self.opener.is_some()
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use xs_proto::ReqId;
+use xs_proto::{Reply, ReqId, TxId};
 use xs_transport::Guard;
 
 use crate::core::{Core, Refusal};
@@ -15,6 +15,7 @@ use crate::error::{ErrorKind, Result};
 use crate::link::{Deadline, Handle};
 use crate::op::{Answer, Label, Op};
 use crate::timers::Timer;
+use crate::trace::Trace;
 use crate::tree::Tree;
 
 /// An operation that is under way.
@@ -48,6 +49,8 @@ pub struct Pending<T> {
     timer: Option<Timer>,
     name: &'static str,
     path: Option<Box<str>>,
+    tx_id: TxId,
+    trace: Trace,
     answer: PhantomData<fn() -> T>,
 }
 
@@ -86,6 +89,8 @@ impl Tree {
                     timer: None,
                     name: op.label.name,
                     path: op.label.path.map(Into::into),
+                    tx_id: self.scope.tx_id(),
+                    trace: Trace::start(),
                     answer: PhantomData,
                 }));
             }
@@ -123,7 +128,7 @@ impl<T: Answer> Pending<T> {
         let link = &self.handle;
         let (guard, reply) = link.answer(link.drive.lock(), self.deadline, self.label(), req_id);
         drop(guard);
-        self.label().take(reply?)
+        self.finish(req_id, reply)
     }
 
     /// When the answer is given up; `None`: never. An event loop has to look again by then.
@@ -154,8 +159,13 @@ impl<T: Answer> Pending<T> {
         self.req_id = None;
         stop_timer(&mut guard, &mut self.timer);
         drop(guard);
-        let label = self.label();
-        Poll::Ready(result.map_err(|kind| label.error(kind)).and_then(|reply| label.take(reply)))
+        Poll::Ready(self.finish(req_id, result.map_err(|kind| self.label().error(kind))))
+    }
+
+    fn finish(&self, req_id: ReqId, reply: Result<Reply<'static>>) -> Result<T> {
+        let result = reply.and_then(|reply| self.label().take(reply));
+        self.trace.end(self.label(), self.tx_id, req_id, &result);
+        result
     }
 
     fn label(&self) -> Label<'_> {

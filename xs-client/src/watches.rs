@@ -158,6 +158,15 @@ impl Watches {
         None
     }
 
+    /// The watches whose owners have something to take.
+    #[cfg(feature = "mio")]
+    pub(crate) fn with_events(&self) -> Vec<Token> {
+        let ready = |watched: &Watched| {
+            !watched.callback && (!watched.queue.is_empty() || watched.end.is_some())
+        };
+        self.table.iter().filter(|(_, watched)| ready(watched)).map(|(token, _)| *token).collect()
+    }
+
     /// What comes next for a callback.
     pub(crate) fn next_callback(&mut self) -> Option<(Token, Next)> {
         // One event each in turn, so that a busy watch keeps nobody waiting.
@@ -187,6 +196,7 @@ impl Watches {
         ready.extend(self.runner.take());
     }
 
+    #[cfg(feature = "futures")]
     /// The owner of a watch wants to know when there is another connection.
     pub(crate) fn await_reconnect(&mut self, token: Token, waker: &Waker) {
         if let Some(watched) = self.table.get_mut(&token) {

@@ -1,0 +1,85 @@
+//! What the client lets be seen from outside, with the feature `tracing`; without it, nothing of
+//! this is compiled in.
+//!
+//! Each operation is one event of level DEBUG, or TRACE if it succeeded, with the fields
+//! `operation`, `path`, `tx_id`, `req_id`, `latency_us` and `error`. Values are never told.
+
+use xs_proto::{ReqId, TxId};
+use xs_transport::Failure;
+
+use crate::error::Error;
+use crate::op::Label;
+
+/// An operation that is to be told of when it has ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Trace {
+    #[cfg(feature = "tracing")]
+    start: std::time::Instant,
+}
+
+#[cfg(feature = "tracing")]
+impl Trace {
+    pub(crate) fn start() -> Self {
+        Trace { start: std::time::Instant::now() }
+    }
+
+    pub(crate) fn end<T>(
+        self,
+        label: Label<'_>,
+        tx_id: TxId,
+        req_id: ReqId,
+        result: &Result<T, Error>,
+    ) {
+        let latency_us = u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let (operation, path) = (label.name, label.path);
+        let (tx_id, req_id) = (tx_id.0, req_id.0);
+        match result {
+            Ok(_) => tracing::trace!(operation, path, tx_id, req_id, latency_us),
+            Err(error) => {
+                let error = tracing::field::display(error.kind());
+                tracing::debug!(operation, path, tx_id, req_id, latency_us, error);
+            }
+        }
+    }
+}
+
+#[cfg(feature = "tracing")]
+pub(crate) fn watch_fired(path: &str, token: &[u8]) {
+    tracing::trace!(path, token = %token.escape_ascii(), "watch fired");
+}
+
+#[cfg(feature = "tracing")]
+pub(crate) fn lost(failure: &Failure) {
+    match failure {
+        Failure::Closed => tracing::debug!("connection closed"),
+        failure => tracing::warn!(cause = %failure, "connection lost"),
+    }
+}
+
+#[cfg(feature = "tracing")]
+pub(crate) fn reconnected(watches: usize) {
+    tracing::info!(watches, "connected again");
+}
+
+#[cfg(not(feature = "tracing"))]
+impl Trace {
+    #[inline(always)]
+    pub(crate) fn start() -> Self {
+        Trace {}
+    }
+
+    #[inline(always)]
+    pub(crate) fn end<T>(self, _: Label<'_>, _: TxId, _: ReqId, _: &Result<T, Error>) {}
+}
+
+#[cfg(not(feature = "tracing"))]
+#[inline(always)]
+pub(crate) fn watch_fired(_: &str, _: &[u8]) {}
+
+#[cfg(not(feature = "tracing"))]
+#[inline(always)]
+pub(crate) fn lost(_: &Failure) {}
+
+#[cfg(not(feature = "tracing"))]
+#[inline(always)]
+pub(crate) fn reconnected(_: usize) {}

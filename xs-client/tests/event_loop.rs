@@ -1,0 +1,163 @@
+//! The client in one's own event loop: what there is to do shows at the descriptor.
+#![cfg(feature = "mio")]
+
+use std::os::fd::AsFd;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use mio::{Events, Interest, Poll};
+use xs_client::{Client, DomId, EventKind, EventSource, op};
+use xs_transport::Transport;
+use xs_transport::mock::Xenstored;
+
+struct Loop {
+    poll: Poll,
+    source: EventSource,
+}
+
+impl Loop {
+    fn new(client: &Client) -> Self {
+        let poll = Poll::new().unwrap();
+        let mut source = client.event_source().unwrap();
+        poll.registry().register(&mut source, mio::Token(0), Interest::READABLE).unwrap();
+        let mut this = Loop { poll, source };
+        // Each source rings once at its start.
+        assert!(this.is_ready());
+        this.source.process().unwrap();
+        this
+    }
+
+    /// Whether the descriptor is readable now.
+    fn is_ready(&mut self) -> bool {
+        self.wait(Duration::ZERO)
+    }
+
+    fn wait(&mut self, timeout: Duration) -> bool {
+        let mut events = Events::with_capacity(4);
+        self.poll.poll(&mut events, Some(timeout)).unwrap();
+        !events.is_empty()
+    }
+
+    /// Waits until there is something to do, and does it.
+    fn turn(&mut self) -> Vec<xs_client::Token> {
+        assert!(self.wait(Duration::from_secs(20)), "nothing happens");
+        self.source.process().unwrap()
+    }
+}
+
+fn start() -> (Client, Xenstored) {
+    let xenstored = Xenstored::new();
+    (Client::over(xenstored.connect(DomId::DOM0)), xenstored)
+}
+
+#[test]
+fn events_from_others_show_at_the_descriptor() {
+    let (client, xenstored) = start();
+    let mut watch = client.watch("/a").unwrap();
+    watch.wait().unwrap();
+    let mut own = Loop::new(&client);
+    assert!(!own.is_ready());
+
+    xenstored.set("/a/b", "1").unwrap();
+    assert_eq!(own.turn(), [watch.token()]);
+    assert_eq!(&*watch.try_next().unwrap().unwrap().path, "/a/b");
+    assert!(watch.try_next().unwrap().is_none());
+    assert_eq!(own.source.process().unwrap(), []);
+}
+
+#[test]
+fn what_a_blocking_call_receives_for_a_watch_is_not_hidden() {
+    let (client, _xenstored) = start();
+    let mut own = Loop::new(&client);
+    let mut watch = client.watch("/a").unwrap();
+    client.write("/a", "1").unwrap();
+    client.read("/a").unwrap();
+    // All bytes have been received; still there is something to do.
+    assert_eq!(own.turn(), [watch.token()]);
+    assert!(watch.try_next().unwrap().is_some());
+}
+
+#[test]
+fn what_another_thread_receives_is_not_hidden() {
+    let (client, _xenstored) = start();
+    let mut own = Loop::new(&client);
+    let mut watch = client.watch("/a").unwrap();
+    let pending = client.start(&op::write("/b", "1")).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| client.write("/a", "1").unwrap());
+    });
+    while watch.try_next().unwrap().is_none_or(|event| event.kind != EventKind::Fired) {
+        own.turn();
+    }
+    pending.wait().unwrap();
+}
+
+#[test]
+fn operations_are_started_and_their_answers_taken() {
+    let (client, _xenstored) = start();
+    let mut own = Loop::new(&client);
+    let write = client.start(&op::write("/a", "1")).unwrap();
+    let mut read = client.start(&op::read("/a")).unwrap();
+    let mut none = client.start(&op::read("/none")).unwrap();
+    assert!(read.try_take().is_none());
+    own.turn();
+    assert_eq!(read.try_take().unwrap().unwrap(), b"1");
+    assert!(none.try_take().unwrap().unwrap_err().is_not_found());
+    // One that is dropped harms nobody.
+    drop(write);
+    drop(client.start(&op::read("/a")).unwrap());
+    own.turn();
+    assert_eq!(client.read("/a").unwrap(), b"1");
+}
+
+#[test]
+fn a_lost_connection_is_told() {
+    let (client, xenstored) = start();
+    let mut own = Loop::new(&client);
+    let mut watch = client.watch("/a").unwrap();
+    let mut pending = {
+        let fault = xenstored.inject(xs_transport::mock::Fault::close());
+        let pending = client.start(&op::read("/a")).unwrap();
+        assert_eq!(fault.hits(), 1);
+        pending
+    };
+    assert!(own.wait(Duration::from_secs(20)));
+    assert!(own.source.process().unwrap_err().is_lost());
+    assert!(pending.try_take().unwrap().unwrap_err().is_lost());
+    while let Ok(event) = watch.try_next() {
+        assert!(event.is_some());
+    }
+}
+
+#[test]
+fn after_a_reconnect_the_descriptor_is_the_same() {
+    let xenstored = Xenstored::new();
+    let current = std::sync::Arc::new(Mutex::new(xenstored.clone()));
+    let open = {
+        let current = current.clone();
+        move |_| Ok(Box::new(current.lock().unwrap().connect(DomId::DOM0)) as Box<dyn Transport>)
+    };
+    let client = Client::builder().reconnect(true).over_each(open).unwrap();
+    let mut own = Loop::new(&client);
+    let mut watch = client.watch("/a").unwrap();
+    own.turn();
+    assert_eq!(watch.try_next().unwrap().unwrap().kind, EventKind::Fired);
+    let before = format!("{:?}", own.source.as_fd());
+
+    *current.lock().unwrap() = Xenstored::new();
+    let fault = xenstored.inject(xs_transport::mock::Fault::close());
+    let mut pending = client.start(&op::read("/a")).unwrap();
+    assert_eq!(fault.hits(), 1);
+    own.turn();
+    assert!(pending.try_take().unwrap().unwrap_err().is_lost());
+    let mut kinds = Vec::new();
+    while kinds.len() < 2 {
+        own.turn();
+        while let Some(event) = watch.try_next().unwrap() {
+            kinds.push(event.kind);
+        }
+    }
+    assert_eq!(kinds, [EventKind::Reconnected, EventKind::Fired]);
+    assert_eq!(format!("{:?}", own.source.as_fd()), before);
+    client.write("/a", "1").unwrap();
+}
