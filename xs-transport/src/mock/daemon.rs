@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use bytes::BytesMut;
-use xs_proto::{ConnectionError, DomId, ErrorCode, Header, Incoming, MessageType, Received, Reply};
+use xs_proto::{
+    ConnectionError, DomId, ErrorCode, Header, Incoming, MessageType, Received, Reply, TxId,
+};
 
 use super::Flavour;
 use super::domains::{DOMID_ANY, Domains};
@@ -143,6 +145,13 @@ impl Daemon {
             }
         };
         if self.flavour.is_ocaml() {
+            let mut header = header;
+            if matches!(
+                MessageType::from_u32(header.msg_type),
+                Some(MessageType::Watch | MessageType::Unwatch)
+            ) {
+                header.tx_id = TxId::NONE;
+            }
             self.reply(id, header, reply);
             self.deliver();
         } else {

@@ -8,6 +8,7 @@ use xs_proto::{DomId, ErrorCode, Header, MessageType, PAYLOAD_MAX, Reply, String
 use super::args;
 use super::daemon::{ConnId, Daemon, FEATURES, INVALID, OWN, READ, WRITE, is_privileged};
 use super::domains::DOMID_SELF;
+use super::flavour::Flavour;
 use super::quota::Quotas;
 use super::store::{Children, Entry, Node, NodePerms, join, name_of, parent_of};
 use super::transaction::{Transaction, View};
@@ -217,7 +218,9 @@ impl Call<'_> {
     }
 
     fn get_perms(&mut self, payload: &[u8]) -> Result {
-        let path = self.canonical(args::only(payload), true)?;
+        // Older daemons let them be set, but not read.
+        let special = self.daemon.flavour.is_modern();
+        let path = self.canonical(args::only(payload), special)?;
         let node = self.existing(&path, READ)?;
         Ok(Answer::Reply(Reply::Permissions(node.perms.to_permissions())))
     }
@@ -294,7 +297,10 @@ impl Call<'_> {
         let node = self.put(path, Node { perms, ..Node::clone(&node) }, true)?;
         self.add_nodes(before, -1);
         self.add_nodes(after, 1);
-        self.fire(path, Some(&node), Match::Subtree, Some(&old_perms));
+        // The permissions of special watches tell nobody in older C daemons.
+        if self.daemon.flavour != Flavour::C417 || !path.starts_with('@') {
+            self.fire(path, Some(&node), Match::Subtree, Some(&old_perms));
+        }
         Ok(())
     }
 
@@ -441,7 +447,11 @@ impl Call<'_> {
 
     fn unwatch(&mut self, payload: &[u8]) -> Result {
         let [path, token] = args::exactly(payload).ok_or(INVALID)?;
-        let path = self.canonical(Some(path), true)?;
+        let path = match self.canonical(Some(path), true) {
+            // Older daemons do not judge the path: nobody can watch it.
+            Err(INVALID) if !self.daemon.flavour.is_modern() => return Err(ErrorCode::NoEntry),
+            path => path?,
+        };
         if !self.daemon.watches.remove(self.conn, &path, token) {
             return Err(ErrorCode::NoEntry);
         }
@@ -559,7 +569,7 @@ impl Call<'_> {
     fn introduce(&mut self, payload: &[u8]) -> Result {
         let [domid, _gfn, port] = args::at_least(payload).ok_or(INVALID)?;
         let domid = self.domid_arg(domid)?;
-        if args::atoi(port) <= 0 {
+        if args::atoi(port) == 0 {
             return Err(INVALID);
         }
         if !self.daemon.introduce(domid) && !is_privileged(domid) {

@@ -1,0 +1,350 @@
+//! The two that are compared, each with its four connections, spoken to in lock-step.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use xs_proto::{DomId, Header, MessageType as Ty, ReqId, TxId};
+use xs_transport::mock::{Flavour, Pipe, Xenstored};
+use xs_transport::{Transport, Wait};
+
+use crate::ops::{Op, SLOTS, Tx, WHO};
+
+/// A message from a daemon, without what must differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Event(Vec<u8>),
+    Error(Vec<u8>),
+    Reply(Vec<u8>),
+    /// Of TRANSACTION_START: some id.
+    Transaction,
+    Closed,
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Answer::Event(payload) => write!(f, "event {}", payload.escape_ascii()),
+            Answer::Error(payload) => write!(f, "{}", payload.escape_ascii()),
+            Answer::Reply(payload) => write!(f, "reply {}", payload.escape_ascii()),
+            Answer::Transaction => f.write_str("a transaction"),
+            Answer::Closed => f.write_str("closed"),
+        }
+    }
+}
+
+const OP: ReqId = ReqId(1);
+const BARRIER: ReqId = ReqId(0xba);
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A daemon with four connections.
+pub(crate) trait Peer {
+    fn send(&mut self, conn: usize, bytes: &[u8]);
+
+    /// The next message; `None` if there is none any more.
+    fn receive(&mut self, conn: usize) -> Option<(Header, Vec<u8>)>;
+
+    fn slots(&mut self) -> &mut [[u32; SLOTS]; 4];
+
+    /// Makes one request and collects what each connection is told because of it.
+    fn perform(&mut self, op: &Op) -> [Vec<Answer>; 4] {
+        let tx = match op.tx {
+            Tx::None => 0,
+            Tx::Slot(slot) => self.slots()[op.conn][slot],
+            Tx::Bogus => 4_000_000,
+        };
+        let mut bytes = message(op.ty, OP, tx, &op.payload);
+        // A request without effect shows on each connection where the answers end.
+        let barrier = message(Ty::GetDomainPath as u32, BARRIER, 0, b"0\0");
+        bytes.extend_from_slice(&barrier);
+        self.send(op.conn, &bytes);
+        let mut answers: [Vec<Answer>; 4] = Default::default();
+        self.collect(op.conn, op, tx, &mut answers[op.conn]);
+        // Only now: whoever asks before the request is handled learns nothing.
+        for conn in (0..WHO.len()).filter(|conn| *conn != op.conn) {
+            self.send(conn, &barrier);
+        }
+        for conn in (0..WHO.len()).filter(|conn| *conn != op.conn) {
+            self.collect(conn, op, tx, &mut answers[conn]);
+        }
+        answers
+    }
+
+    fn collect(&mut self, conn: usize, op: &Op, tx: u32, answers: &mut Vec<Answer>) {
+        loop {
+            let Some((header, payload)) = self.receive(conn) else {
+                answers.push(Answer::Closed);
+                return;
+            };
+            let ty = Ty::from_u32(header.msg_type);
+            if ty == Some(Ty::WatchEvent) {
+                answers.push(Answer::Event(payload));
+                continue;
+            }
+            if header.req_id == BARRIER {
+                return;
+            }
+            assert_eq!(header.req_id, OP, "after {op}");
+            // oxenstored answers WATCH and UNWATCH outside of the transaction.
+            let is_outside = [Ty::Watch as u32, Ty::Unwatch as u32].contains(&op.ty);
+            let echo = if is_outside && header.tx_id.is_none() { 0 } else { tx };
+            assert_eq!(header.tx_id, TxId(echo), "after {op}");
+            answers.push(match ty {
+                Some(Ty::Error) => Answer::Error(payload),
+                _ => {
+                    assert_eq!(header.msg_type, op.ty, "after {op}");
+                    match ty {
+                        Some(Ty::TransactionStart) => {
+                            let id = String::from_utf8_lossy(&payload[..payload.len() - 1]);
+                            self.slots()[conn][op.into] = id.parse().expect("an id");
+                            Answer::Transaction
+                        }
+                        // The generation comes first, and differs.
+                        Some(Ty::DirectoryPart) => {
+                            let end = payload.iter().position(|byte| *byte == 0).expect("a NUL");
+                            Answer::Reply(payload[end + 1..].to_vec())
+                        }
+                        _ => Answer::Reply(payload),
+                    }
+                }
+            });
+        }
+    }
+
+    /// As dom0; the payload of the reply, or `None` for an error. Events are dropped.
+    fn call(&mut self, conn: usize, ty: Ty, payload: &[u8]) -> Option<Vec<u8>> {
+        self.send(conn, &message(ty as u32, OP, 0, payload));
+        loop {
+            let (header, payload) = self.receive(conn).expect("an answer");
+            if header.msg_type != Ty::WatchEvent as u32 {
+                return (header.msg_type != Ty::Error as u32).then_some(payload);
+            }
+        }
+    }
+}
+
+fn message(ty: u32, req_id: ReqId, tx: u32, payload: &[u8]) -> Vec<u8> {
+    let header = Header { msg_type: ty, req_id, tx_id: TxId(tx), len: payload.len() as u32 };
+    [&header.encode(), payload].concat()
+}
+
+/// A genuine daemon.
+pub(crate) struct Genuine {
+    streams: Vec<UnixStream>,
+    slots: [[u32; SLOTS]; 4],
+    /// How often it said what.
+    pub(crate) outcomes: BTreeMap<String, usize>,
+}
+
+impl Genuine {
+    pub(crate) fn from_env(prefix: &str) -> Option<Self> {
+        let path = |name: &str| std::env::var(format!("XS_TEST_{prefix}_{name}")).ok();
+        let (dom0, dom5, dom7) = (path("SOCKET")?, path("GUEST5")?, path("GUEST7")?);
+        let connect = |path: &String| {
+            let stream = UnixStream::connect(path).unwrap_or_else(|e| panic!("{path}: {e}"));
+            stream.set_read_timeout(Some(TIMEOUT)).expect("a timeout");
+            stream
+        };
+        let streams = [&dom0, &dom0, &dom5, &dom7].map(connect).into();
+        Some(Genuine { streams, slots: Default::default(), outcomes: BTreeMap::new() })
+    }
+
+    /// Counts what the requests were answered with, to show what was tried.
+    pub(crate) fn count(&mut self, op: &Op, answers: &[Vec<Answer>; 4]) {
+        let ty = Ty::from_u32(op.ty).map_or("unknown type".to_owned(), |ty| ty.to_string());
+        for (conn, answer) in
+            answers.iter().enumerate().flat_map(|(conn, list)| list.iter().map(move |a| (conn, a)))
+        {
+            let outcome = match answer {
+                Answer::Event(_) if conn == op.conn => format!("{ty}: own event"),
+                Answer::Event(_) => format!("{ty}: event for others"),
+                Answer::Error(code) => {
+                    format!("{ty}: {}", String::from_utf8_lossy(code).trim_end_matches('\0'))
+                }
+                Answer::Reply(_) | Answer::Transaction => format!("{ty}: done"),
+                Answer::Closed => "closed".to_owned(),
+            };
+            *self.outcomes.entry(outcome).or_default() += 1;
+        }
+    }
+
+    /// Undoes what earlier requests have done.
+    pub(crate) fn clean(&mut self) {
+        for conn in 0..WHO.len() {
+            self.call(conn, Ty::ResetWatches, b"\0").expect("a reset");
+        }
+        self.slots = [[3_000_000; SLOTS]; 4];
+        let mut dom0 = |ty, payload: &str| {
+            let payload = payload.replace('|', "\0");
+            self.call(0, ty, payload.as_bytes())
+        };
+        // Whoever targets itself has its own rights only.
+        for domid in [5, 7] {
+            dom0(Ty::SetTarget, &format!("{domid}|{domid}|")).expect("known guests");
+        }
+        for path in ["/t", "/local/domain/0", "/none"] {
+            dom0(Ty::Rm, &format!("{path}|"));
+        }
+        for path in ["/", "@introduceDomain", "@releaseDomain", "/tool", "/local", "/local/domain"]
+        {
+            dom0(Ty::SetPerms, &format!("{path}|n0|"));
+        }
+        for path in ["/tool", "/local", "/local/domain", "/"] {
+            dom0(Ty::Write, &format!("{path}|"));
+        }
+        dom0(Ty::Mkdir, "/t|").expect("a place to play");
+        dom0(Ty::SetPerms, "/t|b0|").expect("a place to play");
+        for domid in [5, 7] {
+            let home = format!("/local/domain/{domid}");
+            dom0(Ty::Rm, &format!("{home}|"));
+            dom0(Ty::Mkdir, &format!("{home}|"));
+            dom0(Ty::SetPerms, &format!("{home}|n0|r{domid}|"));
+            for name in ["data", "device"] {
+                dom0(Ty::Mkdir, &format!("{home}/{name}|"));
+                dom0(Ty::SetPerms, &format!("{home}/{name}|n{domid}|"));
+            }
+        }
+    }
+}
+
+impl Peer for Genuine {
+    fn send(&mut self, conn: usize, bytes: &[u8]) {
+        // A closed connection shows when it is read.
+        let _ = self.streams[conn].write_all(bytes);
+    }
+
+    fn receive(&mut self, conn: usize) -> Option<(Header, Vec<u8>)> {
+        let stream = &mut self.streams[conn];
+        let mut header = [0; Header::LEN];
+        read_all(stream, &mut header)?;
+        let header = Header::decode(&header);
+        let mut payload = vec![0; header.len as usize];
+        read_all(stream, &mut payload)?;
+        Some((header, payload))
+    }
+
+    fn slots(&mut self) -> &mut [[u32; SLOTS]; 4] {
+        &mut self.slots
+    }
+}
+
+fn read_all(stream: &mut UnixStream, buf: &mut [u8]) -> Option<()> {
+    match stream.read_exact(buf) {
+        Ok(()) => Some(()),
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+            panic!("the daemon does not answer")
+        }
+        Err(_) => None,
+    }
+}
+
+/// The in-memory xenstored.
+pub(crate) struct Memory {
+    pipes: Vec<Pipe>,
+    slots: [[u32; SLOTS]; 4],
+}
+
+impl Memory {
+    /// With the nodes of a genuine one.
+    pub(crate) fn new(flavour: Flavour, tree: &Tree) -> Self {
+        let xenstored = Xenstored::with_flavour(flavour);
+        let domids = [0, 0, 5, 7].map(DomId::new);
+        let pipes = domids.iter().map(|domid| xenstored.connect(*domid)).collect();
+        xenstored.remove("/tool");
+        xenstored.seed(&tree.to_text()).expect("a tree of nodes");
+        Memory { pipes, slots: [[3_000_000; SLOTS]; 4] }
+    }
+}
+
+impl Peer for Memory {
+    fn send(&mut self, conn: usize, bytes: &[u8]) {
+        let _ = self.pipes[conn].send(bytes);
+    }
+
+    fn receive(&mut self, conn: usize) -> Option<(Header, Vec<u8>)> {
+        let pipe = &self.pipes[conn];
+        let mut header = [0; Header::LEN];
+        receive_all(pipe, &mut header)?;
+        let header = Header::decode(&header);
+        let mut payload = vec![0; header.len as usize];
+        receive_all(pipe, &mut payload)?;
+        Some((header, payload))
+    }
+
+    fn slots(&mut self) -> &mut [[u32; SLOTS]; 4] {
+        &mut self.slots
+    }
+}
+
+fn receive_all(pipe: &Pipe, mut buf: &mut [u8]) -> Option<()> {
+    while !buf.is_empty() {
+        let n = pipe.recv(buf, Wait::Until(Some(Instant::now()))).expect("an answer");
+        if n == 0 {
+            return None;
+        }
+        buf = &mut buf[n..];
+    }
+    Some(())
+}
+
+/// All nodes: permissions, value and the names of the children, as dom0 reads them.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Tree(BTreeMap<String, Vec<Vec<u8>>>);
+
+impl Tree {
+    pub(crate) fn of(peer: &mut impl Peer) -> Self {
+        let mut nodes = BTreeMap::new();
+        let mut at = vec!["/".to_owned()];
+        while let Some(path) = at.pop() {
+            let argument = [path.as_bytes(), b"\0"].concat();
+            let parts: Vec<_> = [Ty::GetPerms, Ty::Read, Ty::Directory]
+                .map(|ty| peer.call(0, ty, &argument).unwrap_or_else(|| b"?".to_vec()))
+                .into();
+            let prefix = if path == "/" { "" } else { &*path };
+            for name in parts[2].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+                at.push(format!("{prefix}/{}", String::from_utf8_lossy(name)));
+            }
+            nodes.insert(path, parts);
+        }
+        Tree(nodes)
+    }
+
+    /// For [`Xenstored::seed`], children in the order of their parent's list.
+    fn to_text(&self) -> String {
+        let mut text = String::new();
+        let mut at = vec!["/".to_owned()];
+        while let Some(path) = at.pop() {
+            let [perms, value, children] = &self.0[&path][..] else { unreachable!("three parts") };
+            let perms = String::from_utf8_lossy(perms).replace('\0', " ");
+            text += &format!("{path} [{}] = \"{}\"\n", perms.trim(), value.escape_ascii());
+            let prefix = if path == "/" { "" } else { &*path };
+            let names = children.split(|byte| *byte == 0).filter(|name| !name.is_empty());
+            let names: Vec<_> = names.map(String::from_utf8_lossy).collect();
+            at.extend(names.iter().rev().map(|name| format!("{prefix}/{name}")));
+        }
+        text
+    }
+
+    /// What differs.
+    pub(crate) fn against(&self, other: &Tree) -> String {
+        let mut text = String::new();
+        let paths: std::collections::BTreeSet<_> = self.0.keys().chain(other.0.keys()).collect();
+        for path in paths {
+            let (theirs, ours) = (self.0.get(path), other.0.get(path));
+            if theirs != ours {
+                let show = |parts: Option<&Vec<Vec<u8>>>| match parts {
+                    None => "nothing".to_owned(),
+                    Some(parts) => {
+                        let parts: Vec<_> =
+                            parts.iter().map(|part| part.escape_ascii().to_string()).collect();
+                        parts.join(" · ")
+                    }
+                };
+                text += &format!("  {path}: genuine {}, memory {}\n", show(theirs), show(ours));
+            }
+        }
+        text
+    }
+}
