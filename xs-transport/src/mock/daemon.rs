@@ -1,7 +1,7 @@
 //! The daemon without its connections' transports: requests in, replies and events out. Pure
 //! state, no I/O, no clock.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 
 use bytes::BytesMut;
@@ -11,6 +11,7 @@ use xs_proto::{
 
 use super::Flavour;
 use super::domains::{DOMID_ANY, Domains};
+use super::idmap::IdMap;
 use super::outbox::Outbox;
 use super::request::Answer;
 use super::store::{Node, NodePerms, Store, parent_of};
@@ -35,7 +36,7 @@ pub(super) struct Daemon {
     pub(super) store: Store,
     pub(super) watches: Watches,
     pub(super) domains: Domains,
-    pub(super) conns: HashMap<ConnId, Conn>,
+    pub(super) conns: IdMap<ConnId, Conn>,
     next_conn: u64,
     /// Events of the request that is being handled.
     events: Vec<Event>,
@@ -80,7 +81,7 @@ impl Daemon {
             store: Store::new(),
             watches: Watches::default(),
             domains: Domains::new(FEATURES),
-            conns: HashMap::new(),
+            conns: IdMap::default(),
             next_conn: 0,
             events: Vec::new(),
             tracer: Tracer::default(),

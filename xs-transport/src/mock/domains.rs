@@ -1,9 +1,8 @@
 //! The domains that the daemon knows.
 
-use std::collections::HashMap;
-
 use xs_proto::DomId;
 
+use super::idmap::IdMap;
 use super::quota::Quotas;
 
 /// The number that stands for any domain in a node's permissions (`DOMID_ANY`).
@@ -14,7 +13,7 @@ pub(super) const DOMID_SELF: DomId = DomId::new(0x7ff0);
 
 #[derive(Debug)]
 pub(super) struct Domains {
-    known: HashMap<DomId, Domain>,
+    known: IdMap<DomId, Domain>,
     /// What new domains may use up.
     pub(super) defaults: Quotas,
 }
@@ -40,7 +39,7 @@ pub(super) struct Domain {
 impl Domains {
     /// Only dom0, introduced.
     pub(super) fn new(features: u32) -> Self {
-        let mut domains = Domains { known: HashMap::new(), defaults: Quotas::default() };
+        let mut domains = Domains { known: IdMap::default(), defaults: Quotas::default() };
         domains.get_or_add(DomId::DOM0, 0, features).introduced = true;
         domains
     }

@@ -47,6 +47,7 @@ mod device;
 mod domains;
 mod fault;
 mod flavour;
+mod idmap;
 mod kernel;
 mod outbox;
 mod pipe;

@@ -340,7 +340,7 @@ impl Call<'_> {
         let orders: Vec<_> = missing.iter().map(|_| self.daemon.store.next_order()).collect();
         let mut created = None;
         for (at, path) in missing.iter().enumerate() {
-            let mut node = Node::new(perms.clone(), orders[at]);
+            let mut node = Node::new(path, perms.clone(), orders[at]);
             if at == 0 {
                 node.value = value.into();
             } else {
@@ -384,7 +384,11 @@ impl Call<'_> {
         let parent = self.view().read(parent_path)?.ok_or(INVALID)?;
         let order = self.remove_below(path, path).map_err(|_| ErrorCode::Io)?;
         let mut parent = Node::clone(&parent);
-        parent.children.remove(order);
+        // A transaction may see a node that was created outside below a parent that it has copied
+        // before. It cannot be committed any more, but it can go on.
+        if !parent.children.remove(order) {
+            return Err(ErrorCode::Io);
+        }
         self.put(parent_path, parent, false).map_err(|_| ErrorCode::Io)?;
         Ok(())
     }
@@ -539,11 +543,9 @@ impl Call<'_> {
                 Some(node) => {
                     let mut node = Arc::unwrap_or_clone(node);
                     node.generation = self.daemon.store.next_generation();
-                    self.daemon.store.put(&change.path, node);
+                    self.daemon.store.put(node);
                 }
-                None => {
-                    self.daemon.store.remove(&change.path);
-                }
+                None => self.daemon.store.remove(&change.path),
             }
             if let Some(matching) = change.fire {
                 self.daemon.fire(&change.path, None, matching, change.old_perms.as_ref());

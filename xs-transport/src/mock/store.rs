@@ -1,9 +1,12 @@
 //! The tree of nodes, as a pure data structure.
 
-use std::collections::HashMap;
+use std::borrow::Borrow;
+use std::collections::HashSet;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use rpds::RedBlackTreeMapSync;
+use smallvec::SmallVec;
 use xs_proto::{Access, DomId, Permission, Permissions};
 
 /// All nodes by their absolute path, and `@introduceDomain` and `@releaseDomain`, which have
@@ -13,16 +16,22 @@ use xs_proto::{Access, DomId, Permission, Permissions};
 /// that have read them and copied when written, children and all in constant time.
 #[derive(Debug)]
 pub(super) struct Store {
-    nodes: HashMap<Box<str>, Arc<Node>>,
+    nodes: HashSet<ByPath>,
     /// Grows with each change of a node and each start of a transaction.
     generation: u64,
     /// Where the next child comes in its parent's list.
     next_order: u64,
 }
 
+/// A node as the store finds it: equal to any other of the same path.
+#[derive(Debug)]
+struct ByPath(Arc<Node>);
+
 #[derive(Clone, Debug)]
 pub(super) struct Node {
-    pub(super) value: Box<[u8]>,
+    /// Stands here so that finding a node costs no look at anything else.
+    pub(super) path: Path,
+    pub(super) value: Value,
     pub(super) perms: NodePerms,
     /// That of the store when the node was last written.
     pub(super) generation: u64,
@@ -30,6 +39,11 @@ pub(super) struct Node {
     pub(super) order: u64,
     pub(super) children: Children,
 }
+
+pub(super) type Path = SmallVec<[u8; 40]>;
+
+/// Most values are short: they cost no allocation of their own.
+pub(super) type Value = SmallVec<[u8; 16]>;
 
 /// The names of a node's children, in the order of their creation.
 #[derive(Clone, Debug, Default)]
@@ -53,16 +67,16 @@ pub(super) struct Entry {
 impl Store {
     /// What the daemon starts with.
     pub(super) fn new() -> Self {
-        let mut store = Store { nodes: HashMap::new(), generation: 0, next_order: 0 };
+        let mut store = Store { nodes: HashSet::new(), generation: 0, next_order: 0 };
         let perms = NodePerms::owned_by(DomId::DOM0);
         for path in ["/", "@introduceDomain", "@releaseDomain"] {
-            store.put(path, Node::new(perms.clone(), 0));
+            store.put(Node::new(path, perms.clone(), 0));
         }
         store
     }
 
     pub(super) fn get(&self, path: &str) -> Option<&Arc<Node>> {
-        self.nodes.get(path)
+        self.nodes.get(path.as_bytes()).map(|ByPath(node)| node)
     }
 
     /// How many nodes there are, the special ones included.
@@ -71,18 +85,13 @@ impl Store {
     }
 
     /// Replaces or creates a node. Its parent's list of children is the caller's business.
-    pub(super) fn put(&mut self, path: &str, node: impl Into<Arc<Node>>) {
-        match self.nodes.get_mut(path) {
-            Some(place) => *place = node.into(),
-            None => {
-                self.nodes.insert(path.into(), node.into());
-            }
-        }
+    pub(super) fn put(&mut self, node: impl Into<Arc<Node>>) {
+        self.nodes.replace(ByPath(node.into()));
     }
 
     /// Removes a node. Its parent's list of children is the caller's business.
-    pub(super) fn remove(&mut self, path: &str) -> Option<Arc<Node>> {
-        self.nodes.remove(path)
+    pub(super) fn remove(&mut self, path: &str) {
+        self.nodes.remove(path.as_bytes());
     }
 
     pub(super) fn generation(&self) -> u64 {
@@ -102,8 +111,9 @@ impl Store {
 
 impl Node {
     /// Without value and children.
-    pub(super) fn new(perms: NodePerms, order: u64) -> Self {
-        Node { value: Box::default(), perms, generation: 0, order, children: Children::default() }
+    pub(super) fn new(path: &str, perms: NodePerms, order: u64) -> Self {
+        let (value, children) = (Value::new(), Children::default());
+        Node { path: path.as_bytes().into(), value, perms, generation: 0, order, children }
     }
 
     pub(super) fn owner(&self) -> DomId {
@@ -111,17 +121,40 @@ impl Node {
     }
 }
 
+impl Borrow<[u8]> for ByPath {
+    fn borrow(&self) -> &[u8] {
+        &self.0.path
+    }
+}
+
+impl Hash for ByPath {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // As the path alone does, by which it is looked up.
+        self.0.path.as_slice().hash(state);
+    }
+}
+
+impl PartialEq for ByPath {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.path == other.0.path
+    }
+}
+
+impl Eq for ByPath {}
+
 impl Children {
     pub(super) fn add(&mut self, order: u64, name: &str) {
         self.names.insert_mut(order, name.into());
         self.len += name.len() + 1;
     }
 
-    pub(super) fn remove(&mut self, order: u64) {
-        if let Some(name) = self.names.get(&order) {
-            self.len -= name.len() + 1;
-            self.names.remove_mut(&order);
-        }
+    /// Says whether there was such a child.
+    pub(super) fn remove(&mut self, order: u64) -> bool {
+        let Some(name) = self.names.get(&order) else {
+            return false;
+        };
+        self.len -= name.len() + 1;
+        self.names.remove_mut(&order)
     }
 
     /// In the order of their creation.
@@ -226,8 +259,8 @@ mod tests {
             children.add(order, name);
         }
         let before = children.clone();
-        children.remove(2);
-        children.remove(99);
+        assert!(children.remove(2));
+        assert!(!children.remove(99));
         assert!(children.iter().eq(["z", "m"]));
         assert_eq!(children.wire_len(), 4);
         assert!(before.iter().eq(["z", "a", "m"]));

@@ -109,7 +109,7 @@ impl View<'_> {
                 accessed.node = Some(node.clone());
                 accessed.modified = true;
             }
-            None => self.store.put(path, node.clone()),
+            None => self.store.put(node.clone()),
         }
         Ok(node)
     }
@@ -122,9 +122,7 @@ impl View<'_> {
                 accessed.node = None;
                 accessed.modified = true;
             }
-            None => {
-                self.store.remove(path);
-            }
+            None => self.store.remove(path),
         }
         Ok(())
     }
@@ -163,8 +161,9 @@ impl View<'_> {
 mod tests {
     use super::*;
 
-    fn node(value: &[u8]) -> Node {
-        Node { value: value.into(), ..Node::new(NodePerms::owned_by(DomId::DOM0), 0) }
+    fn node(path: &str, value: &[u8]) -> Node {
+        let node = Node::new(path, NodePerms::owned_by(DomId::DOM0), 0);
+        Node { value: value.into(), ..node }
     }
 
     fn outside(store: &mut Store) -> View<'_> {
@@ -178,10 +177,10 @@ mod tests {
     #[test]
     fn a_node_is_seen_as_it_was_at_its_first_access() {
         let (mut store, mut tx) = (Store::new(), Transaction::default());
-        outside(&mut store).write("/a", node(b"1")).unwrap();
-        outside(&mut store).write("/a", node(b"2")).unwrap();
+        outside(&mut store).write("/a", node("/a", b"1")).unwrap();
+        outside(&mut store).write("/a", node("/a", b"2")).unwrap();
         assert_eq!(*inside(&mut store, &mut tx).read("/a").unwrap().unwrap().value, *b"2");
-        outside(&mut store).write("/a", node(b"3")).unwrap();
+        outside(&mut store).write("/a", node("/a", b"3")).unwrap();
         assert_eq!(*inside(&mut store, &mut tx).read("/a").unwrap().unwrap().value, *b"2");
         assert_eq!(tx.into_changes(&store).err(), Some(ErrorCode::Again));
     }
@@ -190,7 +189,7 @@ mod tests {
     fn a_node_that_appeared_is_a_conflict() {
         let (mut store, mut tx) = (Store::new(), Transaction::default());
         assert!(inside(&mut store, &mut tx).read("/a").unwrap().is_none());
-        outside(&mut store).write("/a", node(b"")).unwrap();
+        outside(&mut store).write("/a", node("/a", b"")).unwrap();
         assert_eq!(tx.into_changes(&store).err(), Some(ErrorCode::Again));
     }
 
@@ -200,8 +199,8 @@ mod tests {
         let mut view = inside(&mut store, &mut tx);
         view.read("/b").unwrap();
         view.read("/only-read").unwrap();
-        view.write("/a", node(b"a")).unwrap();
-        view.write("/b", node(b"b")).unwrap();
+        view.write("/a", node("/a", b"a")).unwrap();
+        view.write("/b", node("/b", b"b")).unwrap();
         view.delete("/a").unwrap();
         let changes: Vec<_> = tx.into_changes(&store).unwrap().collect();
         let paths: Vec<&str> = changes.iter().map(|change| &*change.path).collect();

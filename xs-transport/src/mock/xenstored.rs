@@ -1,6 +1,5 @@
 //! The handle to the in-memory xenstored.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::BytesMut;
@@ -9,6 +8,7 @@ use xs_proto::{DomId, Header, Incoming, Path, PathError, Permissions, Reply, Req
 use super::daemon::{ConnId, Daemon};
 use super::fault::{Action, Delayed, Fault, FaultHandle, Faults};
 use super::flavour::Flavour;
+use super::idmap::IdMap;
 use super::pipe::{End, Notify, Pipe};
 use super::store::Entry;
 use super::text::{self, SeedError};
@@ -35,7 +35,7 @@ pub(super) struct Shared {
 pub(super) struct State {
     daemon: Daemon,
     pub(super) faults: Faults,
-    ends: HashMap<ConnId, Arc<End>>,
+    ends: IdMap<ConnId, Arc<End>>,
     /// Connections whose next reply goes out together with another.
     merging: Vec<ConnId>,
     records: Option<Vec<Record>>,
@@ -89,7 +89,7 @@ impl Xenstored {
         let state = State {
             daemon: Daemon::new(flavour),
             faults: Faults::default(),
-            ends: HashMap::new(),
+            ends: IdMap::default(),
             merging: Vec::new(),
             records: None,
             payload: Vec::new(),

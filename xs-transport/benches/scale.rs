@@ -1,0 +1,167 @@
+//! What the size of the store costs: the same requests on a small and on a big one, in turns.
+//!
+//! `cargo bench -p xs-transport --features serve --bench scale`
+//!
+//! Requests go through a pipe as frames, so everything that a client pays is in the figures.
+
+use std::collections::HashMap;
+use std::hint::black_box;
+use std::time::Instant;
+
+use xs_proto::{DomId, Header, MessageType as Ty, ReqId, TxId};
+use xs_transport::mock::{Pipe, Xenstored};
+use xs_transport::{Transport, Wait};
+
+const SMALL: usize = 1_000;
+const BIG: usize = 1_000_000;
+const WATCHES: usize = 100_000;
+
+fn main() {
+    let before = resident();
+    let big = Store::new(BIG);
+    let per_node = (resident() - before) as f64 / BIG as f64;
+    println!("memory: {per_node:.0} bytes per node of {BIG}, values of 8 bytes (limit 400)");
+    let small = Store::new(SMALL);
+
+    println!("\n{BIG} nodes against {SMALL}, by time (limit 1.50):");
+    compare("read, any node", &small, &big, |store, rng| store.read(rng.below(store.nodes)));
+    compare("read, the same 1000 nodes", &small, &big, |store, rng| store.read(rng.below(SMALL)));
+    compare("write, any node", &small, &big, |store, rng| store.write(rng.below(store.nodes)));
+    compare("write, the same 1000 nodes", &small, &big, |store, rng| {
+        store.write(rng.below(SMALL));
+    });
+    compare("transaction, started and aborted", &small, &big, |store, _| {
+        let id = store.start();
+        store.end(id, b"F\0");
+    });
+    compare("transaction of 4 writes, committed", &small, &big, |store, rng| {
+        let id = store.start();
+        for _ in 0..4 {
+            let path = path(rng.below(SMALL));
+            store.call(Ty::Write, id, &[path.as_bytes(), b"\0value\0"]);
+        }
+        store.end(id, b"T\0");
+    });
+    compare("node created and removed in a directory of 1000", &small, &big, |store, _| {
+        store.call(Ty::Mkdir, 0, &[b"/dir/new\0"]);
+        store.call(Ty::Rm, 0, &[b"/dir/new\0"]);
+    });
+
+    let bare = |nodes| (0..nodes).map(|at| (path(at), Box::from(at.to_le_bytes()))).collect();
+    let (few, many): (Bare, Bare) = (bare(SMALL), bare(BIG));
+    let look_up = |map: &Bare, rng: &mut Rng| {
+        black_box(map.get(&path(rng.below(map.len()))).expect("a value").len());
+    };
+    compare("for proportion: a bare HashMap, any key", &few, &many, look_up);
+
+    println!("\n{WATCHES} watches elsewhere against none, by time (limit 1.50):");
+    let watched = Store::new(SMALL);
+    for at in 0..WATCHES {
+        watched.call(Ty::Watch, 0, &[format!("/elsewhere/{at}\0token\0").as_bytes()]);
+    }
+    let small = Store::new(SMALL);
+    compare("write", &small, &watched, |store, rng| store.write(rng.below(SMALL)));
+}
+
+/// Times `act` on both in turns, and prints the middle of the ratios.
+fn compare<T>(what: &str, base: &T, other: &T, act: impl Fn(&T, &mut Rng)) {
+    const BATCH: usize = 20_000;
+    let mut rng = Rng(1);
+    let mut time = |store: &T| {
+        let start = Instant::now();
+        for _ in 0..BATCH {
+            act(store, &mut rng);
+        }
+        start.elapsed().as_secs_f64() / BATCH as f64 * 1e9
+    };
+    time(base);
+    time(other);
+    let mut rounds: Vec<_> = (0..15).map(|_| (time(base), time(other))).collect();
+    rounds.sort_by(|a, b| (a.1 / a.0).total_cmp(&(b.1 / b.0)));
+    let (base, other) = rounds[rounds.len() / 2];
+    println!("{:>5.2}  {base:>6.0} ns -> {other:>6.0} ns  {what}", other / base);
+}
+
+type Bare = HashMap<String, Box<[u8]>>;
+
+struct Store {
+    pipe: Pipe,
+    nodes: usize,
+}
+
+impl Store {
+    fn new(nodes: usize) -> Self {
+        let pipe = Xenstored::new().connect(DomId::DOM0);
+        let store = Store { pipe, nodes };
+        for at in 0..nodes {
+            store.call(Ty::Write, 0, &[path(at).as_bytes(), b"\0", &at.to_le_bytes()]);
+        }
+        for at in 0..1000 {
+            store.call(Ty::Mkdir, 0, &[format!("/dir/{at}\0").as_bytes()]);
+        }
+        store
+    }
+
+    fn read(&self, at: usize) {
+        self.call(Ty::Read, 0, &[path(at).as_bytes(), b"\0"]);
+    }
+
+    fn write(&self, at: usize) {
+        self.call(Ty::Write, 0, &[path(at).as_bytes(), b"\0value"]);
+    }
+
+    fn start(&self) -> u32 {
+        let mut buf = [0; 64];
+        let n = self.exchange(Ty::TransactionStart, 0, &[b"\0"], &mut buf);
+        let text = std::str::from_utf8(&buf[Header::LEN..n - 1]).expect("a number");
+        text.parse().expect("a number")
+    }
+
+    fn end(&self, id: u32, how: &[u8]) {
+        self.call(Ty::TransactionEnd, id, &[how]);
+    }
+
+    fn call(&self, ty: Ty, tx: u32, payload: &[&[u8]]) {
+        let mut buf = [0; 256];
+        let n = self.exchange(ty, tx, payload, &mut buf);
+        assert_ne!(buf[0], Ty::Error as u8, "{ty}: {}", buf[Header::LEN..n].escape_ascii());
+        black_box(buf);
+    }
+
+    fn exchange(&self, ty: Ty, tx: u32, payload: &[&[u8]], reply: &mut [u8]) -> usize {
+        let len = payload.iter().map(|part| part.len()).sum::<usize>();
+        let header =
+            Header { msg_type: ty as u32, req_id: ReqId(1), tx_id: TxId(tx), len: len as u32 };
+        let mut message = [0; 256];
+        message[..Header::LEN].copy_from_slice(&header.encode());
+        let mut end = Header::LEN;
+        for part in payload {
+            message[end..end + part.len()].copy_from_slice(part);
+            end += part.len();
+        }
+        self.pipe.send(&message[..end]).expect("a live xenstored");
+        self.pipe.recv(reply, Wait::No).expect("a reply")
+    }
+}
+
+fn path(at: usize) -> String {
+    format!("/nodes/{}/{}/{}", at / 10_000, at / 100 % 100, at % 100)
+}
+
+/// Resident memory of this process in bytes.
+fn resident() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux");
+    let pages: usize = statm.split(' ').nth(1).and_then(|n| n.parse().ok()).expect("a number");
+    pages * 4096
+}
+
+struct Rng(u64);
+
+impl Rng {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % bound as u64) as usize
+    }
+}
