@@ -8,7 +8,7 @@ use crate::outbox::Outbox;
 use crate::payload::{PayloadError, Writer};
 use crate::reply::Reply;
 use crate::request::{Request, RequestError};
-use crate::wire::{Header, MessageType, PAYLOAD_MAX, ReqId, TxId};
+use crate::wire::{DIRECTORY_REPLY_MAX, Header, MessageType, PAYLOAD_MAX, ReqId, TxId};
 
 /// The server's end of a connection, without the connection: bytes go in and requests come out,
 /// replies and watch events go in and bytes come out.
@@ -39,6 +39,7 @@ pub struct ServerConnection {
     outbox: Outbox,
     decoder: Decoder,
     failed: Option<ConnectionError>,
+    directory_max: usize,
 }
 
 /// A request as it came, not yet judged.
@@ -78,7 +79,19 @@ impl Default for ServerConnection {
 impl ServerConnection {
     /// A connection without history.
     pub fn new() -> Self {
-        ServerConnection { outbox: Outbox::default(), decoder: Decoder::for_server(), failed: None }
+        ServerConnection {
+            outbox: Outbox::default(),
+            decoder: Decoder::for_server(),
+            failed: None,
+            directory_max: PAYLOAD_MAX,
+        }
+    }
+
+    /// The same, but DIRECTORY is answered with lists of up to [`DIRECTORY_REPLY_MAX`] bytes, as
+    /// oxenstored does. Clients have to put up with it.
+    #[must_use]
+    pub fn with_long_directories(self) -> Self {
+        ServerConnection { directory_max: DIRECTORY_REPLY_MAX, ..self }
     }
 
     /// Takes one request from the input.
@@ -116,7 +129,11 @@ impl ServerConnection {
             Reply::Error(_) => MessageType::Error as u32,
             _ => to.msg_type,
         };
-        self.outbox.push(msg_type, to.req_id, to.tx_id, |out| reply.encode(PAYLOAD_MAX, out))
+        let max = match reply {
+            Reply::Children(_) => self.directory_max,
+            _ => PAYLOAD_MAX,
+        };
+        self.outbox.push(msg_type, to.req_id, to.tx_id, |out| reply.encode(max, out))
     }
 
     /// Tells the client that a watch fired.

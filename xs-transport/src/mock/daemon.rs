@@ -100,7 +100,7 @@ impl Daemon {
         let id = ConnId(self.next_conn);
         let conn = Conn {
             domid,
-            outbox: Outbox::default(),
+            outbox: Outbox::new(self.flavour),
             transactions: BTreeMap::new(),
             last_transaction: 0,
             dirty: false,

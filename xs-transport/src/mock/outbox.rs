@@ -7,6 +7,8 @@ use xs_proto::{
     ConnectionError, ErrorCode, Header, Incoming, Received, Reply, RequestError, ServerConnection,
 };
 
+use super::flavour::Flavour;
+
 /// The server's end of one connection: requests in, replies and events out.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
@@ -20,6 +22,13 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
+    /// One that says what a daemon of this flavour says.
+    pub(super) fn new(flavour: Flavour) -> Self {
+        let protocol = ServerConnection::new();
+        let protocol = if flavour.is_ocaml() { protocol.with_long_directories() } else { protocol };
+        Outbox { protocol, ..Outbox::default() }
+    }
+
     pub(super) fn receive<'a>(
         &'a mut self,
         input: &'a [u8],
