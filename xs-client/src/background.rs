@@ -31,7 +31,8 @@ pub(crate) struct Background {
 struct State {
     /// `None` while it is being run.
     callbacks: BTreeMap<Token, Option<Callback>>,
-    running: Option<Token>,
+    /// The callback that is being run, and the thread that runs it: not always the present one.
+    running: Option<(Token, ThreadId)>,
     thread: Option<JoinHandle<()>>,
     thread_id: Option<ThreadId>,
     stop: bool,
@@ -78,10 +79,16 @@ impl Background {
     /// itself that asks.
     pub(crate) fn remove(&self, token: Token) {
         let mut state = self.lock();
-        state.callbacks.remove(&token);
-        while state.running == Some(token) && state.thread_id != Some(thread::current().id()) {
-            state = self.returned.wait(state).unwrap_or_else(PoisonError::into_inner);
+        let callback = state.callbacks.remove(&token);
+        while state
+            .running
+            .is_some_and(|(running, thread)| running == token && thread != thread::current().id())
+        {
+            state = self.wait(state);
         }
+        drop(state);
+        // What it holds may end with it, and use the client for that.
+        drop(callback);
     }
 
     /// Ends the thread; callbacks stay, and run again when the next one is added.
@@ -100,6 +107,11 @@ impl Background {
             // It has no result, and catches what callbacks do.
             let _ = thread.join();
         }
+    }
+
+    /// Waits until a callback has returned.
+    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        self.returned.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -122,10 +134,14 @@ impl Background {
     /// Calls the callback of a watch, without any lock.
     fn call(&self, token: Token, event: Result<WatchEvent>) {
         let mut state = self.lock();
+        // A callback that stopped its own thread may still run there.
+        while state.running.is_some() {
+            state = self.wait(state);
+        }
         let Some(mut callback) = state.callbacks.get_mut(&token).and_then(Option::take) else {
             return;
         };
-        state.running = Some(token);
+        state.running = Some((token, thread::current().id()));
         drop(state);
         let last = event.is_err();
 

@@ -1,6 +1,6 @@
 //! What stands behind the lock: the machine, who waits for what, and the watches.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::task::Waker;
 use std::time::Instant;
@@ -40,6 +40,8 @@ pub(crate) struct Core {
     session: u64,
     /// Somebody is connecting again.
     pub(crate) reconnecting: bool,
+    /// The transactions that are open on the present connection.
+    transactions: BTreeSet<TxId>,
     /// The user has closed the connection for good.
     pub(crate) closed: bool,
     failure: Option<Failure>,
@@ -74,6 +76,8 @@ pub(crate) enum Refusal {
     Full,
     /// It belongs to a transaction of an earlier connection.
     TransactionLost,
+    /// It belongs to a transaction that was committed or aborted.
+    TransactionEnded,
     Invalid(RequestError),
     Failed(Failure),
 }
@@ -115,6 +119,7 @@ impl Core {
             waits: 0,
             session: 0,
             reconnecting: false,
+            transactions: BTreeSet::new(),
             closed: false,
             failure: None,
         }
@@ -132,8 +137,16 @@ impl Core {
         if let Some(failure) = &self.failure {
             return Err(Refusal::Failed(failure.clone()));
         }
+        if !scope.tx_id.is_none() && !self.transactions.contains(&scope.tx_id) {
+            return Err(Refusal::TransactionEnded);
+        }
         match self.connection.submit(scope.tx_id, request, Purpose::Call) {
             Ok(req_id) => {
+                match request {
+                    Request::TransactionEnd { .. } => drop(self.transactions.remove(&scope.tx_id)),
+                    Request::ResetWatches => self.transactions.clear(),
+                    _ => {}
+                }
                 self.calls.insert(req_id, Call::Waiting(None));
                 Ok(req_id)
             }
@@ -202,6 +215,9 @@ impl Core {
         if let Call::Waiting(waker) = call {
             self.ready.extend(waker.take());
         }
+        if let Reply::Transaction(tx_id) = reply {
+            self.transactions.insert(tx_id);
+        }
         *call = Call::Done(reply);
         Ok(())
     }
@@ -209,6 +225,7 @@ impl Core {
     /// Nobody wants this answer: a transaction must not stay open because of it.
     fn discard(&mut self, reply: Reply<'static>) {
         if let Reply::Transaction(tx_id) = reply {
+            self.transactions.remove(&tx_id);
             let abort = Request::TransactionEnd { commit: false };
             // Without room for it the connection is beyond help.
             let _ = self.connection.submit(tx_id, &abort, Purpose::Call);
@@ -244,6 +261,7 @@ impl Core {
         self.connection.restart(limits);
         self.failure = None;
         self.session += 1;
+        self.transactions.clear();
         let watches = self.watches.reconnected(&mut self.ready);
         trace::reconnected(watches.len());
         for (token, path, depth) in watches {

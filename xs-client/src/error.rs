@@ -53,6 +53,8 @@ pub enum ErrorKind {
     Lost(Failure),
     /// The connection on which the transaction was open is gone, and the transaction with it.
     TransactionLost,
+    /// The transaction was committed or aborted before. Nothing was sent.
+    TransactionEnded,
     /// The deadline passed. Whether the daemon has carried out the operation, or still will, is
     /// not known.
     TimedOut,
@@ -171,6 +173,7 @@ impl Error {
             ErrorKind::Unexpected(_) => io::ErrorKind::InvalidData,
             ErrorKind::Lost(failure) => failure.io_kind(),
             ErrorKind::TransactionLost => io::ErrorKind::NotConnected,
+            ErrorKind::TransactionEnded => io::ErrorKind::InvalidInput,
             ErrorKind::TimedOut => io::ErrorKind::TimedOut,
             ErrorKind::Conflict { .. } => io::ErrorKind::WouldBlock,
             ErrorKind::WatchRemoved => io::ErrorKind::NotConnected,
@@ -231,6 +234,7 @@ impl fmt::Display for ErrorKind {
             ErrorKind::Refused(code) => code.fmt(f),
             ErrorKind::Unexpected(what) => f.write_str(what),
             ErrorKind::Lost(failure) => write!(f, "the connection is lost: {failure}"),
+            ErrorKind::TransactionEnded => f.write_str("the transaction has ended before"),
             ErrorKind::TransactionLost => {
                 f.write_str("the transaction was open on a connection that is lost")
             }

@@ -188,6 +188,7 @@ impl Link {
                     }
                 }
                 Err(Refusal::TransactionLost) => ErrorKind::TransactionLost,
+                Err(Refusal::TransactionEnded) => ErrorKind::TransactionEnded,
                 Err(Refusal::Invalid(error)) => error.into(),
             };
             return (guard, Err(op.label.error(kind)));

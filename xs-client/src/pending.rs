@@ -105,6 +105,7 @@ impl Tree {
                 ErrorKind::Lost(failure)
             }
             Err(Refusal::TransactionLost) => ErrorKind::TransactionLost,
+            Err(Refusal::TransactionEnded) => ErrorKind::TransactionEnded,
             Err(Refusal::Invalid(error)) => error.into(),
         };
         Poll::Ready(Err(op.label.error(kind)))

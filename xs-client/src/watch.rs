@@ -181,7 +181,8 @@ impl Client {
 
     /// The daemon has ended all watches.
     pub(crate) fn forget_watches(&self) {
-        for token in self.handle.drive.lock().watches.tokens() {
+        let tokens = self.handle.drive.lock().watches.tokens();
+        for token in tokens {
             forget(&self.handle, token);
         }
     }
