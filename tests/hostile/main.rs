@@ -1,0 +1,1 @@
+//! Peers that break the protocol, fall silent or hang up.
