@@ -24,9 +24,10 @@
 //! # Ok::<(), xs_transport::mock::text::SeedError>(())
 //! ```
 
-use std::fmt::Write;
+use std::fmt;
+use std::str::FromStr;
 
-use xs_proto::{PathError, Permissions};
+use xs_proto::{Path, PathError, Permissions};
 
 use super::store::{Store, join};
 use super::xenstored::Xenstored;
@@ -60,40 +61,89 @@ pub enum SeedCause {
     Value,
 }
 
-pub(super) fn seed(xenstored: &Xenstored, text: &str) -> Result<(), SeedError> {
-    for (at, line) in text.lines().enumerate() {
-        let line = line.trim();
-        if !line.is_empty() && !line.starts_with('#') {
-            seed_line(xenstored, line).map_err(|cause| SeedError { line: at + 1, cause })?;
-        }
-    }
-    Ok(())
+/// One node in the text form.
+///
+/// ```
+/// use xs_transport::mock::text::Line;
+///
+/// let line: Line = "/a/b [n5 r0] = plain".parse()?;
+/// assert_eq!(line.value.as_deref(), Some(&b"plain"[..]));
+/// assert_eq!(line.to_string(), r#"/a/b [n5 r0] = "plain""#);
+/// # Ok::<(), xs_transport::mock::text::SeedCause>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Where it is.
+    pub path: String,
+    /// Its permissions; `None`: as inherited, or as they are.
+    pub perms: Option<Permissions>,
+    /// Its value; `None`: empty, or as it is.
+    pub value: Option<Vec<u8>>,
 }
 
-fn seed_line(xenstored: &Xenstored, line: &str) -> Result<(), SeedCause> {
-    let end = line.find([' ', '\t', '[', '=']).unwrap_or(line.len());
-    let (path, rest) = line.split_at(end);
-    let mut rest = rest.trim_start();
-    let mut perms = None;
-    if let Some(list) = rest.strip_prefix('[') {
-        let (list, behind) = list.split_once(']').ok_or(SeedCause::Permissions)?;
-        perms = Some(list.parse::<Permissions>().map_err(|_| SeedCause::Permissions)?);
-        rest = behind.trim_start();
+/// The nodes that a text writes down.
+///
+/// Each comes with its number, from 1.
+pub fn lines(text: &str) -> impl Iterator<Item = Result<(usize, Line), SeedError>> {
+    let numbered = (1..).zip(text.lines().map(str::trim));
+    let nodes = numbered.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+    nodes.map(|(number, line)| match line.parse() {
+        Ok(line) => Ok((number, line)),
+        Err(cause) => Err(SeedError { line: number, cause }),
+    })
+}
+
+impl FromStr for Line {
+    type Err = SeedCause;
+
+    fn from_str(line: &str) -> Result<Self, SeedCause> {
+        let end = line.find([' ', '\t', '[', '=']).unwrap_or(line.len());
+        let (path, rest) = line.split_at(end);
+        Path::new(path).map_err(SeedCause::Path)?;
+        let mut rest = rest.trim_start();
+        let mut perms = None;
+        if let Some(list) = rest.strip_prefix('[') {
+            let (list, behind) = list.split_once(']').ok_or(SeedCause::Permissions)?;
+            perms = Some(list.parse().map_err(|_| SeedCause::Permissions)?);
+            rest = behind.trim_start();
+        }
+        let value = match rest.strip_prefix('=').map(str::trim_start) {
+            None if rest.is_empty() => None,
+            None => return Err(SeedCause::Form),
+            Some(value) => Some(match value.strip_prefix('"') {
+                Some(quoted) => unescape(quoted).ok_or(SeedCause::Value)?,
+                None => value.as_bytes().to_vec(),
+            }),
+        };
+        Ok(Line { path: path.to_owned(), perms, value })
     }
-    let value = match rest.strip_prefix('=').map(str::trim_start) {
-        None if rest.is_empty() => None,
-        None => return Err(SeedCause::Form),
-        Some(value) => Some(match value.strip_prefix('"') {
-            Some(quoted) => unescape(quoted).ok_or(SeedCause::Value)?,
-            None => value.as_bytes().to_vec(),
-        }),
-    };
-    let is_special = path.starts_with('@');
-    if value.is_some() || (xenstored.get(path).is_none() && !is_special) {
-        xenstored.set(path, value.unwrap_or_default()).map_err(SeedCause::Path)?;
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.path)?;
+        if let Some(perms) = &self.perms {
+            write!(f, " [{perms}]")?;
+        }
+        if let Some(value) = &self.value {
+            write!(f, " = \"{}\"", value.escape_ascii())?;
+        }
+        Ok(())
     }
-    if let Some(perms) = perms {
-        xenstored.set_perms(path, &perms);
+}
+
+pub(super) fn seed(xenstored: &Xenstored, text: &str) -> Result<(), SeedError> {
+    for line in lines(text) {
+        let (number, Line { path, perms, value }) = line?;
+        let is_special = path.starts_with('@');
+        if value.is_some() || (xenstored.get(&path).is_none() && !is_special) {
+            let value = value.unwrap_or_default();
+            let failed = |error| SeedError { line: number, cause: SeedCause::Path(error) };
+            xenstored.set(&path, value).map_err(failed)?;
+        }
+        if let Some(perms) = perms {
+            xenstored.set_perms(&path, &perms);
+        }
     }
     Ok(())
 }
@@ -105,14 +155,12 @@ pub(super) fn dump(store: &Store) -> String {
         let Some(node) = store.get(&path) else {
             continue;
         };
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{path} [{}]", node.perms.to_permissions());
-        if !node.value.is_empty() {
-            let _ = write!(text, " = \"{}\"", node.value.escape_ascii());
-        }
-        text.push('\n');
         let children: Vec<_> = node.children.iter().map(|name| join(&path, name)).collect();
         at.extend(children.into_iter().rev());
+        let perms = Some(node.perms.to_permissions());
+        let value = (!node.value.is_empty()).then(|| node.value.to_vec());
+        text += &Line { path, perms, value }.to_string();
+        text.push('\n');
     }
     text
 }
