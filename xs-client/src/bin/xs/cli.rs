@@ -6,8 +6,12 @@ use clap::{Parser, Subcommand};
 
 use crate::connect::Connect;
 use crate::control::Control;
+use crate::dump::{Dump, Restore};
 use crate::extras::{Completions, InstallLinks, Man};
 use crate::fail::Outcome;
+use crate::info::{Info, Ping};
+use crate::serve::Serve;
+use crate::transaction::TransactionCommand;
 use crate::tree::TreeCommand;
 use crate::watch::{Wait, Watch};
 
@@ -31,6 +35,12 @@ enum Command {
     Watch(Watch),
     Wait(Wait),
     Control(Control),
+    Dump(Dump),
+    Restore(Restore),
+    Transaction(TransactionCommand),
+    Serve(Serve),
+    Ping(Ping),
+    Info(Info),
     InstallLinks(InstallLinks),
     Completions(Completions),
     Man(Man),
@@ -61,6 +71,12 @@ fn run(cli: &Cli) -> Outcome {
         Command::Watch(command) => command.run(&client()?),
         Command::Wait(command) => command.run(&client()?),
         Command::Control(command) => command.run(&client()?),
+        Command::Dump(command) => command.run(&client()?),
+        Command::Restore(command) => command.run(&client()?),
+        Command::Transaction(command) => command.run(&client()?),
+        Command::Serve(command) => command.run(&cli.connect),
+        Command::Ping(command) => command.run(&client()?),
+        Command::Info(command) => command.run(&cli.connect),
         Command::InstallLinks(command) => command.run(),
         Command::Completions(command) => command.run::<Cli>(),
         Command::Man(command) => command.run::<Cli>(),

@@ -28,7 +28,7 @@ impl Control {
         let is_unknown = error.code() == Some(&ErrorCode::Invalid);
         match client.control(["help"]) {
             Ok(known) if is_unknown => {
-                let what = format!("control {:?}: {error}", self.words.join(" "));
+                let what = format!("{error}: {:?}", self.words.join(" "));
                 Fail::other(what, format!("this daemon knows:\n{}", known.trim_end()))
             }
             _ => error.into(),

@@ -3,12 +3,13 @@
 
 use std::env;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command, CommandFactory};
 use clap_complete::Shell;
+use clap_mangen::Man as Manual;
 
 use crate::compat;
 use crate::fail::{Fail, Outcome};
@@ -59,7 +60,58 @@ impl Completions {
 
 impl Man {
     pub(crate) fn run<C: CommandFactory>(&self) -> Outcome {
-        clap_mangen::Man::new(C::command()).render(&mut io::stdout())?;
+        let mut command = C::command();
+        command.build();
+        let mut page = Vec::new();
+        let man = Manual::new(command.clone());
+        man.render_title(&mut page)?;
+        man.render_name_section(&mut page)?;
+        man.render_synopsis_section(&mut page)?;
+        man.render_description_section(&mut page)?;
+        man.render_options_section(&mut page)?;
+        for command in command.get_subcommands().filter(|command| command.get_name() != "help") {
+            section(command, &mut page)?;
+        }
+        page.extend(LAST_SECTIONS.bytes());
+        io::stdout().write_all(&page)?;
         Ok(true)
     }
 }
+
+/// One command, as a section of the page.
+fn section(command: &Command, page: &mut Vec<u8>) -> io::Result<()> {
+    let mut of_its_own = Vec::new();
+    let name = command.get_name();
+    // What all commands share is told once.
+    let shown = command.clone().mut_args(|arg| {
+        let is_shared = arg.is_global_set() || arg.get_id() == "help";
+        arg.hide(is_shared)
+    });
+    writeln!(page, ".SH \"xs {name}\"")?;
+    let man = Manual::new(shown.bin_name(format!("xs {name}")));
+    man.render_synopsis_section(&mut of_its_own)?;
+    man.render_description_section(&mut of_its_own)?;
+    man.render_options_section(&mut of_its_own)?;
+    // Sections of a section have no headings.
+    let text = String::from_utf8_lossy(&of_its_own);
+    for line in text.lines() {
+        page.extend(if line.starts_with(".SH") { ".PP" } else { line }.bytes());
+        page.push(b'\n');
+    }
+    Ok(())
+}
+
+const LAST_SECTIONS: &str = r#".SH "EXIT STATUS"
+0: done. 1: failed, or "no" from exists. 2: the arguments make no sense.
+.SH ENVIRONMENT
+.TP
+XENSTORED_PATH, XENSTORED_RUNDIR
+Where the daemon's socket is, or its directory, unless \-\-socket or \-\-device says so.
+.TP
+NO_COLOR
+If it is set, no colours are used.
+.SH "IN PLACE OF THE XENSTORE TOOLS"
+Called as xenstore\-read, xenstore\-write, xenstore\-list, xenstore\-ls, xenstore\-exists,
+xenstore\-rm, xenstore\-chmod, xenstore\-watch, xenstore\-control or xenstore, it takes the
+options of these tools, and gives their output and exit status. See install\-links.
+"#;

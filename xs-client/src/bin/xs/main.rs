@@ -8,12 +8,17 @@ mod cli;
 mod compat;
 mod connect;
 mod control;
+mod dump;
 mod escape;
 mod extras;
 mod fail;
+mod info;
 mod json;
 mod ls;
+mod progress;
+mod serve;
 mod terminal;
+mod transaction;
 mod tree;
 mod watch;
 

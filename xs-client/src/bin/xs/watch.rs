@@ -99,12 +99,25 @@ impl Watch {
 impl Wait {
     pub(crate) fn run(&self, client: &Client) -> Outcome {
         let wanted = self.value.as_ref().map(|value| unescape(value.as_bytes()));
-        client.wait_for(&self.key, self.seconds, |value| match (&wanted, value) {
-            _ if self.gone => value.is_none(),
-            (_, None) => false,
-            (None, Some(_)) => true,
-            (Some(wanted), Some(value)) => wanted == value,
-        })?;
-        Ok(true)
+        let mut last = None;
+        let met = client.wait_for(&self.key, self.seconds, |value| {
+            last = value.map(<[u8]>::to_vec);
+            match (&wanted, value) {
+                _ if self.gone => value.is_none(),
+                (_, None) => false,
+                (None, Some(_)) => true,
+                (Some(wanted), Some(value)) => wanted == value,
+            }
+        });
+        match met {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_timeout() && error.operation() == "wait_for" => {
+                let now = last.map_or("does not exist".to_owned(), |value| {
+                    format!("is \"{}\"", value.escape_ascii())
+                });
+                Err(Fail::other(format!("waited in vain: {} {now}", self.key), ""))
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 }

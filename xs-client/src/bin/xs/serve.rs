@@ -1,0 +1,127 @@
+//! `serve`: a xenstored in memory, on Unix sockets.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use clap::{Args, ValueEnum};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use xs_client::DomId;
+use xs_transport::mock::{Flavour, Server, Xenstored};
+
+use crate::connect::Connect;
+use crate::dump::read_file;
+use crate::fail::{Fail, Outcome};
+
+/// Run a xenstored in memory, on any machine
+///
+/// Needs no Xen. Who connects to the socket is dom0. The path of each socket is printed when it
+/// answers. Stops, and removes the sockets, on SIGINT and SIGTERM.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: xs serve --socket /tmp/xs --guest 5=/tmp/xs-5")]
+pub(crate) struct Serve {
+    /// One more socket, for a guest; may be given several times
+    #[arg(long = "guest", value_name = "DOMID=PATH", value_parser = guest)]
+    guests: Vec<(DomId, PathBuf)>,
+    /// Nodes to start with, as `dump` prints them
+    #[arg(long, value_name = "FILE")]
+    load: Option<String>,
+    /// Print each request, reply and event to standard error
+    #[arg(long)]
+    trace: bool,
+    /// Which daemon to behave like
+    #[arg(long, value_enum, default_value_t)]
+    like: Like,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Like {
+    /// The C daemon of Xen 4.23
+    #[default]
+    C,
+    /// The C daemon of Xen 4.17
+    C417,
+    /// The oxenstored of Xen 4.17
+    Ox417,
+}
+
+impl Serve {
+    pub(crate) fn run(&self, connect: &Connect) -> Outcome {
+        let socket = connect
+            .socket
+            .as_ref()
+            .ok_or_else(|| Fail::other("serve needs a socket", "xs serve --socket /tmp/xs"))?;
+        let xenstored = Xenstored::with_flavour(match self.like {
+            Like::C => Flavour::C,
+            Like::C417 => Flavour::C417,
+            Like::Ox417 => Flavour::Ocaml417,
+        });
+        for (domid, _) in &self.guests {
+            seed("the guest's home", &home(*domid), &xenstored)?;
+        }
+        if let Some(path) = &self.load {
+            let (name, text) = read_file(Some(path))?;
+            seed(&name, &text, &xenstored)?;
+        }
+        if self.trace {
+            // Nobody to be told if nobody listens.
+            xenstored.set_trace(|trace| drop(writeln!(io::stderr(), "{trace}")));
+        }
+        let failed = |error| Fail::Io("cannot serve".into(), error);
+        let mut server = Server::new(xenstored).map_err(failed)?;
+        // Before a socket is there that would have to be removed.
+        let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
+        let stop = server.stop_handle();
+        thread::spawn(move || {
+            // The first one is enough.
+            if signals.forever().next().is_some() {
+                stop.stop();
+            }
+        });
+        bind(&mut server, socket, DomId::DOM0)?;
+        for (domid, path) in &self.guests {
+            bind(&mut server, path, *domid)?;
+        }
+        server.run().map_err(failed)?;
+        Ok(true)
+    }
+}
+
+fn bind(server: &mut Server, path: &Path, domid: DomId) -> Outcome<()> {
+    server.bind(path, domid).map_err(|error| {
+        let what = format!("cannot listen at {}: {error}", path.display());
+        let next = match error.kind() {
+            io::ErrorKind::AddrInUse => "another one listens there: stop it, or take another path",
+            io::ErrorKind::NotFound => "make the directory first",
+            _ => "",
+        };
+        Fail::other(what, next)
+    })?;
+    let mut stdout = io::stdout();
+    writeln!(stdout, "{}", path.display())?;
+    stdout.flush()?;
+    Ok(())
+}
+
+fn seed(name: &str, text: &str, xenstored: &Xenstored) -> Outcome<()> {
+    xenstored.seed(text).map_err(|error| {
+        let next = "a line is a path, [permissions] and = \"value\", as `xs dump` prints them";
+        Fail::other(format!("{name}: {error}"), next)
+    })
+}
+
+/// What a toolstack makes for a guest: some nodes to read, some of its own.
+fn home(domid: DomId) -> String {
+    let home = format!("/local/domain/{domid}");
+    let mut text = format!("{home} [n0 r{domid}]\n{home}/domid [n0 r{domid}] = {domid}\n");
+    for name in ["data", "device", "drivers", "feature", "attr", "error", "control"] {
+        text += &format!("{home}/{name} [n{domid}]\n");
+    }
+    text
+}
+
+fn guest(text: &str) -> Result<(DomId, PathBuf), String> {
+    let (domid, path) = text.split_once('=').ok_or("give DOMID=PATH, such as 5=/tmp/xs-5")?;
+    Ok((domid.parse().map_err(|error: xs_proto::ParseDomIdError| error.to_string())?, path.into()))
+}
