@@ -184,8 +184,19 @@ impl Genuine {
         for domid in [5, 7] {
             dom0(Ty::SetTarget, &format!("{domid}|{domid}|")).expect("known guests");
         }
-        for path in ["/t", "/local/domain/0", "/none"] {
-            dom0(Ty::Rm, &format!("{path}|"));
+        // What odd payloads have made of paths included.
+        for (parent, stays) in [
+            ("/", &["tool", "local"][..]),
+            ("/tool", &["xenstored"]),
+            ("/tool/xenstored", &[]),
+            ("/local", &["domain"]),
+            ("/local/domain", &["5", "7"]),
+        ] {
+            let names = dom0(Ty::Directory, &format!("{parent}|")).unwrap_or_default();
+            let names = String::from_utf8_lossy(&names);
+            for name in names.split_terminator('\0').filter(|name| !stays.contains(name)) {
+                dom0(Ty::Rm, &format!("{}/{name}|", parent.trim_end_matches('/')));
+            }
         }
         for path in ["/", "@introduceDomain", "@releaseDomain", "/tool", "/local", "/local/domain"]
         {
