@@ -2,14 +2,17 @@
 //!
 //! `cargo bench -p xs-transport --features serve --bench scale`
 //!
-//! Requests go through a pipe as frames, so everything that a client pays is in the figures.
+//! Requests go through a pipe as frames, where not said otherwise, so everything that a client
+//! pays is in the figures.
 
 use std::collections::HashMap;
 use std::hint::black_box;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
 use xs_proto::{DomId, Header, MessageType as Ty, ReqId, TxId};
-use xs_transport::mock::{Pipe, Xenstored};
+use xs_transport::mock::{Pipe, Server, Xenstored};
 use xs_transport::{Transport, Wait};
 
 const SMALL: usize = 1_000;
@@ -47,6 +50,13 @@ fn main() {
         store.call(Ty::Rm, 0, &[b"/dir/new\0"]);
     });
 
+    let (near, far) = (Client::new(&small), Client::new(&big));
+    compare("read, any node, over a socket", &near, &far, |client, rng| {
+        client.call(Ty::Read, (path(rng.below(client.nodes)) + "\0").as_bytes());
+    });
+    compare("write, any node, over a socket", &near, &far, |client, rng| {
+        client.call(Ty::Write, (path(rng.below(client.nodes)) + "\0value").as_bytes());
+    });
     let bare = |nodes| (0..nodes).map(|at| (path(at), Box::from(at.to_le_bytes()))).collect();
     let (few, many): (Bare, Bare) = (bare(SMALL), bare(BIG));
     let look_up = |map: &Bare, rng: &mut Rng| {
@@ -85,14 +95,45 @@ fn compare<T>(what: &str, base: &T, other: &T, act: impl Fn(&T, &mut Rng)) {
 type Bare = HashMap<String, Box<[u8]>>;
 
 struct Store {
+    xenstored: Xenstored,
     pipe: Pipe,
     nodes: usize,
 }
 
+/// A blocking client over a socket.
+struct Client {
+    stream: UnixStream,
+    nodes: usize,
+}
+
+impl Client {
+    fn new(store: &Store) -> Self {
+        let name = format!("xs-scale-{}-{}", std::process::id(), store.nodes);
+        let socket = std::env::temp_dir().join(name);
+        let mut server = Server::new(store.xenstored.clone()).expect("a server");
+        server.bind(&socket, DomId::DOM0).expect("a socket");
+        std::thread::spawn(move || server.run());
+        let stream = UnixStream::connect(&socket).expect("a server");
+        std::fs::remove_file(socket).expect("a socket");
+        Client { stream, nodes: store.nodes }
+    }
+
+    fn call(&self, ty: Ty, payload: &[u8]) {
+        let len = payload.len() as u32;
+        let header = Header { msg_type: ty as u32, req_id: ReqId(1), tx_id: TxId::NONE, len };
+        let mut stream = &self.stream;
+        stream.write_all(&[&header.encode(), payload].concat()).expect("a server");
+        let mut reply = [0; 256];
+        let n = stream.read(&mut reply).expect("a reply");
+        assert!(n >= Header::LEN && reply[0] != Ty::Error as u8);
+    }
+}
+
 impl Store {
     fn new(nodes: usize) -> Self {
-        let pipe = Xenstored::new().connect(DomId::DOM0);
-        let store = Store { pipe, nodes };
+        let xenstored = Xenstored::new();
+        let pipe = xenstored.connect(DomId::DOM0);
+        let store = Store { xenstored, pipe, nodes };
         for at in 0..nodes {
             store.call(Ty::Write, 0, &[path(at).as_bytes(), b"\0", &at.to_le_bytes()]);
         }
