@@ -13,10 +13,12 @@
 //! Sockets of guests may serve one client at a time. Each test keeps to a subtree of its own and
 //! removes it, so that a daemon can be in use by others meanwhile.
 
+mod naive;
 mod on;
 pub mod script;
 mod site;
 
+pub use naive::naive;
 pub use on::On;
 pub use site::{Site, Stranger};
 
@@ -55,6 +57,11 @@ macro_rules! on_every_site {
             #[test]
             fn memory_guest() {
                 $crate::Site::MemoryGuest.run(test);
+            }
+
+            #[test]
+            fn stand_in() {
+                $crate::Site::StandIn.run(test);
             }
 
             #[test]

@@ -66,12 +66,12 @@ impl On {
 
     /// Whether the daemon is the in-memory one.
     pub fn is_in_memory(&self) -> bool {
-        matches!(self.place, Place::Memory(..) | Place::Served(_))
+        matches!(self.place, Place::Memory(..) | Place::StandIn(_) | Place::Served(_))
     }
 
-    /// Whether this is a xenbus device.
+    /// Whether this is a xenbus device, or what stands in for one.
     pub fn is_device(&self) -> bool {
-        matches!(self.place, Place::Device(_))
+        matches!(self.place, Place::StandIn(_) | Place::Device(_))
     }
 
     /// Another client, which can see the test's subtree as well: dom0, or the same domain.

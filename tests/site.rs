@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use xs_client::{Builder, Client, DomId};
-use xs_transport::mock::{Flavour, Server, StopHandle, Xenstored};
+use xs_transport::mock::{Device, Flavour, Kernel, Server, StopHandle, Xenstored};
 
 use crate::on::On;
 
@@ -24,6 +24,8 @@ pub enum Site {
     MemoryOcaml,
     /// The same, as a guest.
     MemoryGuest,
+    /// The same through a device that stands in for the kernel's.
+    StandIn,
     /// The same over its Unix socket.
     MemorySocket,
     /// A C xenstored, as dom0.
@@ -58,6 +60,7 @@ impl Site {
             Site::MemoryC417 => Some(memory(Flavour::C417, DomId::DOM0)),
             Site::MemoryOcaml => Some(memory(Flavour::Ocaml417, DomId::DOM0)),
             Site::MemoryGuest => Some(memory(Flavour::default(), GUEST)),
+            Site::StandIn => Some(stand_in()),
             Site::MemorySocket => Some(Place::Served(Served::start())),
             Site::C => daemon("XS_TEST_C", None),
             Site::CGuest => daemon("XS_TEST_C", Some(&C_GUEST5)),
@@ -83,7 +86,14 @@ pub(crate) enum Place {
         /// The guest's socket serves one client at a time.
         guest: Option<(PathBuf, MutexGuard<'static, ()>)>,
     },
+    StandIn(Kernel),
     Device(PathBuf),
+}
+
+fn stand_in() -> Place {
+    let xenstored = Xenstored::new();
+    seed(&xenstored);
+    Place::StandIn(Kernel::new(&xenstored, GUEST))
 }
 
 fn memory(flavour: Flavour, domid: DomId) -> Place {
@@ -153,6 +163,8 @@ impl Place {
             Place::Daemon { dom0, .. } => {
                 builder.open_at(dom0).expect("the daemon's socket can be reached")
             }
+            Place::StandIn(kernel) => builder
+                .over(kernel.open().and_then(Device::transport).expect("there are descriptors")),
             Place::Device(path) => builder.open_at(path).expect("the device can be opened"),
         }
     }
@@ -172,7 +184,7 @@ impl Place {
                 let client = builder.open_at(path).expect("the guest's socket can be reached");
                 (client, Some(lock))
             }
-            Place::Device(_) => return None,
+            Place::StandIn(_) | Place::Device(_) => return None,
         };
         Some(Stranger { client, domid: STRANGER, _lock: lock })
     }

@@ -5,6 +5,7 @@ mod batches;
 mod callbacks;
 mod directories;
 mod domains;
+mod load;
 mod permissions;
 mod seed;
 mod threads;

@@ -88,7 +88,7 @@ impl Device {
         let Some(header) = self.opened(&mut state).header() else {
             return Ok(bytes.len());
         };
-        let message = Header::LEN + header.len as usize;
+        let message = (header.len as usize).saturating_add(Header::LEN);
         if message > BUFFER {
             self.opened(&mut state).len = 0;
             return Err(io::Error::from_raw_os_error(libc::E2BIG));
@@ -114,7 +114,7 @@ impl Device {
         let mut state = self.kernel.shared.lock();
         state.check()?;
         if buf.is_empty() {
-            return Err(state.hang(ZERO_READ));
+            return Err(self.hang(&mut state, ZERO_READ));
         }
         state.send_queue();
         self.kernel.shared.settle(&mut state);
@@ -137,8 +137,7 @@ impl Device {
         let msg_type = MessageType::from_u32(header.msg_type);
         if let Some(msg_type @ (MessageType::Watch | MessageType::Unwatch)) = msg_type {
             if self.opened(&mut state).unanswered > 0 {
-                let error = state.hang(DEADLOCK);
-                self.kernel.shared.settle(&mut state);
+                let error = self.hang(&mut state, DEADLOCK);
                 return (state, Err(error));
             }
             return self.watch(state, msg_type, header);
@@ -208,6 +207,13 @@ impl Device {
         };
         state.drop_watch(number);
         (state, done)
+    }
+
+    /// The kernel hangs: whoever waits returns.
+    fn hang(&self, state: &mut State, why: &'static str) -> io::Error {
+        let error = state.hang(why);
+        self.kernel.shared.bell.ring();
+        error
     }
 
     fn opened<'a>(&self, state: &'a mut State) -> &'a mut Opened {

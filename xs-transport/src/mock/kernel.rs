@@ -128,7 +128,7 @@ impl Kernel {
         Kernel { shared: Arc::new(Shared { xenstored, domid, bell, state: Mutex::new(state) }) }
     }
 
-    /// From now on replies to WATCH and UNWATCH have no ids, as those of kernels before 4.11.
+    /// From now on replies to WATCH and UNWATCH have no ids, as those of old kernels.
     #[must_use]
     pub fn with_old_replies(self) -> Self {
         self.shared.lock().old_replies = true;
