@@ -28,7 +28,7 @@
 //! tokio::spawn(driver);
 //! client.write("/a", "1").await?;
 //! assert_eq!(client.read("/a").await?, b"1");
-//! # xs_client::Result::Ok(())
+//! # Ok::<(), xs_client::Error>(())
 //! # }).unwrap();
 //! # }
 //! ```
