@@ -1,17 +1,17 @@
 //! What stands behind the lock: the machine, who waits for what, and the watches.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::{BTreeMap, BTreeSet};
 use std::task::Waker;
 use std::time::Instant;
 
 use bytes::BytesMut;
 use xs_proto::{
-    ClientConnection, ConnectionError, ErrorCode, Event, Limits, Path, Reply, ReqId, Request,
+    ClientConnection, ConnectionError, ErrorCode, Event, Limits, Path, Reply, Request,
     RequestError, SubmitError, TxId,
 };
 use xs_transport::{Failure, Machine};
 
+use crate::calls::{CallId, Calls};
 use crate::timers::{Timer, Timers};
 use crate::trace;
 use crate::watches::{Token, Watches};
@@ -20,7 +20,7 @@ use crate::watches::{Token, Watches};
 #[derive(Debug)]
 pub(crate) struct Core {
     connection: ClientConnection<Purpose>,
-    calls: HashMap<ReqId, Call, BuildHasherDefault<ReqIdHasher>>,
+    calls: Calls,
     pub(crate) watches: Watches,
     /// Those who wait until one more request is possible.
     room: Vec<Waker>,
@@ -85,20 +85,15 @@ pub(crate) enum Refusal {
 /// What a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
-    /// Somebody waits for the answer.
-    Call,
+    /// Somebody waits for the answer, at this place.
+    Call(u32),
+    /// Nobody does.
+    None,
     /// A watch is set again.
     Rewatch(Token),
 }
 
 const MAX_PENDING: usize = ClientConnection::<Purpose>::MAX_PENDING;
-
-#[derive(Debug)]
-enum Call {
-    Waiting(Option<Waker>),
-    Done(Reply<'static>),
-    Failed,
-}
 
 /// The answer to a request, or why there is none.
 pub(crate) type Answered = Result<Reply<'static>, Failure>;
@@ -107,7 +102,7 @@ impl Core {
     pub(crate) fn new(limits: Limits, watch_capacity: usize) -> Self {
         Core {
             connection: ClientConnection::new(limits),
-            calls: HashMap::default(),
+            calls: Calls::default(),
             watches: Watches::new(watch_capacity),
             room: Vec::new(),
             parked: BTreeMap::new(),
@@ -130,7 +125,11 @@ impl Core {
     }
 
     /// Takes a request whose answer somebody will [wait for](Self::poll_call).
-    pub(crate) fn submit(&mut self, scope: Scope, request: &Request<'_>) -> Result<ReqId, Refusal> {
+    pub(crate) fn submit(
+        &mut self,
+        scope: Scope,
+        request: &Request<'_>,
+    ) -> Result<CallId, Refusal> {
         if !scope.tx_id.is_none() && scope.session != self.session {
             return Err(Refusal::TransactionLost);
         }
@@ -140,15 +139,11 @@ impl Core {
         if !scope.tx_id.is_none() && !self.transactions.contains(&scope.tx_id) {
             return Err(Refusal::TransactionEnded);
         }
-        match self.connection.submit(scope.tx_id, request, Purpose::Call) {
+        let purpose = Purpose::Call(self.calls.vacant());
+        match self.connection.submit(scope.tx_id, request, purpose) {
             Ok(req_id) => {
-                match request {
-                    Request::TransactionEnd { .. } => drop(self.transactions.remove(&scope.tx_id)),
-                    Request::ResetWatches => self.transactions.clear(),
-                    _ => {}
-                }
-                self.calls.insert(req_id, Call::Waiting(None));
-                Ok(req_id)
+                self.note_end(scope, request);
+                self.calls.occupy(req_id).ok_or(Refusal::Full)
             }
             Err(SubmitError::Invalid(error)) => Err(Refusal::Invalid(error)),
             Err(SubmitError::Failed(error)) => Err(Refusal::Failed(Failure::Protocol(error))),
@@ -158,8 +153,11 @@ impl Core {
 
     /// Takes a request whose answer is of no interest.
     pub(crate) fn submit_and_forget(&mut self, scope: Scope, request: &Request<'_>) {
-        if let Ok(req_id) = self.submit(scope, request) {
-            self.forget(req_id);
+        let open = scope.session == self.session && self.transactions.contains(&scope.tx_id);
+        if scope.tx_id.is_none() || open {
+            self.note_end(scope, request);
+            // Without a connection, or without room on it, there is nobody to tell.
+            let _ = self.connection.submit(scope.tx_id, request, Purpose::None);
         }
     }
 
@@ -188,38 +186,36 @@ impl Core {
     }
 
     /// The answer, if it is here. Otherwise `waker` is remembered.
-    pub(crate) fn poll_call(&mut self, req_id: ReqId, waker: Option<&Waker>) -> Option<Answered> {
-        let call = self.calls.get_mut(&req_id)?;
-        if let Call::Waiting(waiting) = call {
-            remember(waiting, waker);
-            return None;
-        }
-        match self.calls.remove(&req_id) {
-            Some(Call::Done(reply)) => Some(Ok(reply)),
-            _ => Some(Err(self.failure.clone().unwrap_or(Failure::Closed))),
-        }
+    pub(crate) fn poll_call(&mut self, call: CallId, waker: Option<&Waker>) -> Option<Answered> {
+        let answer = self.calls.poll(call, waker)?;
+        Some(answer.map_err(|()| self.failure.clone().unwrap_or(Failure::Closed)))
     }
 
     /// The answer is of no interest any more, and is dropped now or when it comes.
-    pub(crate) fn forget(&mut self, req_id: ReqId) {
-        if let Some(Call::Done(reply)) = self.calls.remove(&req_id) {
-            self.discard(reply);
+    pub(crate) fn forget(&mut self, call: CallId) {
+        if let Some(unwanted) = self.calls.forget(call) {
+            self.discard(unwanted);
         }
     }
 
-    /// Keeps the reply for the one who asked, or gives it back if nobody wants it any more.
-    fn finish(&mut self, req_id: ReqId, reply: Reply<'static>) -> Result<(), Reply<'static>> {
-        let Some(call) = self.calls.get_mut(&req_id) else {
-            return Err(reply);
-        };
-        if let Call::Waiting(waker) = call {
-            self.ready.extend(waker.take());
+    /// A request to end transactions is on its way: nothing follows it in them.
+    fn note_end(&mut self, scope: Scope, request: &Request<'_>) {
+        match request {
+            Request::TransactionEnd { .. } => drop(self.transactions.remove(&scope.tx_id)),
+            Request::ResetWatches => self.transactions.clear(),
+            _ => {}
         }
+    }
+
+    /// An answer came.
+    fn finish(&mut self, place: u32, reply: Reply<'static>) {
         if let Reply::Transaction(tx_id) = reply {
             self.transactions.insert(tx_id);
         }
-        *call = Call::Done(reply);
-        Ok(())
+        self.ready.append(&mut self.room);
+        if let Some(unwanted) = self.calls.finish(place, reply, &mut self.ready) {
+            self.discard(unwanted);
+        }
     }
 
     /// Nobody wants this answer: a transaction must not stay open because of it.
@@ -228,7 +224,7 @@ impl Core {
             self.transactions.remove(&tx_id);
             let abort = Request::TransactionEnd { commit: false };
             // Without room for it the connection is beyond help.
-            let _ = self.connection.submit(tx_id, &abort, Purpose::Call);
+            let _ = self.connection.submit(tx_id, &abort, Purpose::None);
         }
     }
 
@@ -325,8 +321,8 @@ impl Core {
 }
 
 impl Machine for Core {
-    fn take_output(&mut self) -> BytesMut {
-        self.connection.take_output()
+    fn take_output(&mut self, out: &mut BytesMut) {
+        self.connection.take_output_into(out);
     }
 
     fn receive(&mut self, input: &[u8]) -> Result<(), ConnectionError> {
@@ -338,12 +334,9 @@ impl Machine for Core {
             let received = self.connection.receive(rest)?;
             rest = &rest[received.consumed..];
             match received.event {
-                Some(Event::Reply { req_id, key: Purpose::Call, reply }) => {
-                    self.ready.append(&mut self.room);
+                Some(Event::Reply { key: Purpose::Call(place), reply, .. }) => {
                     let reply = reply.into_owned();
-                    if let Err(unwanted) = self.finish(req_id, reply) {
-                        self.discard(unwanted);
-                    }
+                    self.finish(place, reply);
                 }
                 Some(Event::Reply {
                     key: Purpose::Rewatch(token),
@@ -361,15 +354,12 @@ impl Machine for Core {
     }
 
     fn refused(&mut self, code: ErrorCode) {
-        match self.connection.refused() {
-            Some((_, Some(Purpose::Rewatch(token)))) => {
+        match self.connection.refused().and_then(|(_, purpose)| purpose) {
+            Some(Purpose::Rewatch(token)) => {
                 self.watches.refused(token, code, &mut self.ready);
             }
-            Some((req_id, _)) => {
-                self.ready.append(&mut self.room);
-                let _ = self.finish(req_id, Reply::Error(code));
-            }
-            None => {}
+            Some(Purpose::Call(place)) => self.finish(place, Reply::Error(code)),
+            Some(Purpose::None) | None => {}
         }
     }
 
@@ -380,12 +370,7 @@ impl Machine for Core {
     fn failed(&mut self, failure: &Failure) {
         trace::lost(failure);
         self.failure = Some(failure.clone());
-        for call in self.calls.values_mut() {
-            if let Call::Waiting(waker) = call {
-                self.ready.extend(waker.take());
-                *call = Call::Failed;
-            }
-        }
+        self.calls.fail(&mut self.ready);
         self.wake_all();
         self.watches.failed(failure, &mut self.ready);
     }
@@ -397,27 +382,5 @@ pub(crate) fn remember(place: &mut Option<Waker>, waker: Option<&Waker>) {
         if !place.as_ref().is_some_and(|known| known.will_wake(waker)) {
             *place = Some(waker.clone());
         }
-    }
-}
-
-/// Request ids are counted by this client: there is nobody to defend against, and their low bits
-/// differ.
-#[derive(Debug, Default)]
-struct ReqIdHasher(u64);
-
-impl Hasher for ReqIdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u32(u32::from(*byte));
-        }
-    }
-
-    fn write_u32(&mut self, number: u32) {
-        // The table takes its buckets from the low bits and its tags from the high ones.
-        self.0 = u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 }

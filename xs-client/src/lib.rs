@@ -31,6 +31,7 @@
 #![forbid(unsafe_code)]
 
 mod background;
+mod calls;
 mod client;
 mod core;
 mod error;

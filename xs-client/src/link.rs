@@ -8,10 +8,11 @@ use std::task::{Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use xs_proto::{Reply, ReqId};
+use xs_proto::Reply;
 use xs_transport::{Drive, Failure, Guard, Transport, Turn, Wait};
 
 use crate::background::Background;
+use crate::calls::CallId;
 use crate::core::{Answered, Core, Refusal, Scope};
 use crate::error::{ErrorKind, Result};
 use crate::op::{Answer, Label, Op};
@@ -57,7 +58,7 @@ pub(crate) trait Awaited {
 }
 
 /// The answer to a request.
-impl Awaited for ReqId {
+impl Awaited for CallId {
     type Output = Answered;
 
     fn poll(&self, core: &mut Core, waker: Option<&Waker>) -> Option<Answered> {
@@ -107,12 +108,12 @@ impl Link {
         op: &Op<'_, T>,
     ) -> Result<T> {
         let trace = Trace::start();
-        let (guard, req_id) = self.submit(self.drive.lock(), scope, deadline, op);
-        let req_id = req_id?;
-        let (guard, reply) = self.answer(guard, deadline, op.label, req_id);
+        let (guard, call) = self.submit(self.drive.lock(), scope, deadline, op);
+        let call = call?;
+        let (guard, reply) = self.answer(guard, deadline, op.label, call);
         drop(guard);
         let result = reply.and_then(|reply| op.label.take(reply));
-        trace.end(op.label, scope.tx_id(), req_id, &result);
+        trace.end(op.label, scope.tx_id(), call.req_id, &result);
         result
     }
 
@@ -129,27 +130,27 @@ impl Link {
             let mut guard = self.drive.lock();
             let mut submitted = Vec::with_capacity(ops.len());
             for op in ops {
-                let (again, req_id) = self.submit(guard, scope, deadline, op);
+                let (again, call) = self.submit(guard, scope, deadline, op);
                 guard = again;
-                submitted.push(req_id);
+                submitted.push(call);
             }
             // The last answer first: when it is here, so are most likely all others.
             let mut answers = Vec::with_capacity(ops.len());
-            for (op, req_id) in ops.iter().zip(submitted).rev() {
-                answers.push(match req_id {
-                    Ok(req_id) => {
-                        let (again, reply) = self.answer(guard, deadline, op.label, req_id);
+            for (op, call) in ops.iter().zip(submitted).rev() {
+                answers.push(match call {
+                    Ok(call) => {
+                        let (again, reply) = self.answer(guard, deadline, op.label, call);
                         guard = again;
-                        Ok((req_id, reply))
+                        Ok((call, reply))
                     }
                     Err(error) => Err(error),
                 });
             }
             drop(guard);
             results.extend(ops.iter().zip(answers.into_iter().rev()).map(|(op, answer)| {
-                let (req_id, reply) = answer?;
+                let (call, reply) = answer?;
                 let result = reply.and_then(|reply| op.label.take(reply));
-                trace.end(op.label, scope.tx_id(), req_id, &result);
+                trace.end(op.label, scope.tx_id(), call.req_id, &result);
                 result
             }));
         }
@@ -163,14 +164,14 @@ impl Link {
         scope: Scope,
         deadline: Deadline,
         op: &Op<'_, T>,
-    ) -> (Guard<'a, Core>, Result<ReqId>) {
+    ) -> (Guard<'a, Core>, Result<CallId>) {
         let request = match &op.request {
             Ok(request) => request,
             Err(invalid) => return (guard, Err(op.label.error(invalid.clone()))),
         };
         loop {
             let kind = match guard.submit(scope, request) {
-                Ok(req_id) => return (guard, Ok(req_id)),
+                Ok(call) => return (guard, Ok(call)),
                 Err(Refusal::Full) => {
                     let (again, room) = self.wait(guard, deadline, &Room);
                     guard = again;
@@ -201,14 +202,14 @@ impl Link {
         guard: Guard<'a, Core>,
         deadline: Deadline,
         label: Label<'_>,
-        req_id: ReqId,
+        call: CallId,
     ) -> (Guard<'a, Core>, Result<Reply<'static>>) {
-        let (mut guard, answered) = self.wait(guard, deadline, &req_id);
+        let (mut guard, answered) = self.wait(guard, deadline, &call);
         let reply = match answered {
             Ok(Ok(reply)) => Ok(reply),
             Ok(Err(failure)) => Err(label.error(failure)),
             Err(Late) => {
-                guard.forget(req_id);
+                guard.forget(call);
                 Err(label.error(ErrorKind::TimedOut))
             }
         };

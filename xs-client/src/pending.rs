@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use xs_proto::{Reply, ReqId, TxId};
+use xs_proto::{Reply, TxId};
 use xs_transport::Guard;
 
+use crate::calls::CallId;
 use crate::core::{Core, Refusal};
 use crate::error::{ErrorKind, Result};
 use crate::link::{Deadline, Handle};
@@ -43,7 +44,7 @@ use crate::tree::Tree;
 pub struct Pending<T> {
     handle: Arc<Handle>,
     /// `None` once the answer was taken.
-    req_id: Option<ReqId>,
+    call: Option<CallId>,
     deadline: Deadline,
     /// Set while a task waits.
     timer: Option<Timer>,
@@ -80,11 +81,11 @@ impl Tree {
         let link = &self.handle;
         let mut guard = link.drive.lock();
         let kind = match guard.submit(self.scope, request) {
-            Ok(req_id) => {
+            Ok(call) => {
                 link.flush(guard);
                 return Poll::Ready(Ok(Pending {
                     handle: self.handle.clone(),
-                    req_id: Some(req_id),
+                    call: Some(call),
                     deadline: self.deadline(),
                     timer: None,
                     name: op.label.name,
@@ -123,13 +124,13 @@ impl<T: Answer> Pending<T> {
 
     /// Waits for the answer.
     pub fn wait(mut self) -> Result<T> {
-        let Some(req_id) = self.req_id.take() else {
+        let Some(call) = self.call.take() else {
             return Err(self.label().error(ErrorKind::TimedOut));
         };
         let link = &self.handle;
-        let (guard, reply) = link.answer(link.drive.lock(), self.deadline, self.label(), req_id);
+        let (guard, reply) = link.answer(link.drive.lock(), self.deadline, self.label(), call);
         drop(guard);
-        self.finish(req_id, reply)
+        self.finish(call, reply)
     }
 
     /// When the answer is given up; `None`: never. An event loop has to look again by then.
@@ -138,15 +139,15 @@ impl<T: Answer> Pending<T> {
     }
 
     fn poll_answer(&mut self, waker: Option<&Waker>) -> Poll<Result<T>> {
-        let Some(req_id) = self.req_id else {
+        let Some(call) = self.call else {
             return Poll::Ready(Err(self.label().error(ErrorKind::TimedOut)));
         };
         let mut guard = self.handle.drive.lock();
-        let result = match guard.poll_call(req_id, waker) {
+        let result = match guard.poll_call(call, waker) {
             Some(Ok(reply)) => Ok(reply),
             Some(Err(failure)) => Err(ErrorKind::Lost(failure)),
             None if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
-                guard.forget(req_id);
+                guard.forget(call);
                 Err(ErrorKind::TimedOut)
             }
             None => {
@@ -157,15 +158,15 @@ impl<T: Answer> Pending<T> {
                 return Poll::Pending;
             }
         };
-        self.req_id = None;
+        self.call = None;
         stop_timer(&mut guard, &mut self.timer);
         drop(guard);
-        Poll::Ready(self.finish(req_id, result.map_err(|kind| self.label().error(kind))))
+        Poll::Ready(self.finish(call, result.map_err(|kind| self.label().error(kind))))
     }
 
-    fn finish(&self, req_id: ReqId, reply: Result<Reply<'static>>) -> Result<T> {
+    fn finish(&self, call: CallId, reply: Result<Reply<'static>>) -> Result<T> {
         let result = reply.and_then(|reply| self.label().take(reply));
-        self.trace.end(self.label(), self.tx_id, req_id, &result);
+        self.trace.end(self.label(), self.tx_id, call.req_id, &result);
         result
     }
 
@@ -184,9 +185,9 @@ impl<T: Answer> Future for Pending<T> {
 
 impl<T> Drop for Pending<T> {
     fn drop(&mut self) {
-        if let Some(req_id) = self.req_id {
+        if let Some(call) = self.call {
             let mut guard = self.handle.drive.lock();
-            guard.forget(req_id);
+            guard.forget(call);
             stop_timer(&mut guard, &mut self.timer);
             // To forget may mean to take something back.
             self.handle.flush(guard);

@@ -43,8 +43,8 @@ impl Client {
         let link = &self.handle;
         let op = op::transaction_start();
         let deadline = self.deadline();
-        let (guard, req_id) = link.submit(link.drive.lock(), Scope::NONE, deadline, &op);
-        let (guard, reply) = link.answer(guard, deadline, op.label, req_id?);
+        let (guard, call) = link.submit(link.drive.lock(), Scope::NONE, deadline, &op);
+        let (guard, reply) = link.answer(guard, deadline, op.label, call?);
         // Still under the lock: it is of the connection that answered.
         let scope = guard.scope(op.label.take(reply?)?);
         drop(guard);

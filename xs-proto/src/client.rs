@@ -210,15 +210,21 @@ impl<K> ClientConnection<K> {
     /// With [`Limits::one_at_a_time`] it is one message, and the next call gives nothing until
     /// that message has been answered.
     pub fn take_output(&mut self) -> BytesMut {
+        let mut out = BytesMut::new();
+        self.take_output_into(&mut out);
+        out
+    }
+
+    /// Like [`take_output`](Self::take_output), in place of what `out` holds. Its space serves for
+    /// later messages: to give back what was sent is to allocate no more.
+    pub fn take_output_into(&mut self, out: &mut BytesMut) {
         if !self.has_output() {
-            return BytesMut::new();
+            out.clear();
+        } else if self.limits.one_at_a_time {
+            self.current = self.outbox.take_first(out).map(|header| header.req_id);
+        } else {
+            self.outbox.take_all(out);
         }
-        if !self.limits.one_at_a_time {
-            return self.outbox.take_all();
-        }
-        let (header, message) = self.outbox.take_first().unzip();
-        self.current = header.map(|header| header.req_id);
-        message.unwrap_or_default()
     }
 
     /// Takes one message from the input.

@@ -1,14 +1,16 @@
 //! Messages on their way out.
 
-use bytes::{BufMut, BytesMut};
+use core::mem;
+
+use bytes::{Buf, BufMut, BytesMut};
 
 use crate::request::RequestError;
 use crate::wire::{Header, ReqId, TxId};
 
 /// Encoded messages, one behind the other, until they are taken away to be sent.
 ///
-/// One buffer is used over and over: what is taken is split off, and the space comes back when it
-/// has been dropped. Nothing is allocated per message.
+/// Two buffers are used over and over: what is taken leaves in one, while the other one fills.
+/// Nothing is allocated per message.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox(BytesMut);
 
@@ -38,15 +40,24 @@ impl Outbox {
         }
     }
 
-    /// All that is there.
-    pub(crate) fn take_all(&mut self) -> BytesMut {
-        self.0.split()
+    /// Moves all that is there to `out`, whose space serves from now on.
+    pub(crate) fn take_all(&mut self, out: &mut BytesMut) {
+        out.clear();
+        mem::swap(&mut self.0, out);
     }
 
-    /// The first message, and what the header says of it.
-    pub(crate) fn take_first(&mut self) -> Option<(Header, BytesMut)> {
+    /// Moves the first message to `out`, and gives its header.
+    pub(crate) fn take_first(&mut self, out: &mut BytesMut) -> Option<Header> {
         let header = Header::decode(self.0.first_chunk()?);
-        Some((header, self.0.split_to(Header::LEN + header.len as usize)))
+        let len = Header::LEN + header.len as usize;
+        out.clear();
+        if len == self.0.len() {
+            mem::swap(&mut self.0, out);
+        } else {
+            out.extend_from_slice(&self.0[..len]);
+            self.0.advance(len);
+        }
+        Some(header)
     }
 
     pub(crate) fn len(&self) -> usize {

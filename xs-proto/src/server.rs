@@ -157,7 +157,9 @@ impl ServerConnection {
 
     /// Takes all bytes that wait to be sent.
     pub fn take_output(&mut self) -> BytesMut {
-        self.outbox.take_all()
+        let mut out = BytesMut::new();
+        self.outbox.take_all(&mut out);
+        out
     }
 
     /// No more input will come. Says whether the stream ended between two messages.

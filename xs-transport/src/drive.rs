@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io;
-use std::mem;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,8 +12,9 @@ use crate::transport::{Interest, Sent, Transport, Wait};
 
 /// A machine of `xs-proto`, and what its user keeps beside it, as [`Drive`] sees it.
 pub trait Machine {
-    /// Bytes to be sent before any that are given later; none if there is nothing to send.
-    fn take_output(&mut self) -> BytesMut;
+    /// Bytes to be sent before any that are given later, in place of what `out` holds; none if
+    /// there is nothing to send.
+    fn take_output(&mut self, out: &mut BytesMut);
 
     /// Bytes that came. All of them are consumed.
     ///
@@ -119,9 +119,7 @@ impl<M: Machine> Drive<M> {
                 return guard;
             };
             if out.is_empty() {
-                // What was sent goes first, so that its space can be used again.
-                drop(mem::take(&mut out));
-                out = state.machine.take_output();
+                state.machine.take_output(&mut out);
             }
             if out.is_empty() {
                 state.blocked = false;

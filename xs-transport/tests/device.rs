@@ -257,8 +257,8 @@ struct State {
 }
 
 impl Machine for State {
-    fn take_output(&mut self) -> BytesMut {
-        self.connection.take_output()
+    fn take_output(&mut self, out: &mut BytesMut) {
+        self.connection.take_output_into(out);
     }
 
     fn receive(&mut self, mut input: &[u8]) -> Result<(), ConnectionError> {
