@@ -6,9 +6,9 @@ use bytes::BytesMut;
 
 use crate::frame::{Decoder, FrameError};
 use crate::outbox::Outbox;
-use crate::payload::{Fields, PayloadError};
+use crate::payload::{Fields, PayloadError, RequestError};
 use crate::reply::Reply;
-use crate::request::{Request, RequestError};
+use crate::request::Request;
 use crate::wire::{Header, MessageType, PAYLOAD_MAX, ReqId, TxId};
 
 /// The client's end of a connection, without the connection: requests go in and bytes come out,

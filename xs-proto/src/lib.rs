@@ -43,10 +43,10 @@ pub use client::{ClientConnection, ConnectionError, Event, Limits, Received, Sub
 pub use error_code::ErrorCode;
 pub use frame::{Decoded, Decoder, Frame, FrameError};
 pub use path::{Path, PathError};
-pub use payload::{PayloadError, Strings};
+pub use payload::{PayloadError, RequestError, Strings};
 pub use perms::{Access, DomId, ParseDomIdError, ParsePermissionError, Permission, Permissions};
 pub use reply::Reply;
-pub use request::{Request, RequestError};
+pub use request::Request;
 pub use server::{Incoming, ServerConnection};
 pub use wire::{
     ABS_PATH_MAX, DIRECTORY_REPLY_MAX, Header, MessageType, PAYLOAD_MAX, REL_PATH_MAX, ReqId, TxId,

@@ -4,7 +4,7 @@ use core::mem;
 
 use bytes::{Buf, BufMut, BytesMut};
 
-use crate::request::RequestError;
+use crate::payload::RequestError;
 use crate::wire::{Header, ReqId, TxId};
 
 /// Encoded messages, one behind the other, until they are taken away to be sent.

@@ -8,7 +8,6 @@ use core::str::FromStr;
 use bytes::BytesMut;
 
 use crate::path::{Path, PathError};
-use crate::request::RequestError;
 
 /// A list of NUL-terminated strings, as DIRECTORY answers with (`|*` in xenstore.txt).
 ///
@@ -101,6 +100,32 @@ pub enum PayloadError {
     /// The message type has no such payload at all.
     #[error("no such message is sent in this direction")]
     Direction,
+}
+
+/// Why a request cannot be sent: the caller's mistake, found before a byte has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// A string that ends with a NUL on the wire has one inside.
+    #[error("the {field} has a NUL inside")]
+    Nul {
+        /// Which string.
+        field: &'static str,
+    },
+    /// The payload is longer than the server or the device takes.
+    #[error("the request has {len} bytes of payload, {max} are allowed")]
+    TooLong {
+        /// Its length in bytes.
+        len: usize,
+        /// What is allowed.
+        max: usize,
+    },
+    /// A transaction can only be ended from inside.
+    #[error("there is no transaction to end")]
+    NoTransaction,
+    /// The quotas of a domain have to be asked for one by one.
+    #[error("a domain's quota needs the name of the quota")]
+    DomainWithoutQuota,
 }
 
 /// Takes a payload apart, field by field.

@@ -6,9 +6,9 @@ use alloc::string::String;
 use bytes::BytesMut;
 
 use crate::error_code::ErrorCode;
-use crate::payload::{Fields, PayloadError, Strings, Writer};
+use crate::payload::{Fields, PayloadError, RequestError, Strings, Writer};
 use crate::perms::Permissions;
-use crate::request::{RequestError, boolean};
+use crate::request::boolean;
 use crate::wire::{MessageType, TxId};
 
 /// A reply, as a server sends it and a client takes it.

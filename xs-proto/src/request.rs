@@ -5,7 +5,7 @@ use alloc::borrow::Cow;
 use bytes::BytesMut;
 
 use crate::path::Path;
-use crate::payload::{Fields, PayloadError, Strings, Writer};
+use crate::payload::{Fields, PayloadError, RequestError, Strings, Writer};
 use crate::perms::{DomId, Permissions};
 use crate::wire::MessageType;
 
@@ -341,32 +341,6 @@ impl<'a> Request<'a> {
         fields.end()?;
         Ok(request)
     }
-}
-
-/// Why a request cannot be sent: the caller's mistake, found before a byte has left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RequestError {
-    /// A string that ends with a NUL on the wire has one inside.
-    #[error("the {field} has a NUL inside")]
-    Nul {
-        /// Which string.
-        field: &'static str,
-    },
-    /// The payload is longer than the server or the device takes.
-    #[error("the request has {len} bytes of payload, {max} are allowed")]
-    TooLong {
-        /// Its length in bytes.
-        len: usize,
-        /// What is allowed.
-        max: usize,
-    },
-    /// A transaction can only be ended from inside.
-    #[error("there is no transaction to end")]
-    NoTransaction,
-    /// The quotas of a domain have to be asked for one by one.
-    #[error("a domain's quota needs the name of the quota")]
-    DomainWithoutQuota,
 }
 
 /// TRANSACTION_START and RESET_WATCHES carry one NUL, or nothing.

@@ -5,9 +5,9 @@ use bytes::BytesMut;
 use crate::client::{ConnectionError, Received};
 use crate::frame::Decoder;
 use crate::outbox::Outbox;
-use crate::payload::{PayloadError, Writer};
+use crate::payload::{PayloadError, RequestError, Writer};
 use crate::reply::Reply;
-use crate::request::{Request, RequestError};
+use crate::request::Request;
 use crate::wire::{DIRECTORY_REPLY_MAX, Header, MessageType, PAYLOAD_MAX, ReqId, TxId};
 
 /// The server's end of a connection, without the connection: bytes go in and requests come out,
