@@ -32,7 +32,7 @@ pub(super) struct Opened {
     len: usize,
     /// Requests that were written and have no reply.
     pub(super) unanswered: usize,
-    /// … and the kernel's generation in which each was started.
+    /// Those that are open, and the kernel's generation in which each was started.
     pub(super) transactions: HashMap<TxId, u64>,
     pub(super) readable: VecDeque<u8>,
 }
@@ -40,8 +40,8 @@ pub(super) struct Opened {
 /// The kernel's buffer holds one message, header included.
 const BUFFER: usize = xs_proto::PAYLOAD_MAX;
 
-const DEADLOCK: &str = "a WATCH or UNWATCH was written behind an unanswered request: the kernel would hang, and \
-     Xenstore with it, for the whole domain";
+const DEADLOCK: &str = "a WATCH or UNWATCH was written behind an unanswered request: the kernel \
+    would hang, and Xenstore with it, for the whole domain";
 
 const ZERO_READ: &str = "a read of length 0: the kernel would spin for ever";
 
