@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 use std::time::Instant;
 
 use xs_proto::{ErrorCode, Limits};
@@ -104,36 +105,43 @@ impl Interest {
     }
 }
 
-impl<T: Transport + ?Sized> Transport for Box<T> {
-    fn limits(&self) -> Limits {
-        (**self).limits()
-    }
+/// A pointer to a transport is one.
+macro_rules! pointers {
+    ($($pointer:ident)*) => {$(
+        impl<T: Transport + ?Sized> Transport for $pointer<T> {
+            fn limits(&self) -> Limits {
+                (**self).limits()
+            }
 
-    fn send(&self, bytes: &[u8]) -> io::Result<Sent> {
-        (**self).send(bytes)
-    }
+            fn send(&self, bytes: &[u8]) -> io::Result<Sent> {
+                (**self).send(bytes)
+            }
 
-    fn recv(&self, buf: &mut [u8], wait: Wait) -> io::Result<usize> {
-        (**self).recv(buf, wait)
-    }
+            fn recv(&self, buf: &mut [u8], wait: Wait) -> io::Result<usize> {
+                (**self).recv(buf, wait)
+            }
 
-    fn wait(&self, interest: Interest, deadline: Option<Instant>) -> io::Result<()> {
-        (**self).wait(interest, deadline)
-    }
+            fn wait(&self, interest: Interest, deadline: Option<Instant>) -> io::Result<()> {
+                (**self).wait(interest, deadline)
+            }
 
-    fn wake(&self) {
-        (**self).wake();
-    }
+            fn wake(&self) {
+                (**self).wake();
+            }
 
-    fn close(&self) {
-        (**self).close();
-    }
+            fn close(&self) {
+                (**self).close();
+            }
 
-    fn fd(&self) -> io::Result<BorrowedFd<'_>> {
-        (**self).fd()
-    }
+            fn fd(&self) -> io::Result<BorrowedFd<'_>> {
+                (**self).fd()
+            }
 
-    fn describe(&self) -> String {
-        (**self).describe()
-    }
+            fn describe(&self) -> String {
+                (**self).describe()
+            }
+        }
+    )*};
 }
+
+pointers!(Box Arc);
