@@ -56,6 +56,11 @@ impl State {
         }
         Ok(())
     }
+
+    /// Whether the thread that asks is to end.
+    fn is_stopped(&self) -> bool {
+        self.stop || self.thread_id.is_some_and(|id| id != thread::current().id())
+    }
 }
 
 impl Background {
@@ -78,12 +83,10 @@ impl Background {
     /// Drops a callback. It is not running any more when this returns, unless it is the callback
     /// itself that asks.
     pub(crate) fn remove(&self, token: Token) {
+        let this = thread::current().id();
         let mut state = self.lock();
         let callback = state.callbacks.remove(&token);
-        while state
-            .running
-            .is_some_and(|(running, thread)| running == token && thread != thread::current().id())
-        {
+        while state.running.is_some_and(|(running, thread)| running == token && thread != this) {
             state = self.wait(state);
         }
         drop(state);
@@ -100,6 +103,7 @@ impl Background {
         };
         state.thread_id = None;
         drop(state);
+        self.returned.notify_all();
         link.drive.transport().wake();
         thread.thread().unpark();
         // A callback may stop its own thread.
@@ -127,17 +131,20 @@ impl Background {
     }
 
     fn stopped(&self) -> bool {
-        let state = self.lock();
-        state.stop || state.thread_id.is_some_and(|id| id != thread::current().id())
+        self.lock().is_stopped()
+    }
+
+    /// A callback may have stopped its own thread, and is still running there.
+    fn await_predecessor(&self) {
+        let mut state = self.lock();
+        while state.running.is_some() && !state.is_stopped() {
+            state = self.wait(state);
+        }
     }
 
     /// Calls the callback of a watch, without any lock.
     fn call(&self, token: Token, event: Result<WatchEvent>) {
         let mut state = self.lock();
-        // A callback that stopped its own thread may still run there.
-        while state.running.is_some() {
-            state = self.wait(state);
-        }
         let Some(mut callback) = state.callbacks.get_mut(&token).and_then(Option::take) else {
             return;
         };
@@ -173,6 +180,7 @@ impl fmt::Debug for Background {
 fn run(link: &Arc<Link>) {
     let waker =
         Waker::from(Arc::new(Interrupt { thread: thread::current(), link: Arc::downgrade(link) }));
+    link.background.await_predecessor();
     let mut guard = link.drive.lock();
     let mut seen = guard.waits;
     while !link.background.stopped() {
@@ -187,7 +195,7 @@ fn run(link: &Arc<Link>) {
         if let Some(failure) = guard.failure().cloned() {
             let (again, reconnected) = link.reconnect(guard, None, || link.background.stopped());
             guard = again;
-            if reconnected.is_ok() {
+            if reconnected.is_ok() || link.background.stopped() {
                 continue;
             }
             drop(guard);
@@ -217,9 +225,7 @@ fn run(link: &Arc<Link>) {
         guard = again;
         if turn == Turn::Occupied {
             let ticket = guard.park(waker.clone());
-            drop(guard);
-            thread::park();
-            guard = link.drive.lock();
+            guard = link.sleep(guard, deadline);
             guard.unpark(ticket);
         }
         guard = link.wake_ready(guard);

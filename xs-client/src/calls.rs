@@ -3,8 +3,9 @@
 use std::task::Waker;
 
 use xs_proto::{Reply, ReqId};
+use xs_transport::Failure;
 
-use crate::core::remember;
+use crate::core::{Answered, remember};
 
 /// A place for each request under way.
 ///
@@ -29,7 +30,7 @@ enum Call {
     Free,
     Waiting(Option<Waker>),
     Done(Reply<'static>),
-    Failed,
+    Failed(Failure),
     /// Free as soon as the answer has come.
     Forgotten,
 }
@@ -53,13 +54,9 @@ impl Calls {
         Some(CallId { place, req_id })
     }
 
-    /// The answer; an error if there will be none. `None` as long as it may come: `waker` is
-    /// remembered then.
-    pub(crate) fn poll(
-        &mut self,
-        call: CallId,
-        waker: Option<&Waker>,
-    ) -> Option<Result<Reply<'static>, ()>> {
+    /// The answer, or why there will be none. `None` as long as it may come: `waker` is remembered
+    /// then.
+    pub(crate) fn poll(&mut self, call: CallId, waker: Option<&Waker>) -> Option<Answered> {
         let place = self.places.get_mut(call.place as usize)?;
         if let Call::Waiting(waiting) = place {
             remember(waiting, waker);
@@ -68,7 +65,8 @@ impl Calls {
         self.free.push(call.place);
         match std::mem::replace(place, Call::Free) {
             Call::Done(reply) => Some(Ok(reply)),
-            _ => Some(Err(())),
+            Call::Failed(failure) => Some(Err(failure)),
+            _ => Some(Err(Failure::Closed)),
         }
     }
 
@@ -112,13 +110,15 @@ impl Calls {
     }
 
     /// No more answers will come.
-    pub(crate) fn fail(&mut self, ready: &mut Vec<Waker>) {
+    pub(crate) fn fail(&mut self, failure: &Failure, ready: &mut Vec<Waker>) {
         for (place, call) in self.places.iter_mut().enumerate() {
             match call {
                 Call::Waiting(waker) => {
                     ready.extend(waker.take());
-                    *call = Call::Failed;
+                    *call = Call::Failed(failure.clone());
                 }
+                // It is gone, and on another connection its id may name another one.
+                Call::Done(Reply::Transaction(_)) => *call = Call::Failed(failure.clone()),
                 Call::Forgotten => {
                     *call = Call::Free;
                     self.free.push(place as u32);
@@ -131,6 +131,8 @@ impl Calls {
 
 #[cfg(test)]
 mod tests {
+    use xs_proto::TxId;
+
     use super::*;
 
     fn add(calls: &mut Calls) -> CallId {
@@ -149,7 +151,7 @@ mod tests {
         // The answer waits; the place is not given to anybody else.
         let third = add(&mut calls);
         assert_ne!(third.place, first.place);
-        assert_eq!(calls.poll(first, None), Some(Ok(Reply::Done)));
+        assert!(matches!(calls.poll(first, None), Some(Ok(Reply::Done))));
         assert_eq!(add(&mut calls).place, first.place);
     }
 
@@ -168,14 +170,18 @@ mod tests {
     fn a_failure_ends_all_that_wait() {
         let mut calls = Calls::default();
         let (waiting, done, forgotten) = (add(&mut calls), add(&mut calls), add(&mut calls));
+        let transaction = add(&mut calls);
         calls.poll(waiting, Some(Waker::noop()));
         calls.finish(done.place, Reply::Done, &mut Vec::new());
+        let tx_id = Reply::Transaction(TxId(1));
+        calls.finish(transaction.place, tx_id, &mut Vec::new());
         calls.forget(forgotten);
         let mut ready = Vec::new();
-        calls.fail(&mut ready);
+        calls.fail(&Failure::Closed, &mut ready);
         assert_eq!(ready.len(), 1);
-        assert_eq!(calls.poll(waiting, None), Some(Err(())));
-        assert_eq!(calls.poll(done, None), Some(Ok(Reply::Done)));
-        assert_eq!(calls.free.len(), 3);
+        assert!(matches!(calls.poll(waiting, None), Some(Err(Failure::Closed))));
+        assert!(matches!(calls.poll(transaction, None), Some(Err(_))));
+        assert!(matches!(calls.poll(done, None), Some(Ok(Reply::Done))));
+        assert_eq!(calls.free.len(), 4);
     }
 }

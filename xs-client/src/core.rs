@@ -1,8 +1,9 @@
 //! What stands behind the lock: the machine, who waits for what, and the watches.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use xs_proto::{
@@ -38,6 +39,10 @@ pub(crate) struct Core {
     pub(crate) waits: u64,
     /// Counts the connections there were. Transactions do not outlive theirs.
     session: u64,
+    /// How often it was tried to connect again since something was received last, and when it may
+    /// be tried once more.
+    attempts: u32,
+    next_attempt: Option<Instant>,
     /// Somebody is connecting again.
     pub(crate) reconnecting: bool,
     /// The transactions that are open on the present connection.
@@ -93,6 +98,9 @@ enum Purpose {
     Rewatch(Token),
 }
 
+/// Between two attempts to connect again: at first, and at most.
+const PAUSES: Range<Duration> = Duration::from_millis(5)..Duration::from_secs(1);
+
 const MAX_PENDING: usize = ClientConnection::<Purpose>::MAX_PENDING;
 
 /// The answer to a request, or why there is none.
@@ -113,6 +121,8 @@ impl Core {
             ready: Vec::new(),
             waits: 0,
             session: 0,
+            attempts: 0,
+            next_attempt: None,
             reconnecting: false,
             transactions: BTreeSet::new(),
             closed: false,
@@ -142,6 +152,9 @@ impl Core {
         let purpose = Purpose::Call(self.calls.vacant());
         match self.connection.submit(scope.tx_id, request, purpose) {
             Ok(req_id) => {
+                if let Request::Watch { token, .. } = request {
+                    self.watches.sent(token);
+                }
                 self.note_end(scope, request);
                 self.calls.occupy(req_id).ok_or(Refusal::Full)
             }
@@ -171,11 +184,13 @@ impl Core {
     fn wake_all(&mut self) {
         self.ready.append(&mut self.room);
         self.ready.extend(std::mem::take(&mut self.parked).into_values());
+        // Perhaps nobody watches the clock any more.
+        self.timers.wake_all(&mut self.ready);
         self.wake_driver();
     }
 
-    #[cfg(feature = "futures")]
     /// Which connection this is, counting from the first.
+    #[cfg(any(feature = "futures", feature = "mio"))]
     pub(crate) fn session(&self) -> u64 {
         self.session
     }
@@ -187,8 +202,7 @@ impl Core {
 
     /// The answer, if it is here. Otherwise `waker` is remembered.
     pub(crate) fn poll_call(&mut self, call: CallId, waker: Option<&Waker>) -> Option<Answered> {
-        let answer = self.calls.poll(call, waker)?;
-        Some(answer.map_err(|()| self.failure.clone().unwrap_or(Failure::Closed)))
+        self.calls.poll(call, waker)
     }
 
     /// The answer is of no interest any more, and is dropped now or when it comes.
@@ -212,7 +226,6 @@ impl Core {
         if let Reply::Transaction(tx_id) = reply {
             self.transactions.insert(tx_id);
         }
-        self.ready.append(&mut self.room);
         if let Some(unwanted) = self.calls.finish(place, reply, &mut self.ready) {
             self.discard(unwanted);
         }
@@ -250,6 +263,20 @@ impl Core {
     pub(crate) fn stop_reconnecting(&mut self) {
         self.reconnecting = false;
         self.ready.append(&mut self.room);
+        self.wake_driver();
+    }
+
+    /// When the next attempt to connect may begin; `None`: now.
+    pub(crate) fn next_attempt(&self, now: Instant) -> Option<Instant> {
+        self.next_attempt.filter(|next| now < *next)
+    }
+
+    /// An attempt begins. The pause after it is longer each time, also if it succeeds and the
+    /// connection is lost at once.
+    pub(crate) fn begin_attempt(&mut self, now: Instant) {
+        let pause = PAUSES.start * 2u32.pow(self.attempts.min(16));
+        self.next_attempt = Some(now + pause.min(PAUSES.end));
+        self.attempts = self.attempts.saturating_add(1);
     }
 
     /// There is a new connection: all watches are set again on it.
@@ -310,13 +337,16 @@ impl Core {
         self.observed = false;
     }
 
-    /// Wakes somebody at some time, if there is a driver.
-    pub(crate) fn add_timer(&mut self, at: Instant, waker: Waker) -> Timer {
-        let (timer, tell) = self.timers.add(at, waker);
+    /// Wakes somebody at some time, if there is a driver; the last waker given counts.
+    pub(crate) fn set_timer(&mut self, timer: &mut Option<Timer>, at: Instant, waker: &Waker) {
+        if timer.is_some_and(|timer| self.timers.update(timer, waker)) {
+            return;
+        }
+        let (added, tell) = self.timers.add(at, waker.clone());
+        *timer = Some(added);
         if tell {
             self.wake_driver();
         }
-        timer
     }
 }
 
@@ -329,10 +359,14 @@ impl Machine for Core {
         if self.observed {
             self.wake_driver();
         }
+        (self.attempts, self.next_attempt) = (0, None);
         let mut rest = input;
         while !rest.is_empty() {
             let received = self.connection.receive(rest)?;
             rest = &rest[received.consumed..];
+            if let Some(Event::Reply { .. }) = received.event {
+                self.ready.append(&mut self.room);
+            }
             match received.event {
                 Some(Event::Reply { key: Purpose::Call(place), reply, .. }) => {
                     let reply = reply.into_owned();
@@ -354,6 +388,7 @@ impl Machine for Core {
     }
 
     fn refused(&mut self, code: ErrorCode) {
+        self.ready.append(&mut self.room);
         match self.connection.refused().and_then(|(_, purpose)| purpose) {
             Some(Purpose::Rewatch(token)) => {
                 self.watches.refused(token, code, &mut self.ready);
@@ -370,7 +405,7 @@ impl Machine for Core {
     fn failed(&mut self, failure: &Failure) {
         trace::lost(failure);
         self.failure = Some(failure.clone());
-        self.calls.fail(&mut self.ready);
+        self.calls.fail(failure, &mut self.ready);
         self.wake_all();
         self.watches.failed(failure, &mut self.ready);
     }

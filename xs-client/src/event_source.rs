@@ -57,15 +57,14 @@ pub struct EventSource {
     registered: RawFd,
     /// Whether the transport is watched for room as well.
     sending: bool,
-    /// When to try to connect again, and how long to wait after that.
-    retry: Option<(Instant, Duration)>,
+    /// … and of which connection it is.
+    session: u64,
+    /// When to try to connect again.
+    retry: Option<Instant>,
 }
 
 const TRANSPORT: mio::Token = mio::Token(0);
 const BELL: mio::Token = mio::Token(1);
-
-/// Between two attempts to connect again: at first, and at most.
-const RETRY: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
 
 impl Client {
     /// A descriptor for one's own event loop.
@@ -82,15 +81,17 @@ impl EventSource {
     fn new(handle: Arc<Handle>) -> io::Result<Self> {
         let poll = Poll::new()?;
         let bell = Waker::from(Arc::new(Bell(mio::Waker::new(poll.registry(), BELL)?)));
-        let fd = handle.drive.transport().fd()?.as_raw_fd();
-        poll.registry().register(&mut SourceFd(&fd), TRANSPORT, Interest::READABLE)?;
         let mut guard = handle.drive.lock();
+        let session = guard.session();
         guard.observe(bell.clone());
         drop(guard);
+        let fd = handle.drive.transport().fd()?.as_raw_fd();
+        poll.registry().register(&mut SourceFd(&fd), TRANSPORT, Interest::READABLE)?;
         // There may be something already.
         bell.wake_by_ref();
         let (registered, events) = (fd, Events::with_capacity(4));
-        Ok(EventSource { handle, poll, events, bell, registered, sending: false, retry: None })
+        let (sending, retry) = (false, None);
+        Ok(EventSource { handle, poll, events, bell, registered, sending, session, retry })
     }
 
     /// Receives what has come and sends what waits to be sent, without waiting for anything. Says
@@ -115,6 +116,8 @@ impl EventSource {
             guard = link.wake_ready(again);
             match turn {
                 Turn::Received => {}
+                // They stopped before they could know whom to tell.
+                Turn::Occupied if guard.receiver_is_free() => {}
                 // Whoever receives meanwhile rings when they stop.
                 Turn::Nothing | Turn::Occupied => break false,
                 Turn::Failed => break true,
@@ -127,6 +130,7 @@ impl EventSource {
         let tokens = guard.watches.with_events();
         let blocked = guard.is_blocked();
         let failure = guard.failure().cloned();
+        let session = guard.session();
         drop(link.wake_ready(guard));
 
         if failed {
@@ -137,6 +141,12 @@ impl EventSource {
                 _ => Ok(tokens),
             };
         }
+        self.retry = None;
+        if session != self.session {
+            // Somebody else was faster to connect again.
+            self.register().map_err(lost)?;
+            self.bell.wake_by_ref();
+        }
         self.watch_for_room(blocked).map_err(lost)?;
         Ok(tokens)
     }
@@ -144,27 +154,24 @@ impl EventSource {
     /// When to call [`process`](Self::process) even if the descriptor is quiet: to try again to
     /// connect. `None` as long as there is a connection.
     pub fn deadline(&self) -> Option<Instant> {
-        self.retry.map(|(at, _)| at)
+        self.retry
     }
 
     /// After a failure: false if there will be no other connection.
     fn reconnect(&mut self) -> Result<bool> {
         let link = &self.handle;
-        if !link.reconnects() || link.drive.lock().closed {
+        let guard = link.drive.lock();
+        if !link.reconnects() || guard.closed {
             return Ok(false);
         }
         let now = Instant::now();
-        let (at, pause) = *self.retry.get_or_insert((now, RETRY.0));
-        if now < at {
-            return Ok(true);
-        }
-        // One attempt, which takes a moment at the most.
-        let (guard, result) = link.reconnect(link.drive.lock(), Some(now), || false);
-        drop(guard);
+        // One attempt, which takes a moment at the most, if it is time for one.
+        let (guard, result) = link.reconnect(guard, Some(now), || false);
         if result.is_err() {
-            self.retry = Some((now + pause, (pause * 2).min(RETRY.1)));
+            self.retry = guard.next_attempt(now).or(Some(now));
             return Ok(true);
         }
+        drop(guard);
         self.retry = None;
         self.register().map_err(lost)?;
         // The watches were told: that is something to process.
@@ -175,6 +182,8 @@ impl EventSource {
     /// Watches the descriptor of a new transport. That of the old one is closed, which is how the
     /// system forgets it.
     fn register(&mut self) -> io::Result<()> {
+        // If there is another one before its descriptor is taken, that will be noticed.
+        self.session = self.handle.drive.lock().session();
         let registry = self.poll.registry();
         let _ = registry.deregister(&mut SourceFd(&self.registered));
         self.registered = self.handle.drive.transport().fd()?.as_raw_fd();

@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::io;
-use std::ops::{Deref, Range};
+use std::mem;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::thread::{self, Thread};
@@ -38,8 +39,8 @@ const RECEIVE_BUFFER: usize = 32 * 1024;
 /// [`ClientConnection::MAX_PENDING`](xs_proto::ClientConnection::MAX_PENDING).
 const BATCH: usize = 1024;
 
-/// Between two attempts to connect again.
-const RECONNECT_PAUSE: Range<Duration> = Duration::from_millis(5)..Duration::from_secs(1);
+/// How long one attempt to connect again may take.
+const ATTEMPT: Duration = Duration::from_secs(1);
 
 /// When to give up; `None`: never.
 pub(crate) type Deadline = Option<Instant>;
@@ -269,40 +270,50 @@ impl Link {
         };
         let late = || deadline.is_some_and(|deadline| deadline <= Instant::now());
         while guard.poll_reconnected(Some(&thread_waker())).is_none() {
-            if late() || stop() {
+            if late() || guard.closed || stop() {
                 return (guard, Err(Late));
             }
             guard = self.sleep(guard, deadline);
         }
         guard.reconnecting = true;
-        let mut pause = RECONNECT_PAUSE.start;
-        while guard.failure().is_some() {
-            drop(guard);
-            let opened = opener.open(deadline);
-            guard = self.drive.lock();
-            if guard.closed || stop() || opened.is_err() && late() {
-                guard.stop_reconnecting();
-                return (self.wake_ready(guard), Err(Late));
+        while guard.failure().is_some() && !guard.closed && !stop() {
+            let now = Instant::now();
+            if let next @ Some(_) = guard.next_attempt(now) {
+                if late() {
+                    break;
+                }
+                // To be woken by who closes.
+                let _ = guard.poll_reconnected(Some(&thread_waker()));
+                guard = self.sleep(guard, next.min(deadline.or(next)));
+                continue;
             }
+            guard.begin_attempt(now);
+            drop(guard);
+            let unwinding = StopReconnecting(self);
+            let opened = opener.open(deadline);
+            mem::forget(unwinding);
+            guard = self.drive.lock();
             match opened {
-                Ok(transport) => {
+                Ok(transport) if !guard.closed && !stop() => {
                     let limits = transport.limits();
                     guard = self.drive.reconnect(guard, transport);
                     guard.reconnected(limits);
                 }
-                Err(_) => {
-                    let next = Instant::now().checked_add(pause);
-                    guard = self.sleep(guard, next.min(deadline.or(next)));
-                    pause = (pause * 2).min(RECONNECT_PAUSE.end);
-                }
+                Err(_) if late() => break,
+                _ => {}
             }
         }
+        let result = if guard.failure().is_some() { Err(Late) } else { Ok(()) };
         guard.stop_reconnecting();
-        (self.wake_ready(self.drive.flush(guard)), Ok(()))
+        (self.wake_ready(self.drive.flush(guard)), result)
     }
 
     /// Sleeps until this thread's waker is called.
-    fn sleep<'a>(&'a self, guard: Guard<'a, Core>, deadline: Deadline) -> Guard<'a, Core> {
+    pub(crate) fn sleep<'a>(
+        &'a self,
+        guard: Guard<'a, Core>,
+        deadline: Deadline,
+    ) -> Guard<'a, Core> {
         drop(guard);
         match deadline {
             Some(at) => thread::park_timeout(at.saturating_duration_since(Instant::now())),
@@ -358,6 +369,17 @@ impl Link {
     }
 }
 
+/// If the user's way to connect panics, others must not wait for it.
+struct StopReconnecting<'a>(&'a Link);
+
+impl Drop for StopReconnecting<'_> {
+    fn drop(&mut self) {
+        let mut guard = self.0.drive.lock();
+        guard.stop_reconnecting();
+        drop(self.0.wake_ready(guard));
+    }
+}
+
 /// How to connect, again and again.
 #[derive(Clone)]
 pub(crate) struct Opener(Arc<Open>);
@@ -372,9 +394,8 @@ impl Opener {
     }
 
     fn open(&self, deadline: Deadline) -> io::Result<Box<dyn Transport>> {
-        let most = RECONNECT_PAUSE.end;
         let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-        (self.0)(left.map_or(most, |left| left.min(most)))
+        (self.0)(left.map_or(ATTEMPT, |left| left.min(ATTEMPT)))
     }
 }
 

@@ -151,8 +151,8 @@ impl<T: Answer> Pending<T> {
                 Err(ErrorKind::TimedOut)
             }
             None => {
-                if let (Some(deadline), Some(waker), None) = (self.deadline, waker, self.timer) {
-                    self.timer = Some(guard.add_timer(deadline, waker.clone()));
+                if let (Some(deadline), Some(waker)) = (self.deadline, waker) {
+                    guard.set_timer(&mut self.timer, deadline, waker);
                     drop(self.handle.wake_ready(guard));
                 }
                 return Poll::Pending;

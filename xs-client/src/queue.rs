@@ -55,6 +55,8 @@ pub(crate) struct Queue {
     first: bool,
     /// An overflow waits at the end: what comes now is covered by it.
     overflowed: bool,
+    /// Likewise the notice of another connection.
+    noticed: bool,
 }
 
 #[derive(Debug)]
@@ -72,6 +74,7 @@ impl Queue {
             capacity: capacity.max(1),
             first: true,
             overflowed: false,
+            noticed: false,
         }
     }
 
@@ -98,8 +101,11 @@ impl Queue {
 
     /// The watch has been set again on a new connection.
     pub(crate) fn reconnected(&mut self, watched: &str) {
-        self.push_notice(watched, EventKind::Reconnected);
         self.first = true;
+        // Who takes the notice that waits will look later than now.
+        if !std::mem::replace(&mut self.noticed, true) {
+            self.push_notice(watched, EventKind::Reconnected);
+        }
     }
 
     pub(crate) fn pop(&mut self) -> Option<WatchEvent> {
@@ -107,8 +113,10 @@ impl Queue {
         if coalesces {
             self.pending.remove(&event.path);
         }
-        if event.kind == EventKind::Overflow {
-            self.overflowed = false;
+        match event.kind {
+            EventKind::Overflow => self.overflowed = false,
+            EventKind::Reconnected => self.noticed = false,
+            EventKind::Fired => {}
         }
         Some(event)
     }
@@ -167,6 +175,20 @@ mod tests {
         // And it goes on afterwards.
         assert!(queue.push("w/5", "w"));
         assert_eq!(queue.pop().unwrap().kind, EventKind::Fired);
+    }
+
+    #[test]
+    fn connections_that_come_and_go_hold_the_memory() {
+        let mut queue = Queue::new(4);
+        for _ in 0..100 {
+            queue.push("a", "a");
+            queue.reconnected("a");
+        }
+        let kinds: Vec<_> = std::iter::from_fn(|| queue.pop()).map(|event| event.kind).collect();
+        assert_eq!(kinds.iter().filter(|kind| **kind == EventKind::Reconnected).count(), 1);
+        assert!(kinds.len() <= 6, "{kinds:?}");
+        queue.reconnected("a");
+        assert_eq!(queue.pop().unwrap().kind, EventKind::Reconnected);
     }
 
     #[test]

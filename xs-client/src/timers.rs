@@ -32,6 +32,20 @@ impl Timers {
         self.due.remove(&timer);
     }
 
+    /// Who waits has another waker now. False if the timer was due.
+    pub(crate) fn update(&mut self, timer: Timer, waker: &Waker) -> bool {
+        let Some(known) = self.due.get_mut(&timer) else {
+            return false;
+        };
+        known.clone_from(waker);
+        true
+    }
+
+    /// Takes out everybody.
+    pub(crate) fn wake_all(&mut self, ready: &mut Vec<Waker>) {
+        ready.extend(std::mem::take(&mut self.due).into_values());
+    }
+
     /// Takes out who is to be woken by now, and says until when to sleep.
     pub(crate) fn arm(&mut self, now: Instant, ready: &mut Vec<Waker>) -> Option<Instant> {
         while let Some(entry) = self.due.first_entry() {

@@ -59,6 +59,8 @@ pub(crate) struct Watched {
     pub(crate) depth: Option<u32>,
     /// Events go to a callback.
     callback: bool,
+    /// The daemon may know of it.
+    sent: bool,
     queue: Queue,
     waker: Option<Waker>,
     /// Why no more events come.
@@ -104,12 +106,20 @@ impl Watches {
             path: path.into(),
             depth,
             callback,
+            sent: false,
             queue: Queue::new(self.capacity),
             waker: None,
             end: None,
         };
         self.table.insert(token, watched);
         token
+    }
+
+    /// The request that sets it is on its way: on another connection it has to be set again.
+    pub(crate) fn sent(&mut self, token: &[u8]) {
+        if let Some(watched) = Token::parse(token).and_then(|token| self.table.get_mut(&token)) {
+            watched.sent = true;
+        }
     }
 
     /// From here on no event of this watch is delivered.
@@ -171,15 +181,24 @@ impl Watches {
     pub(crate) fn next_callback(&mut self) -> Option<(Token, Next)> {
         // One event each in turn, so that a busy watch keeps nobody waiting.
         while let Some(token) = self.runnable.pop_front() {
-            let Some(next) = self.poll(token, None) else {
-                continue;
+            let next = match self.poll(token, None) {
+                // That this is the end is known when there is no other connection.
+                None | Some(Next::Failed(_)) => continue,
+                Some(next) => next,
             };
-            if let Next::Event(_) = next {
+            if matches!(next, Next::Event(_)) && self.is_runnable(token) {
                 self.runnable.push_back(token);
             }
             return Some((token, next));
         }
         None
+    }
+
+    /// Whether a callback has something to be called with.
+    fn is_runnable(&self, token: Token) -> bool {
+        self.table.get(&token).is_some_and(|watched| {
+            !watched.queue.is_empty() || matches!(watched.end, Some(End::Refused(_)))
+        })
     }
 
     /// The connection is lost. What was received is still there to be taken.
@@ -215,6 +234,10 @@ impl Watches {
                 continue;
             }
             watched.end = None;
+            if !watched.sent {
+                // Its turn comes yet.
+                continue;
+            }
             let was_empty = watched.queue.is_empty();
             watched.queue.reconnected(&watched.path);
             if watched.callback && was_empty {
@@ -232,7 +255,8 @@ impl Watches {
         if let Some(watched) = self.table.get_mut(&token) {
             watched.end = Some(End::Refused(code));
             ready.extend(watched.waker.take());
-            if watched.callback {
+            // Otherwise it is among them.
+            if watched.callback && watched.queue.is_empty() {
                 self.runnable.push_back(token);
                 ready.extend(self.runner.take());
             }

@@ -2,17 +2,21 @@
 #![cfg(all(feature = "tokio", feature = "smol"))]
 
 use std::future::Future;
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Waker};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use futures_lite::StreamExt;
 use futures_lite::future;
-use xs_client::futures::Client;
+use xs_client::futures::{Client, Reactor};
 use xs_client::{DomId, ErrorKind, EventKind, Retries};
 use xs_proto::Request;
-use xs_transport::mock::{Fault, Xenstored};
+use xs_transport::mock::{Fault, Pipe, Xenstored};
+use xs_transport::{Interest, Sent, Transport, Wait};
 
 /// Runs a test on each runtime, each with an in-memory xenstored of its own.
 fn everywhere<F: Future<Output = ()> + Send>(test: fn(Client, Xenstored) -> F) {
@@ -257,4 +261,138 @@ fn when_the_connection_is_lost_everybody_is_told() {
         assert!(watch.next().await.is_none());
         assert!(client.read("/a").await.unwrap_err().is_lost());
     });
+}
+
+#[test]
+fn deadlines_pass_while_another_thread_receives() {
+    everywhere(|client, xenstored| async move {
+        let mut watch = client.blocking().watch("/w").unwrap();
+        watch.wait().unwrap();
+        let thread = std::thread::spawn(move || watch.wait());
+        xenstored.inject(Fault::ignore());
+        let error = client.with_timeout(Duration::from_millis(20)).read("/a").await.unwrap_err();
+        assert!(error.is_timeout(), "{error}");
+        client.write("/w", "").await.unwrap();
+        thread.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn a_deadline_wakes_the_task_that_waits_now() {
+    everywhere(|client, xenstored| async move {
+        xenstored.inject(Fault::ignore());
+        let impatient = client.with_timeout(Duration::from_millis(20));
+        let mut read = Box::pin(impatient.read("/a"));
+        // First polled elsewhere.
+        assert!(read.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert!(read.await.unwrap_err().is_timeout());
+    });
+}
+
+/// Tells of readiness once, as epoll does when it is asked for edges.
+struct Edges(Arc<AtomicBool>);
+
+impl Reactor for Edges {
+    fn register(&mut self, _: OwnedFd) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn poll_io(
+        &mut self,
+        _: &mut Context<'_>,
+        _: Interest,
+        attempt: &mut dyn FnMut() -> io::Result<()>,
+    ) -> Poll<io::Result<()>> {
+        if !self.0.load(Ordering::SeqCst) {
+            return Poll::Pending;
+        }
+        match attempt() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.0.store(false, Ordering::SeqCst);
+                Poll::Pending
+            }
+            result => Poll::Ready(result),
+        }
+    }
+
+    fn poll_timer(&mut self, _: &mut Context<'_>, _: Instant) -> Poll<()> {
+        Poll::Pending
+    }
+}
+
+/// Receives byte by byte, and waits for the permission to begin.
+#[derive(Debug)]
+struct Gated {
+    pipe: Pipe,
+    entered: mpsc::SyncSender<()>,
+    gate: Mutex<Option<mpsc::Receiver<()>>>,
+}
+
+impl Transport for Gated {
+    fn send(&self, bytes: &[u8]) -> io::Result<Sent> {
+        self.pipe.send(bytes)
+    }
+
+    fn recv(&self, buf: &mut [u8], wait: Wait) -> io::Result<usize> {
+        if wait != Wait::No {
+            if let Some(gate) = self.gate.lock().unwrap().take() {
+                self.entered.send(()).unwrap();
+                gate.recv().unwrap();
+            }
+        }
+        self.pipe.recv(&mut buf[..1], wait)
+    }
+
+    fn wait(&self, interest: Interest, deadline: Option<Instant>) -> io::Result<()> {
+        self.pipe.wait(interest, deadline)
+    }
+
+    fn wake(&self) {
+        self.pipe.wake();
+    }
+
+    fn close(&self) {
+        self.pipe.close();
+    }
+
+    fn fd(&self) -> io::Result<BorrowedFd<'_>> {
+        self.pipe.fd()
+    }
+
+    fn describe(&self) -> String {
+        self.pipe.describe()
+    }
+}
+
+#[test]
+fn what_a_thread_leaves_behind_is_received() {
+    let xenstored = Xenstored::new();
+    let (entered, is_in) = mpsc::sync_channel(1);
+    let (open, gate) = mpsc::channel();
+    let gated =
+        Arc::new(Gated { pipe: xenstored.connect(DomId::DOM0), entered, gate: Mutex::new(None) });
+    let edge = Arc::new(AtomicBool::new(true));
+    let blocking = xs_client::Client::over(gated.clone());
+    let mut watch = blocking.watch("/w").unwrap();
+    watch.wait().unwrap();
+    let (client, driver) = Client::with_reactor(blocking, Edges(edge.clone())).unwrap();
+    let mut driver = pin!(driver);
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(driver.as_mut().poll(&mut cx).is_pending());
+
+    // A thread receives, and something for it comes, and behind it something for a future.
+    *gated.gate.lock().unwrap() = Some(gate);
+    let thread = std::thread::spawn(move || watch.wait().map(|_| watch));
+    is_in.recv().unwrap();
+    xenstored.set("/w", "").unwrap();
+    let mut read = pin!(client.read("/w"));
+    assert!(read.as_mut().poll(&mut cx).is_pending());
+    edge.store(true, Ordering::SeqCst);
+    assert!(driver.as_mut().poll(&mut cx).is_pending());
+    open.send(()).unwrap();
+    let _watch = thread.join().unwrap().unwrap();
+
+    // No other edge will come.
+    assert!(driver.as_mut().poll(&mut cx).is_pending());
+    assert!(read.as_mut().poll(&mut cx).is_ready());
 }

@@ -6,7 +6,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use xs_transport::{Failure, Interest, Turn, Wait};
 
@@ -22,20 +22,24 @@ use crate::link::Link;
 pub struct Driver<R> {
     link: Arc<Link>,
     reactor: R,
-    /// When to try to connect again.
-    retry: Option<(Instant, Duration)>,
+    /// Of which connection the descriptor is.
+    session: u64,
 }
 
 /// So many messages or bunches of them are received before others get their turn.
 const BUDGET: u32 = 32;
 
-/// Between two attempts to connect again: at first, and at most.
-const RETRY: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
-
 impl<R: Reactor> Driver<R> {
-    pub(crate) fn new(link: Arc<Link>, mut reactor: R) -> io::Result<Self> {
-        reactor.register(link.drive.transport().fd()?.try_clone_to_owned()?)?;
-        Ok(Driver { link, reactor, retry: None })
+    pub(crate) fn new(link: Arc<Link>, reactor: R) -> io::Result<Self> {
+        let mut driver = Driver { link, reactor, session: 0 };
+        driver.register()?;
+        Ok(driver)
+    }
+
+    fn register(&mut self) -> io::Result<()> {
+        // If there is another one before its descriptor is taken, that will be noticed.
+        self.session = self.link.drive.lock().session();
+        self.reactor.register(self.link.drive.transport().fd()?.try_clone_to_owned()?)
     }
 
     /// Does what can be done now; says what stands in the way of more.
@@ -50,6 +54,8 @@ impl<R: Reactor> Driver<R> {
                     Poll::Ready(false) => {
                         let result = match failure {
                             Failure::Closed => Ok(()),
+                            // There would be another connection, had it not been closed.
+                            _ if self.link.reconnects() => Ok(()),
                             failure => Err(failure),
                         };
                         return Poll::Ready(result);
@@ -57,21 +63,33 @@ impl<R: Reactor> Driver<R> {
                     Poll::Pending => return Poll::Pending,
                 }
             }
+            if guard.session() != self.session {
+                // Somebody else was faster to connect again.
+                drop(guard);
+                match self.register() {
+                    Ok(()) => continue,
+                    Err(error) => return self.give_up(error),
+                }
+            }
             let guard = self.link.drive.flush(guard);
             let blocked = guard.is_blocked();
             drop(self.link.wake_ready(guard));
 
             let link = &self.link;
+            let mut occupied = false;
             let mut receive = || {
                 let (guard, turn) = link.drive.turn(link.drive.lock(), Wait::No);
                 drop(link.wake_ready(guard));
+                occupied = turn == Turn::Occupied;
                 match turn {
-                    Turn::Received | Turn::Failed => Ok(()),
-                    // Whoever receives meanwhile wakes us when they stop.
-                    Turn::Nothing | Turn::Occupied => Err(io::ErrorKind::WouldBlock.into()),
+                    Turn::Nothing => Err(io::ErrorKind::WouldBlock.into()),
+                    _ => Ok(()),
                 }
             };
             match self.reactor.poll_io(cx, Interest::Receive, &mut receive) {
+                // Whoever receives meanwhile wakes us when they stop. The reactor is not told to
+                // wait for more: they may leave something behind.
+                Poll::Ready(Ok(())) if occupied => {}
                 Poll::Ready(Ok(())) => continue,
                 Poll::Ready(Err(error)) => return self.give_up(error),
                 Poll::Pending => {}
@@ -104,36 +122,20 @@ impl<R: Reactor> Driver<R> {
         Poll::Pending
     }
 
-    /// After a failure: whether there is another connection.
+    /// After a failure: whether it is worth to look again.
     fn poll_reconnect(&mut self, cx: &mut Context<'_>, failure: &Failure) -> Poll<bool> {
-        if matches!(failure, Failure::Closed) || !self.link.reconnects() {
+        let guard = self.link.drive.lock();
+        if matches!(failure, Failure::Closed) || guard.closed || !self.link.reconnects() {
             return Poll::Ready(false);
         }
         let now = Instant::now();
-        let (at, pause) = *self.retry.get_or_insert((now, RETRY.0));
-        if now < at && self.reactor.poll_timer(cx, at).is_pending() {
-            return Poll::Pending;
+        if let Some(at) = guard.next_attempt(now) {
+            drop(guard);
+            return self.reactor.poll_timer(cx, at).map(|()| true);
         }
         // One attempt, which takes a moment at the most.
-        let deadline = Some(Instant::now());
-        let (guard, reconnected) = self.link.reconnect(self.link.drive.lock(), deadline, || false);
-        drop(guard);
-        let registered = reconnected.is_ok().then(|| {
-            let fd = self.link.drive.transport().fd()?.try_clone_to_owned()?;
-            self.reactor.register(fd)
-        });
-        match registered {
-            Some(Ok(())) => {
-                self.retry = None;
-                Poll::Ready(true)
-            }
-            Some(Err(_)) => Poll::Ready(false),
-            None => {
-                self.retry = Some((now + pause, (pause * 2).min(RETRY.1)));
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-        }
+        drop(self.link.reconnect(guard, Some(now), || false));
+        Poll::Ready(true)
     }
 
     fn give_up(&self, error: io::Error) -> Poll<Result<(), Failure>> {
@@ -155,8 +157,7 @@ impl<R: Reactor + Unpin> Future for Driver<R> {
 impl<R> Drop for Driver<R> {
     fn drop(&mut self) {
         // Without a driver nothing would be received, and everybody would wait for ever.
-        let guard = self.link.drive.fail(self.link.drive.lock(), Failure::Closed);
-        drop(self.link.wake_ready(guard));
+        self.link.close();
     }
 }
 

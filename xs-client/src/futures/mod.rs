@@ -33,6 +33,7 @@
 //! # }
 //! ```
 
+mod alarm;
 mod client;
 mod driver;
 pub mod reactor;

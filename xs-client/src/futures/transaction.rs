@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::task::Poll;
 use std::time::Instant;
 
+use super::alarm::Alarm;
 use super::client::Client;
 use super::tree::Tree;
 use crate::core::Scope;
@@ -81,14 +82,13 @@ impl Client {
 
     /// With the driver's clock.
     async fn sleep_until(&self, at: Instant) {
-        let link = &self.blocking.handle;
+        let handle = &self.blocking.handle;
+        let mut alarm = Alarm::new(handle);
         poll_fn(|cx| {
-            let mut guard = link.drive.lock();
-            if at <= Instant::now() || guard.failure().is_some() {
+            if at <= Instant::now() || handle.drive.lock().failure().is_some() {
                 return Poll::Ready(());
             }
-            guard.add_timer(at, cx.waker().clone());
-            drop(link.wake_ready(guard));
+            alarm.set(at, cx.waker());
             Poll::Pending
         })
         .await;

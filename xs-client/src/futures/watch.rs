@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures_core::Stream;
 
+use super::alarm::Alarm;
 use super::client::Client;
 use crate::error::{Error, ErrorKind, Result};
 use crate::op;
@@ -109,9 +110,8 @@ impl Watch {
     /// # Errors
     /// As for [`wait`](Self::wait).
     pub async fn next_until(&mut self, deadline: Option<Instant>) -> Result<Option<WatchEvent>> {
-        let mut timer = None;
-        let link = self.client.blocking.handle.clone();
-        let event = poll_fn(|cx| {
+        let mut alarm = Alarm::new(&self.client.blocking.handle);
+        poll_fn(|cx| {
             if let Poll::Ready(event) = self.poll_next_event(cx) {
                 return Poll::Ready(event.map(Some));
             }
@@ -121,18 +121,10 @@ impl Watch {
             if at <= Instant::now() {
                 return Poll::Ready(Ok(None));
             }
-            if timer.is_none() {
-                let mut guard = link.drive.lock();
-                timer = Some(guard.add_timer(at, cx.waker().clone()));
-                drop(link.wake_ready(guard));
-            }
+            alarm.set(at, cx.waker());
             Poll::Pending
         })
-        .await;
-        if let Some(timer) = timer {
-            link.drive.lock().timers.remove(timer);
-        }
-        event
+        .await
     }
 
     /// Ends the watch, and tells whether the daemon agreed.
