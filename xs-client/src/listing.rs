@@ -21,8 +21,8 @@ pub(crate) struct Listing<'a> {
 /// How often the list may change while it is read, before we give up.
 const MAX_RESTARTS: u32 = 100;
 
-/// How much a list may come to, in bytes of names: more children than any daemon holds.
-const MAX_BYTES: u32 = 1 << 28;
+/// How much a list may come to, in bytes of names: some hundred thousand children.
+const MAX_BYTES: u32 = 1 << 24;
 
 impl<'a> Listing<'a> {
     pub(crate) fn new(path: &'a str) -> Self {
