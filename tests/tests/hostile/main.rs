@@ -1,1 +1,6 @@
-//! Peers that break the protocol, fall silent or hang up.
+//! Peers that break the protocol, fall silent, flood, or hang up.
+
+mod broken;
+mod cut;
+mod odd;
+mod silent;
