@@ -3,9 +3,10 @@
 use std::task::Waker;
 
 use xs_proto::{Reply, ReqId};
+
 use xs_transport::Failure;
 
-use crate::core::{Answered, remember};
+use crate::wakers::remember;
 
 /// A place for each request under way.
 ///
@@ -24,6 +25,9 @@ pub(crate) struct CallId {
     /// For those who look from outside.
     pub(crate) req_id: ReqId,
 }
+
+/// The answer to a request, or why there is none.
+pub(crate) type Answered = Result<Reply<'static>, Failure>;
 
 #[derive(Debug)]
 enum Call {

@@ -12,7 +12,7 @@ use xs_proto::{
 };
 use xs_transport::{Failure, Machine};
 
-use crate::calls::{CallId, Calls};
+use crate::calls::{Answered, CallId, Calls};
 use crate::timers::{Timer, Timers};
 use crate::trace;
 use crate::watches::{Token, Watches};
@@ -102,9 +102,6 @@ enum Purpose {
 const PAUSES: Range<Duration> = Duration::from_millis(5)..Duration::from_secs(1);
 
 const MAX_PENDING: usize = ClientConnection::<Purpose>::MAX_PENDING;
-
-/// The answer to a request, or why there is none.
-pub(crate) type Answered = Result<Reply<'static>, Failure>;
 
 impl Core {
     pub(crate) fn new(limits: Limits, watch_capacity: usize) -> Self {
@@ -408,14 +405,5 @@ impl Machine for Core {
         self.calls.fail(failure, &mut self.ready);
         self.wake_all();
         self.watches.failed(failure, &mut self.ready);
-    }
-}
-
-/// Keeps a waker, unless one that does the same is there already.
-pub(crate) fn remember(place: &mut Option<Waker>, waker: Option<&Waker>) {
-    if let Some(waker) = waker {
-        if !place.as_ref().is_some_and(|known| known.will_wake(waker)) {
-            *place = Some(waker.clone());
-        }
     }
 }

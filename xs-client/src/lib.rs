@@ -4,19 +4,10 @@
 //! everything else: guest agents, device drivers and backends, toolstacks. [`Client`] reads and
 //! writes it, in [transactions](Transaction) if need be, and is told of changes by [`Watch`]es.
 //!
-//! ```
+//! ```no_run
 //! use xs_client::Client;
-//! # use xs_transport::mock::Xenstored;
-//! # struct Host;
-//! # impl Host { fn open() -> xs_client::Result<Client> {
-//! #     Ok(Client::over(Xenstored::new().connect(xs_proto::DomId::DOM0)))
-//! # } }
-//! # use Host as Client_;
 //!
-//! # /*
 //! let client = Client::open()?; // the daemon's socket, or the kernel's device
-//! # */
-//! # let client = Client_::open()?;
 //! client.write("data/greeting", "hello")?;
 //! assert_eq!(client.read("data/greeting")?, b"hello");
 //!
@@ -48,6 +39,7 @@ mod timers;
 mod trace;
 mod transaction;
 mod tree;
+mod wakers;
 mod walk;
 mod watch;
 mod watches;

@@ -13,8 +13,8 @@ use xs_proto::Reply;
 use xs_transport::{Drive, Failure, Guard, Transport, Turn, Wait};
 
 use crate::background::Background;
-use crate::calls::CallId;
-use crate::core::{Answered, Core, Refusal, Scope};
+use crate::calls::{Answered, CallId};
+use crate::core::{Core, Refusal, Scope};
 use crate::error::{ErrorKind, Result};
 use crate::op::{Answer, Label, Op};
 use crate::trace::Trace;

@@ -7,8 +7,8 @@ use std::task::Waker;
 use xs_proto::ErrorCode;
 use xs_transport::Failure;
 
-use crate::core::remember;
 use crate::queue::{Queue, WatchEvent};
+use crate::wakers::remember;
 
 /// Names a watch of one client, and is used for no other one afterwards.
 ///
