@@ -96,3 +96,8 @@ macro_rules! on_every_site {
         }
     )*};
 }
+
+/// The README's examples are tests as well.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub mod readme {}
