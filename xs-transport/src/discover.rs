@@ -65,7 +65,8 @@ pub fn open_at(path: impl AsRef<Path>, timeout: Duration) -> io::Result<Box<dyn 
     let path = path.as_ref();
     let file_type = fs::metadata(path)?.file_type();
     // The device is a plain file where a file system of the kernel's own offers it: xenfs, kernfs.
-    let is_device = file_type.is_char_device() || DEVICES.iter().any(|device| path == *device);
+    let is_device =
+        file_type.is_char_device() || DEVICES.iter().any(|device| path == Path::new(device));
     if file_type.is_socket() {
         Ok(Box::new(UnixTransport::connect(path, timeout)?))
     } else if is_device {
