@@ -4,6 +4,7 @@ use xs_proto::MessageType as Ty;
 use xs_transport::mock::Flavour;
 
 use crate::ops::{Op, Tx};
+use crate::peer::Answer;
 
 /// A difference that is meant to be. Requests that ask for it are not made.
 pub(crate) struct Known {
@@ -32,6 +33,39 @@ pub(crate) const KNOWN: &[Known] = &[
                 && (op.conn > 1 || op.tx != Tx::None || op.payload.starts_with(b"@other"))
         },
     },
+    Known {
+        flavour: Flavour::Ocaml417,
+        what: "reading and writing the names of special watches",
+        reason: "oxenstored makes ordinary nodes of them, below the root",
+        avoid: |op| {
+            let watches = op.ty == Ty::Watch as u32 || op.ty == Ty::Unwatch as u32;
+            op.payload.starts_with(b"@") && !watches
+        },
+    },
+    Known {
+        flavour: Flavour::Ocaml417,
+        what: "inside a transaction, requests that have nothing to do with nodes",
+        reason: "oxenstored cannot make them again and lets the commit fail, but only if it has to; \
+                 when it has to depends on how its tree is laid out. Here it always has to",
+        avoid: |op| {
+            let fine = [Ty::Read, Ty::Directory, Ty::GetPerms, Ty::Write, Ty::Mkdir, Ty::Rm];
+            let also = [Ty::SetPerms, Ty::GetDomainPath, Ty::TransactionEnd];
+            let outside = [Ty::Watch, Ty::Unwatch];
+            let mut all = fine.iter().chain(&also).chain(&outside);
+            matches!(op.tx, Tx::Slot(_)) && !all.any(|ty| *ty as u32 == op.ty)
+        },
+    },
+    Known {
+        flavour: Flavour::Ocaml417,
+        what: "removing the root, releasing dom0, targeting dom0",
+        reason: "oxenstored does it, and nothing can be compared from then on",
+        avoid: |op| {
+            let is = |ty: Ty, start: &[u8]| op.ty == ty as u32 && op.payload.starts_with(start);
+            is(Ty::Rm, b"/\0")
+                || op.ty == Ty::Release as u32
+                || (op.ty == Ty::SetTarget as u32 && op.payload.ends_with(b"\x000\0"))
+        },
+    },
 ];
 
 fn takes_one_path(op: &Op) -> bool {
@@ -45,4 +79,16 @@ fn is_one_string(payload: &[u8]) -> bool {
 
 pub(crate) fn is_avoided(flavour: Flavour, op: &Op) -> bool {
     KNOWN.iter().any(|known| known.flavour == flavour && (known.avoid)(op))
+}
+
+/// oxenstored does not look again at requests that failed, nor at any request, if what changed
+/// lies apart from what the transaction read and wrote; here all requests are made again. So a
+/// commit may succeed there that fails here. From then on the stores differ: the round is over.
+pub(crate) fn is_merged(flavour: Flavour, op: &Op, theirs: &[Answer], ours: &[Answer]) -> bool {
+    let again = Answer::Error(b"EAGAIN\0".to_vec());
+    let done = Answer::Reply(b"OK\0".to_vec());
+    flavour == Flavour::Ocaml417
+        && op.ty == Ty::TransactionEnd as u32
+        && ours.contains(&again)
+        && theirs.contains(&done)
 }

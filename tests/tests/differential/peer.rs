@@ -13,7 +13,7 @@ use xs_transport::{Transport, Wait};
 use crate::ops::{Op, SLOTS, Tx, WHO};
 
 /// A message from a daemon, without what must differ.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Answer {
     Event(Vec<u8>),
     Error(Vec<u8>),
@@ -166,8 +166,12 @@ impl Genuine {
                 Answer::Reply(_) | Answer::Transaction => format!("{ty}: done"),
                 Answer::Closed => "closed".to_owned(),
             };
-            *self.outcomes.entry(outcome).or_default() += 1;
+            self.note(&outcome);
         }
+    }
+
+    pub(crate) fn note(&mut self, outcome: &str) {
+        *self.outcomes.entry(outcome.to_owned()).or_default() += 1;
     }
 
     /// Undoes what earlier requests have done.

@@ -145,7 +145,7 @@ impl Daemon {
                 &error
             }
         };
-        if self.flavour.is_ocaml() {
+        if self.flavour.is_ocaml() && header.msg_type != MessageType::TransactionEnd as u32 {
             let mut header = header;
             if matches!(
                 MessageType::from_u32(header.msg_type),
@@ -320,10 +320,9 @@ impl Daemon {
         }
     }
 
-    /// An event for one connection only.
-    pub(super) fn tell(&mut self, conn: ConnId, path: &str, token: &[u8]) {
+    /// An event for one connection only, delivered with the others.
+    pub(super) fn queue(&mut self, conn: ConnId, path: &str, token: &[u8]) {
         self.events.push(Event { conn, path: path.to_owned(), token: token.into() });
-        self.deliver();
     }
 
     /// Whether a watcher may know that something happened: the node, or its parent, must be

@@ -12,8 +12,9 @@ pub enum Flavour {
     C,
     /// The C daemon of Xen 4.17.
     C417,
-    /// oxenstored of Xen 4.17. Its transactions differ: here they conflict as the C daemon's do,
-    /// where oxenstored merges some that need not conflict.
+    /// oxenstored of Xen 4.17. A transaction copies the list of all nodes when it starts; and a
+    /// few commits fail here that oxenstored
+    /// merges, because what changed meanwhile lies apart.
     Ocaml417,
 }
 

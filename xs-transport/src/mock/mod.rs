@@ -49,6 +49,7 @@ mod fault;
 mod flavour;
 mod idmap;
 mod kernel;
+mod ocaml;
 mod outbox;
 mod pipe;
 mod quota;

@@ -15,23 +15,23 @@ use super::transaction::{Transaction, View};
 use super::watches::{Match, Watch};
 
 /// What a request is answered with.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Answer {
     Reply(Reply<'static>),
     /// The value of this node, not copied.
     Value(Arc<Node>),
 }
 
-type Result<T = Answer> = std::result::Result<T, ErrorCode>;
+pub(super) type Result<T = Answer> = std::result::Result<T, ErrorCode>;
 
-const DONE: Result = Ok(Answer::Reply(Reply::Done));
+pub(super) const DONE: Result = Ok(Answer::Reply(Reply::Done));
 
 /// A request under way.
-struct Call<'a> {
-    daemon: &'a mut Daemon,
+pub(super) struct Call<'a> {
+    pub(super) daemon: &'a mut Daemon,
     conn: ConnId,
-    domid: DomId,
-    transaction: Option<Transaction>,
+    pub(super) domid: DomId,
+    pub(super) transaction: Option<Transaction>,
 }
 
 impl Daemon {
@@ -48,10 +48,14 @@ impl Daemon {
                 _ => true,
             }
         });
-        let msg_type = known.ok_or(ErrorCode::NotSupported)?;
+        let msg_type = match known {
+            // oxenstored looks for the transaction first.
+            None if self.flavour.is_ocaml() => MessageType::Invalid,
+            known => known.ok_or(ErrorCode::NotSupported)?,
+        };
         let state = self.conns.get_mut(&conn).ok_or(ErrorCode::Io)?;
         let domid = state.domid;
-        if needs_privilege(msg_type) && !is_privileged(domid) {
+        if needs_privilege(msg_type) && !self.flavour.is_ocaml() && !is_privileged(domid) {
             return Err(ErrorCode::Access);
         }
         let mut tx_id = header.tx_id;
@@ -67,7 +71,11 @@ impl Daemon {
             },
         };
         let mut call = Call { daemon: self, conn, domid, transaction };
-        let answer = call.run(msg_type, payload);
+        let answer = if call.daemon.flavour.is_ocaml() {
+            call.run_ocaml(header, msg_type, payload)
+        } else {
+            call.run(msg_type, payload)
+        };
         if let Some(transaction) = call.transaction {
             if let Some(state) = self.conns.get_mut(&conn) {
                 state.transactions.insert(tx_id.0, transaction);
@@ -80,7 +88,8 @@ impl Daemon {
     pub(super) fn first_event(&mut self, conn: ConnId, payload: &[u8]) {
         if let Some([path, token]) = args::at_least(payload) {
             // The path has been accepted, so it is text.
-            self.tell(conn, &String::from_utf8_lossy(path), token);
+            self.queue(conn, &String::from_utf8_lossy(path), token);
+            self.deliver();
         }
     }
 
@@ -137,7 +146,7 @@ impl Daemon {
     }
 }
 
-fn needs_privilege(msg_type: MessageType) -> bool {
+pub(super) fn needs_privilege(msg_type: MessageType) -> bool {
     matches!(
         msg_type,
         MessageType::Control
@@ -154,7 +163,7 @@ fn needs_privilege(msg_type: MessageType) -> bool {
 }
 
 impl Call<'_> {
-    fn run(&mut self, msg_type: MessageType, payload: &[u8]) -> Result {
+    pub(super) fn run(&mut self, msg_type: MessageType, payload: &[u8]) -> Result {
         match msg_type {
             MessageType::Control => self.control(payload),
             MessageType::Directory => self.directory(payload),
@@ -501,7 +510,12 @@ impl Call<'_> {
         if let Some(domain) = self.daemon.domains.get_mut(self.domid) {
             domain.transactions += 1;
         }
-        self.daemon.store.next_generation();
+        let transaction = if self.daemon.flavour.is_ocaml() {
+            Transaction::on_copy(&self.daemon.store)
+        } else {
+            self.daemon.store.next_generation();
+            Transaction::default()
+        };
         let conn = self.daemon.conns.get_mut(&self.conn).ok_or(ErrorCode::Io)?;
         let id = loop {
             conn.last_transaction = conn.last_transaction.wrapping_add(1);
@@ -510,7 +524,7 @@ impl Call<'_> {
                 break id;
             }
         };
-        conn.transactions.insert(id, Transaction::default());
+        conn.transactions.insert(id, transaction);
         Ok(Answer::Reply(Reply::Transaction(TxId(id))))
     }
 
@@ -558,7 +572,7 @@ impl Call<'_> {
     }
 
     /// The transaction is over, however it ended.
-    fn drop_transaction(&mut self) -> Option<Transaction> {
+    pub(super) fn drop_transaction(&mut self) -> Option<Transaction> {
         let transaction = self.transaction.take()?;
         if let Some(domain) = self.daemon.domains.get_mut(self.domid) {
             domain.transactions -= 1;
@@ -599,7 +613,8 @@ impl Call<'_> {
     fn set_target(&mut self, payload: &[u8]) -> Result {
         let [domid, target] = args::at_least(payload).ok_or(INVALID)?;
         let (domid, target) = (self.domid_arg(domid)?, self.domid_arg(target)?);
-        if self.daemon.domains.introduced(target).is_none() {
+        // oxenstored takes any number for a target.
+        if !self.daemon.flavour.is_ocaml() && self.daemon.domains.introduced(target).is_none() {
             return Err(ErrorCode::NoEntry);
         }
         let domain = self.daemon.domains.introduced(domid).ok_or(ErrorCode::NoEntry)?;
@@ -630,7 +645,8 @@ impl Call<'_> {
         if domid == DomId::DOM0 {
             return Err(INVALID);
         }
-        self.daemon.domains.introduced(domid).map(|_| domid).ok_or(ErrorCode::NoEntry)
+        let unknown = if self.daemon.flavour.is_ocaml() { INVALID } else { ErrorCode::NoEntry };
+        self.daemon.domains.introduced(domid).map(|_| domid).ok_or(unknown)
     }
 
     fn domid_arg(&self, text: &[u8]) -> Result<DomId> {
@@ -734,7 +750,11 @@ impl Call<'_> {
     // What all of them need.
 
     /// The absolute path that the caller means.
-    fn canonical<'p>(&self, path: Option<&'p [u8]>, special: bool) -> Result<Cow<'p, str>> {
+    pub(super) fn canonical<'p>(
+        &self,
+        path: Option<&'p [u8]>,
+        special: bool,
+    ) -> Result<Cow<'p, str>> {
         let path = path.ok_or(INVALID)?;
         let is_allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-/_@".contains(byte);
         if !path.iter().all(is_allowed) || (path.first() == Some(&b'@') && !special) {
@@ -856,7 +876,7 @@ impl Call<'_> {
         self.daemon.domains.get(self.domid).map(|domain| &domain.quotas)
     }
 
-    fn add_nodes(&mut self, domid: DomId, change: i64) {
+    pub(super) fn add_nodes(&mut self, domid: DomId, change: i64) {
         if let Some(transaction) = &mut self.transaction {
             transaction.add_nodes(domid, change);
         } else if let Some(domain) = self.daemon.domains.get_mut(domid) {
@@ -872,13 +892,17 @@ impl Call<'_> {
         }
     }
 
-    fn view(&mut self) -> View<'_> {
+    pub(super) fn view(&mut self) -> View<'_> {
         let max_accessed = match self.quotas().map(|quotas| quotas.transaction_nodes) {
             None => usize::MAX,
             Some(0) if self.daemon.flavour.is_modern() => usize::MAX,
             Some(max) => max as usize,
         };
-        View { store: &mut self.daemon.store, transaction: self.transaction.as_mut(), max_accessed }
+        let (store, transaction) = match &mut self.transaction {
+            Some(Transaction { snapshot: Some(snapshot), .. }) => (&mut snapshot.store, None),
+            transaction => (&mut self.daemon.store, transaction.as_mut()),
+        };
+        View { store, transaction, max_accessed }
     }
 }
 

@@ -14,7 +14,7 @@ use xs_proto::{Access, DomId, Permission, Permissions};
 ///
 /// A flat map: one look-up reaches any node, however deep. Nodes are shared with transactions
 /// that have read them and copied when written, children and all in constant time.
-#[derive(Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Store {
     nodes: HashSet<ByPath>,
     /// Grows with each change of a node and each start of a transaction.
@@ -24,7 +24,7 @@ pub(super) struct Store {
 }
 
 /// A node as the store finds it: equal to any other of the same path.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct ByPath(Arc<Node>);
 
 #[derive(Clone, Debug)]
@@ -92,6 +92,13 @@ impl Store {
     /// Removes a node. Its parent's list of children is the caller's business.
     pub(super) fn remove(&mut self, path: &str) {
         self.nodes.remove(path.as_bytes());
+    }
+
+    /// Becomes another store that was made from this one.
+    pub(super) fn become_(&mut self, other: Store) {
+        let generation = self.generation.max(other.generation) + 1;
+        let next_order = self.next_order.max(other.next_order);
+        *self = Store { nodes: other.nodes, generation, next_order };
     }
 
     pub(super) fn generation(&self) -> u64 {

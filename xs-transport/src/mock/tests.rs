@@ -403,6 +403,28 @@ fn transactions_conflict_over_what_they_read() {
 }
 
 #[test]
+fn oxenstored_transactions_see_a_copy_and_merge() {
+    let xenstored = Xenstored::with_flavour(Flavour::Ocaml417);
+    let mut dom0 = Client::new(&xenstored, 0);
+    dom0.write("/a", "1");
+    let (first, second) = (dom0.start(), dom0.start());
+    dom0.write("/a", "2");
+    dom0.write("/dir/outside", "");
+    assert_eq!(dom0.call(Ty::Read, first, "/a|"), "1");
+    assert_eq!(dom0.call(Ty::Directory, first, "/dir|"), "!ENOENT|");
+    // Who has only read may commit; who has written what nobody else minds, too.
+    assert_eq!(dom0.end(first, true), "OK|");
+    assert_eq!(dom0.call(Ty::Write, second, "/dir/inside|"), "OK|");
+    assert_eq!(dom0.end(second, true), "OK|");
+    assert_eq!(dom0.one(Ty::Directory, "/dir"), "inside|outside|");
+    let third = dom0.start();
+    dom0.call(Ty::Read, third, "/a|");
+    dom0.call(Ty::Write, third, "/b|");
+    dom0.write("/a", "3");
+    assert_eq!(dom0.end(third, true), "!EAGAIN|");
+}
+
+#[test]
 fn transactions_have_their_limits() {
     let xenstored = Xenstored::new();
     let mut dom0 = Client::new(&xenstored, 0);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use xs_proto::{DomId, ErrorCode};
 
+use super::ocaml::Snapshot;
 use super::store::{Node, NodePerms, Store};
 use super::watches::Match;
 
@@ -16,6 +17,8 @@ pub(super) struct Transaction {
     by_path: HashMap<Arc<str>, usize>,
     /// By how much each domain's number of nodes changes.
     pub(super) nodes: Vec<(DomId, i64)>,
+    /// In oxenstored's way: all that follows from a copy of the store.
+    pub(super) snapshot: Option<Box<Snapshot>>,
     /// A node was created.
     pub(super) created: bool,
     /// Something went wrong half-way; there is nothing to commit.
@@ -37,6 +40,11 @@ pub(super) struct Accessed {
 }
 
 impl Transaction {
+    /// One that works on a copy of the store.
+    pub(super) fn on_copy(store: &Store) -> Self {
+        Transaction { snapshot: Some(Box::new(Snapshot::new(store))), ..Self::default() }
+    }
+
     fn find(&mut self, path: &str) -> Option<&mut Accessed> {
         self.by_path.get(path).map(|at| &mut self.accessed[*at])
     }

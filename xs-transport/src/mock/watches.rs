@@ -138,6 +138,22 @@ impl Watches {
         fired
     }
 
+    /// The watches of paths below `path`, with the paths.
+    pub(super) fn below(&self, path: &str) -> Vec<(Arc<str>, Fired)> {
+        let prefix = if path == "/" { "/".to_owned() } else { format!("{path}/") };
+        let mut fired = Vec::new();
+        for (at, watches) in &self.by_path {
+            if at.len() > prefix.len() && at.starts_with(&prefix) {
+                fired.extend(watches.iter().map(|(key, watch)| {
+                    let (token, prefix) = (watch.token.clone(), watch.prefix);
+                    (at.clone(), Fired { key: *key, token, prefix })
+                }));
+            }
+        }
+        fired.sort_unstable_by_key(|(_, fired)| fired.key);
+        fired
+    }
+
     fn find(&self, conn: ConnId, path: &str, token: &[u8]) -> Option<u64> {
         let watches = self.by_path.get(path)?;
         let mut own = watches.range((conn, 0)..=(conn, u64::MAX));
