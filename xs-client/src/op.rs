@@ -34,6 +34,11 @@ pub struct Op<'a, T> {
 }
 
 impl<'a, T> Op<'a, T> {
+    /// The same in a form that goes together with other questions about nodes.
+    pub(crate) fn of_node(&self) -> Op<'a, OfNode> {
+        Op { label: self.label, request: self.request.clone(), answer: PhantomData }
+    }
+
     pub(crate) fn new(name: &'static str, request: Request<'a>) -> Self {
         Op { label: Label { name, path: None }, request: Ok(request), answer: PhantomData }
     }
@@ -223,6 +228,17 @@ pub(crate) struct Part {
     pub(crate) last: bool,
 }
 
+/// The answer to one of several questions about a node; see [`Op::of_node`].
+#[derive(Debug)]
+pub(crate) struct OfNode(Reply<'static>);
+
+impl OfNode {
+    /// The answer to `op`, which was asked in this form.
+    pub(crate) fn take<T: Answer>(answer: Result<OfNode>, op: &Op<'_, T>) -> Result<T> {
+        answer.and_then(|OfNode(reply)| op.label.take(reply))
+    }
+}
+
 macro_rules! answers {
     ($($type:ty, $pattern:pat => $value:expr;)*) => {
         mod sealed {
@@ -256,6 +272,7 @@ answers! {
     bool, Reply::Boolean(yes) => Some(yes);
     u32, Reply::Features(bits) => Some(bits);
     String, Reply::Text(text) => Some(text.into_owned());
+    OfNode, reply @ (Reply::Children(_) | Reply::Value(_) | Reply::Permissions(_)) => Some(OfNode(reply));
 }
 
 fn names(children: &Strings<'_>) -> Option<Vec<String>> {

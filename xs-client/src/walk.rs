@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use xs_proto::Permissions;
 
 use crate::error::Result;
+use crate::listing::Listing;
+use crate::op::{self, OfNode};
 use crate::tree::Tree;
 
 /// The nodes of a subtree, each before its children and these in the daemon's order; made by
@@ -31,6 +33,7 @@ pub struct Walk<'a> {
     tree: &'a Tree,
     values: bool,
     perms: bool,
+    at_once: usize,
     /// What is still to come out, in this order.
     ahead: VecDeque<Place>,
 }
@@ -58,14 +61,22 @@ enum Place {
     Unknown { path: String, depth: usize },
 }
 
-/// How many nodes are asked for at a time.
-const AHEAD: usize = 512;
+/// What is found out about a node: children, value, permissions.
+type Found = (Result<Vec<String>>, Option<Result<Vec<u8>>>, Option<Result<Permissions>>);
+
+/// How many nodes are asked for at a time: enough that round trips hardly count.
+const AT_ONCE: usize = 340;
+
+/// The same where there are round trips anyway, and the deadline is for all at once.
+const AT_ONCE_BY_DEVICE: usize = 16;
 
 impl Tree {
     /// Goes through a node and all below it.
     pub fn walk(&self, path: &str) -> Walk<'_> {
         let start = Place::Unknown { path: path.to_owned(), depth: 0 };
-        Walk { tree: self, values: false, perms: false, ahead: VecDeque::from([start]) }
+        let limits = self.handle.drive.transport().limits();
+        let at_once = if limits.one_at_a_time { AT_ONCE_BY_DEVICE } else { AT_ONCE };
+        Walk { tree: self, values: false, perms: false, at_once, ahead: VecDeque::from([start]) }
     }
 }
 
@@ -90,10 +101,8 @@ impl Walk<'_> {
             Place::Unknown { path, .. } => Some(path.as_str()),
             Place::Known(_) => None,
         });
-        let paths: Vec<&str> = unknown.take(AHEAD).collect();
-        let mut children = self.tree.directory_many(&paths).into_iter();
-        let mut values = self.values.then(|| self.tree.read_many(&paths).into_iter());
-        let mut perms = self.perms.then(|| self.tree.get_perms_many(&paths).into_iter());
+        let paths: Vec<&str> = unknown.take(self.at_once).collect();
+        let mut found = self.look_up(&paths).into_iter();
 
         let mut ahead = VecDeque::with_capacity(self.ahead.len() + paths.len());
         let mut places = std::mem::take(&mut self.ahead).into_iter();
@@ -102,13 +111,11 @@ impl Walk<'_> {
                 ahead.push_back(place);
                 continue;
             };
-            let Some(children) = children.next() else {
+            let Some((children, value, perms)) = found.next() else {
                 ahead.push_back(Place::Unknown { path, depth });
                 ahead.extend(places);
                 break;
             };
-            let value = values.as_mut().and_then(Iterator::next);
-            let perms = perms.as_mut().and_then(Iterator::next);
             let is_gone = gone(&children)
                 || value.as_ref().is_some_and(gone)
                 || perms.as_ref().is_some_and(gone);
@@ -125,6 +132,31 @@ impl Walk<'_> {
             ahead.extend(below);
         }
         self.ahead = ahead;
+    }
+
+    /// Asks all there is to ask of some nodes, in one round trip.
+    fn look_up(&self, paths: &[&str]) -> Vec<Found> {
+        let asked = paths.iter().flat_map(|path| {
+            [
+                Some(op::directory(path).of_node()),
+                self.values.then(|| op::read(path).of_node()),
+                self.perms.then(|| op::get_perms(path).of_node()),
+            ]
+        });
+        let mut answers = self.tree.run_all(asked.flatten()).into_iter();
+        let of_node = |path: &&str| {
+            let children = OfNode::take(answers.next()?, &op::directory(path));
+            let children = match Listing::is_needed(&children) {
+                true => self.tree.directory(path),
+                false => children,
+            };
+            let mut next = |is_asked: bool| if is_asked { answers.next() } else { None };
+            let value = next(self.values).map(|answer| OfNode::take(answer, &op::read(path)));
+            let perms = next(self.perms).map(|answer| OfNode::take(answer, &op::get_perms(path)));
+            Some((children, value, perms))
+        };
+        // There is an answer to each question.
+        paths.iter().map_while(of_node).collect()
     }
 }
 
