@@ -5,8 +5,8 @@
 //!
 //! | variable | meaning |
 //! |---|---|
-//! | `XS_TEST_C_SOCKET` | socket of a C daemon, as dom0 |
-//! | `XS_TEST_C_GUEST5` | the same daemon, as domain 5; without it the lines for guests are left out |
+//! | `XS_TEST_C_SOCKET`, `XS_TEST_OX_SOCKET` | socket of a C daemon and of an oxenstored, as dom0; without it that daemon is left out |
+//! | `XS_TEST_C_GUEST5`, `XS_TEST_OX_GUEST5` | the same daemons, as domain 5; without it the lines for guests are left out |
 //! | `XS_TEST_XENSTORE_CONTROL` | the original xenstore-control, which is not in the package of the other tools; without it its lines are left out |
 
 mod table;
@@ -20,16 +20,25 @@ use std::process::{Command, Stdio};
 use xs_client::Client;
 
 #[test]
-fn xs_in_place_of_the_xenstore_tools() {
-    let Ok(socket) = env::var("XS_TEST_C_SOCKET") else {
-        say("SKIPPED: XS_TEST_C_SOCKET names no daemon");
+fn on_the_c_daemon() {
+    on_daemon("C");
+}
+
+#[test]
+fn on_oxenstored() {
+    on_daemon("OX");
+}
+
+fn on_daemon(kind: &str) {
+    let Ok(socket) = env::var(format!("XS_TEST_{kind}_SOCKET")) else {
+        say(&format!("SKIPPED: XS_TEST_{kind}_SOCKET names no daemon"));
         return;
     };
     let Some(originals) = find("xenstore-ls") else {
         say("SKIPPED: there are no xenstore tools in PATH to compare with");
         return;
     };
-    let bench = Bench::new(&socket, &originals);
+    let bench = Bench::new(kind, &socket, &originals);
     let mut same = 0;
     let mut left_out = 0;
     let mut wrong = Vec::new();
@@ -40,7 +49,9 @@ fn xs_in_place_of_the_xenstore_tools() {
             continue;
         }
         let [theirs, ours] = bench.run_both(line);
-        let difference = table::DIFFERENCES.iter().find(|(differing, _)| differing == line);
+        let on_ox = if bench.is_c { &[][..] } else { table::DIFFERENCES_ON_OX };
+        let mut differences = table::DIFFERENCES.iter().chain(on_ox);
+        let difference = differences.find(|(differing, _)| differing == line);
         match (theirs == ours, difference) {
             (true, None) => same += 1,
             (false, Some((_, why))) => say(&format!("differs, because {why}: {line}")),
@@ -49,7 +60,7 @@ fn xs_in_place_of_the_xenstore_tools() {
         }
     }
     let all = table::LINES.len();
-    say(&format!("{same} of {all} lines are the same, {left_out} were left out"));
+    say(&format!("{kind}: {same} of {all} lines are the same, {left_out} were left out"));
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 
@@ -59,7 +70,7 @@ fn the_table_is_large_and_has_no_line_twice() {
     for (at, line) in table::LINES.iter().enumerate() {
         assert!(!table::LINES[..at].contains(line), "{line}");
     }
-    for (line, _) in table::DIFFERENCES {
+    for (line, _) in table::DIFFERENCES.iter().chain(table::DIFFERENCES_ON_OX) {
         assert!(table::LINES.contains(line), "{line}");
     }
 }
@@ -67,6 +78,7 @@ fn the_table_is_large_and_has_no_line_twice() {
 /// Where lines are run.
 struct Bench {
     client: Client,
+    is_c: bool,
     socket: String,
     guest: Option<String>,
     control: Option<PathBuf>,
@@ -98,18 +110,26 @@ impl Outcome {
     }
 }
 
+impl Drop for Bench {
+    fn drop(&mut self) {
+        // What is left behind harms nobody.
+        let _ = self.client.rm("/xs-cli");
+    }
+}
+
 impl Bench {
-    fn new(socket: &str, originals: &Path) -> Self {
-        let client = Client::open_at(socket).expect("XS_TEST_C_SOCKET answers");
+    fn new(kind: &str, socket: &str, originals: &Path) -> Self {
+        let client = Client::open_at(socket).expect("the daemon answers");
         table::set_up_once(&client).expect("dom0 may write everywhere");
-        let ours = TempDir::new();
+        let ours = TempDir::new(kind);
         let done =
             Command::new(env!("CARGO_BIN_EXE_xs")).arg("install-links").arg(&ours.0).output();
         assert!(done.expect("xs runs").status.success());
         Bench {
             client,
+            is_c: kind == "C",
             socket: socket.to_owned(),
-            guest: env::var("XS_TEST_C_GUEST5").ok(),
+            guest: env::var(format!("XS_TEST_{kind}_GUEST5")).ok(),
             control: env::var_os("XS_TEST_XENSTORE_CONTROL").map(PathBuf::from),
             originals: originals.to_owned(),
             ours,
@@ -117,7 +137,8 @@ impl Bench {
     }
 
     fn can_run(&self, line: &str) -> bool {
-        (self.guest.is_some() || !line.contains("as_guest"))
+        (self.is_c || !table::C_ONLY.contains(&line))
+            && (self.guest.is_some() || !line.contains("as_guest"))
             && (self.control.is_some() || !line.contains("xenstore-control"))
     }
 
@@ -176,8 +197,8 @@ fn find(program: &str) -> Option<PathBuf> {
 struct TempDir(PathBuf);
 
 impl TempDir {
-    fn new() -> Self {
-        let dir = env::temp_dir().join(format!("xs-links-{}", std::process::id()));
+    fn new(kind: &str) -> Self {
+        let dir = env::temp_dir().join(format!("xs-links-{kind}-{}", std::process::id()));
         fs::create_dir_all(&dir).expect("the temporary directory is writable");
         TempDir(dir)
     }
