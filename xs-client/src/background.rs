@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::task::{Wake, Waker};
-use std::thread::{self, JoinHandle, Thread, ThreadId};
 use std::time::{Duration, Instant};
 
 use xs_transport::{Failure, Turn, Wait};
@@ -14,6 +13,8 @@ use xs_transport::{Failure, Turn, Wait};
 use crate::error::{Error, Result};
 use crate::link::Link;
 use crate::queue::WatchEvent;
+use crate::sync::thread::{self, JoinHandle, Thread, ThreadId};
+use crate::sync::{Condvar, Mutex, MutexGuard};
 use crate::watches::Token;
 
 /// What a watch calls when it fires, and a last time when it ends because the connection is lost.

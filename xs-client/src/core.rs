@@ -316,6 +316,14 @@ impl Core {
         }
     }
 
+    /// Likewise, with something that has to be sent, even if nobody waits for an answer.
+    pub(crate) fn hand_over_sending(&mut self) {
+        if self.parked.is_empty() {
+            self.ready.extend(self.watches.runner.take());
+        }
+        self.hand_over();
+    }
+
     /// Lets the driver look at everything again.
     pub(crate) fn wake_driver(&mut self) {
         self.ready.extend(self.driver.take());

@@ -117,13 +117,13 @@ impl EventSource {
             match turn {
                 Turn::Received => {}
                 // They stopped before they could know whom to tell.
-                Turn::Occupied if guard.receiver_is_free() => {}
+                Turn::Occupied if guard.is_unattended() => {}
                 // Whoever receives meanwhile rings when they stop.
                 Turn::Nothing | Turn::Occupied => break false,
                 Turn::Failed => break true,
             }
         };
-        if guard.receiver_is_free() {
+        if guard.is_unattended() {
             guard.hand_over();
         }
         guard.observe(self.bell.clone());

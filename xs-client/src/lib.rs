@@ -35,6 +35,7 @@ mod listing;
 pub mod op;
 mod pending;
 mod queue;
+mod sync;
 mod timers;
 mod trace;
 mod transaction;

@@ -6,7 +6,6 @@ use std::mem;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::task::{Wake, Waker};
-use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use xs_proto::Reply;
@@ -17,6 +16,8 @@ use crate::calls::{Answered, CallId};
 use crate::core::{Core, Refusal, Scope};
 use crate::error::{ErrorKind, Result};
 use crate::op::{Answer, Label, Op};
+use crate::sync::thread::{self, Thread};
+use crate::sync::thread_local;
 use crate::trace::Trace;
 use crate::watches::{Next, Token};
 
@@ -325,8 +326,8 @@ impl Link {
     /// Sends what there is to send, as far as that goes without waiting.
     pub(crate) fn flush(&self, guard: Guard<'_, Core>) {
         let mut guard = self.drive.flush(guard);
-        if guard.is_blocked() {
-            guard.wake_driver();
+        if guard.is_blocked() && guard.is_unattended() {
+            guard.hand_over_sending();
         }
         drop(self.wake_ready(guard));
     }
@@ -355,8 +356,12 @@ impl Link {
 
     /// A thread that may have received for others stops doing so.
     pub(crate) fn leave<'a>(&'a self, mut guard: Guard<'a, Core>) -> Guard<'a, Core> {
-        if guard.receiver_is_free() {
-            guard.hand_over();
+        if guard.is_unattended() {
+            if guard.is_blocked() {
+                guard.hand_over_sending();
+            } else {
+                guard.hand_over();
+            }
         }
         self.wake_ready(guard)
     }

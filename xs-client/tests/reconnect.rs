@@ -162,9 +162,11 @@ fn a_transaction_of_before_harms_none_of_after() {
     // Answered, and lost before who asked looks.
     let mut late = [(); 2].map(|()| Box::pin(client.start_transaction()));
     let mut cx = Context::from_waker(Waker::noop());
+    let start = host.xenstored.inject(Fault::delay().on(MessageType::TransactionStart).times(2));
     for late in &mut late {
         assert!(late.as_mut().poll(&mut cx).is_pending());
     }
+    start.release();
     blocking.read("/").unwrap();
     host.cut();
     while !host.is_reconnected() {

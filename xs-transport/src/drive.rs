@@ -3,11 +3,12 @@
 use std::fmt;
 use std::io;
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use bytes::{Buf, BytesMut};
 use xs_proto::{ConnectionError, ErrorCode};
 
+use crate::sync::{Mutex, MutexGuard};
 use crate::transport::{Interest, Sent, Transport, Wait};
 
 /// A machine of `xs-proto`, and what its user keeps beside it, as [`Drive`] sees it.
@@ -57,8 +58,14 @@ struct State<M> {
     sending: Option<BytesMut>,
     /// The transport took no more: somebody has to wait until it does.
     blocked: bool,
+    /// … and somebody waits, and receives meanwhile unless another one does.
+    unblocking: bool,
     /// What is received into. `None`: the receiver's seat is taken.
     buffer: Option<Box<[u8]>>,
+    /// Who sits there can be woken.
+    wakeable: bool,
+    /// Counts what was received.
+    received: u64,
     failure: Option<Failure>,
 }
 
@@ -89,6 +96,9 @@ impl<M: Machine> Drive<M> {
             epoch: 0,
             sending: Some(BytesMut::new()),
             blocked: false,
+            unblocking: false,
+            wakeable: false,
+            received: 0,
             buffer: Some(vec![0; buffer.max(1)].into_boxed_slice()),
             failure: None,
         };
@@ -128,6 +138,7 @@ impl<M: Machine> Drive<M> {
             }
 
             let (transport, epoch) = (state.transport.clone(), state.epoch);
+            let received = state.received;
             drop(guard);
             let sent = transport.send(&out);
             guard = self.lock();
@@ -151,9 +162,14 @@ impl<M: Machine> Drive<M> {
                     }
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        state.blocked = true;
-                        state.sending = Some(out);
-                        return guard;
+                        // Who received meanwhile could not send, and may sit there again: nobody
+                        // else would find out that there is room now. Otherwise they will, with
+                        // the reply to something that is still on its way.
+                        if state.received == received {
+                            state.blocked = true;
+                            state.sending = Some(out);
+                            return guard;
+                        }
                     }
                     Err(error) => state.give_up(Failure::Io(Arc::new(error))),
                 }
@@ -172,7 +188,11 @@ impl<M: Machine> Drive<M> {
         if state.failure.is_some() {
             return (guard, Turn::Failed);
         }
-        if state.blocked {
+        if state.unblocking {
+            return (guard, Turn::Occupied);
+        }
+        // Who is sending at this moment will see for themselves.
+        if state.blocked && state.sending.is_some() {
             return self.unblock(guard, wait);
         }
         let Some(buffer) = state.buffer.take() else {
@@ -198,6 +218,7 @@ impl<M: Machine> Drive<M> {
         state.transport = Arc::new(transport);
         state.epoch += 1;
         state.blocked = false;
+        state.unblocking = false;
         state.failure = None;
         if let Some(sending) = &mut state.sending {
             sending.clear();
@@ -208,16 +229,32 @@ impl<M: Machine> Drive<M> {
     /// Waits until the transport takes more, or has something to read: a peer that waits for us
     /// to read takes nothing.
     fn unblock<'a>(&'a self, mut guard: Guard<'a, M>, wait: Wait) -> (Guard<'a, M>, Turn) {
+        let state = &mut guard.0;
+        let mut turn = Turn::Occupied;
         if let Wait::Until(deadline) | Wait::UntilWoken(deadline) = wait {
-            let (transport, epoch) = (guard.0.transport.clone(), guard.0.epoch);
+            let interest = match (&state.buffer, state.wakeable) {
+                (Some(_), _) => Interest::Both,
+                // They wake us when they have received something.
+                (None, false) => Interest::Send,
+                (None, true) => {
+                    // They can wait for both; a wake has to find the one that it is meant for.
+                    state.transport.wake();
+                    return (guard, Turn::Occupied);
+                }
+            };
+            state.unblocking = true;
+            let (transport, epoch) = (state.transport.clone(), state.epoch);
             drop(guard);
-            let waited = transport.wait(Interest::Both, deadline);
+            let waited = transport.wait(interest, deadline);
             guard = self.lock();
-            if let (Err(error), true) = (waited, guard.0.epoch == epoch) {
-                guard.0.give_up(Failure::Io(Arc::new(error)));
+            if guard.0.epoch == epoch {
+                guard.0.unblocking = false;
+                if let Err(error) = waited {
+                    guard.0.give_up(Failure::Io(Arc::new(error)));
+                }
             }
+            turn = Turn::Nothing;
         }
-        let mut turn = Turn::Nothing;
         if let Some(buffer) = guard.0.buffer.take() {
             (guard, turn) = self.receive(guard, buffer, Wait::No);
         }
@@ -227,10 +264,11 @@ impl<M: Machine> Drive<M> {
     /// In the receiver's seat: receives once.
     fn receive<'a>(
         &'a self,
-        guard: Guard<'a, M>,
+        mut guard: Guard<'a, M>,
         mut buffer: Box<[u8]>,
         wait: Wait,
     ) -> (Guard<'a, M>, Turn) {
+        guard.0.wakeable = matches!(wait, Wait::UntilWoken(_));
         let (transport, epoch) = (guard.0.transport.clone(), guard.0.epoch);
         drop(guard);
         let received = transport.recv(&mut buffer, wait);
@@ -244,6 +282,7 @@ impl<M: Machine> Drive<M> {
                     state.give_up(Failure::Protocol(error));
                 }
                 Ok(n) => {
+                    state.received += 1;
                     if let Err(error) = state.machine.receive(&buffer[..n]) {
                         state.give_up(Failure::Protocol(error));
                     }
@@ -254,6 +293,11 @@ impl<M: Machine> Drive<M> {
             }
         }
         state.buffer = Some(buffer);
+        state.wakeable = false;
+        if state.unblocking {
+            // They may have got what they wait for, and have to receive as well now.
+            state.transport.wake();
+        }
         (guard, turn)
     }
 }
@@ -270,9 +314,10 @@ impl<M: Machine> State<M> {
 }
 
 impl<M> Guard<'_, M> {
-    /// Whether nobody is in the receiver's seat.
-    pub fn receiver_is_free(&self) -> bool {
-        self.0.buffer.is_some()
+    /// Whether nobody waits for the transport although somebody could: to receive, or to send
+    /// what it did not take.
+    pub fn is_unattended(&self) -> bool {
+        !self.0.unblocking && (self.0.buffer.is_some() || self.0.blocked)
     }
 
     /// Whether the transport took no more: somebody has to wait until it does.

@@ -14,6 +14,7 @@ pub mod discover;
 mod drive;
 #[cfg(feature = "mock")]
 pub mod mock;
+mod sync;
 mod sys;
 mod transport;
 mod unix;
