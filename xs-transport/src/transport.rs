@@ -28,7 +28,8 @@ pub trait Transport: Debug + Send + Sync {
     /// call wait, because the Linux device waits for the daemon when a watch is set or removed.
     ///
     /// # Errors
-    /// `WouldBlock`: not now; [`wait`](Transport::wait) tells when. Any other error is final.
+    /// `WouldBlock`: not before the peer has taken, and will answer, something that was sent
+    /// earlier; [`wait`](Transport::wait) tells when. Any other error is final.
     fn send(&self, bytes: &[u8]) -> io::Result<Sent>;
 
     /// Receives some bytes, at least one; `Ok(0)` is the end. `buf` is never empty.
