@@ -10,6 +10,7 @@
 //! | `XS_TEST_OX_SOCKET`, `XS_TEST_OX_GUEST5`, `XS_TEST_OX_GUEST7` | the same for an oxenstored |
 //! | `XS_TEST_DEVICE` | a xenbus device |
 //!
+//! `XS_TEST_REQUESTS` makes the load on one client longer or shorter than 8 × 2000 requests.
 //! Sockets of guests may serve one client at a time. Each test keeps to a subtree of its own and
 //! removes it, so that a daemon can be in use by others meanwhile.
 

@@ -11,8 +11,13 @@ use xs_tests::{naive, on_every_site};
 /// How many threads there are.
 const THREADS: usize = 8;
 
-/// How many requests each of them makes.
-const REQUESTS: usize = 2000;
+/// How many requests each of them makes: 2000, unless `XS_TEST_REQUESTS` says otherwise.
+fn requests() -> usize {
+    match std::env::var("XS_TEST_REQUESTS") {
+        Ok(number) => number.parse().expect("XS_TEST_REQUESTS is a number"),
+        Err(_) => 2000,
+    }
+}
 
 /// Where a thread stops and says what went wrong.
 type Fault = String;
@@ -83,7 +88,7 @@ fn one_thread(
     let path = format!("{root}/{thread}");
     let say = |error: xs_client::Error| error.to_string();
     // A write and a read, 99 times, and then a watch set and removed.
-    for round in 0..REQUESTS / 200 {
+    for round in 0..requests() / 200 {
         for n in 0..99 {
             if failed.load(Ordering::Relaxed) {
                 return Ok(());
