@@ -148,7 +148,8 @@ fn a_watch_looks_as_deep_as_it_is_told_and_ends_in_time() {
 fn the_daemon_is_described() {
     let host = Host::new("");
     let info = host.ok("info");
-    for part in [&host.socket(), "opened", "watch-depth", "dom0", "a round trip"] {
+    for part in [&host.socket(), "$XENSTORED_PATH", "opened", "watch-depth", "dom0", "a round trip"]
+    {
         assert!(info.contains(part), "{info}");
     }
     let info = host.ok(&format!("--socket {} info", host.guest()));
@@ -158,7 +159,7 @@ fn the_daemon_is_described() {
     let output = host.xs("--socket /nowhere info");
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(said.contains("tried       /nowhere: No such file"), "{said}");
+    assert!(said.contains("/nowhere (named by option): No such file"), "{said}");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::fail::{Fail, Outcome};
 /// `xs control help` prints what this daemon knows. For dom0.
 #[derive(Debug, Args)]
 pub(crate) struct Control {
+    /// The command and its parameters
     #[arg(required = true, value_name = "COMMAND", allow_hyphen_values = true)]
     pub(crate) words: Vec<String>,
 }

@@ -21,6 +21,7 @@ use crate::terminal;
 /// out, with a message and exit status 1.
 #[derive(Debug, Args)]
 pub(crate) struct Dump {
+    /// Where to start
     #[arg(required = true, value_name = "KEY")]
     keys: Vec<String>,
 }

@@ -14,11 +14,12 @@ use clap_mangen::Man as Manual;
 use crate::compat;
 use crate::fail::{Fail, Outcome};
 
-/// Make links to this program that take the place of xenstore-read, xenstore-ls and so on
+/// Make links that take the place of the xenstore tools
 ///
-/// Links are replaced if they are there; other files never.
+/// xenstore-read, xenstore-ls and so on: through them this program behaves as these do. Links are replaced if they are there; other files never.
 #[derive(Debug, Args)]
 pub(crate) struct InstallLinks {
+    /// Where to make them, such as /usr/local/bin
     #[arg(value_name = "DIR")]
     dir: PathBuf,
 }
@@ -26,6 +27,7 @@ pub(crate) struct InstallLinks {
 /// Print completions for a shell
 #[derive(Debug, Args)]
 pub(crate) struct Completions {
+    /// Which one
     shell: Shell,
 }
 

@@ -1,6 +1,8 @@
 //! `ping` and `info`: is there a xenstored, which one, and how does it do?
 
+use std::env;
 use std::fmt::Write as _;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -80,10 +82,26 @@ fn search(connect: &Connect) -> (String, Result<Client>) {
             }
         };
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "tried       {}: {said}", path.display());
+        let _ = writeln!(text, "place       {} ({}): {said}", path.display(), why(connect, &path));
     }
     // Once more in vain, for an error that names them all.
     (text, client.map_or_else(|| connect.open(), Ok))
+}
+
+/// Why a place is looked at.
+fn why(connect: &Connect, path: &Path) -> &'static str {
+    let set = |name| env::var_os(name).filter(|value| !value.is_empty());
+    if connect.path().is_some() {
+        "named by option"
+    } else if set("XENSTORED_PATH").is_some_and(|named| path == Path::new(&named)) {
+        "$XENSTORED_PATH"
+    } else if discover::DEVICES.iter().any(|device| path == Path::new(device)) {
+        "the kernel's device"
+    } else if set("XENSTORED_RUNDIR").is_some() {
+        "$XENSTORED_RUNDIR"
+    } else {
+        "the usual socket"
+    }
 }
 
 /// Which daemon it is, by what it knows.

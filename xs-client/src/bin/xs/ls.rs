@@ -26,6 +26,7 @@ pub(crate) struct Ls {
     /// As xenstore-ls: no colours, and the first node that may not be read ends it.
     #[arg(skip)]
     pub(crate) strict: bool,
+    /// Where to start; at the root if there is none
     #[arg(default_value = "/", hide_default_value = true, value_name = "KEY")]
     pub(crate) keys: Vec<String>,
 }

@@ -37,6 +37,7 @@ pub(crate) struct Read {
     /// Print the values as they are: nothing is escaped, no newline added
     #[arg(short = 'R', long)]
     pub(crate) raw: bool,
+    /// Paths of nodes
     #[arg(required = true, value_name = "KEY")]
     pub(crate) keys: Vec<String>,
 }
@@ -60,6 +61,7 @@ pub(crate) struct WriteValues {
 /// The status is 0 if all of them do, else 1.
 #[derive(Debug, Args)]
 pub(crate) struct Exists {
+    /// Paths of nodes
     #[arg(required = true, value_name = "KEY")]
     pub(crate) keys: Vec<String>,
 }
@@ -70,6 +72,7 @@ pub(crate) struct List {
     /// Print whole paths
     #[arg(short, long)]
     pub(crate) prefix: bool,
+    /// Paths of nodes
     #[arg(required = true, value_name = "KEY")]
     pub(crate) keys: Vec<String>,
 }
@@ -80,6 +83,7 @@ pub(crate) struct Rm {
     /// Remove their parents too, as far as these are empty then
     #[arg(short, long)]
     pub(crate) tidy: bool,
+    /// Paths of nodes
     #[arg(required = true, value_name = "KEY")]
     pub(crate) keys: Vec<String>,
 }
@@ -89,6 +93,7 @@ pub(crate) struct Rm {
 /// A node that exists is left as it is.
 #[derive(Debug, Args)]
 pub(crate) struct Mkdir {
+    /// Paths of nodes
     #[arg(required = true, value_name = "KEY")]
     pub(crate) keys: Vec<String>,
 }
@@ -105,7 +110,9 @@ pub(crate) struct Chmod {
     /// Set those of all nodes below, too
     #[arg(short, long)]
     pub(crate) recurse: bool,
+    /// The path of the node
     pub(crate) key: String,
+    /// Its permissions, the owner's first
     #[arg(required = true, value_name = "PERM")]
     pub(crate) perms: Vec<Permission>,
 }
@@ -116,6 +123,7 @@ pub(crate) struct GetPerms {
     /// Print each node's path before its permissions
     #[arg(short, long)]
     pub(crate) prefix: bool,
+    /// Paths of nodes
     #[arg(required = true, value_name = "KEY")]
     pub(crate) keys: Vec<String>,
 }

@@ -41,6 +41,7 @@ pub(crate) struct Wait {
     /// Wait until the node does not exist
     #[arg(short, long, conflicts_with = "value")]
     gone: bool,
+    /// The path of the node
     key: String,
     /// The value to wait for, with escapes as for `write`; else any will do
     value: Option<String>,
