@@ -13,19 +13,24 @@ trap '"$xs" rm /xs-bench' EXIT
 
 now() { date +%s%N; }
 
+median() { sort -n | sed -n "$(((rounds + 1) / 2))p"; }
+
 compare() { # THEIRS -- OURS
-    local theirs=() ours start=
-    while [ "$1" != -- ]; do theirs+=("$1"); shift; done
+    local theirs=() start first lines=""
+    while [ "$1" != -- ]; do
+        theirs+=("$1")
+        shift
+    done
     shift
-    ours=("$@")
     for _ in $(seq "$rounds"); do
-        start=$(now); "${theirs[@]}" > /dev/null; local first=$(($(now) - start))
-        start=$(now); "${ours[@]}" > /dev/null; echo "$first $(($(now) - start))"
-    done | awk -v what="${theirs[*]}, xs ${ours[*]:1}" '
-        function median(a, n) { asort(a); return a[int((n + 1) / 2)] }
-        { theirs[NR] = $1 / 1e6; ours[NR] = $2 / 1e6; ratio[NR] = $2 / $1 }
-        END { printf "%-52s %6.0f ms %6.0f ms %6.2f\n", what,
-              median(theirs, NR), median(ours, NR), median(ratio, NR) }'
+        start=$(now) && "${theirs[@]}" > /dev/null && first=$(($(now) - start))
+        start=$(now) && "$@" > /dev/null
+        lines+="$first $(($(now) - start))"$'\n'
+    done
+    lines=$(printf %s "$lines" | awk '{ print $1 / 1e6, $2 / 1e6, $2 / $1 }')
+    printf '%-24s %-20s %6.0f ms %6.0f ms %6.2f\n' "${theirs[*]}" "xs ${*:2}" \
+        "$(cut -d' ' -f1 <<< "$lines" | median)" "$(cut -d' ' -f2 <<< "$lines" | median)" \
+        "$(cut -d' ' -f3 <<< "$lines" | median)"
 }
 
 compare xenstore-ls /xs-bench -- "$xs" ls /xs-bench
