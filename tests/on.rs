@@ -74,6 +74,12 @@ impl On {
         matches!(self.place, Place::StandIn(_) | Place::Device(_))
     }
 
+    /// So many of what is done many times: fewer on a device, which takes one request at a time,
+    /// and may be part of a machine that is emulated.
+    pub fn many(&self, count: usize) -> usize {
+        if self.is_device() { count / 20 } else { count }
+    }
+
     /// Another client, which can see the test's subtree as well: dom0, or the same domain.
     pub fn another(&self) -> Client {
         self.another_with(Client::builder().timeout(PATIENCE))

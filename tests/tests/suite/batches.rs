@@ -30,7 +30,7 @@ on_every_site! {
     fn thousands_of_keys(on) {
         // A guest's quota is 1000 nodes, of which there are a few already, and the list of
         // children has to fit into one node.
-        let count = if on.is_guest() { 300 } else { 5000 };
+        let count = if on.is_guest() { 300 } else { on.many(5000) };
         let pairs: Vec<_> = (0..count).map(|n| (on.path(&format!("k{n}")), n.to_string())).collect();
         for result in on.client.write_many(pairs.iter().map(|(path, value)| (path, value))) {
             result.unwrap();
@@ -51,10 +51,10 @@ on_every_site! {
         let size = if on.is_guest() || on.is_ocaml { 1000 } else { 3900 };
         let path = on.path("v");
         let value = vec![b'x'; size];
-        for result in on.client.write_many((0..500).map(|_| (&path, &value))) {
+        for result in on.client.write_many((0..on.many(500)).map(|_| (&path, &value))) {
             result.unwrap();
         }
-        for read in on.client.read_many((0..500).map(|_| &path)) {
+        for read in on.client.read_many((0..on.many(500)).map(|_| &path)) {
             assert_eq!(read.unwrap(), value);
         }
     }
@@ -77,7 +77,7 @@ on_every_site! {
     }
 
     fn inside_a_transaction(on) {
-        let paths: Vec<_> = (0..200).map(|n| on.path(&format!("k{n}"))).collect();
+        let paths: Vec<_> = (0..on.many(200)).map(|n| on.path(&format!("k{n}"))).collect();
         let tx = on.client.start_transaction().unwrap();
         for result in tx.write_many(paths.iter().map(|path| (path, "x"))) {
             result.unwrap();

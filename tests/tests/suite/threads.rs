@@ -15,7 +15,7 @@ on_every_site! {
             for thread in 0..THREADS {
                 scope.spawn(move || {
                     let path = on.path(&thread.to_string());
-                    for n in 0..100 {
+                    for n in 0..on.many(100) {
                         let value = format!("{thread} {n}");
                         on.client.write(&path, &value).unwrap();
                         assert_eq!(on.client.read_str(&path).unwrap(), value);
@@ -31,7 +31,7 @@ on_every_site! {
                 scope.spawn(move || {
                     let path = on.path(&thread.to_string());
                     on.client.write_display(&path, thread).unwrap();
-                    for value in on.client.read_many((0..1000).map(|_| &path)) {
+                    for value in on.client.read_many((0..on.many(1000)).map(|_| &path)) {
                         assert_eq!(value.unwrap(), thread.to_string().as_bytes());
                     }
                 });
@@ -66,10 +66,10 @@ on_every_site! {
         assert_eq!(next(&mut watch), path);
         thread::scope(|scope| {
             let waiting = scope.spawn(|| watch.next_timeout(PATIENCE).unwrap().unwrap());
-            for n in 0..200 {
+            for n in 0..on.many(200) {
                 let other = on.path("other");
                 on.client.write_display(&other, n).unwrap();
-                assert_eq!(on.client.read_parsed::<i32>(&other).unwrap(), n);
+                assert_eq!(on.client.read_parsed::<usize>(&other).unwrap(), n);
             }
             on.client.write(&path, "").unwrap();
             assert_eq!(&*waiting.join().unwrap().path, path);

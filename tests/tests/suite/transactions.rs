@@ -198,7 +198,7 @@ on_every_site! {
     }
 
     fn of_many_writes_that_collide(on) {
-        let keys: Vec<_> = (0..100).map(|n| on.path(&format!("k{n}"))).collect();
+        let keys: Vec<_> = (0..on.many(100)).map(|n| on.path(&format!("k{n}"))).collect();
         let run = |client: &Client, mark: &str| {
             client.transaction(|tx| {
                 tx.write_many(keys.iter().map(|key| (key, mark))).into_iter().collect::<Result<()>>()

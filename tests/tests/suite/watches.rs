@@ -159,7 +159,7 @@ on_every_site! {
 
     fn a_dropped_watch_is_gone_at_the_daemon(on) {
         // A guest would soon be out of watches.
-        for _ in 0..300 {
+        for _ in 0..on.many(3000).min(300) {
             on.client.watch(&on.path("a")).unwrap();
         }
         let mut watch = on.client.watch(&on.path("a")).unwrap();
@@ -288,7 +288,7 @@ on_every_site! {
         // More events than oxenstored keeps for one who does not read.
         // A guest's request counts as outstanding until the events that it caused are taken, and
         // C daemons keep no more than 20 of those.
-        let (count, often) = if on.is_guest() { (500, 10) } else { (5000, 100) };
+        let (count, often) = if on.is_guest() { (500, 10) } else { (on.many(5000), 100) };
         let watcher = on.another();
         let mut watch = watcher.watch(on.root()).unwrap();
         for at in 0..count {
