@@ -4,18 +4,94 @@
 #![cfg(feature = "futures")]
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
+use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use xs_client::{Client, DomId, Error, ErrorKind, futures, op};
-use xs_transport::mock::Xenstored;
-use xs_transport::{Transport, UnixTransport, Wait};
+use xs_proto::Limits;
+use xs_transport::mock::{Kernel, Xenstored};
+use xs_transport::{Interest, Sent, Transport, UnixTransport, Wait, XenbusTransport};
 
 /// Longer than anything takes that works.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A daemon behind a socket, which says `bytes` bytes and dies.
+fn socket(bytes: usize) -> (Box<dyn Transport>, Death) {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let transport = UnixTransport::from_stream(ours, "a pair").unwrap();
+    let server = thread::spawn(move || serve(theirs, bytes));
+    (Box::new(transport), Box::new(move || server.join().unwrap()))
+}
+
+/// A kernel's device that gives `bytes` bytes and then reports its end.
+fn device(bytes: usize) -> (Box<dyn Transport>, Death) {
+    let xenstored = Xenstored::new();
+    let device = Kernel::new(&xenstored, DomId::DOM0).open().unwrap();
+    let died = Arc::new(OnceLock::new());
+    let mortal = Mortal {
+        device: device.transport().unwrap(),
+        left: AtomicUsize::new(bytes),
+        died: died.clone(),
+    };
+    (Box::new(mortal), Box::new(move || *died.get().expect("it has died")))
+}
+
+/// Tells when the daemon died.
+type Death = Box<dyn FnOnce() -> Instant>;
+
+#[derive(Debug)]
+struct Mortal {
+    device: XenbusTransport,
+    left: AtomicUsize,
+    died: Arc<OnceLock<Instant>>,
+}
+
+impl Transport for Mortal {
+    fn limits(&self) -> Limits {
+        self.device.limits()
+    }
+
+    fn send(&self, bytes: &[u8]) -> io::Result<Sent> {
+        self.device.send(bytes)
+    }
+
+    fn recv(&self, buf: &mut [u8], wait: Wait) -> io::Result<usize> {
+        let left = self.left.load(Ordering::Relaxed);
+        if left == 0 {
+            self.died.get_or_init(Instant::now);
+            return Ok(0);
+        }
+        let most = buf.len().min(left);
+        let n = self.device.recv(&mut buf[..most], wait)?;
+        self.left.fetch_sub(n, Ordering::Relaxed);
+        Ok(n)
+    }
+
+    fn wait(&self, interest: Interest, deadline: Option<Instant>) -> io::Result<()> {
+        self.device.wait(interest, deadline)
+    }
+
+    fn wake(&self) {
+        self.device.wake();
+    }
+
+    fn close(&self) {
+        self.device.close();
+    }
+
+    fn fd(&self) -> io::Result<BorrowedFd<'_>> {
+        self.device.fd()
+    }
+
+    fn describe(&self) -> String {
+        self.device.describe()
+    }
+}
 
 /// Says `bytes` bytes, then dies. Returns when that was.
 fn serve(mut stream: UnixStream, bytes: usize) -> Instant {
@@ -44,11 +120,8 @@ fn cause(error: &Error) -> String {
 }
 
 /// Uses a client in all ways at once until its daemon dies; how long that took to be known.
-fn die_after(bytes: usize) -> Duration {
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    let transport = UnixTransport::from_stream(ours, "a pair").unwrap();
+fn die_after((transport, death): (Box<dyn Transport>, Death), bytes: usize) -> Duration {
     let client = Client::builder().timeout(PATIENCE).over(transport);
-    let server = thread::spawn(move || serve(theirs, bytes));
 
     let (sender, called) = mpsc::channel();
     let set = client.watch_with("/w", move |event| drop(sender.send(event)));
@@ -89,7 +162,7 @@ fn die_after(bytes: usize) -> Duration {
         });
         [writer, reader, watcher, pending, future].map(|user| cause(&user.join().unwrap()))
     });
-    let late = server.join().unwrap().elapsed();
+    let late = death().elapsed();
     assert!(causes.iter().all(|cause| *cause == causes[0]), "after {bytes} bytes: {causes:?}");
     match set {
         Ok(_) => loop {
@@ -111,11 +184,14 @@ fn count(what: &str) -> usize {
 
 #[test]
 fn after_each_byte() {
-    die_after(500);
+    die_after(socket(500), 500);
+    die_after(device(500), 500);
     let before = ["fd", "task"].map(count);
-    let slowest = (1..=400).map(die_after).max().unwrap();
-    println!("the last one knew after {slowest:?} at the most");
-    assert!(slowest < Duration::from_secs(10), "{slowest:?}");
+    for (name, daemon) in [("socket", socket as fn(usize) -> _), ("device", device)] {
+        let slowest = (1..=400).map(|bytes| die_after(daemon(bytes), bytes)).max().unwrap();
+        println!("over the {name} the last one knew after {slowest:?} at the most");
+        assert!(slowest < Duration::from_secs(10), "{slowest:?}");
+    }
     // A thread that was joined may be listed for a moment.
     let start = Instant::now();
     while ["fd", "task"].map(count) != before {
