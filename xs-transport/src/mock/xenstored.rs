@@ -149,6 +149,11 @@ impl Xenstored {
         self.shared.lock().daemon.store.get(path).map(|node| node.perms.to_permissions())
     }
 
+    /// The open connections of a domain, the oldest first.
+    pub fn connections(&self, domid: DomId) -> Vec<ConnId> {
+        self.shared.lock().daemon.conns_of(domid)
+    }
+
     /// All watches that a domain has set: the absolute path and the token of each.
     pub fn watches(&self, domid: DomId) -> Vec<(String, Vec<u8>)> {
         let daemon = &self.shared.lock().daemon;
