@@ -75,6 +75,13 @@ impl Label<'_> {
     pub(crate) fn take<T: Answer>(self, reply: Reply<'static>) -> Result<T> {
         match reply {
             Reply::Error(code) => Err(self.error(ErrorKind::Refused(code))),
+            Reply::StrangePermissions(entries) => {
+                let entries = entries.as_bytes().escape_ascii().to_string();
+                let entries = entries.trim_end_matches("\\x00").replace("\\x00", " ");
+                Err(self.unexpected(&format!(
+                    "the permissions name a domain that cannot be: {entries}"
+                )))
+            }
             reply => T::from_reply(reply).ok_or_else(|| self.unexpected("the answer is not text")),
         }
     }

@@ -237,7 +237,7 @@ impl Permissions {
     pub(crate) fn decode(mut fields: Fields<'_>) -> Result<Self, PayloadError> {
         let mut entry = || {
             let field = fields.string()?;
-            let entry = Permission::from_bytes(field).ok_or(PayloadError::Permission)?;
+            let entry = Permission::from_bytes(field).ok_or_else(|| why_not(field))?;
             Ok((entry, fields.is_empty()))
         };
         let (owner, mut last) = entry()?;
@@ -248,6 +248,20 @@ impl Permissions {
             last = end;
         }
         Ok(Permissions { owner, others })
+    }
+}
+
+/// Tells a permission for a domain that cannot be from what is no permission at all.
+fn why_not(field: &[u8]) -> PayloadError {
+    match field {
+        [letter, b'-', id @ ..] | [letter, id @ ..]
+            if Access::from_letter(*letter).is_some()
+                && !id.is_empty()
+                && id.iter().all(u8::is_ascii_digit) =>
+        {
+            PayloadError::Number
+        }
+        _ => PayloadError::Permission,
     }
 }
 

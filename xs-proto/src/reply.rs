@@ -43,6 +43,10 @@ pub enum Reply<'a> {
     },
     /// GET_PERMS.
     Permissions(Permissions),
+    /// GET_PERMS, with a domain id among them that is none, such as 99999: the entries as they
+    /// came. oxenstored lets every guest set such permissions on its nodes, so they must not cost
+    /// those who read them their connection.
+    StrangePermissions(Strings<'a>),
     /// TRANSACTION_START: the transaction's id, for the headers of the requests inside; never
     /// [`TxId::NONE`].
     Transaction(TxId),
@@ -82,6 +86,7 @@ impl<'a> Reply<'a> {
                 }
             }
             Reply::Permissions(perms) => perms.iter().for_each(|entry| w.display(entry)),
+            Reply::StrangePermissions(entries) => w.raw(entries.as_bytes()),
             Reply::Transaction(tx_id) => w.display(tx_id),
             Reply::Boolean(yes) => w.raw(if *yes { b"T\0" } else { b"F\0" }),
             Reply::Features(bits) => w.display(bits),
@@ -109,7 +114,13 @@ impl<'a> Reply<'a> {
                 };
                 return Ok(Reply::Part { generation, children: Strings::new(names)?, last });
             }
-            MessageType::GetPerms => return Permissions::decode(fields).map(Reply::Permissions),
+            MessageType::GetPerms => {
+                return match Permissions::decode(fields.clone()) {
+                    Ok(perms) => Ok(Reply::Permissions(perms)),
+                    Err(PayloadError::Number) => fields.strings().map(Reply::StrangePermissions),
+                    Err(error) => Err(error),
+                };
+            }
             MessageType::Control => return Ok(Reply::Text(lossy(payload))),
             MessageType::TransactionStart => match f.number()? {
                 // What was meant for the transaction would take effect outside.
@@ -157,6 +168,7 @@ impl<'a> Reply<'a> {
                 Reply::Part { generation, children: children.into_owned(), last }
             }
             Reply::Permissions(perms) => Reply::Permissions(perms),
+            Reply::StrangePermissions(entries) => Reply::StrangePermissions(entries.into_owned()),
             Reply::Transaction(tx_id) => Reply::Transaction(tx_id),
             Reply::Boolean(yes) => Reply::Boolean(yes),
             Reply::Features(bits) => Reply::Features(bits),
@@ -169,4 +181,24 @@ impl<'a> Reply<'a> {
 /// What a daemon says to CONTROL is for people; some commands leave the final NUL away.
 fn lossy(payload: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(payload.strip_suffix(&[0]).unwrap_or(payload))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn impossible_domains_are_told_from_garbage() {
+        let decode = |payload| Reply::decode(MessageType::GetPerms, payload);
+        for strange in [b"n0\0b99999\0".as_slice(), b"r-1\0", b"b5\0w65536\0n0\0"] {
+            let entries = Strings::new(strange).unwrap();
+            assert_eq!(decode(strange), Ok(Reply::StrangePermissions(entries)));
+        }
+        for garbage in [b"x5\0".as_slice(), b"b\0", b"b5 \0", b"b--1\0", b"b99999\0zz\0", b"n0\0\0"]
+        {
+            assert_ne!(decode(b"n0\0"), decode(garbage));
+        }
+        assert_eq!(decode(b"b5\0x5\0"), Err(PayloadError::Permission));
+        assert_eq!(decode(b"b99999\0r5"), Err(PayloadError::MissingNul));
+    }
 }

@@ -64,7 +64,7 @@ fn requests() {
         (T::SetPerms, b"/a\0n5", E::MissingNul),
         (T::SetPerms, b"/a\0\0", E::Permission),
         (T::SetPerms, b"/a\0x5\0", E::Permission),
-        (T::SetPerms, b"/a\0n5\0r65536\0", E::Permission),
+        (T::SetPerms, b"/a\0n5\0r65536\0", E::Number),
         (T::SetPerms, b"/a\0n5\0r\0", E::Permission),
         (T::SetPerms, b"/a\0n5\0r0", E::MissingNul),
         (T::SetPerms, b"\0n5\0", EMPTY),

@@ -149,7 +149,7 @@ fn payloads_that_make_no_sense() {
         ("permissions", perms, b"n5"),
         ("permissions", perms, b"x5\0"),
         ("permissions", perms, b"n\0"),
-        ("permissions", perms, b"n65536\0"),
+        ("permissions", perms, b"nn5\0"),
         ("permissions", perms, b"n5\0r"),
         ("children", children, b"a\0b"),
         ("transaction", start, b""),

@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use xs_client::{Client, ErrorCode, EventKind};
+use xs_client::{Client, ErrorCode, ErrorKind, EventKind};
 use xs_proto::{MessageType, ReqId, TxId};
 use xs_tests::PATIENCE;
 use xs_tests::script::{self, message};
@@ -44,6 +44,25 @@ fn names_of_errors_that_nobody_knows() {
     assert_eq!(error.code().unwrap().name(), "EWEIRD");
     assert!(error.to_string().contains("EWEIRD"), "{error}");
     assert_eq!(client.read("/a").unwrap_err().code().unwrap().name(), "");
+    peer.join().unwrap();
+}
+
+/// oxenstored takes such permissions from any guest: they harm nobody but who asks for them.
+#[test]
+fn permissions_of_domains_that_cannot_be() {
+    let (client, mut peer) = script::pair(client());
+    let peer = thread::spawn(move || {
+        for entries in [&b"n5\0b99999\0"[..], b"n-1\0", b"n5\0"] {
+            let request = peer.expect(MessageType::GetPerms);
+            peer.answer(&request, entries);
+        }
+    });
+    for strange in ["n5 b99999", "n-1"] {
+        let error = client.get_perms("/a").unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Unexpected(_)), "{error}");
+        assert!(error.to_string().contains(strange), "{error}");
+    }
+    assert_eq!(client.get_perms("/a").unwrap(), "n5".parse().unwrap());
     peer.join().unwrap();
 }
 
