@@ -64,9 +64,9 @@ fn compare(prefix: &str, flavour: Flavour) {
         };
         let count = ops.len();
         if let Err(difference) = run(&mut genuine, flavour, &ops) {
+            println!("after {done} requests, in a round of {count}: {difference}");
             let short = shrink(&mut genuine, flavour, ops);
             let last = run(&mut genuine, flavour, &short).expect_err("it was there a moment ago");
-            println!("first seen: {difference}");
             println!("the shortest sequence that shows it:");
             short.iter().for_each(|op| println!("{op}"));
             panic!("XS_TEST_SEED={seed}, after {done} requests: {last}");
