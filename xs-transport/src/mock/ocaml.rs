@@ -65,7 +65,12 @@ impl Call<'_> {
         payload: &[u8],
     ) -> Result {
         let answer = match msg_type {
-            MessageType::TransactionEnd => return self.ocaml_transaction_end(payload),
+            MessageType::TransactionEnd => {
+                // The end is one request more: it is done all the same, and then refused.
+                let is_full = self.ocaml_is_full();
+                let answer = self.ocaml_transaction_end(payload);
+                return if is_full { Err(ErrorCode::Quota) } else { answer };
+            }
             MessageType::Read => self.ocaml_node(payload).map(Answer::Value),
             MessageType::Directory => self.ocaml_node(payload).and_then(|node| {
                 let mut names: Vec<_> = node.children.iter().collect();
@@ -100,14 +105,20 @@ impl Call<'_> {
 
     /// Inside a transaction every request is remembered.
     fn ocaml_note(&mut self, header: Header, payload: &[u8], answer: Result) -> Result {
-        let is_limited = !is_privileged(self.domid);
+        if self.ocaml_is_full() {
+            return Err(ErrorCode::Quota);
+        }
         if let Some(snapshot) = self.transaction.as_mut().and_then(|tx| tx.snapshot.as_mut()) {
-            if is_limited && snapshot.requests.len() >= REQUESTS_MAX {
-                return Err(ErrorCode::Quota);
-            }
             snapshot.requests.push((header, payload.into(), answer.clone()));
         }
         answer
+    }
+
+    /// Whether the transaction has all the requests that it may have.
+    fn ocaml_is_full(&self) -> bool {
+        let snapshot = self.transaction.as_ref().and_then(|tx| tx.snapshot.as_ref());
+        !is_privileged(self.domid)
+            && snapshot.is_some_and(|snapshot| snapshot.requests.len() >= REQUESTS_MAX)
     }
 
     /// The domain that the first string names; what follows it does not matter.
