@@ -65,12 +65,9 @@ impl Call<'_> {
         payload: &[u8],
     ) -> Result {
         let answer = match msg_type {
-            MessageType::TransactionEnd => {
-                // The end is one request more: it is done all the same, and then refused.
-                let is_full = self.ocaml_is_full();
-                let answer = self.ocaml_transaction_end(payload);
-                return if is_full { Err(ErrorCode::Quota) } else { answer };
-            }
+            // A full transaction takes no request any more, not even its end.
+            _ if self.ocaml_is_full() => return Err(ErrorCode::Quota),
+            MessageType::TransactionEnd => return self.ocaml_transaction_end(payload),
             MessageType::Read => self.ocaml_node(payload).map(Answer::Value),
             MessageType::Directory => self.ocaml_node(payload).and_then(|node| {
                 let mut names: Vec<_> = node.children.iter().collect();

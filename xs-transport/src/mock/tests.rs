@@ -425,6 +425,23 @@ fn oxenstored_transactions_see_a_copy_and_merge() {
 }
 
 #[test]
+fn oxenstored_does_not_end_a_full_transaction() {
+    let xenstored = Xenstored::with_flavour(Flavour::Ocaml417);
+    xenstored.introduce(DomId::new(5));
+    xenstored.seed("/a [n5]").unwrap();
+    let mut guest = Client::new(&xenstored, 5);
+    let tx = guest.start();
+    assert_eq!(guest.call(Ty::Write, tx, "/a|new"), "OK|");
+    for _ in 1..1024 {
+        assert_eq!(guest.call(Ty::Read, tx, "/a|"), "new");
+    }
+    assert_eq!(guest.call(Ty::Read, tx, "/a|"), "!EQUOTA|");
+    assert_eq!(guest.end(tx, true), "!EQUOTA|");
+    assert_eq!(guest.end(tx, false), "!EQUOTA|");
+    assert_eq!(xenstored.get("/a").unwrap(), b"");
+}
+
+#[test]
 fn transactions_have_their_limits() {
     let xenstored = Xenstored::new();
     let mut dom0 = Client::new(&xenstored, 0);
