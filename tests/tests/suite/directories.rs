@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use xs_client::{Client, ErrorCode};
 use xs_tests::on_every_site;
 
 on_every_site! {
@@ -38,7 +39,9 @@ on_every_site! {
         let made = on.client.mkdir_many(names.iter().map(|name| format!("{top}/{name}")));
         made.into_iter().for_each(Result::unwrap);
 
-        let list = on.client.directory(&top).unwrap();
+        let Some(list) = long_list(&on.client, &top) else {
+            return;
+        };
         assert_eq!(list.len(), count);
         assert_eq!(list.into_iter().collect::<BTreeSet<_>>(), names);
         // The same among others, and where there is nothing to it.
@@ -58,6 +61,9 @@ on_every_site! {
         let top = on.path("top");
         let name = |n: usize| format!("{top}/{n:04}{}", "x".repeat(100));
         on.client.mkdir_many((0..300).map(name)).into_iter().for_each(Result::unwrap);
+        if long_list(&on.client, &top).is_none() {
+            return;
+        }
         let other = on.another();
         std::thread::scope(|scope| {
             let writer = scope.spawn(|| {
@@ -75,5 +81,17 @@ on_every_site! {
             }
         });
         assert_eq!(on.client.directory(&top).unwrap().len(), 340);
+    }
+}
+
+/// Over a guest's ring oxenstored keeps to the length of a message, and has no DIRECTORY_PART: such
+/// a list cannot be had there. To be told so is all that can be asked for.
+fn long_list(client: &Client, path: &str) -> Option<Vec<String>> {
+    match client.directory(path) {
+        Err(error) if error.code() == Some(&ErrorCode::NotSupported) => {
+            eprintln!("this daemon cannot list {path}: {error}");
+            None
+        }
+        list => Some(list.unwrap()),
     }
 }
