@@ -71,7 +71,7 @@ impl On {
 
     /// Whether this is a xenbus device, or what stands in for one.
     pub fn is_device(&self) -> bool {
-        matches!(self.place, Place::StandIn(_) | Place::Device(_))
+        matches!(self.place, Place::StandIn(_) | Place::Device(..))
     }
 
     /// So many of what is done many times: fewer on a device, which takes one request at a time,

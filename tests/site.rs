@@ -66,7 +66,7 @@ impl Site {
             Site::CGuest => daemon("XS_TEST_C", Some(&C_GUEST5)),
             Site::Ox => daemon("XS_TEST_OX", None),
             Site::OxGuest => daemon("XS_TEST_OX", Some(&OX_GUEST5)),
-            Site::Device => Some(Place::Device(var("XS_TEST_DEVICE")?)),
+            Site::Device => Some(Place::Device(var("XS_TEST_DEVICE")?, wait_for(&DEVICE))),
         }
     }
 }
@@ -75,6 +75,11 @@ static C_GUEST5: Mutex<()> = Mutex::new(());
 static C_GUEST7: Mutex<()> = Mutex::new(());
 static OX_GUEST5: Mutex<()> = Mutex::new(());
 static OX_GUEST7: Mutex<()> = Mutex::new(());
+static DEVICE: Mutex<()> = Mutex::new(());
+
+fn wait_for(lock: &'static Mutex<()>) -> MutexGuard<'static, ()> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A site that is there.
 pub(crate) enum Place {
@@ -87,7 +92,8 @@ pub(crate) enum Place {
         guest: Option<(PathBuf, MutexGuard<'static, ()>)>,
     },
     StandIn(Kernel),
-    Device(PathBuf),
+    /// All of a domain's clients share its quotas, of open transactions for one: one test at a time.
+    Device(PathBuf, #[allow(dead_code, reason = "held, not read")] MutexGuard<'static, ()>),
 }
 
 fn stand_in() -> Place {
@@ -121,7 +127,7 @@ fn daemon(prefix: &'static str, guest: Option<&'static Mutex<()>>) -> Option<Pla
         None => None,
         Some(lock) => {
             let path = var(&format!("{prefix}_GUEST5"))?;
-            Some((path, lock.lock().unwrap_or_else(PoisonError::into_inner)))
+            Some((path, wait_for(lock)))
         }
     };
     Some(Place::Daemon { prefix, dom0, guest })
@@ -165,7 +171,7 @@ impl Place {
             }
             Place::StandIn(kernel) => builder
                 .over(kernel.open().and_then(Device::transport).expect("there are descriptors")),
-            Place::Device(path) => builder.open_at(path).expect("the device can be opened"),
+            Place::Device(path, _) => builder.open_at(path).expect("the device can be opened"),
         }
     }
 
@@ -180,11 +186,11 @@ impl Place {
             Place::Daemon { prefix, .. } => {
                 let path = var(&format!("{prefix}_GUEST7"))?;
                 let lock = if *prefix == "XS_TEST_C" { &C_GUEST7 } else { &OX_GUEST7 };
-                let lock = lock.lock().unwrap_or_else(PoisonError::into_inner);
+                let lock = wait_for(lock);
                 let client = builder.open_at(path).expect("the guest's socket can be reached");
                 (client, Some(lock))
             }
-            Place::StandIn(_) | Place::Device(_) => return None,
+            Place::StandIn(_) | Place::Device(..) => return None,
         };
         Some(Stranger { client, domid: STRANGER, _lock: lock })
     }
