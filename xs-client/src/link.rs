@@ -128,35 +128,29 @@ impl Link {
     ) -> Vec<Result<T>> {
         let mut results = Vec::with_capacity(ops.len());
         for ops in ops.chunks(BATCH) {
-            let trace = Trace::start();
-            let mut guard = self.drive.lock();
-            let mut submitted = Vec::with_capacity(ops.len());
-            for op in ops {
-                let (again, call) = self.submit(guard, scope, deadline, op);
-                guard = again;
-                submitted.push(call);
-            }
-            // The last answer first: when it is here, so are most likely all others.
-            let mut answers = Vec::with_capacity(ops.len());
-            for (op, call) in ops.iter().zip(submitted).rev() {
-                answers.push(match call {
-                    Ok(call) => {
-                        let (again, reply) = self.answer(guard, deadline, op.label, call);
-                        guard = again;
-                        Ok((call, reply))
-                    }
-                    Err(error) => Err(error),
-                });
-            }
-            drop(guard);
-            results.extend(ops.iter().zip(answers.into_iter().rev()).map(|(op, answer)| {
-                let (call, reply) = answer?;
-                let result = reply.and_then(|reply| op.label.take(reply));
-                trace.end(op.label, scope.tx_id(), call.req_id, &result);
-                result
-            }));
+            results.extend(self.submit_all(scope, deadline, ops).answers(deadline, ops));
         }
         results
+    }
+
+    /// Takes several requests. They leave when somebody waits for an answer, or with a
+    /// [flush](Batch::flush).
+    pub(crate) fn submit_all<T>(
+        &self,
+        scope: Scope,
+        deadline: Deadline,
+        ops: &[Op<'_, T>],
+    ) -> Batch<'_> {
+        let trace = Trace::start();
+        let mut calls = Vec::with_capacity(ops.len());
+        let mut guard = self.drive.lock();
+        for op in ops {
+            let (again, call) = self.submit(guard, scope, deadline, op);
+            guard = again;
+            calls.push(call);
+        }
+        drop(guard);
+        Batch { link: self, scope, calls, trace }
     }
 
     /// Takes a request, as soon as there is room for it. It leaves with the next turn or flush.
@@ -371,6 +365,64 @@ impl Link {
         let mut guard = self.drive.fail(self.drive.lock(), Failure::Closed);
         guard.close();
         drop(self.wake_ready(guard));
+    }
+}
+
+/// Several operations that are under way. Dropped, their answers are of no interest.
+#[derive(Debug)]
+pub(crate) struct Batch<'a> {
+    link: &'a Link,
+    scope: Scope,
+    /// What became of each; empty once the answers were taken.
+    calls: Vec<Result<CallId>>,
+    trace: Trace,
+}
+
+impl Batch<'_> {
+    /// Sends them, as far as that goes without waiting.
+    pub(crate) fn flush(&self) {
+        self.link.flush(self.link.drive.lock());
+    }
+
+    /// Waits for the answers to these operations, the same that were submitted.
+    pub(crate) fn answers<T: Answer>(
+        mut self,
+        deadline: Deadline,
+        ops: &[Op<'_, T>],
+    ) -> Vec<Result<T>> {
+        let mut guard = self.link.drive.lock();
+        let mut answers = Vec::with_capacity(ops.len());
+        // The last answer first: when it is here, so are most likely all others.
+        for op in ops.iter().rev() {
+            let Some(call) = self.calls.pop() else { break };
+            answers.push(match call {
+                Ok(call) => {
+                    let (again, reply) = self.link.answer(guard, deadline, op.label, call);
+                    guard = again;
+                    Ok((call, reply))
+                }
+                Err(error) => Err(error),
+            });
+        }
+        drop(guard);
+        let taken = ops.iter().zip(answers.into_iter().rev()).map(|(op, answer)| {
+            let (call, reply) = answer?;
+            let result = reply.and_then(|reply| op.label.take(reply));
+            self.trace.end(op.label, self.scope.tx_id(), call.req_id, &result);
+            result
+        });
+        taken.collect()
+    }
+}
+
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        if !self.calls.is_empty() {
+            let mut guard = self.link.drive.lock();
+            self.calls.drain(..).flatten().for_each(|call| guard.forget(call));
+            // To forget may mean to take something back.
+            self.link.flush(guard);
+        }
     }
 }
 

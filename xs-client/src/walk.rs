@@ -1,20 +1,22 @@
 //! A whole subtree, node by node.
 
 use std::collections::VecDeque;
+use std::mem;
 
 use xs_proto::Permissions;
 
 use crate::error::Result;
+use crate::link::Batch;
 use crate::listing::Listing;
-use crate::op::{self, OfNode};
+use crate::op::{self, OfNode, Op};
 use crate::tree::Tree;
 
 /// The nodes of a subtree, each before its children and these in the daemon's order; made by
 /// [`Tree::walk`].
 ///
-/// Nodes are asked for ahead, many in one round trip, in the order in which they come out: memory
-/// is bounded by how wide and deep the tree is, not by how large. A node that goes away meanwhile,
-/// other than the first, is left out.
+/// Nodes are asked for ahead, many at a time, in the order in which they come out, and the daemon
+/// is at work on some while others come out: memory is bounded by how wide and deep the tree is,
+/// not by how large. A node that goes away meanwhile, other than the first, is left out.
 ///
 /// Outside of a transaction the nodes are not of one moment.
 ///
@@ -36,6 +38,10 @@ pub struct Walk<'a> {
     at_once: usize,
     /// What is still to come out, in this order.
     ahead: VecDeque<Place>,
+    /// What the daemon has been asked, in this order.
+    asked: VecDeque<Asked<'a>>,
+    /// Counts the times that it was.
+    times: u64,
 }
 
 /// A node that a [`Walk`] came by.
@@ -58,29 +64,55 @@ pub struct Node {
 #[derive(Debug)]
 enum Place {
     Known(Node),
-    Unknown { path: String, depth: usize },
+    /// Asked for, this time.
+    Asked(u64),
+    Unknown(Spot),
 }
 
-/// What is found out about a node: children, value, permissions.
-type Found = (Result<Vec<String>>, Option<Result<Vec<u8>>>, Option<Result<Permissions>>);
+/// Where a node is.
+#[derive(Debug)]
+struct Spot {
+    path: String,
+    depth: usize,
+}
 
-/// How many nodes are asked for at a time: enough that round trips hardly count.
-const AT_ONCE: usize = 340;
+/// Questions about some nodes, under way.
+#[derive(Debug)]
+struct Asked<'a> {
+    time: u64,
+    spots: Vec<Spot>,
+    batch: Batch<'a>,
+}
+
+/// How many nodes are asked for at a time: enough that what is done only once a time hardly
+/// counts.
+const AT_ONCE: usize = 170;
 
 /// The same where there are round trips anyway, and the deadline is for all at once.
 const AT_ONCE_BY_DEVICE: usize = 16;
 
+/// So often the daemon is asked before the first answers are taken: it has always something to do.
+const TIMES_AHEAD: usize = 2;
+
 impl Tree {
     /// Goes through a node and all below it.
     pub fn walk(&self, path: &str) -> Walk<'_> {
-        let start = Place::Unknown { path: path.to_owned(), depth: 0 };
+        let start = Place::Unknown(Spot { path: path.to_owned(), depth: 0 });
         let limits = self.handle.drive.transport().limits();
         let at_once = if limits.one_at_a_time { AT_ONCE_BY_DEVICE } else { AT_ONCE };
-        Walk { tree: self, values: false, perms: false, at_once, ahead: VecDeque::from([start]) }
+        Walk {
+            tree: self,
+            values: false,
+            perms: false,
+            at_once,
+            ahead: VecDeque::from([start]),
+            asked: VecDeque::new(),
+            times: 0,
+        }
     }
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
     /// Reads the values, too.
     #[must_use]
     pub fn with_values(mut self) -> Self {
@@ -95,68 +127,91 @@ impl Walk<'_> {
         self
     }
 
-    /// Looks up the next unknown places, and puts those of their children behind each.
-    fn look_ahead(&mut self) {
-        let unknown = self.ahead.iter().filter_map(|place| match place {
-            Place::Unknown { path, .. } => Some(path.as_str()),
-            Place::Known(_) => None,
-        });
-        let paths: Vec<&str> = unknown.take(self.at_once).collect();
-        let mut found = self.look_up(&paths).into_iter();
-
-        let mut ahead = VecDeque::with_capacity(self.ahead.len() + paths.len());
-        let mut places = std::mem::take(&mut self.ahead).into_iter();
-        while let Some(place) = places.next() {
-            let Place::Unknown { path, depth } = place else {
-                ahead.push_back(place);
-                continue;
-            };
-            let Some((children, value, perms)) = found.next() else {
-                ahead.push_back(Place::Unknown { path, depth });
-                ahead.extend(places);
-                break;
-            };
-            let is_gone = gone(&children)
-                || value.as_ref().is_some_and(gone)
-                || perms.as_ref().is_some_and(gone);
-            if is_gone && depth > 0 {
-                continue;
+    /// Asks for the next unknown nodes, unless enough has been asked.
+    fn ask(&mut self) {
+        while self.asked.len() < TIMES_AHEAD {
+            self.times += 1;
+            let mut spots = Vec::new();
+            for place in &mut self.ahead {
+                if spots.len() == self.at_once {
+                    break;
+                }
+                if matches!(place, Place::Unknown(_)) {
+                    if let Place::Unknown(spot) = mem::replace(place, Place::Asked(self.times)) {
+                        spots.push(spot);
+                    }
+                }
             }
-            let parent = if path == "/" { "" } else { &path };
-            let below: Vec<_> = children
-                .iter()
-                .flatten()
-                .map(|name| Place::Unknown { path: format!("{parent}/{name}"), depth: depth + 1 })
-                .collect();
-            ahead.push_back(Place::Known(Node { path, depth, children, value, perms }));
-            ahead.extend(below);
+            if spots.is_empty() {
+                return;
+            }
+            let Tree { handle, scope, .. } = self.tree;
+            let batch = handle.submit_all(*scope, self.tree.deadline(), &self.questions(&spots));
+            batch.flush();
+            self.asked.push_back(Asked { time: self.times, spots, batch });
         }
-        self.ahead = ahead;
     }
 
-    /// Asks all there is to ask of some nodes, in one round trip.
-    fn look_up(&self, paths: &[&str]) -> Vec<Found> {
-        let asked = paths.iter().flat_map(|path| {
+    /// All there is to ask of some nodes.
+    fn questions<'s>(&self, spots: &'s [Spot]) -> Vec<Op<'s, OfNode>> {
+        let questions = spots.iter().flat_map(|Spot { path, .. }| {
             [
                 Some(op::directory(path).of_node()),
                 self.values.then(|| op::read(path).of_node()),
                 self.perms.then(|| op::get_perms(path).of_node()),
             ]
         });
-        let mut answers = self.tree.run_all(asked.flatten()).into_iter();
-        let of_node = |path: &&str| {
-            let children = OfNode::take(answers.next()?, &op::directory(path));
-            let children = match Listing::is_needed(&children) {
-                true => self.tree.directory(path),
-                false => children,
-            };
-            let mut next = |is_asked: bool| if is_asked { answers.next() } else { None };
-            let value = next(self.values).map(|answer| OfNode::take(answer, &op::read(path)));
-            let perms = next(self.perms).map(|answer| OfNode::take(answer, &op::get_perms(path)));
-            Some((children, value, perms))
+        questions.flatten().collect()
+    }
+
+    /// Takes the first answers, and puts the places of the children behind each node.
+    fn take(&mut self, Asked { time, spots, batch }: Asked<'a>) {
+        // The time until we came here, others had.
+        let answers = batch.answers(self.tree.deadline(), &self.questions(&spots));
+        let mut answers = answers.into_iter();
+        let mut spots = spots.into_iter();
+        let mut ahead = VecDeque::with_capacity(self.ahead.len() + self.at_once);
+        for place in mem::take(&mut self.ahead) {
+            match place {
+                Place::Asked(then) if then == time => {
+                    let node = spots.next().and_then(|spot| self.node(spot, &mut answers));
+                    let Some(node) = node else { continue };
+                    let parent = if node.path == "/" { "" } else { &node.path };
+                    let depth = node.depth + 1;
+                    let below: Vec<_> = node
+                        .children
+                        .iter()
+                        .flatten()
+                        .map(|name| {
+                            Place::Unknown(Spot { path: format!("{parent}/{name}"), depth })
+                        })
+                        .collect();
+                    ahead.push_back(Place::Known(node));
+                    ahead.extend(below);
+                }
+                place => ahead.push_back(place),
+            }
+        }
+        self.ahead = ahead;
+    }
+
+    /// A node, from the answers to what was asked of it. `None` if it is gone.
+    fn node(
+        &self,
+        Spot { path, depth }: Spot,
+        answers: &mut impl Iterator<Item = Result<OfNode>>,
+    ) -> Option<Node> {
+        let children = OfNode::take(answers.next()?, &op::directory(&path));
+        let mut next = |is_asked: bool| if is_asked { answers.next() } else { None };
+        let value = next(self.values).map(|answer| OfNode::take(answer, &op::read(&path)));
+        let perms = next(self.perms).map(|answer| OfNode::take(answer, &op::get_perms(&path)));
+        let children = match Listing::is_needed(&children) {
+            true => self.tree.directory(&path),
+            false => children,
         };
-        // There is an answer to each question.
-        paths.iter().map_while(of_node).collect()
+        let is_gone =
+            gone(&children) || value.as_ref().is_some_and(gone) || perms.as_ref().is_some_and(gone);
+        (!is_gone || depth == 0).then_some(Node { path, depth, children, value, perms })
     }
 }
 
@@ -167,11 +222,12 @@ impl Iterator for Walk<'_> {
         loop {
             match self.ahead.pop_front()? {
                 Place::Known(node) => return Some(node),
-                unknown => {
-                    self.ahead.push_front(unknown);
-                    self.look_ahead();
-                }
+                unknown => self.ahead.push_front(unknown),
             }
+            self.ask();
+            let first = self.asked.pop_front()?;
+            self.take(first);
+            self.ask();
         }
     }
 }
@@ -234,6 +290,22 @@ mod tests {
         assert_eq!(node.perms.unwrap().unwrap().to_string(), "n0 r5");
         let node = client.walk("/a").next().unwrap();
         assert!(node.value.is_none() && node.perms.is_none());
+    }
+
+    #[test]
+    fn a_walk_may_end_anywhere() {
+        let xenstored = Xenstored::new();
+        (0..1000).for_each(|i| xenstored.set(&format!("/a/{i}"), "1").unwrap());
+        let client = Client::over(xenstored.connect(DomId::DOM0));
+        // What was asked ahead is answered later, to nobody.
+        for taken in [1, 2, AT_ONCE, 2 * AT_ONCE + 1] {
+            assert_eq!(client.walk("/a").with_values().take(taken).count(), taken);
+            assert_eq!(client.read("/a/7").unwrap(), b"1");
+        }
+        // A transaction ends all the same.
+        client.transaction(|tx| Ok(drop(tx.walk("/a").nth(2)))).unwrap();
+        xenstored.inject(Fault::error(ErrorCode::Access).at("/a/999"));
+        assert!(client.walk("/a").last().unwrap().children.is_err());
     }
 
     #[test]

@@ -27,7 +27,8 @@ pub const DEVICES: &[&str] = if cfg!(target_os = "netbsd") {
 };
 
 /// The places where a xenstored may be found, in libxenstore's order: `$XENSTORED_PATH`, else the
-/// socket in `$XENSTORED_RUNDIR`, else the one in [`RUN_DIR`]; then the [`DEVICES`].
+/// socket in `$XENSTORED_RUNDIR`, else the one in [`RUN_DIR`]; then the [`DEVICES`]. None comes
+/// twice.
 pub fn candidates() -> Vec<PathBuf> {
     candidates_from(|name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from))
 }
@@ -37,9 +38,9 @@ fn candidates_from(var: impl Fn(&str) -> Option<PathBuf>) -> Vec<PathBuf> {
         let run_dir = var("XENSTORED_RUNDIR").unwrap_or_else(|| RUN_DIR.into());
         run_dir.join("socket")
     });
-    let mut all = vec![first];
-    all.extend(DEVICES.iter().map(PathBuf::from));
-    all
+    let others = DEVICES.iter().map(PathBuf::from).filter(|device| *device != first);
+    let others: Vec<_> = others.collect();
+    [vec![first], others].concat()
 }
 
 /// Opens the first of the [`candidates`] that can be opened.
@@ -126,6 +127,9 @@ mod tests {
         let both = [("XENSTORED_RUNDIR", "/x"), ("XENSTORED_PATH", "/y/s")];
         assert_eq!(first(&both), Path::new("/y/s"));
         assert_eq!(candidates_from(|_| None).len(), 1 + DEVICES.len());
+        // The device by its own name is tried once.
+        let device = |name: &str| (name == "XENSTORED_PATH").then(|| DEVICES[1].into());
+        assert_eq!(candidates_from(device), [DEVICES[1], DEVICES[0]].map(PathBuf::from));
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod waker;
 mod xenbus;
 
 pub use drive::{Drive, Failure, Guard, Machine, Turn};
+pub use sys::sched_batch;
 pub use transport::{Interest, Sent, Transport, Wait};
 pub use unix::UnixTransport;
 pub use xenbus::{DEVICE_PAYLOAD_MAX, XenbusTransport};

@@ -104,6 +104,30 @@ pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
     if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Lets this thread take the processor from nobody when it is woken: SCHED_BATCH of sched(7).
+///
+/// Who asks a great many things together, and shares a core with the daemon, is otherwise woken by
+/// each single reply, for which the daemon is put aside. What the thread gets of the processor
+/// stays the same.
+///
+/// # Errors
+/// `Unsupported`: this is no Linux. Others as of sched_setscheduler(2).
+pub fn sched_batch() -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        // All that the kernel wants to know is a priority, which is 0.
+        let param: c_int = 0;
+        // SAFETY: the pointer is to a live sched_param, as the kernel knows it. The C library's
+        // function will not do: that of musl refuses everything.
+        let rc = unsafe {
+            libc::syscall(libc::SYS_sched_setscheduler, 0, libc::SCHED_BATCH, &raw const param)
+        };
+        if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+    #[cfg(not(target_os = "linux"))]
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// A pipe: the end to read from and the end to write to, both non-blocking.
 #[cfg(feature = "mock")]
 pub(crate) fn pipe() -> io::Result<(std::fs::File, std::fs::File)> {
@@ -171,6 +195,19 @@ mod tests {
         assert!(milliseconds(Some(soon)) <= 1);
         let far = Instant::now() + Duration::from_secs(1 << 40);
         assert_eq!(milliseconds(Some(far)), c_int::MAX);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_thread_can_be_of_batches() {
+        let policy = || {
+            let stat = std::fs::read_to_string("/proc/thread-self/stat").expect("there is one");
+            // proc(5): the 41st field, counted from the end of the name, which is the second.
+            let after_name = stat.rsplit(')').next().expect("it has a name").to_owned();
+            after_name.split_whitespace().nth(38).map(str::to_owned)
+        };
+        sched_batch().expect("it needs no rights");
+        assert_eq!(policy().as_deref(), Some("3"));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use clap::Args;
 use xs_client::{Client, Error, Node, Tree, op};
 use xs_transport::mock::text::{self, Line};
 
+use crate::connect::ask_for_much;
 use crate::fail::{Fail, Outcome};
 use crate::progress::Progress;
 use crate::terminal;
@@ -48,8 +49,13 @@ struct TooMany;
 
 impl Dump {
     pub(crate) fn run(&self, client: &Client) -> Outcome {
+        ask_for_much();
         let mut stdout = terminal::stdout();
-        let complete = match client.transaction(|tx| self.read_few(tx)) {
+        let few = match self.are_few(client) {
+            true => client.transaction(|tx| self.read_few(tx)),
+            false => Err(Error::other(TooMany)),
+        };
+        let complete = match few {
             Ok((lines, complete)) => {
                 stdout.write_all(lines.as_bytes())?;
                 complete
@@ -62,6 +68,17 @@ impl Dump {
         };
         stdout.flush()?;
         Ok(complete)
+    }
+
+    /// Whether the nodes fit into a transaction, by a look at their names: reading them there only
+    /// to find out would cost more than all the rest.
+    fn are_few(&self, client: &Client) -> bool {
+        let nodes = self.keys.iter().flat_map(|key| client.walk(key));
+        let mut count = self.keys.len();
+        nodes.map(|node| node.children.map_or(0, |names| names.len())).all(|names| {
+            count += names;
+            count <= IN_TRANSACTION
+        })
     }
 
     /// The lines, if the nodes are few.
