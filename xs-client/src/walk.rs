@@ -303,7 +303,8 @@ mod tests {
             assert_eq!(client.read("/a/7").unwrap(), b"1");
         }
         // A transaction ends all the same.
-        client.transaction(|tx| Ok(drop(tx.walk("/a").nth(2)))).unwrap();
+        let third = client.transaction(|tx| Ok(tx.walk("/a").nth(2).map(|node| node.path)));
+        assert_eq!(third.unwrap().as_deref(), Some("/a/1"));
         xenstored.inject(Fault::error(ErrorCode::Access).at("/a/999"));
         assert!(client.walk("/a").last().unwrap().children.is_err());
     }

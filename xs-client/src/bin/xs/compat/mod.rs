@@ -4,12 +4,14 @@
 //! What the tools print on standard error is for people, and is not copied.
 
 mod getopt;
+mod live_update;
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use xs_client::{Access, Client, DomId, Permission};
 
+use self::live_update::LiveUpdate;
 use crate::connect::Connect;
 use crate::control::Control;
 use crate::fail::{Fail, Outcome};
@@ -207,9 +209,22 @@ fn control(name: &str, args: &[OsString]) -> u8 {
         eprintln!("Usage:\n{name} <command> [<arg>...]");
         return 2;
     }
-    let words = args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
-    let run = || Control { words }.run(&Connect::default().open()?);
-    match run() {
+    let done = if args[0] == "live-update" {
+        match LiveUpdate::from_args(&args[1..]) {
+            Ok(update) => update.run(),
+            Err(what) => {
+                eprintln!("{name}: {what}");
+                return 2;
+            }
+        }
+    } else {
+        let words = args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
+        Connect::default()
+            .open()
+            .map_err(Fail::from)
+            .and_then(|client| Control { words }.run(&client))
+    };
+    match done {
         Ok(_) => 0,
         Err(fail) => {
             fail.report(name);
