@@ -102,7 +102,8 @@ fn wait_ends_when_the_value_comes_or_time_is_up() {
     host.ok("wait /state");
     host.ok(r"wait /state \61");
     host.ok("wait --gone /other");
-    let output = host.xs("wait -T 0.01 /state 4");
+    let mut outputs = TIMES.iter().map(|time| host.xs(&format!("wait -T {time} /state 4")));
+    let output = outputs.find(|output| !stderr(output).contains("did not answer")).unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("/state is \"1\""), "{}", stderr(&output));
 
@@ -141,7 +142,8 @@ fn a_watch_looks_as_deep_as_it_is_told_and_ends_in_time() {
     host.ok("write /a 2");
     assert_eq!(lines.next().unwrap().unwrap(), "/a");
     assert!(watch.wait().unwrap().success());
-    assert_eq!(host.ok("watch -T 0.01 /a"), "/a\n");
+    let mut seen = TIMES.iter().map(|time| host.ok(&format!("watch -T {time} /a")));
+    assert_eq!(seen.find(|seen| !seen.is_empty()).unwrap(), "/a\n");
 }
 
 #[test]
@@ -227,6 +229,10 @@ fn manual_and_completions_know_all_commands() {
         }
     }
 }
+
+/// For what ends when the time is up. On a busy machine a short time is over before the daemon has
+/// answered.
+const TIMES: [&str; 5] = ["0.01", "0.1", "1", "10", "100"];
 
 /// An `xs serve` with a directory of its own.
 struct Host {
