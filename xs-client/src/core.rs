@@ -32,6 +32,10 @@ pub(crate) struct Core {
     pub(crate) driver: Option<Waker>,
     /// The driver wants to know of all that others receive.
     observed: bool,
+    /// The driver sends for tasks; see [`Core::gather`].
+    pub(crate) gathers: bool,
+    /// There is something that it has to send for them.
+    pub(crate) gathered: bool,
     pub(crate) timers: Timers,
     /// To be woken when the lock has been given back: what a waker does is not known here.
     pub(crate) ready: Vec<Waker>,
@@ -114,6 +118,8 @@ impl Core {
             last_ticket: 0,
             driver: None,
             observed: false,
+            gathers: false,
+            gathered: false,
             timers: Timers::default(),
             ready: Vec::new(),
             waits: 0,
@@ -327,6 +333,18 @@ impl Core {
     /// Lets the driver look at everything again.
     pub(crate) fn wake_driver(&mut self) {
         self.ready.extend(self.driver.take());
+    }
+
+    /// Whether the request of a task that was just taken is left to the driver, which sends it
+    /// together with those that other tasks are about to make. A request that is alone has nothing
+    /// to gain by that.
+    pub(crate) fn gather(&mut self) -> bool {
+        let gather = self.gathers && self.connection.pending() > 1;
+        if gather {
+            self.gathered = true;
+            self.wake_driver();
+        }
+        gather
     }
 
     /// Lets this waker be called when others have received something, or stopped receiving.

@@ -82,7 +82,11 @@ impl Tree {
         let mut guard = link.drive.lock();
         let kind = match guard.submit(self.scope, request) {
             Ok(call) => {
-                link.flush(guard);
+                if waker.is_some() && guard.gather() {
+                    drop(link.wake_ready(guard));
+                } else {
+                    link.flush(guard);
+                }
                 return Poll::Ready(Ok(Pending {
                     handle: self.handle.clone(),
                     call: Some(call),

@@ -324,12 +324,14 @@ impl Reactor for Edges {
 #[derive(Debug)]
 struct Gated {
     pipe: Pipe,
+    sends: AtomicUsize,
     entered: mpsc::SyncSender<()>,
     gate: Mutex<Option<mpsc::Receiver<()>>>,
 }
 
 impl Transport for Gated {
     fn send(&self, bytes: &[u8]) -> io::Result<Sent> {
+        self.sends.fetch_add(1, Ordering::SeqCst);
         self.pipe.send(bytes)
     }
 
@@ -364,13 +366,43 @@ impl Transport for Gated {
     }
 }
 
+fn gated(xenstored: &Xenstored) -> (Arc<Gated>, mpsc::Receiver<()>) {
+    let (entered, is_in) = mpsc::sync_channel(1);
+    let pipe = xenstored.connect(DomId::DOM0);
+    let (sends, gate) = (AtomicUsize::new(0), Mutex::new(None));
+    (Arc::new(Gated { pipe, sends, entered, gate }), is_in)
+}
+
+#[test]
+fn what_tasks_ask_for_together_leaves_together() {
+    let (counted, _) = gated(&Xenstored::new());
+    let sends = || counted.sends.swap(0, Ordering::SeqCst);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let blocking = xs_client::Client::over(counted.clone());
+        let (client, driver) = Client::on_tokio(blocking).unwrap();
+        tokio::spawn(driver);
+        client.write("/a", "1").await.unwrap();
+        assert_eq!(sends(), 1);
+
+        // One that is alone leaves at once.
+        let read = async |client: Client| client.read("/a").await;
+        let tasks: Vec<_> = (0..64).map(|_| tokio::spawn(read(client.clone()))).collect();
+        for task in tasks {
+            assert_eq!(task.await.unwrap().unwrap(), b"1");
+        }
+        assert_eq!(sends(), 2);
+
+        assert!(client.read_many(["/a"; 64]).await.iter().all(Result::is_ok));
+        assert_eq!(sends(), 2);
+    });
+}
+
 #[test]
 fn what_a_thread_leaves_behind_is_received() {
     let xenstored = Xenstored::new();
-    let (entered, is_in) = mpsc::sync_channel(1);
+    let (gated, is_in) = gated(&xenstored);
     let (open, gate) = mpsc::channel();
-    let gated =
-        Arc::new(Gated { pipe: xenstored.connect(DomId::DOM0), entered, gate: Mutex::new(None) });
     let edge = Arc::new(AtomicBool::new(true));
     let blocking = xs_client::Client::over(gated.clone());
     let mut watch = blocking.watch("/w").unwrap();

@@ -24,6 +24,8 @@ pub struct Driver<R> {
     reactor: R,
     /// Of which connection the descriptor is.
     session: u64,
+    /// The tasks that were ready have had their turn since something was left to be sent.
+    yielded: bool,
 }
 
 /// So many messages or bunches of them are received before others get their turn.
@@ -31,7 +33,7 @@ const BUDGET: u32 = 32;
 
 impl<R: Reactor> Driver<R> {
     pub(crate) fn new(link: Arc<Link>, reactor: R) -> io::Result<Self> {
-        let mut driver = Driver { link, reactor, session: 0 };
+        let mut driver = Driver { link, reactor, session: 0, yielded: false };
         driver.register()?;
         Ok(driver)
     }
@@ -42,8 +44,21 @@ impl<R: Reactor> Driver<R> {
         self.reactor.register(self.link.drive.transport().fd()?.try_clone_to_owned()?)
     }
 
+    /// Whether to let those tasks go first that are ready: what they ask for leaves in the same
+    /// write.
+    fn gather(&mut self) -> bool {
+        let mut guard = self.link.drive.lock();
+        guard.gathers = true;
+        self.yielded = std::mem::take(&mut guard.gathered) && !self.yielded;
+        self.yielded
+    }
+
     /// Does what can be done now; says what stands in the way of more.
     fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        if self.gather() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         for _ in 0..BUDGET {
             let mut guard = self.link.drive.lock();
             guard.driver = Some(cx.waker().clone());
