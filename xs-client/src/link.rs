@@ -33,8 +33,9 @@ pub(crate) struct Link {
     opener: Option<Opener>,
 }
 
-/// How much is received at a time: some hundred small replies.
-const RECEIVE_BUFFER: usize = 32 * 1024;
+/// How much is received at a time: some hundred small replies, and not so many of the smallest
+/// events that a watch has no room for them although its owner takes all it can.
+const RECEIVE_BUFFER: usize = 16 * 1024;
 
 /// How many requests of a batch are in flight together; others want their share of
 /// [`ClientConnection::MAX_PENDING`](xs_proto::ClientConnection::MAX_PENDING).

@@ -121,6 +121,11 @@ impl Queue {
         Some(event)
     }
 
+    /// Whether half of it is in use.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.events.len() > self.capacity / 2
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.events.is_empty()
     }

@@ -47,6 +47,8 @@ pub(crate) struct Watches {
     table: BTreeMap<Token, Watched>,
     last: u64,
     capacity: usize,
+    /// Perhaps a queue is half full.
+    crowded: bool,
     /// Watches with callbacks that have something to be called with.
     runnable: VecDeque<Token>,
     /// Who runs the callbacks.
@@ -92,6 +94,7 @@ impl Watches {
             table: BTreeMap::new(),
             last: 0,
             capacity,
+            crowded: false,
             runnable: VecDeque::new(),
             runner: None,
         }
@@ -144,11 +147,21 @@ impl Watches {
         if !watched.queue.push(path, &watched.path) {
             return;
         }
+        self.crowded |= watched.queue.is_crowded();
         ready.extend(watched.waker.take());
         if watched.callback && was_empty {
             self.runnable.push_back(token);
             ready.extend(self.runner.take());
         }
+    }
+
+    /// Whether the owner of a watch had better take something before more is received. Who has
+    /// no patience with them is not told of the same events again.
+    #[cfg(feature = "futures")]
+    pub(crate) fn are_crowded(&mut self, patience: bool) -> bool {
+        let crowded = |watched: &Watched| watched.queue.is_crowded();
+        self.crowded = self.crowded && patience && self.table.values().any(crowded);
+        self.crowded
     }
 
     /// What comes next for the owner of this watch. With nothing there, `waker` is remembered.

@@ -152,6 +152,36 @@ fn watches_are_streams() {
 }
 
 #[test]
+fn events_are_taken_before_there_are_too_many() {
+    let xenstored = Xenstored::new();
+    let blocking = xs_client::Client::over(xenstored.connect(DomId::DOM0));
+    // More than a watch's queue takes, and all of them before anybody looks.
+    let fire = || (0..3000).for_each(|at| xenstored.set(&format!("/w/{at}"), "").unwrap());
+
+    let mut watch = blocking.watch("/w").unwrap();
+    assert_eq!(&*watch.wait().unwrap().path, "/w");
+    fire();
+    for at in 0..3000 {
+        let event = watch.wait().unwrap();
+        assert_eq!((event.kind, &*event.path), (EventKind::Fired, &*format!("/w/{at}")));
+    }
+    drop(watch);
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (client, driver) = Client::on_tokio(blocking).unwrap();
+        tokio::spawn(driver);
+        let mut watch = client.watch("/w").await.unwrap();
+        assert_eq!(&*watch.wait().await.unwrap().path, "/w");
+        fire();
+        for at in 0..3000 {
+            let event = watch.wait().await.unwrap();
+            assert_eq!((event.kind, &*event.path), (EventKind::Fired, &*format!("/w/{at}")));
+        }
+    });
+}
+
+#[test]
 fn two_watches_in_a_race_lose_nothing() {
     everywhere(|client, _| async move {
         let mut a = client.watch("/a").await.unwrap();

@@ -24,16 +24,20 @@ pub struct Driver<R> {
     reactor: R,
     /// Of which connection the descriptor is.
     session: u64,
-    /// The tasks that were ready have had their turn since something was left to be sent.
-    yielded: bool,
+    /// How often others were let go first since something was last sent or received.
+    passes: u32,
 }
 
 /// So many messages or bunches of them are received before others get their turn.
 const BUDGET: u32 = 32;
 
+/// So often others are let go first while a watch has many events that wait. One time would do,
+/// did not tokio run the future of `block_on` after every 61 others.
+const PATIENCE: u32 = 64;
+
 impl<R: Reactor> Driver<R> {
     pub(crate) fn new(link: Arc<Link>, reactor: R) -> io::Result<Self> {
-        let mut driver = Driver { link, reactor, session: 0, yielded: false };
+        let mut driver = Driver { link, reactor, session: 0, passes: 0 };
         driver.register()?;
         Ok(driver)
     }
@@ -44,21 +48,25 @@ impl<R: Reactor> Driver<R> {
         self.reactor.register(self.link.drive.transport().fd()?.try_clone_to_owned()?)
     }
 
-    /// Whether to let those tasks go first that are ready: what they ask for leaves in the same
-    /// write.
-    fn gather(&mut self) -> bool {
-        let mut guard = self.link.drive.lock();
-        guard.gathers = true;
-        self.yielded = std::mem::take(&mut guard.gathered) && !self.yielded;
-        self.yielded
+    /// Lets those tasks go first that are ready.
+    fn pass(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        self.passes += 1;
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Does what can be done now; says what stands in the way of more.
     fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        if self.gather() {
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
+        let mut guard = self.link.drive.lock();
+        guard.gathers = true;
+        // What they ask for leaves in the same write.
+        let gathered = std::mem::take(&mut guard.gathered) && self.passes == 0;
+        let crowded = guard.watches.are_crowded(self.passes < PATIENCE);
+        drop(guard);
+        if gathered || crowded {
+            return self.pass(cx);
         }
+        self.passes = 0;
         for _ in 0..BUDGET {
             let mut guard = self.link.drive.lock();
             guard.driver = Some(cx.waker().clone());
@@ -91,9 +99,10 @@ impl<R: Reactor> Driver<R> {
             drop(self.link.wake_ready(guard));
 
             let link = &self.link;
-            let mut occupied = false;
+            let (mut occupied, mut woken) = (false, false);
             let mut receive = || {
                 let (guard, turn) = link.drive.turn(link.drive.lock(), Wait::No);
+                woken = !guard.ready.is_empty();
                 drop(link.wake_ready(guard));
                 occupied = turn == Turn::Occupied;
                 match turn {
@@ -105,6 +114,8 @@ impl<R: Reactor> Driver<R> {
                 // Whoever receives meanwhile wakes us when they stop. The reactor is not told to
                 // wait for more: they may leave something behind.
                 Poll::Ready(Ok(())) if occupied => {}
+                // They take what has come before more is received.
+                Poll::Ready(Ok(())) if woken => return self.pass(cx),
                 Poll::Ready(Ok(())) => continue,
                 Poll::Ready(Err(error)) => return self.give_up(error),
                 Poll::Pending => {}
@@ -133,8 +144,7 @@ impl<R: Reactor> Driver<R> {
                 return Poll::Pending;
             }
         }
-        cx.waker().wake_by_ref();
-        Poll::Pending
+        self.pass(cx)
     }
 
     /// After a failure: whether it is worth to look again.
