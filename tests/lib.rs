@@ -10,15 +10,23 @@
 //! | `XS_TEST_OX_SOCKET`, `XS_TEST_OX_GUEST5`, `XS_TEST_OX_GUEST7` | the same for an oxenstored |
 //! | `XS_TEST_DEVICE` | a xenbus device |
 //!
+//! Each test is also run over ways that are as bad as [`Rough`](xs_transport::mock::Rough) makes
+//! them; and over such a way which is cut, or garbles a message, at a place that is another one
+//! each time. There it may fail, but it ends, and what it was told is right or an error.
+//! `XS_TEST_SEED` repeats what happened, and `XS_TEST_ROUNDS` says how many times each test is cut
+//! and garbled.
+//!
 //! `XS_TEST_REQUESTS` makes the load on one client longer or shorter than 8 × 2000 requests.
 //! Sockets of guests may serve one client at a time. Each test keeps to a subtree of its own and
 //! removes it, so that a daemon can be in use by others meanwhile.
 
+mod disturbed;
 mod naive;
 mod on;
 pub mod script;
 mod site;
 
+pub use disturbed::{disturbed, seed};
 pub use naive::naive;
 pub use on::On;
 pub use site::{Site, Stranger};
@@ -68,6 +76,26 @@ macro_rules! on_every_site {
             #[test]
             fn memory_socket() {
                 $crate::Site::MemorySocket.run(test);
+            }
+
+            #[test]
+            fn rough() {
+                $crate::Site::Rough.run(test);
+            }
+
+            #[test]
+            fn rough_stand_in() {
+                $crate::Site::RoughStandIn.run(test);
+            }
+
+            #[test]
+            fn rough_socket() {
+                $crate::Site::RoughSocket.run(test);
+            }
+
+            #[test]
+            fn disturbed() {
+                $crate::disturbed(test);
             }
 
             #[test]

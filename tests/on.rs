@@ -66,12 +66,12 @@ impl On {
 
     /// Whether the daemon is the in-memory one.
     pub fn is_in_memory(&self) -> bool {
-        matches!(self.place, Place::Memory(..) | Place::StandIn(_) | Place::Served(_))
+        self.place.is_in_memory()
     }
 
     /// Whether this is a xenbus device, or what stands in for one.
     pub fn is_device(&self) -> bool {
-        matches!(self.place, Place::StandIn(_) | Place::Device(..))
+        self.place.is_device()
     }
 
     /// So many of what is done many times: fewer on a device, which takes one request at a time,

@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 use std::env;
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use xs_client::{Builder, Client, DomId};
-use xs_transport::mock::{Device, Flavour, Kernel, Server, StopHandle, Xenstored};
+use xs_transport::mock::{Device, Flavour, Kernel, Rough, Server, StopHandle, Xenstored};
+use xs_transport::{Transport, UnixTransport};
 
+use crate::PATIENCE;
 use crate::on::On;
 
 /// A xenstored to test against, and the domain to be there.
@@ -28,6 +30,12 @@ pub enum Site {
     StandIn,
     /// The same over its Unix socket.
     MemorySocket,
+    /// The in-memory xenstored, as dom0, over a way that does its worst.
+    Rough,
+    /// Likewise through the device.
+    RoughStandIn,
+    /// Likewise over the socket.
+    RoughSocket,
     /// A C xenstored, as dom0.
     C,
     /// A C xenstored, as a guest.
@@ -54,7 +62,7 @@ impl Site {
         }
     }
 
-    fn open(self) -> Option<Place> {
+    pub(crate) fn open(self) -> Option<Place> {
         match self {
             Site::Memory => Some(memory(Flavour::default(), DomId::DOM0)),
             Site::MemoryC417 => Some(memory(Flavour::C417, DomId::DOM0)),
@@ -62,6 +70,9 @@ impl Site {
             Site::MemoryGuest => Some(memory(Flavour::default(), GUEST)),
             Site::StandIn => Some(stand_in()),
             Site::MemorySocket => Some(Place::Served(Served::start())),
+            Site::Rough => Some(rough(memory(Flavour::default(), DomId::DOM0))),
+            Site::RoughStandIn => Some(rough(stand_in())),
+            Site::RoughSocket => Some(rough(Place::Served(Served::start()))),
             Site::C => daemon("XS_TEST_C", None),
             Site::CGuest => daemon("XS_TEST_C", Some(&C_GUEST5)),
             Site::Ox => daemon("XS_TEST_OX", None),
@@ -94,6 +105,19 @@ pub(crate) enum Place {
     StandIn(Kernel),
     /// All of a domain's clients share its quotas, of open transactions for one: one test at a time.
     Device(PathBuf, #[allow(dead_code, reason = "held, not read")] MutexGuard<'static, ()>),
+    /// The second: what decides about the ways to the first; another seed for each.
+    Rough(Box<Place>, AtomicU64),
+    /// The first client's way is given.
+    Disturbed(Box<Place>, Way),
+}
+
+/// A way that can be asked what has become of it.
+pub(crate) type Way = Arc<Rough<Box<dyn Transport>>>;
+
+fn rough(place: Place) -> Place {
+    let seed = crate::seed();
+    println!("XS_TEST_SEED={seed}");
+    Place::Rough(Box::new(place), AtomicU64::new(seed))
 }
 
 fn stand_in() -> Place {
@@ -150,9 +174,45 @@ fn var(name: &str) -> Option<PathBuf> {
 }
 
 impl Place {
+    pub(crate) fn is_in_memory(&self) -> bool {
+        match self {
+            Place::Memory(..) | Place::StandIn(_) | Place::Served(_) => true,
+            Place::Rough(place, _) | Place::Disturbed(place, _) => place.is_in_memory(),
+            Place::Daemon { .. } | Place::Device(..) => false,
+        }
+    }
+
+    pub(crate) fn is_device(&self) -> bool {
+        match self {
+            Place::StandIn(_) | Place::Device(..) => true,
+            Place::Rough(place, _) | Place::Disturbed(place, _) => place.is_device(),
+            Place::Memory(..) | Place::Served(_) | Place::Daemon { .. } => false,
+        }
+    }
+
+    /// A way to what is in memory, as dom0 where that can be.
+    pub(crate) fn way(&self) -> Box<dyn Transport> {
+        match self {
+            Place::Memory(xenstored, _) => Box::new(xenstored.connect(DomId::DOM0)),
+            Place::Served(served) => Box::new(
+                UnixTransport::connect(served.path("socket"), PATIENCE).expect("it is served"),
+            ),
+            Place::StandIn(kernel) => {
+                Box::new(kernel.open().and_then(Device::transport).expect("there are descriptors"))
+            }
+            Place::Rough(place, seed) => {
+                let seed = seed.fetch_add(1, Ordering::Relaxed);
+                Box::new(Rough::new(place.way(), seed))
+            }
+            Place::Disturbed(place, _) => place.way(),
+            Place::Daemon { .. } | Place::Device(..) => unreachable!("it is not in memory"),
+        }
+    }
+
     /// The client that the test is mostly about. To be called once, where it is a guest.
     pub(crate) fn connect(&self, builder: Builder) -> Client {
         match self {
+            Place::Disturbed(_, way) => builder.over(way.clone()),
             Place::Memory(xenstored, domid) => builder.over(xenstored.connect(*domid)),
             Place::Daemon { guest: Some((path, _)), .. } => {
                 builder.open_at(path).expect("the guest's socket can be reached")
@@ -164,13 +224,13 @@ impl Place {
     /// Another one, which can see at least as much; any number of them.
     pub(crate) fn connect_another(&self, builder: Builder) -> Client {
         match self {
-            Place::Memory(xenstored, _) => builder.over(xenstored.connect(DomId::DOM0)),
             Place::Served(served) => builder.open_at(served.path("socket")).expect("it is served"),
             Place::Daemon { dom0, .. } => {
                 builder.open_at(dom0).expect("the daemon's socket can be reached")
             }
-            Place::StandIn(kernel) => builder
-                .over(kernel.open().and_then(Device::transport).expect("there are descriptors")),
+            Place::Memory(..) | Place::StandIn(_) | Place::Rough(..) | Place::Disturbed(..) => {
+                builder.over(self.way())
+            }
             Place::Device(path, _) => builder.open_at(path).expect("the device can be opened"),
         }
     }
@@ -189,6 +249,9 @@ impl Place {
                 let lock = wait_for(lock);
                 let client = builder.open_at(path).expect("the guest's socket can be reached");
                 (client, Some(lock))
+            }
+            Place::Rough(place, _) | Place::Disturbed(place, _) => {
+                return place.connect_stranger();
             }
             Place::StandIn(_) | Place::Device(..) => return None,
         };

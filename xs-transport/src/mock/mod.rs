@@ -10,7 +10,8 @@
 //! the genuine one.
 //!
 //! For tests of programs that use Xenstore it can be looked into, filled from [`text`],
-//! disturbed ([`Fault`]) and listened to ([`Xenstored::set_trace`]).
+//! disturbed ([`Fault`]) and listened to ([`Xenstored::set_trace`]). [`Rough`] makes any way to it
+//! a bad one.
 //!
 //! ```
 //! use xs_proto::{ClientConnection, DomId, Event, Limits, Path, Reply, Request, TxId};
@@ -54,6 +55,7 @@ mod outbox;
 mod pipe;
 mod quota;
 mod request;
+mod rough;
 #[cfg(feature = "serve")]
 mod serve;
 mod store;
@@ -71,6 +73,7 @@ pub use fault::{Fault, FaultHandle};
 pub use flavour::Flavour;
 pub use kernel::Kernel;
 pub use pipe::Pipe;
+pub use rough::Rough;
 #[cfg(feature = "serve")]
 pub use serve::{Server, StopHandle};
 pub use trace::{Trace, Traced};
