@@ -21,6 +21,7 @@ mod terminal;
 mod transaction;
 mod tree;
 mod watch;
+mod words;
 
 use std::env;
 use std::ffi::OsString;

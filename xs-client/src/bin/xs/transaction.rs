@@ -11,6 +11,7 @@ use crate::dump::read_file;
 use crate::fail::{Fail, Outcome};
 use crate::terminal;
 use crate::tree::TreeCommand;
+use crate::words::words;
 
 /// Run commands in one transaction: all of them or none
 ///
@@ -92,36 +93,6 @@ fn first_line(error: &clap::Error) -> String {
     line.strip_prefix("error: ").unwrap_or(line).to_owned()
 }
 
-/// The words of a line. Backslashes are for the commands, but for `\"` in double quotes.
-fn words(line: &str) -> Option<Vec<String>> {
-    let mut words = Vec::new();
-    let mut word: Option<String> = None;
-    let mut characters = line.chars();
-    while let Some(character) = characters.next() {
-        if character.is_whitespace() {
-            words.extend(word.take());
-            continue;
-        }
-        let word = word.get_or_insert_default();
-        if !matches!(character, '\'' | '"') {
-            word.push(character);
-            continue;
-        }
-        loop {
-            match characters.next()? {
-                end if end == character => break,
-                '\\' if character == '"' => match characters.next()? {
-                    '"' => word.push('"'),
-                    other => word.extend(['\\', other]),
-                },
-                other => word.push(other),
-            }
-        }
-    }
-    words.extend(word);
-    Some(words)
-}
-
 impl fmt::Display for No {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a command said no")
@@ -133,17 +104,6 @@ impl std::error::Error for No {}
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn words_and_quotes() {
-        let all = |line| words(line).map(|words| words.join("|"));
-        assert_eq!(all(r"write a  b").as_deref(), Some("write|a|b"));
-        assert_eq!(all(r#"write a '' "x \"y\" \n" it's'"'"#).as_deref(), None);
-        assert_eq!(
-            all(r#"write a '' "x \"y\" \n" 'a "b"'c"#).as_deref(),
-            Some(r#"write|a||x "y" \n|a "b"c"#)
-        );
-    }
 
     #[test]
     fn lines_are_told_by_number() {
