@@ -77,7 +77,7 @@ fn run(
         // Nobody listens if it took too long.
         let _ = done.send((way, ended.map_err(|panicked| message(&*panicked))));
     });
-    let ended = ended.recv_timeout(PATIENCE).expect("it does not hang");
+    let ended = ended.recv_timeout(5 * PATIENCE).expect("it does not hang");
     thread.join().expect("its panics are caught");
     ended
 }

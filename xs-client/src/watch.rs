@@ -69,7 +69,9 @@ impl Client {
 
     /// Sets a watch whose events are given to `callback`, on a background thread that starts with
     /// the first such watch and runs until [`watch_stop`](Self::watch_stop). One callback runs at
-    /// a time. It may use the client, and remove its own watch.
+    /// a time. It may use the client, and remove its own watch. It may be called before this
+    /// returns, and must not wait for what the caller does then: if this fails, it waits until the
+    /// callback is not running.
     ///
     /// If the connection is lost, the callback is called a last time, with the error. If it
     /// panics, it is not called again. It is kept, with all that it holds, until its watch is

@@ -123,13 +123,15 @@ impl<T: Transport> Rough<T> {
     fn roll(&self, len: usize) -> Luck {
         let (luck, pause) = {
             let mut state = self.lock();
-            (state.roll(len), state.below(8))
+            (state.roll(len), state.below(16) == 0)
         };
         if let Luck::Cut = luck {
             self.way.close();
         }
         // Others go first, now and then.
-        (0..pause.saturating_sub(4)).for_each(|_| thread::yield_now());
+        if pause {
+            thread::yield_now();
+        }
         luck
     }
 }
@@ -225,7 +227,7 @@ impl<T: Transport> Transport for Rough<T> {
         };
         let mut n = self.way.recv(&mut buf[..room], wait)?;
         // What comes in a moment comes together with it.
-        if n > 0 && n < room && self.lock().below(2) == 0 {
+        if n > 0 && n < room && self.lock().below(8) == 0 {
             thread::yield_now();
             n += self.way.recv(&mut buf[n..room], Wait::No).unwrap_or(0);
         }
