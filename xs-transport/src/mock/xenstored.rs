@@ -253,6 +253,7 @@ impl State {
             let Ok(received) = self.daemon.receive(id, &bytes[taken..]) else {
                 // As the daemons do: what the client says makes no sense from here on.
                 self.close(id);
+                is_alive = false;
                 break;
             };
             taken += received.consumed;
