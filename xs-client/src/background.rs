@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError, Weak};
 use std::task::{Wake, Waker};
@@ -10,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use xs_transport::{Failure, Turn, Wait};
 
+use crate::core::Core;
 use crate::error::{Error, Result};
-use crate::link::Link;
+use crate::link::{Deadline, Link};
 use crate::queue::WatchEvent;
 use crate::sync::thread::{self, JoinHandle, Thread, ThreadId};
 use crate::sync::{Condvar, Mutex, MutexGuard};
@@ -37,6 +39,8 @@ struct State {
     thread: Option<JoinHandle<()>>,
     thread_id: Option<ThreadId>,
     stop: bool,
+    /// The callbacks have been told why there will be no more events.
+    ended: Option<Failure>,
     /// Futures rely on the thread.
     drives_futures: bool,
 }
@@ -65,10 +69,20 @@ impl State {
 }
 
 impl Background {
-    /// Keeps a callback, and starts the thread if it does not run.
-    pub(crate) fn add(&self, link: &Arc<Link>, token: Token, callback: Callback) -> io::Result<()> {
+    /// Starts the thread, if it does not run.
+    pub(crate) fn start(&self, link: &Arc<Link>) -> io::Result<()> {
+        self.lock().start(link)
+    }
+
+    /// Keeps a callback.
+    ///
+    /// # Errors
+    /// The callbacks have been told that the connection is lost.
+    pub(crate) fn add(&self, token: Token, callback: Callback) -> Result<(), Failure> {
         let mut state = self.lock();
-        state.start(link)?;
+        if let Some(failure) = &state.ended {
+            return Err(failure.clone());
+        }
         state.callbacks.insert(token, Some(callback));
         Ok(())
     }
@@ -125,10 +139,22 @@ impl Background {
 
     /// Tells all callbacks that there will be no more events.
     fn end(&self, failure: &Failure) {
-        let tokens: Vec<_> = self.lock().callbacks.keys().copied().collect();
+        let mut state = self.lock();
+        state.ended = Some(failure.clone());
+        let tokens: Vec<_> = state.callbacks.keys().copied().collect();
+        drop(state);
         for token in tokens {
             self.call(token, Err(Error::new("watch", None, failure.clone())));
         }
+    }
+
+    /// For futures, if there are any: notes who is due, and says when to look again.
+    fn watch_the_clock(&self, core: &mut Core, waker: &Waker) -> Deadline {
+        if !self.lock().drives_futures {
+            return None;
+        }
+        core.driver = Some(waker.clone());
+        core.timers.arm(Instant::now(), &mut core.ready)
     }
 
     fn stopped(&self) -> bool {
@@ -194,7 +220,13 @@ fn run(link: &Arc<Link>) {
             continue;
         }
         if let Some(failure) = guard.failure().cloned() {
-            let (again, reconnected) = link.reconnect(guard, None, || link.background.stopped());
+            // Futures have their deadlines meanwhile.
+            let (again, reconnected) = link.reconnect(guard, None, |core| {
+                if link.background.stopped() {
+                    return ControlFlow::Break(());
+                }
+                ControlFlow::Continue(link.background.watch_the_clock(core, &waker))
+            });
             guard = again;
             if reconnected.is_ok() || link.background.stopped() {
                 continue;
@@ -203,15 +235,10 @@ fn run(link: &Arc<Link>) {
             return link.background.end(&failure);
         }
         guard.watches.runner = Some(waker.clone());
-        let mut deadline = None;
-        if link.background.lock().drives_futures {
-            let core = &mut *guard;
-            core.driver = Some(waker.clone());
-            deadline = core.timers.arm(Instant::now(), &mut core.ready);
-            if !core.ready.is_empty() {
-                guard = link.wake_ready(guard);
-                continue;
-            }
+        let deadline = link.background.watch_the_clock(&mut guard, &waker);
+        if !guard.ready.is_empty() {
+            guard = link.wake_ready(guard);
+            continue;
         }
         if guard.waits != seen {
             // Callers are at work, and receive. To wait beside them would cost a change of

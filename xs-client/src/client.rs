@@ -301,7 +301,8 @@ impl Builder {
     ///
     /// Those who wait for an answer when it happens get an error all the same: whether their
     /// request was carried out is not known. The next call, or whoever waits for a watch, connects
-    /// again. Then all watches are set again, and each is given an event that says so
+    /// again, and tries until its deadline; a [future](crate::futures) likewise, by its driver. Only what does not
+    /// wait, [`start`](crate::Tree::start), fails at once meanwhile. Then all watches are set again, and each is given an event that says so
     /// ([`Reconnected`](crate::EventKind::Reconnected)). Transactions that were open fail with
     /// [`ErrorKind::TransactionLost`].
     #[must_use]

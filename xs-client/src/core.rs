@@ -1,9 +1,8 @@
 //! What stands behind the lock: the machine, who waits for what, and the watches.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::BytesMut;
 use xs_proto::{
@@ -12,6 +11,7 @@ use xs_proto::{
 };
 use xs_transport::{Failure, Machine};
 
+use crate::backoff::Backoff;
 use crate::calls::{Answered, CallId, Calls};
 use crate::timers::{Timer, Timers};
 use crate::trace;
@@ -43,14 +43,14 @@ pub(crate) struct Core {
     pub(crate) waits: u64,
     /// Counts the connections there were. Transactions do not outlive theirs.
     session: u64,
-    /// How often it was tried to connect again since something was received last, and when it may
-    /// be tried once more.
-    attempts: u32,
-    next_attempt: Option<Instant>,
+    pub(crate) backoff: Backoff,
     /// Somebody is connecting again.
     pub(crate) reconnecting: bool,
     /// The transactions that are open on the present connection.
     transactions: BTreeSet<TxId>,
+    /// What could not be taken back yet, because as many requests are under way as may be: at the
+    /// most one for each transaction and watch that there was.
+    leftovers: VecDeque<Leftover>,
     /// The user has closed the connection for good.
     pub(crate) closed: bool,
     failure: Option<Failure>,
@@ -102,8 +102,12 @@ enum Purpose {
     Rewatch(Token),
 }
 
-/// Between two attempts to connect again: at first, and at most.
-const PAUSES: Range<Duration> = Duration::from_millis(5)..Duration::from_secs(1);
+/// What nobody wants any more, and the daemon still has.
+#[derive(Debug)]
+pub(crate) enum Leftover {
+    Transaction(TxId),
+    Watch { path: Box<str>, token: Token },
+}
 
 const MAX_PENDING: usize = ClientConnection::<Purpose>::MAX_PENDING;
 
@@ -124,10 +128,10 @@ impl Core {
             ready: Vec::new(),
             waits: 0,
             session: 0,
-            attempts: 0,
-            next_attempt: None,
+            backoff: Backoff::default(),
             reconnecting: false,
             transactions: BTreeSet::new(),
+            leftovers: VecDeque::new(),
             closed: false,
             failure: None,
         }
@@ -167,13 +171,44 @@ impl Core {
         }
     }
 
-    /// Takes a request whose answer is of no interest.
-    pub(crate) fn submit_and_forget(&mut self, scope: Scope, request: &Request<'_>) {
-        let open = scope.session == self.session && self.transactions.contains(&scope.tx_id);
-        if scope.tx_id.is_none() || open {
-            self.note_end(scope, request);
-            // Without a connection, or without room on it, there is nobody to tell.
-            let _ = self.connection.submit(scope.tx_id, request, Purpose::None);
+    /// Aborts a transaction, without waiting for the answer, unless its end is under way.
+    pub(crate) fn abort(&mut self, scope: Scope) -> bool {
+        let open = scope.session == self.session && self.transactions.remove(&scope.tx_id);
+        if open {
+            self.take_back(Leftover::Transaction(scope.tx_id));
+        }
+        open
+    }
+
+    /// Lets the daemon forget something, as soon as there is room for the request. What comes of
+    /// it is of no interest.
+    pub(crate) fn take_back(&mut self, leftover: Leftover) {
+        // Without a connection there is nobody to tell.
+        if self.failure.is_none() {
+            self.leftovers.push_back(leftover);
+            self.take_leftovers_back();
+        }
+    }
+
+    /// Takes back what there is room for.
+    fn take_leftovers_back(&mut self) {
+        while let Some(leftover) = self.leftovers.front() {
+            if self.connection.pending() >= MAX_PENDING {
+                return;
+            }
+            // It can only be refused for being no path, and it was one when the watch was set.
+            let _ = match leftover {
+                Leftover::Transaction(tx_id) => {
+                    let abort = Request::TransactionEnd { commit: false };
+                    self.connection.submit(*tx_id, &abort, Purpose::None).map(drop)
+                }
+                Leftover::Watch { path, token } => Path::new(path).map_or(Ok(()), |path| {
+                    let wire = token.to_string();
+                    let unwatch = Request::Unwatch { path, token: wire.as_bytes() };
+                    self.connection.submit(TxId::NONE, &unwatch, Purpose::None).map(drop)
+                }),
+            };
+            self.leftovers.pop_front();
         }
     }
 
@@ -238,9 +273,7 @@ impl Core {
     fn discard(&mut self, reply: Reply<'static>) {
         if let Reply::Transaction(tx_id) = reply {
             self.transactions.remove(&tx_id);
-            let abort = Request::TransactionEnd { commit: false };
-            // Without room for it the connection is beyond help.
-            let _ = self.connection.submit(tx_id, &abort, Purpose::None);
+            self.take_back(Leftover::Transaction(tx_id));
         }
     }
 
@@ -249,7 +282,7 @@ impl Core {
         if self.failure.is_some() || self.connection.pending() < MAX_PENDING {
             return Some(());
         }
-        self.room.extend(waker.cloned());
+        self.await_room(waker);
         None
     }
 
@@ -258,8 +291,20 @@ impl Core {
         if !self.reconnecting {
             return Some(());
         }
-        self.room.extend(waker.cloned());
+        self.await_room(waker);
         None
+    }
+
+    /// This waker is called when there is another connection, or the hope for it has ended.
+    pub(crate) fn await_reconnect(&mut self, waker: &Waker) {
+        self.await_room(Some(waker));
+    }
+
+    fn await_room(&mut self, waker: Option<&Waker>) {
+        // A task may look many times.
+        if let Some(waker) = waker.filter(|waker| !self.room.iter().any(|w| w.will_wake(waker))) {
+            self.room.push(waker.clone());
+        }
     }
 
     /// Whoever was connecting again is done with it.
@@ -267,19 +312,6 @@ impl Core {
         self.reconnecting = false;
         self.ready.append(&mut self.room);
         self.wake_driver();
-    }
-
-    /// When the next attempt to connect may begin; `None`: now.
-    pub(crate) fn next_attempt(&self, now: Instant) -> Option<Instant> {
-        self.next_attempt.filter(|next| now < *next)
-    }
-
-    /// An attempt begins. The pause after it is longer each time, also if it succeeds and the
-    /// connection is lost at once.
-    pub(crate) fn begin_attempt(&mut self, now: Instant) {
-        let pause = PAUSES.start * 2u32.pow(self.attempts.min(16));
-        self.next_attempt = Some(now + pause.min(PAUSES.end));
-        self.attempts = self.attempts.saturating_add(1);
     }
 
     /// There is a new connection: all watches are set again on it.
@@ -382,7 +414,7 @@ impl Machine for Core {
         if self.observed {
             self.wake_driver();
         }
-        (self.attempts, self.next_attempt) = (0, None);
+        self.backoff.reset();
         let mut rest = input;
         while !rest.is_empty() {
             let received = self.connection.receive(rest)?;
@@ -407,6 +439,8 @@ impl Machine for Core {
                 _ => {}
             }
         }
+        // Ahead of those who wait for room: they get the lock later.
+        self.take_leftovers_back();
         Ok(())
     }
 
@@ -419,6 +453,7 @@ impl Machine for Core {
             Some(Purpose::Call(place)) => self.finish(place, Reply::Error(code)),
             Some(Purpose::None) | None => {}
         }
+        self.take_leftovers_back();
     }
 
     fn end_of_input(&mut self) -> ConnectionError {
@@ -428,6 +463,7 @@ impl Machine for Core {
     fn failed(&mut self, failure: &Failure) {
         trace::lost(failure);
         self.failure = Some(failure.clone());
+        self.leftovers.clear();
         self.calls.fail(failure, &mut self.ready);
         self.wake_all();
         self.watches.failed(failure, &mut self.ready);

@@ -1,6 +1,7 @@
 //! The client in one's own event loop.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::task::{Wake, Waker};
@@ -166,9 +167,9 @@ impl EventSource {
         }
         let now = Instant::now();
         // One attempt, which takes a moment at the most, if it is time for one.
-        let (guard, result) = link.reconnect(guard, Some(now), || false);
+        let (guard, result) = link.reconnect(guard, Some(now), |_| ControlFlow::Continue(None));
         if result.is_err() {
-            self.retry = guard.next_attempt(now).or(Some(now));
+            self.retry = guard.backoff.next(now).or(Some(now));
             return Ok(true);
         }
         drop(guard);

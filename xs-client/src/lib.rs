@@ -22,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 mod background;
+mod backoff;
 mod calls;
 mod client;
 mod core;

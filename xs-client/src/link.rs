@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::mem;
-use std::ops::Deref;
+use std::ops::{ControlFlow, Deref};
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
@@ -46,6 +46,10 @@ const ATTEMPT: Duration = Duration::from_secs(1);
 
 /// When to give up; `None`: never.
 pub(crate) type Deadline = Option<Instant>;
+
+fn earlier(one: Deadline, other: Deadline) -> Deadline {
+    one.into_iter().chain(other).min()
+}
 
 /// The deadline passed.
 #[derive(Debug)]
@@ -178,7 +182,8 @@ impl Link {
                     }
                 }
                 Err(Refusal::Failed(failure)) => {
-                    let (again, reconnected) = self.reconnect(guard, deadline, || false);
+                    let (again, reconnected) =
+                        self.reconnect(guard, deadline, |_| ControlFlow::Continue(None));
                     guard = again;
                     match reconnected {
                         Ok(()) => continue,
@@ -246,51 +251,57 @@ impl Link {
     }
 
     /// Whether another connection is made when one is lost.
-    #[cfg(any(feature = "futures", feature = "mio"))]
     pub(crate) fn reconnects(&self) -> bool {
         self.opener.is_some()
     }
 
     /// Connects again after a failure, if that is wanted; one thread does it, others wait for it.
+    /// `look` is asked before each pause, and says how long that may be at the most.
     ///
     /// # Errors
-    /// It is not wanted, did not succeed until the deadline, or `stop` became true.
+    /// It is not wanted, did not succeed until the deadline, or `look` said to stop.
     pub(crate) fn reconnect<'a>(
         &'a self,
         mut guard: Guard<'a, Core>,
         deadline: Deadline,
-        stop: impl Fn() -> bool,
+        mut look: impl FnMut(&mut Core) -> ControlFlow<(), Deadline>,
     ) -> (Guard<'a, Core>, Result<(), Late>) {
         let Some(opener) = &self.opener else {
             return (guard, Err(Late));
         };
         let late = || deadline.is_some_and(|deadline| deadline <= Instant::now());
         while guard.poll_reconnected(Some(&thread_waker())).is_none() {
-            if late() || guard.closed || stop() {
+            let ControlFlow::Continue(until) = look(&mut guard) else {
+                return (guard, Err(Late));
+            };
+            if late() || guard.closed {
                 return (guard, Err(Late));
             }
-            guard = self.sleep(guard, deadline);
+            guard = self.sleep(self.wake_ready(guard), earlier(deadline, until));
         }
         guard.reconnecting = true;
-        while guard.failure().is_some() && !guard.closed && !stop() {
+        while guard.failure().is_some() && !guard.closed {
+            let ControlFlow::Continue(until) = look(&mut guard) else {
+                break;
+            };
             let now = Instant::now();
-            if let next @ Some(_) = guard.next_attempt(now) {
+            if let next @ Some(_) = guard.backoff.next(now) {
                 if late() {
                     break;
                 }
                 // To be woken by who closes.
                 let _ = guard.poll_reconnected(Some(&thread_waker()));
-                guard = self.sleep(guard, next.min(deadline.or(next)));
+                guard = self.sleep(self.wake_ready(guard), earlier(next, earlier(deadline, until)));
                 continue;
             }
-            guard.begin_attempt(now);
+            guard.backoff.begin(now);
             drop(guard);
             let unwinding = StopReconnecting(self);
             let opened = opener.open(deadline);
             mem::forget(unwinding);
             guard = self.drive.lock();
             match opened {
-                Ok(transport) if !guard.closed && !stop() => {
+                Ok(transport) if !guard.closed && look(&mut guard).is_continue() => {
                     let limits = transport.limits();
                     guard = self.drive.reconnect(guard, transport);
                     guard.reconnected(limits);

@@ -62,16 +62,18 @@ impl Tree {
     /// [`ErrorKind::TooManyRequests`], or the operation cannot be sent at all. Nothing has been
     /// sent then.
     pub fn start<T: Answer>(&self, op: &Op<'_, T>) -> Result<Pending<T>> {
-        match self.poll_start(op, None) {
+        match self.poll_start(op, self.deadline(), None) {
             Poll::Ready(started) => started,
             Poll::Pending => Err(op.label.error(ErrorKind::TooManyRequests)),
         }
     }
 
-    /// Starts an operation if there is room for it. Otherwise `waker` is remembered.
+    /// Starts an operation if there is room for it and a connection. Otherwise `waker` is
+    /// remembered, until the deadline.
     pub(crate) fn poll_start<T: Answer>(
         &self,
         op: &Op<'_, T>,
+        deadline: Deadline,
         waker: Option<&Waker>,
     ) -> Poll<Result<Pending<T>>> {
         let request = match &op.request {
@@ -79,6 +81,7 @@ impl Tree {
             Err(invalid) => return Poll::Ready(Err(op.label.error(invalid.clone()))),
         };
         let link = &self.handle;
+        let late = deadline.is_some_and(|deadline| deadline <= Instant::now());
         let mut guard = link.drive.lock();
         let kind = match guard.submit(self.scope, request) {
             Ok(call) => {
@@ -90,7 +93,7 @@ impl Tree {
                 return Poll::Ready(Ok(Pending {
                     handle: self.handle.clone(),
                     call: Some(call),
-                    deadline: self.deadline(),
+                    deadline,
                     timer: None,
                     name: op.label.name,
                     path: op.label.path.map(Into::into),
@@ -99,6 +102,7 @@ impl Tree {
                     answer: PhantomData,
                 }));
             }
+            Err(Refusal::Full) if late => ErrorKind::TimedOut,
             Err(Refusal::Full) => {
                 let _ = guard.poll_room(waker);
                 return Poll::Pending;
@@ -106,6 +110,12 @@ impl Tree {
             Err(Refusal::Failed(failure)) => {
                 // Whoever drives the connection is to make another one, if that is wanted.
                 guard.wake_driver();
+                let hopeful = link.reconnects() && !guard.closed && !late;
+                if let Some(waker) = waker.filter(|_| hopeful) {
+                    guard.await_reconnect(waker);
+                    drop(link.wake_ready(guard));
+                    return Poll::Pending;
+                }
                 drop(link.wake_ready(guard));
                 ErrorKind::Lost(failure)
             }

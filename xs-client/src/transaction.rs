@@ -6,8 +6,6 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use xs_proto::Request;
-
 use crate::client::Client;
 use crate::core::Scope;
 use crate::error::{Error, ErrorKind, Result};
@@ -34,7 +32,7 @@ use crate::tree::Tree;
 #[derive(Debug)]
 pub struct Transaction {
     tree: Tree,
-    open: Open,
+    _open: Open,
 }
 
 impl Client {
@@ -49,7 +47,7 @@ impl Client {
         let scope = guard.scope(op.label.take(reply?)?);
         drop(guard);
         let tree = self.in_transaction(scope);
-        Ok(Transaction { open: Open::new(&tree), tree })
+        Ok(Transaction { _open: Open::new(&tree), tree })
     }
 
     /// Runs `body` in a transaction and commits it. If others have changed meanwhile what the
@@ -103,14 +101,12 @@ impl Transaction {
     /// # Errors
     /// EAGAIN, for which [`Error::is_conflict`] holds: others have changed meanwhile what the
     /// transaction has touched, and nothing has happened. Run it again from its start.
-    pub fn commit(mut self) -> Result<()> {
-        self.open.ended();
+    pub fn commit(self) -> Result<()> {
         self.tree.run(&op::transaction_end(true))
     }
 
     /// Forgets all changes.
-    pub fn abort(mut self) -> Result<()> {
-        self.open.ended();
+    pub fn abort(self) -> Result<()> {
         self.tree.run(&op::transaction_end(false))
     }
 }
@@ -123,29 +119,23 @@ impl Deref for Transaction {
     }
 }
 
-/// Aborts a transaction, unless it has ended.
+/// Aborts a transaction, unless its end is under way.
 #[derive(Debug)]
 pub(crate) struct Open {
     handle: Arc<Handle>,
-    scope: Option<Scope>,
+    scope: Scope,
 }
 
 impl Open {
     pub(crate) fn new(tree: &Tree) -> Self {
-        Open { handle: tree.handle.clone(), scope: Some(tree.scope) }
-    }
-
-    /// Its end is under way.
-    pub(crate) fn ended(&mut self) {
-        self.scope = None;
+        Open { handle: tree.handle.clone(), scope: tree.scope }
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        if let Some(scope) = self.scope {
-            let mut guard = self.handle.drive.lock();
-            guard.submit_and_forget(scope, &Request::TransactionEnd { commit: false });
+        let mut guard = self.handle.drive.lock();
+        if guard.abort(self.scope) {
             self.handle.flush(guard);
         }
     }

@@ -1,17 +1,17 @@
 //! Watches: to be told when something changes.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use xs_proto::{Path, Request};
-
 use crate::client::Client;
-use crate::core::Scope;
+use crate::core::{Leftover, Scope};
 use crate::error::{Error, ErrorKind, Result};
 use crate::link::{Deadline, Handle, Late};
 use crate::op::{self, Op};
 use crate::queue::WatchEvent;
-use crate::watches::{Next, Token};
+use crate::tree::Tree;
+use crate::watches::{Next, Taker, Token};
 
 /// A watch on a node and all below it, whose events are taken one by one.
 ///
@@ -41,7 +41,8 @@ use crate::watches::{Next, Token};
 /// [callbacks](Client::watch_with).
 #[derive(Debug)]
 pub struct Watch {
-    handle: Arc<Handle>,
+    /// That of the client that has set it.
+    tree: Tree,
     path: Box<str>,
     token: Token,
     /// An iterator has told of the loss.
@@ -99,13 +100,26 @@ impl Client {
     ) -> Result<Token> {
         let deadline = self.deadline();
         let link = &**self.handle;
-        let mut setting = Setting::new(&self.handle, path, None, true);
         // The thread comes first: nothing has to be undone if there can be none.
         link.background
-            .add(link, setting.token, Box::new(callback))
+            .start(link)
             .map_err(|error| Error::new("watch", Some(path), ErrorKind::Unreachable(error)))?;
+        let mut setting = Setting::new(&self.handle, path, None, Taker::Later);
         setting.run(deadline)?;
-        Ok(setting.done())
+        // Only now: what fails calls nobody. Events wait until then.
+        link.background
+            .add(setting.token, Box::new(callback))
+            .map_err(|failure| Error::new("watch", Some(path), failure))?;
+        let token = setting.done();
+        let mut guard = link.drive.lock();
+        let core = &mut *guard;
+        let kept = core.watches.call_back(token, &mut core.ready);
+        drop(link.wake_ready(guard));
+        if !kept {
+            // Another thread has removed all watches meanwhile.
+            link.background.remove(token);
+        }
+        Ok(token)
     }
 
     /// Ends a watch. When this returns, not one more event of it is delivered, and its callback
@@ -157,9 +171,9 @@ impl Client {
         mut condition: impl FnMut(Option<&[u8]>) -> bool,
     ) -> Result<Option<Vec<u8>>> {
         let deadline = self.with_timeout(timeout).deadline();
-        let mut setting = Setting::new(&self.handle, path, None, false);
+        let mut setting = Setting::new(&self.handle, path, None, Taker::Owner);
         setting.run(deadline)?;
-        let mut watch = Watch::new(self.handle.clone(), path, setting.done());
+        let mut watch = Watch::new(self, path, setting.done());
         loop {
             if watch.next_until(deadline)?.is_none() {
                 return Err(Error::new("wait_for", Some(path), ErrorKind::TimedOut));
@@ -176,9 +190,9 @@ impl Client {
     }
 
     fn set_watch(&self, path: &str, depth: Option<u32>) -> Result<Watch> {
-        let mut setting = Setting::new(&self.handle, path, depth, false);
+        let mut setting = Setting::new(&self.handle, path, depth, Taker::Owner);
         setting.run(self.deadline())?;
-        Ok(Watch::new(self.handle.clone(), path, setting.done()))
+        Ok(Watch::new(self, path, setting.done()))
     }
 
     /// The daemon has ended all watches.
@@ -191,8 +205,8 @@ impl Client {
 }
 
 impl Watch {
-    pub(crate) fn new(handle: Arc<Handle>, path: &str, token: Token) -> Self {
-        Watch { handle, path: path.into(), token, over: false }
+    pub(crate) fn new(client: &Client, path: &str, token: Token) -> Self {
+        Watch { tree: (**client).clone(), path: path.into(), token, over: false }
     }
 
     /// The path that is watched, as it was given.
@@ -230,13 +244,14 @@ impl Watch {
     /// # Errors
     /// As for [`wait`](Self::wait).
     pub fn next_until(&mut self, deadline: Option<Instant>) -> Result<Option<WatchEvent>> {
-        let link = &self.handle;
+        let link = &self.tree.handle;
         let mut guard = link.drive.lock();
         loop {
             let (again, next) = link.wait(guard, deadline, &self.token);
             guard = again;
             if let Ok(Next::Failed(_)) = next {
-                let (again, reconnected) = link.reconnect(guard, deadline, || false);
+                let (again, reconnected) =
+                    link.reconnect(guard, deadline, |_| ControlFlow::Continue(None));
                 guard = again;
                 if reconnected.is_ok() {
                     continue;
@@ -255,19 +270,20 @@ impl Watch {
     /// # Errors
     /// As for [`wait`](Self::wait).
     pub fn try_next(&mut self) -> Result<Option<WatchEvent>> {
-        let mut guard = self.handle.drive.lock();
+        let mut guard = self.tree.handle.drive.lock();
         let mut next = guard.watches.poll(self.token, None);
         if next.is_none() {
-            guard = self.handle.receive_now(guard);
+            guard = self.tree.handle.receive_now(guard);
             next = guard.watches.poll(self.token, None);
         }
         drop(guard);
         next.map(|next| self.outcome(next)).transpose()
     }
 
-    /// Ends the watch, and tells whether the daemon agreed.
+    /// Ends the watch, and tells whether the daemon agreed; within the timeout of the client that
+    /// has set it.
     pub fn remove(self) -> Result<()> {
-        unwatch(&self.handle, self.token, None)
+        unwatch(&self.tree.handle, self.token, self.tree.deadline())
     }
 
     pub(crate) fn outcome(&self, next: Next) -> Result<WatchEvent> {
@@ -307,7 +323,7 @@ impl Iterator for Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        remove_now(&self.handle, self.token);
+        remove_now(&self.tree.handle, self.token);
     }
 }
 
@@ -328,9 +344,9 @@ impl<'a> Setting<'a> {
         handle: &'a Arc<Handle>,
         path: &'a str,
         depth: Option<u32>,
-        callback: bool,
+        taker: Taker,
     ) -> Self {
-        let token = handle.drive.lock().watches.add(path, depth, callback);
+        let token = handle.drive.lock().watches.add(path, depth, taker);
         Setting { handle, path, token, depth, sent: true, done: false }
     }
 
@@ -401,13 +417,7 @@ fn remove_now(handle: &Handle, token: Token) {
     let Some(path) = forget(handle, token) else {
         return;
     };
-    let token = token.to_string();
-    // It was a path when the watch was set.
-    let Ok(path) = Path::new(&path) else {
-        return;
-    };
     let mut guard = handle.drive.lock();
-    let request = Request::Unwatch { path, token: token.as_bytes() };
-    guard.submit_and_forget(Scope::NONE, &request);
+    guard.take_back(Leftover::Watch { path, token });
     handle.flush(guard);
 }

@@ -59,14 +59,24 @@ pub(crate) struct Watches {
 pub(crate) struct Watched {
     pub(crate) path: Box<str>,
     pub(crate) depth: Option<u32>,
-    /// Events go to a callback.
-    callback: bool,
+    taker: Taker,
     /// The daemon may know of it.
     sent: bool,
     queue: Queue,
     waker: Option<Waker>,
     /// Why no more events come.
     end: Option<End>,
+}
+
+/// Whom events go to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taker {
+    /// Who asks for them.
+    Owner,
+    /// A callback.
+    Callback,
+    /// A callback that is not there yet.
+    Later,
 }
 
 #[derive(Clone, Debug)]
@@ -102,13 +112,13 @@ impl Watches {
 
     /// Makes room for the events of a watch, before it is set: the first one may come before the
     /// reply.
-    pub(crate) fn add(&mut self, path: &str, depth: Option<u32>, callback: bool) -> Token {
+    pub(crate) fn add(&mut self, path: &str, depth: Option<u32>, taker: Taker) -> Token {
         self.last += 1;
         let token = Token(self.last);
         let watched = Watched {
             path: path.into(),
             depth,
-            callback,
+            taker,
             sent: false,
             queue: Queue::new(self.capacity),
             waker: None,
@@ -116,6 +126,20 @@ impl Watches {
         };
         self.table.insert(token, watched);
         token
+    }
+
+    /// The callback is there: it gets the events that wait, and all others. False if there is no
+    /// such watch any more.
+    pub(crate) fn call_back(&mut self, token: Token, ready: &mut Vec<Waker>) -> bool {
+        let Some(watched) = self.table.get_mut(&token) else {
+            return false;
+        };
+        watched.taker = Taker::Callback;
+        if self.is_runnable(token) {
+            self.runnable.push_back(token);
+            ready.extend(self.runner.take());
+        }
+        true
     }
 
     /// The request that sets it is on its way: on another connection it has to be set again.
@@ -149,7 +173,7 @@ impl Watches {
         }
         self.crowded |= watched.queue.is_crowded();
         ready.extend(watched.waker.take());
-        if watched.callback && was_empty {
+        if watched.taker == Taker::Callback && was_empty {
             self.runnable.push_back(token);
             ready.extend(self.runner.take());
         }
@@ -185,7 +209,7 @@ impl Watches {
     #[cfg(feature = "mio")]
     pub(crate) fn with_events(&self) -> Vec<Token> {
         let ready = |watched: &Watched| {
-            !watched.callback && (!watched.queue.is_empty() || watched.end.is_some())
+            watched.taker == Taker::Owner && (!watched.queue.is_empty() || watched.end.is_some())
         };
         self.table.iter().filter(|(_, watched)| ready(watched)).map(|(token, _)| *token).collect()
     }
@@ -253,7 +277,7 @@ impl Watches {
             }
             let was_empty = watched.queue.is_empty();
             watched.queue.reconnected(&watched.path);
-            if watched.callback && was_empty {
+            if watched.taker == Taker::Callback && was_empty {
                 self.runnable.push_back(*token);
             }
             ready.extend(watched.waker.take());
@@ -269,7 +293,7 @@ impl Watches {
             watched.end = Some(End::Refused(code));
             ready.extend(watched.waker.take());
             // Otherwise it is among them.
-            if watched.callback && watched.queue.is_empty() {
+            if watched.taker == Taker::Callback && watched.queue.is_empty() {
                 self.runnable.push_back(token);
                 ready.extend(self.runner.take());
             }
@@ -284,10 +308,10 @@ mod tests {
     #[test]
     fn tokens_go_both_ways_and_are_never_used_again() {
         let mut watches = Watches::new(1);
-        let first = watches.add("a", None, false);
+        let first = watches.add("a", None, Taker::Owner);
         assert_eq!(Token::parse(first.to_string().as_bytes()), Some(first));
         watches.remove(first, &mut Vec::new());
-        assert_ne!(watches.add("a", None, false), first);
+        assert_ne!(watches.add("a", None, Taker::Owner), first);
         for strange in ["", "xs-", "xs-zz", "1", "xs-1 "] {
             assert_eq!(Token::parse(strange.as_bytes()), None, "{strange}");
         }
@@ -296,7 +320,7 @@ mod tests {
     #[test]
     fn after_removal_nothing_is_delivered() {
         let mut watches = Watches::new(8);
-        let token = watches.add("a", None, false);
+        let token = watches.add("a", None, Taker::Owner);
         let wire = token.to_string();
         watches.deliver("a", wire.as_bytes(), &mut Vec::new());
         watches.remove(token, &mut Vec::new());
@@ -307,10 +331,12 @@ mod tests {
     #[test]
     fn callbacks_take_turns() {
         let mut watches = Watches::new(8);
-        let tokens = [watches.add("a", None, true), watches.add("b", None, true)];
+        let tokens = ["a", "b"].map(|path| watches.add(path, None, Taker::Later));
         for path in ["a", "a/1", "a/2"] {
             watches.deliver(path, tokens[0].to_string().as_bytes(), &mut Vec::new());
         }
+        assert!(watches.next_callback().is_none(), "there is none yet");
+        assert!(tokens.iter().all(|token| watches.call_back(*token, &mut Vec::new())));
         watches.deliver("b", tokens[1].to_string().as_bytes(), &mut Vec::new());
         let order: Vec<_> = std::iter::from_fn(|| watches.next_callback())
             .map(|(_, next)| match next {

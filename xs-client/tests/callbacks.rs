@@ -1,6 +1,7 @@
 //! Callbacks that use the client in ways that are easy to get wrong.
 
 use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use xs_client::{Client, DomId};
@@ -20,6 +21,30 @@ fn a_callback_may_own_a_watch_of_the_same_client() {
     let token = client.watch_with("/outer", move |_| drop(inner.try_next())).unwrap();
     client.unwatch(token).unwrap();
     client.read("/").unwrap();
+}
+
+#[test]
+fn a_watch_that_cannot_be_set_calls_nobody() {
+    for _ in 0..200 {
+        let client = client();
+        // The thread runs, and is to tell callbacks of the loss.
+        client.watch_with("/set", |_| ()).unwrap();
+        let (sender, called) = mpsc::channel();
+        thread::scope(|scope| {
+            scope.spawn(|| client.close());
+            let set = client.watch_with("/a", move |event| sender.send(event).unwrap());
+            let mut calls = Vec::new();
+            if set.is_ok() {
+                // Nothing is held back from who was told that it is set.
+                while calls.last().is_none_or(|last: &xs_client::Result<_>| last.is_ok()) {
+                    calls.push(called.recv_timeout(PATIENCE).expect("the end is told"));
+                }
+            } else {
+                assert!(called.recv_timeout(PATIENCE).is_err(), "it was called");
+            }
+        });
+        client.watch_stop();
+    }
 }
 
 #[test]

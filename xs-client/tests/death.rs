@@ -1,7 +1,7 @@
 //! The daemon dies after every number of bytes of a conversation, and everybody is told why.
 //!
 //! One test in a process of its own: it counts descriptors and threads.
-#![cfg(feature = "futures")]
+#![cfg(all(feature = "futures", feature = "mio"))]
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -119,8 +119,56 @@ fn cause(error: &Error) -> String {
     }
 }
 
+/// Uses a client as a task until that fails.
+fn task(client: &Client) -> Error {
+    futures_lite::future::block_on(async {
+        let client = futures::Client::on_thread(client.clone()).unwrap();
+        loop {
+            if let Err(error) = client.get_perms("/").await {
+                return error;
+            }
+        }
+    })
+}
+
+/// Uses a client in an event loop until that fails.
+fn event_loop(client: &Client) -> Error {
+    let mut source = client.event_source().unwrap();
+    let mut poll = mio::Poll::new().unwrap();
+    poll.registry().register(&mut source, mio::Token(0), mio::Interest::READABLE).unwrap();
+    let mut events = mio::Events::with_capacity(1);
+    loop {
+        let mut pending = match client.start(&op::get_perms("/")) {
+            Ok(pending) => pending,
+            Err(error) => return error,
+        };
+        let answer = loop {
+            if let Some(answer) = pending.try_take() {
+                break answer;
+            }
+            poll.poll(&mut events, Some(PATIENCE)).unwrap();
+            assert!(!events.is_empty(), "the descriptor stays quiet");
+            if let Err(error) = source.process() {
+                // Its answer may have come just before.
+                if let Err(answer) = pending.try_take().expect("it is over") {
+                    assert_eq!(cause(&answer), cause(&error));
+                }
+                return error;
+            }
+        };
+        if let Err(error) = answer {
+            return error;
+        }
+    }
+}
+
 /// Uses a client in all ways at once until its daemon dies; how long that took to be known.
-fn die_after((transport, death): (Box<dyn Transport>, Death), bytes: usize) -> Duration {
+/// `task` or [`event_loop`] is one of them: they have the same place, and a client has it once.
+fn die_after(
+    (transport, death): (Box<dyn Transport>, Death),
+    bytes: usize,
+    task: fn(&Client) -> Error,
+) -> Duration {
     let client = Client::builder().timeout(PATIENCE).over(transport);
 
     let (sender, called) = mpsc::channel();
@@ -150,17 +198,8 @@ fn die_after((transport, death): (Box<dyn Transport>, Death), bytes: usize) -> D
                 }
             }
         });
-        let future = scope.spawn(|| {
-            futures_lite::future::block_on(async {
-                let client = futures::Client::on_thread(client.clone()).unwrap();
-                loop {
-                    if let Err(error) = client.get_perms("/").await {
-                        return error;
-                    }
-                }
-            })
-        });
-        [writer, reader, watcher, pending, future].map(|user| cause(&user.join().unwrap()))
+        let task = scope.spawn(|| task(&client));
+        [writer, reader, watcher, pending, task].map(|user| cause(&user.join().unwrap()))
     });
     let late = death().elapsed();
     assert!(causes.iter().all(|cause| *cause == causes[0]), "after {bytes} bytes: {causes:?}");
@@ -184,11 +223,16 @@ fn count(what: &str) -> usize {
 
 #[test]
 fn after_each_byte() {
-    die_after(socket(500), 500);
-    die_after(device(500), 500);
+    for task in [task, event_loop] {
+        die_after(socket(500), 500, task);
+        die_after(device(500), 500, task);
+    }
     let before = ["fd", "task"].map(count);
     for (name, daemon) in [("socket", socket as fn(usize) -> _), ("device", device)] {
-        let slowest = (1..=400).map(|bytes| die_after(daemon(bytes), bytes)).max().unwrap();
+        let die = |bytes| {
+            [task, event_loop].map(|task| die_after(daemon(bytes), bytes, task)).into_iter().max()
+        };
+        let slowest = (1..=400).filter_map(die).max().unwrap();
         println!("over the {name} the last one knew after {slowest:?} at the most");
         assert!(slowest < Duration::from_secs(10), "{slowest:?}");
     }

@@ -473,6 +473,51 @@ mod with_futures {
     }
 
     #[test]
+    fn while_the_daemon_is_down_calls_try_until_their_deadline() {
+        everywhere(|host, client| async move {
+            client.write("/a", "1").await.unwrap();
+            host.set_down(true);
+            host.cut();
+            let impatient = client.with_timeout(Duration::from_millis(20));
+            // Under way when it happens, or not: nothing else can become of it.
+            assert!(impatient.read("/a").await.unwrap_err().is_lost());
+            assert!(impatient.read("/a").await.unwrap_err().is_lost());
+            for error in impatient.read_many(["/a", "/"]).await {
+                assert!(error.unwrap_err().is_lost());
+            }
+            // What is only started does not wait.
+            assert!(client.blocking().start(&op::read("/a")).unwrap_err().is_lost());
+            let attempts = host.attempts.load(Ordering::SeqCst);
+            let reads = client.read_many(["/a", "/a", "/a"]);
+            let up = async {
+                while host.attempts.load(Ordering::SeqCst) < attempts + 2 {
+                    futures_lite::future::yield_now().await;
+                }
+                host.set_down(false);
+            };
+            let (values, ()) = futures_lite::future::zip(reads, up).await;
+            for value in values {
+                assert_eq!(value.unwrap(), b"1");
+            }
+        });
+    }
+
+    #[test]
+    fn closed_while_down_who_asks_is_told() {
+        everywhere(|host, client| async move {
+            host.set_down(true);
+            host.cut();
+            let _ = client.with_timeout(Duration::from_millis(20)).read("/a").await;
+            let close = async {
+                futures_lite::future::yield_now().await;
+                client.blocking().close();
+            };
+            let (read, ()) = futures_lite::future::zip(client.read("/a"), close).await;
+            assert!(read.unwrap_err().is_lost());
+        });
+    }
+
+    #[test]
     fn closed_while_down_the_driver_ends_and_so_does_the_watch() {
         everywhere(|host, client| async move {
             let mut watch = client.watch("/a").await.unwrap();

@@ -391,6 +391,8 @@ fn when_the_daemon_dies_everybody_is_told() {
         if set.is_ok() {
             // Whatever was there, and then the end.
             while called.recv().unwrap().is_ok() {}
+        } else {
+            assert!(called.recv().is_err(), "it was not set, and it was called");
         }
         assert!(host.client.read("/0").unwrap_err().is_lost());
         host.end();

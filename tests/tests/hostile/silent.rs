@@ -103,6 +103,57 @@ fn removing_a_watch_ends_in_time() {
     drop((watch, peer));
 }
 
+#[test]
+fn a_watch_takes_its_time_to_be_removed_and_no_more() {
+    let (client, mut peer) = script::pair(Client::builder().timeout(Duration::from_secs(1)));
+    let server = thread::spawn(move || {
+        let watch = peer.expect(MessageType::Watch);
+        peer.answer(&watch, b"OK\0");
+        peer.expect(MessageType::Unwatch);
+        peer
+    });
+    let watch = client.watch("/w").unwrap();
+    assert!(watch.remove().unwrap_err().is_timeout());
+    drop(server.join().unwrap());
+}
+
+/// As many requests under way as there may be, and something to be taken back: that waits for
+/// room, and is not forgotten.
+#[test]
+fn what_cannot_be_taken_back_at_once_is_taken_back_later() {
+    const MANY: usize = 4096;
+    let (client, mut peer) = script::pair(Client::builder().timeout(PATIENCE));
+    let server = thread::spawn(move || {
+        let watch = peer.expect(MessageType::Watch);
+        peer.answer(&watch, b"OK\0");
+        for tx_id in [b"1\0", b"2\0"] {
+            let start = peer.expect(MessageType::TransactionStart);
+            peer.answer(&start, tx_id);
+        }
+        let reads: Vec<_> = (0..MANY).map(|_| peer.expect(MessageType::Read)).collect();
+        for (read, left) in reads.iter().zip([
+            MessageType::TransactionEnd,
+            MessageType::Unwatch,
+            MessageType::TransactionEnd,
+        ]) {
+            peer.answer(read, b"");
+            assert_eq!(peer.expect(left).header.tx_id.0 != 0, left == MessageType::TransactionEnd);
+        }
+    });
+    let watch = client.watch("/w").unwrap();
+    let [one, other] = [(); 2].map(|()| client.start_transaction().unwrap());
+    let mut reads: Vec<_> =
+        (0..MANY).map(|_| client.start(&op::read("/a")).expect("there is room")).collect();
+    assert!(client.start(&op::read("/a")).is_err(), "there is more room than was thought");
+    drop(one);
+    drop(watch);
+    drop(other);
+    for read in reads.drain(..3) {
+        read.wait().unwrap();
+    }
+    server.join().unwrap();
+}
+
 /// More requests than can be in flight, none answered: each is given up in time, and the memory
 /// that they take is bounded.
 #[test]

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -154,12 +155,12 @@ impl<R: Reactor> Driver<R> {
             return Poll::Ready(false);
         }
         let now = Instant::now();
-        if let Some(at) = guard.next_attempt(now) {
+        if let Some(at) = guard.backoff.next(now) {
             drop(guard);
             return self.reactor.poll_timer(cx, at).map(|()| true);
         }
         // One attempt, which takes a moment at the most.
-        drop(self.link.reconnect(guard, Some(now), || false));
+        drop(self.link.reconnect(guard, Some(now), |_| ControlFlow::Continue(None)));
         Poll::Ready(true)
     }
 

@@ -17,7 +17,7 @@ use crate::transaction::{Open, Retries, Retry};
 #[derive(Debug)]
 pub struct Transaction {
     tree: Tree,
-    open: Open,
+    _open: Open,
 }
 
 impl Client {
@@ -29,7 +29,7 @@ impl Client {
         let session = tree.handle.drive.lock().session();
         let tx_id = self.run(&op::transaction_start()).await?;
         let tree = tree.in_transaction(Scope::new(tx_id, session));
-        Ok(Transaction { open: Open::new(&tree), tree: Tree(tree) })
+        Ok(Transaction { _open: Open::new(&tree), tree: Tree(tree) })
     }
 
     /// Runs `body` in a transaction and commits it, again if it meets changes made by others; see
@@ -97,16 +97,14 @@ impl Client {
 
 impl Transaction {
     /// Makes all changes visible at once; see [`commit`](crate::Transaction::commit).
-    pub async fn commit(mut self) -> Result<()> {
+    pub async fn commit(self) -> Result<()> {
         let op = op::transaction_end(true);
-        self.open.ended();
         self.tree.run(&op).await
     }
 
     /// Forgets all changes.
-    pub async fn abort(mut self) -> Result<()> {
+    pub async fn abort(self) -> Result<()> {
         let op = op::transaction_end(false);
-        self.open.ended();
         self.tree.run(&op).await
     }
 }

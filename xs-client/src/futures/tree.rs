@@ -3,12 +3,16 @@
 use std::fmt::Display;
 use std::future::{Future, poll_fn};
 use std::str::FromStr;
+use std::task::Poll;
 
 use xs_proto::Permissions;
 
+use super::alarm::Alarm;
 use crate::error::Result;
+use crate::link::Deadline;
 use crate::listing::Listing;
 use crate::op::{self, Answer, Op};
+use crate::pending::Pending;
 use crate::tree;
 
 /// The tree of nodes; see [`xs_client::Tree`](crate::Tree), whose operations these are.
@@ -82,7 +86,20 @@ impl Tree {
 
     /// Runs one operation.
     pub async fn run<T: Answer>(&self, op: &Op<'_, T>) -> Result<T> {
-        poll_fn(|cx| self.0.poll_start(op, Some(cx.waker()))).await?.await
+        self.start(op, self.0.deadline()).await?.await
+    }
+
+    /// Sends the request, as soon as there is room for it, and a connection.
+    async fn start<T: Answer>(&self, op: &Op<'_, T>, deadline: Deadline) -> Result<Pending<T>> {
+        let mut alarm = Alarm::new(&self.0.handle);
+        poll_fn(|cx| {
+            let started = self.0.poll_start(op, deadline, Some(cx.waker()));
+            if let (Poll::Pending, Some(at)) = (&started, deadline) {
+                alarm.set(at, cx.waker());
+            }
+            started
+        })
+        .await
     }
 
     /// Runs several operations in one round trip; see [`run_all`](crate::Tree::run_all).
@@ -153,9 +170,10 @@ impl Tree {
     }
 
     async fn run_each<T: Answer>(&self, ops: &[Op<'_, T>]) -> Vec<Result<T>> {
+        let deadline = self.0.deadline();
         let mut started = Vec::with_capacity(ops.len());
         for op in ops {
-            started.push(poll_fn(|cx| self.0.poll_start(op, Some(cx.waker()))).await);
+            started.push(self.start(op, deadline).await);
         }
         let mut results = Vec::with_capacity(ops.len());
         for pending in started {

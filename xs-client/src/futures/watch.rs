@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::op;
 use crate::queue::WatchEvent;
 use crate::watch::Setting;
-use crate::watches::{Next, Token};
+use crate::watches::{Next, Taker, Token};
 
 /// A watch on a node and all below it; see [`xs_client::Watch`](crate::Watch).
 ///
@@ -76,12 +76,12 @@ impl Client {
 
     async fn set_watch(&self, path: &str, depth: Option<u32>) -> Result<Watch> {
         let handle = &self.blocking.handle;
-        let mut setting = Setting::new(handle, path, depth, false);
+        let mut setting = Setting::new(handle, path, depth, Taker::Owner);
         let token = setting.token.to_string();
         let answer = self.run(&setting.op(&token)).await;
         setting.answered(&answer);
         answer?;
-        let watch = crate::Watch::new(handle.clone(), path, setting.done());
+        let watch = crate::Watch::new(&self.blocking, path, setting.done());
         Ok(Watch { client: self.clone(), watch, over: false })
     }
 }
