@@ -103,7 +103,14 @@ fn run(genuine: &mut Genuine, flavour: Flavour, ops: &[Op]) -> Result<(), String
         }
     }
     let (theirs, ours) = (Tree::of(genuine), Tree::of(&mut memory));
-    if theirs == ours { Ok(()) } else { Err(format!("at the end\n{}", theirs.against(&ours))) }
+    if theirs != ours {
+        return Err(format!("at the end\n{}", theirs.against(&ours)));
+    }
+    let (theirs, ours) = (genuine.usage(), memory.usage());
+    if theirs != ours {
+        return Err(format!("of what is used up\n  genuine {theirs:?}\n  memory  {ours:?}"));
+    }
+    Ok(())
 }
 
 /// Those before the reply, and those behind it.

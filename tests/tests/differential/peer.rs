@@ -37,7 +37,7 @@ impl fmt::Display for Answer {
 
 const OP: ReqId = ReqId(1);
 const BARRIER: ReqId = ReqId(0xba);
-const TIMEOUT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A daemon with four connections.
 pub(crate) trait Peer {
@@ -111,6 +111,19 @@ pub(crate) trait Peer {
                 }
             });
         }
+    }
+
+    /// What the daemon says of what domains use up, once nothing is under way.
+    fn usage(&mut self) -> Vec<String> {
+        for conn in 0..WHO.len() {
+            self.call(conn, Ty::ResetWatches, b"\0").expect("a reset");
+        }
+        let ask = |domid| {
+            let answer = self.call(0, Ty::Control, format!("quota\0{domid}\0").as_bytes());
+            let text = String::from_utf8_lossy(&answer.unwrap_or_default()).into_owned();
+            text.replace(" ", "")
+        };
+        [0, 5, 7].map(ask).into()
     }
 
     /// As dom0; the payload of the reply, or `None` for an error. Events are dropped.

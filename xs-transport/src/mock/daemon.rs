@@ -6,13 +6,15 @@ use std::fmt;
 
 use bytes::BytesMut;
 use xs_proto::{
-    ConnectionError, DomId, ErrorCode, Header, Incoming, MessageType, Received, Reply, TxId,
+    ConnectionError, DomId, ErrorCode, Header, Incoming, MessageType, PAYLOAD_MAX, Received, Reply,
+    TxId,
 };
 
 use super::Flavour;
-use super::domains::{DOMID_ANY, Domains};
+use super::domains::{DOMID_ANY, Domains, Outstanding};
 use super::idmap::IdMap;
 use super::outbox::Outbox;
+use super::quota::Quota;
 use super::request::Answer;
 use super::store::{Node, NodePerms, Store, parent_of};
 use super::trace::{Trace, Tracer};
@@ -47,6 +49,8 @@ pub(super) struct Daemon {
     ended: Vec<ConnId>,
     /// Counts the requests.
     turn: u64,
+    /// The request that is being handled, if a domain without privileges made it.
+    request: Option<Outstanding>,
 }
 
 /// One client.
@@ -78,7 +82,7 @@ impl Daemon {
     pub(super) fn new(flavour: Flavour) -> Self {
         let mut daemon = Daemon {
             flavour,
-            store: Store::new(),
+            store: Store::new(flavour.rules()),
             watches: Watches::default(),
             domains: Domains::new(FEATURES),
             conns: IdMap::default(),
@@ -88,6 +92,7 @@ impl Daemon {
             dirty: Vec::new(),
             ended: Vec::new(),
             turn: 0,
+            request: None,
         };
         daemon.set("/tool/xenstored", b"");
         daemon
@@ -112,7 +117,9 @@ impl Daemon {
     /// Ends a connection: its watches and transactions with it.
     pub(super) fn disconnect(&mut self, id: ConnId) {
         self.reset(id);
-        self.conns.remove(&id);
+        if let Some(conn) = self.conns.remove(&id) {
+            self.count_waiting(conn.domid, -(conn.outbox.len() as i64));
+        }
     }
 
     /// Takes one message from what a connection has sent. The message is in the second place.
@@ -134,6 +141,10 @@ impl Daemon {
         };
         let domid = conn.domid;
         self.turn += 1;
+        self.request = match self.domains.get(domid) {
+            Some(domain) if !is_privileged(domid) => Some(domain.request()),
+            _ => None,
+        };
         self.tracer.emit(|| Trace::request(id, domid, header, payload));
         let answer = self.answer(id, header, payload);
         let error;
@@ -163,16 +174,86 @@ impl Daemon {
         {
             self.first_event(id, payload);
         }
+        self.request = None;
     }
 
     /// Answers a request as if the daemon had come to this reply.
     pub(super) fn reply(&mut self, id: ConnId, header: Header, reply: &Reply<'_>) {
-        if let Some(conn) = self.conns.get_mut(&id) {
-            let domid = conn.domid;
-            self.tracer.emit(|| Trace::reply(id, domid, header, reply));
-            conn.outbox.reply(header, reply);
-            conn.note_dirty(id, &mut self.dirty);
+        let Some(domid) = self.domid_of(id) else {
+            return;
+        };
+        let fits = !self.is_too_much(domid, PAYLOAD_MAX) || self.is_small(domid, reply);
+        let reply = if fits { reply } else { &Reply::Error(ErrorCode::NoMemory) };
+        self.tracer.emit(|| Trace::reply(id, domid, header, reply));
+        self.tell(id, |outbox| {
+            outbox.reply(header, reply);
+            true
+        });
+    }
+
+    /// Whether a reply is one that the daemon sends in any case, or fits into the memory left.
+    fn is_small(&self, domid: DomId, reply: &Reply<'_>) -> bool {
+        const ALWAYS: usize = 16;
+        let len = reply.encode(PAYLOAD_MAX, &mut BytesMut::new()).unwrap_or(PAYLOAD_MAX);
+        len <= ALWAYS || !self.is_too_much(domid, len)
+    }
+
+    /// Puts something into a connection's outbox; says whether that did.
+    fn tell(&mut self, id: ConnId, put: impl FnOnce(&mut Outbox) -> bool) -> bool {
+        let Some(conn) = self.conns.get_mut(&id) else {
+            return false;
+        };
+        let before = conn.outbox.len();
+        let is_put = put(&mut conn.outbox);
+        if let Some(request) = &self.request {
+            conn.outbox.hold(request);
         }
+        conn.note_dirty(id, &mut self.dirty);
+        let (domid, bytes) = (conn.domid, conn.outbox.len() - before);
+        self.count_waiting(domid, bytes as i64);
+        is_put
+    }
+
+    fn count_waiting(&mut self, domid: DomId, bytes: i64) {
+        if let Some(domain) = self.domains.get_mut(domid).filter(|_| !is_privileged(domid)) {
+            domain.bytes += bytes;
+        }
+    }
+
+    /// The bytes that a domain uses up, as the daemon counts them.
+    pub(super) fn bytes_of(&self, domid: DomId) -> i64 {
+        let bytes = self.domains.get(domid).map_or(0, |domain| domain.bytes);
+        self.store.used_by(domid).bytes + bytes
+    }
+
+    /// Whether a message of this payload is more than the domain's memory allows.
+    fn is_too_much(&self, domid: DomId, len: usize) -> bool {
+        self.memory_of(domid).is_some_and(|max| self.bytes_of(domid) + (Header::LEN + len) as i64 >= max)
+    }
+
+    /// How many bytes a domain may use up; `None`: as many as it likes.
+    pub(super) fn memory_of(&self, domid: DomId) -> Option<i64> {
+        if is_privileged(domid) || self.flavour.is_ocaml() {
+            return None;
+        }
+        match self.domains.get(domid)?.quotas[Quota::Memory] {
+            0 => None,
+            max => Some(i64::from(max)),
+        }
+    }
+
+    /// Whether the daemon takes no more requests from this domain until some of what it uses up
+    /// has come free.
+    pub(super) fn is_stalled(&self, domid: DomId) -> bool {
+        if is_privileged(domid) || self.flavour.is_ocaml() {
+            return false;
+        }
+        let Some(domain) = self.domains.get(domid) else {
+            return false;
+        };
+        let max = domain.quotas[Quota::Outstanding];
+        (max != 0 && domain.outstanding() >= max)
+            || self.memory_of(domid).is_some_and(|max| self.bytes_of(domid) >= max)
     }
 
     /// The connections that have had something to be told since the last call.
@@ -203,10 +284,12 @@ impl Daemon {
 
     /// Takes what a connection has to be told.
     pub(super) fn take_output(&mut self, id: ConnId) -> BytesMut {
-        match self.conns.get_mut(&id) {
-            Some(conn) => conn.outbox.take(),
-            None => BytesMut::new(),
-        }
+        let Some(conn) = self.conns.get_mut(&id) else {
+            return BytesMut::new();
+        };
+        let (domid, output) = (conn.domid, conn.outbox.take());
+        self.count_waiting(domid, -(output.len() as i64));
+        output
     }
 
     /// How many bytes a connection has to be told.
@@ -260,12 +343,14 @@ impl Daemon {
 
     /// Ends the watches and transactions of a connection.
     pub(super) fn reset(&mut self, id: ConnId) {
-        let watches = self.watches.remove_all(id) as u32;
+        let (watches, mut bytes) = self.watches.remove_all(id);
         if let Some(conn) = self.conns.get_mut(&id) {
-            let transactions = std::mem::take(&mut conn.transactions).len() as u32;
+            let transactions = std::mem::take(&mut conn.transactions);
+            bytes += transactions.values().map(|transaction| transaction.bytes as usize).sum::<usize>();
             if let Some(domain) = self.domains.get_mut(conn.domid) {
-                domain.watches -= watches;
-                domain.transactions -= transactions;
+                domain.watches -= watches as u32;
+                domain.transactions -= transactions.len() as u32;
+                domain.bytes -= bytes as i64;
             }
         }
     }
@@ -309,13 +394,15 @@ impl Daemon {
     pub(super) fn deliver(&mut self) {
         let (coalesce, turn) = (!self.flavour.is_ocaml(), self.turn);
         for event in std::mem::take(&mut self.events) {
-            let Some(conn) = self.conns.get_mut(&event.conn) else {
+            let Event { conn: id, path, token } = event;
+            let Some(domid) = self.domid_of(id) else {
                 continue;
             };
-            if conn.outbox.event(&event.path, &event.token, coalesce.then_some(turn)) {
-                let domid = conn.domid;
-                self.tracer.emit(|| Trace::event(event.conn, domid, &event.path, &event.token));
-                conn.note_dirty(event.conn, &mut self.dirty);
+            // What a domain has no memory left for, it is never told.
+            let is_lost = self.is_too_much(domid, path.len() + token.len() + 2);
+            let turn = coalesce.then_some(turn);
+            if !is_lost && self.tell(id, |outbox| outbox.event(&path, &token, turn)) {
+                self.tracer.emit(|| Trace::event(id, domid, &path, &token));
             }
         }
     }

@@ -1,9 +1,12 @@
 //! The domains that the daemon knows.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use xs_proto::DomId;
 
 use super::idmap::IdMap;
-use super::quota::Quotas;
+use super::quota::{Quota, Quotas};
 
 /// The number that stands for any domain in a node's permissions (`DOMID_ANY`).
 pub(super) const DOMID_ANY: DomId = DomId::new(0x7ff5);
@@ -31,9 +34,37 @@ pub(super) struct Domain {
     /// Feature bits offered.
     pub(super) features: u32,
     pub(super) quotas: Quotas,
-    pub(super) nodes: i64,
     pub(super) watches: u32,
     pub(super) transactions: u32,
+    /// What its watches, its transactions and messages that wait for it come to. A transaction
+    /// whose request is being handled does not count, and nothing that waits for dom0 does.
+    pub(super) bytes: i64,
+    outstanding: Arc<AtomicU32>,
+}
+
+/// A request that is outstanding until the last of these is dropped: its reply and the events that
+/// it caused keep one each for as long as they have not been taken.
+pub(super) type Outstanding = Arc<Request>;
+
+#[derive(Debug)]
+pub(super) struct Request(Arc<AtomicU32>);
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Domain {
+    /// One more request.
+    pub(super) fn request(&self) -> Outstanding {
+        self.outstanding.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Request(self.outstanding.clone()))
+    }
+
+    pub(super) fn outstanding(&self) -> u32 {
+        self.outstanding.load(Ordering::Relaxed)
+    }
 }
 
 impl Domains {
@@ -71,10 +102,19 @@ impl Domains {
             target: None,
             features,
             quotas: quotas.clone(),
-            nodes: 0,
             watches: 0,
             transactions: 0,
+            bytes: 0,
+            outstanding: Arc::default(),
         })
+    }
+
+    /// Sets a quota of all domains, those to come included.
+    pub(super) fn set_everywhere(&mut self, quota: Quota, value: u32) {
+        self.defaults[quota] = value;
+        for domain in self.known.values_mut() {
+            domain.quotas[quota] = value;
+        }
     }
 
     pub(super) fn remove(&mut self, domid: DomId) {

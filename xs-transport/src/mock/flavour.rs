@@ -1,5 +1,7 @@
 //! Which daemon to behave like.
 
+use super::store::Rules;
+
 /// The daemon that the in-memory xenstored behaves like.
 ///
 /// Differences between daemons are few and small; a client should work on all of them, and tests
@@ -23,6 +25,12 @@ impl Flavour {
     /// domain ids strictly.
     pub(super) fn is_modern(self) -> bool {
         self == Flavour::C
+    }
+
+    /// How nodes are counted.
+    pub(super) fn rules(self) -> Rules {
+        let header = if self.is_modern() { 16 } else { 24 };
+        Rules { header, special: self.is_modern(), root: !self.is_ocaml() }
     }
 
     pub(super) fn is_ocaml(self) -> bool {

@@ -43,6 +43,7 @@
 
 mod args;
 mod bell;
+mod control;
 mod daemon;
 mod device;
 mod domains;

@@ -12,6 +12,7 @@ use xs_proto::{DomId, ErrorCode, Header, MessageType, Reply};
 use super::args;
 use super::daemon::{Daemon, INVALID, READ, WRITE, is_privileged};
 use super::domains::DOMID_SELF;
+use super::quota::Quota;
 use super::request::{Answer, Call, DONE, Result, needs_privilege};
 use super::store::{Entry, Node, NodePerms, Store, join, name_of, parent_of};
 use super::transaction::Transaction;
@@ -82,7 +83,7 @@ impl Call<'_> {
             MessageType::Mkdir => self.ocaml_mkdir(payload),
             MessageType::Rm => self.ocaml_rm(payload),
             MessageType::SetPerms => self.ocaml_set_perms(payload),
-            MessageType::Control => DONE,
+            MessageType::Control => self.ocaml_control(payload),
             _ if needs_privilege(msg_type) && !self.is_dom0() => Err(ErrorCode::Access),
             MessageType::Resume => match self.ocaml_domid(payload) {
                 Ok(domid) if self.daemon.domains.introduced(domid).is_some() => DONE,
@@ -98,6 +99,24 @@ impl Call<'_> {
             _ => self.run(msg_type, payload),
         };
         self.ocaml_note(header, payload, answer)
+    }
+
+    /// Of all that oxenstored lets dom0 ask, only what a domain uses up means something here.
+    fn ocaml_control(&self, payload: &[u8]) -> Result {
+        let mut words = args::strings(payload);
+        let (Some(b"quota"), Some(domid), true) = (words.next(), words.next(), self.is_dom0())
+        else {
+            return DONE;
+        };
+        let Some(domid) = args::domid(domid) else {
+            return DONE;
+        };
+        let max = self.daemon.domains.defaults[Quota::Nodes];
+        let text = match self.daemon.store.used_by(domid).nodes {
+            0 => format!("dom{domid} quota: not set"),
+            nodes => format!("dom{domid} quota: {nodes}/{max}"),
+        };
+        Ok(Answer::Reply(Reply::Text(text.into())))
     }
 
     /// Inside a transaction every request is remembered.
@@ -199,10 +218,7 @@ impl Call<'_> {
             return Err(ErrorCode::Access);
         }
         let before = perms_around(self.ocaml_store(), &path);
-        let (old, new) = (node.owner(), perms.owner());
         self.view().write(&path, Node { perms, ..Node::clone(&node) })?;
-        self.add_nodes(old, -1);
-        self.add_nodes(new, 1);
         self.ocaml_changed(Kind::Perms, &path, &before);
         DONE
     }
@@ -224,10 +240,9 @@ impl Call<'_> {
         let parent = self.view().read(parent_path)?.ok_or(ErrorCode::NoEntry)?;
         let owner = parent.owner();
         if !self.is_dom0() {
-            let inside = self.transaction.as_ref().map_or(0, |tx| tx.nodes_of(owner));
-            let held = self.daemon.domains.get(owner).map_or(0, |domain| domain.nodes);
-            let max = self.daemon.domains.defaults.nodes;
-            if !is_privileged(owner) && held + inside >= i64::from(max) {
+            let held = self.ocaml_store().used_by(owner).nodes;
+            let max = self.daemon.domains.defaults[Quota::Nodes];
+            if !is_privileged(owner) && held >= i64::from(max) {
                 return Err(ErrorCode::Quota);
             }
         }
@@ -239,7 +254,6 @@ impl Call<'_> {
         let mut parent = Node::clone(&parent);
         parent.children.add(order, name_of(path));
         self.view().write(parent_path, parent)?;
-        self.add_nodes(owner, 1);
         Ok(())
     }
 
@@ -259,7 +273,6 @@ impl Call<'_> {
             self.ocaml_remove_below(&join(path, name))?;
         }
         self.view().delete(path)?;
-        self.add_nodes(node.owner(), -1);
         Ok(node.order)
     }
 
@@ -269,22 +282,19 @@ impl Call<'_> {
             Some(b"F") => false,
             _ => return self.ocaml_note(Header::decode(&[0; 16]), payload, Err(INVALID)),
         };
-        let mut transaction = self.drop_transaction().ok_or(ErrorCode::NoEntry)?;
-        let snapshot = transaction.snapshot.take().ok_or(ErrorCode::Io)?;
+        let transaction = self.drop_transaction().ok_or(ErrorCode::NoEntry)?;
+        let snapshot = transaction.snapshot.ok_or(ErrorCode::Io)?;
         if !commit || snapshot.changes.is_empty() {
             return DONE;
         }
         let changes = snapshot.changes.clone();
         let (start, ours) = (snapshot.start.clone(), snapshot.store.clone());
-        let (store, nodes) = if snapshot.start.generation() == self.daemon.store.generation() {
-            (snapshot.store, transaction.nodes)
+        let store = if snapshot.start.generation() == self.daemon.store.generation() {
+            snapshot.store
         } else {
             self.ocaml_replay(&snapshot.requests)?
         };
         self.daemon.store.become_(store);
-        for (domid, change) in nodes {
-            self.add_nodes(domid, change);
-        }
         for change in changes {
             self.daemon.ocaml_fire(&change, &start, &ours, &[]);
         }
@@ -292,7 +302,7 @@ impl Call<'_> {
     }
 
     /// The store with the requests made again, if each is answered as it was.
-    fn ocaml_replay(&mut self, requests: &[Made]) -> Result<(Store, Vec<(DomId, i64)>)> {
+    fn ocaml_replay(&mut self, requests: &[Made]) -> Result<Store> {
         self.transaction = Some(Transaction::on_copy(&self.daemon.store));
         let mut is_same = true;
         for (header, payload, before) in requests {
@@ -328,7 +338,7 @@ impl Call<'_> {
         }
         let transaction = self.transaction.take().filter(|_| is_same).ok_or(ErrorCode::Again)?;
         let snapshot = transaction.snapshot.ok_or(ErrorCode::Again)?;
-        Ok((snapshot.store, transaction.nodes))
+        Ok(snapshot.store)
     }
 
     fn ocaml_store(&self) -> &Store {

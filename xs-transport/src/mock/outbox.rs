@@ -7,6 +7,7 @@ use xs_proto::{
     ConnectionError, ErrorCode, Header, Incoming, Received, Reply, RequestError, ServerConnection,
 };
 
+use super::domains::Outstanding;
 use super::flavour::Flavour;
 
 /// The server's end of one connection: requests in, replies and events out.
@@ -19,6 +20,8 @@ pub(super) struct Outbox {
     turn: u64,
     /// The client is behind.
     full: bool,
+    /// The requests that what waits here comes from.
+    held: Vec<Outstanding>,
 }
 
 impl Outbox {
@@ -72,8 +75,16 @@ impl Outbox {
         self.protocol.output_len()
     }
 
+    /// Keeps a request outstanding until what waits here is taken.
+    pub(super) fn hold(&mut self, request: &Outstanding) {
+        if self.held.last().is_none_or(|last| !std::sync::Arc::ptr_eq(last, request)) {
+            self.held.push(request.clone());
+        }
+    }
+
     pub(super) fn take(&mut self) -> BytesMut {
         self.queued.clear();
+        self.held.clear();
         self.protocol.take_output()
     }
 }

@@ -91,6 +91,10 @@ impl End {
         if queue.blocked != blocked {
             queue.blocked = blocked;
             self.changed.notify_all();
+            // Who serves this connection has kept what could not be sent.
+            if let Some(Notify(notify)) = self.notify.get() {
+                notify();
+            }
         }
     }
 
@@ -192,7 +196,7 @@ impl Pipe {
         let is_due = queue.more && queue.bytes.len() < End::QUEUE;
         drop(queue);
         if is_due {
-            self.shared.lock().pump(self.id);
+            self.shared.lock().pump_taken(self.id);
         }
     }
 }

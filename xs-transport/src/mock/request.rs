@@ -9,10 +9,10 @@ use super::args;
 use super::daemon::{ConnId, Daemon, FEATURES, INVALID, OWN, READ, WRITE, is_privileged};
 use super::domains::DOMID_SELF;
 use super::flavour::Flavour;
-use super::quota::Quotas;
+use super::quota::{Quota, Quotas};
 use super::store::{Children, Entry, Node, NodePerms, join, name_of, parent_of};
 use super::transaction::{Transaction, View};
-use super::watches::{Match, Watch};
+use super::watches::{Match, Watch, size_of};
 
 /// What a request is answered with.
 #[derive(Clone, Debug)]
@@ -70,6 +70,11 @@ impl Daemon {
                 found => found,
             },
         };
+        // Its bytes count apart while it is at work.
+        let bytes = transaction.as_ref().map_or(0, |transaction| transaction.bytes);
+        if let Some(domain) = self.domains.get_mut(domid) {
+            domain.bytes -= bytes;
+        }
         let mut call = Call { daemon: self, conn, domid, transaction };
         let answer = if call.daemon.flavour.is_ocaml() {
             call.run_ocaml(header, msg_type, payload)
@@ -77,6 +82,9 @@ impl Daemon {
             call.run(msg_type, payload)
         };
         if let Some(transaction) = call.transaction {
+            if let Some(domain) = self.domains.get_mut(domid) {
+                domain.bytes += transaction.bytes;
+            }
             if let Some(state) = self.conns.get_mut(&conn) {
                 state.transactions.insert(tx_id.0, transaction);
             }
@@ -125,7 +133,7 @@ impl Daemon {
     pub(super) fn remove_nodes_of(&mut self, domid: DomId) {
         let mut at = vec!["/".to_owned()];
         while let Some(path) = at.pop() {
-            if self.domains.get(domid).is_none_or(|domain| domain.nodes == 0) {
+            if self.store.used_by(domid).nodes == 0 {
                 break;
             }
             let Some(node) = self.store.get(&path) else {
@@ -274,7 +282,7 @@ impl Call<'_> {
         if list.is_empty() {
             return Err(INVALID);
         }
-        if self.exceeds(list.len() as u32, |quotas| quotas.node_permissions) {
+        if self.exceeds(list.len() as u32, |quotas| quotas[Quota::NodePermissions]) {
             return Err(ErrorCode::NoSpace);
         }
         let permissions = list.into_iter().map(args::permission);
@@ -436,7 +444,7 @@ impl Call<'_> {
         let modern = self.daemon.flavour.is_modern();
         let ocaml = self.daemon.flavour.is_ocaml();
         let held = self.daemon.domains.get(self.domid).map_or(0, |domain| domain.watches);
-        let allowed = self.quotas().map(|quotas| match quotas.watches {
+        let allowed = self.quotas().map(|quotas| match quotas[Quota::Watches] {
             _ if ocaml => 101,
             0 => u32::MAX,
             max if modern => max - 1,
@@ -449,11 +457,16 @@ impl Call<'_> {
                 _ => ErrorCode::TooBig,
             });
         }
+        let bytes = size_of(&canonical, token) as i64;
+        if self.is_too_much(self.domid, bytes) {
+            return Err(ErrorCode::NoMemory);
+        }
         let prefix = if is_relative { canonical.len() - path.len() } else { 0 };
         let watch = Watch { token: token.into(), prefix, depth };
         self.daemon.watches.add(self.conn, &canonical, watch);
         if let Some(domain) = self.daemon.domains.get_mut(self.domid) {
             domain.watches += 1;
+            domain.bytes += bytes;
         }
         DONE
     }
@@ -470,6 +483,7 @@ impl Call<'_> {
         }
         if let Some(domain) = self.daemon.domains.get_mut(self.domid) {
             domain.watches -= 1;
+            domain.bytes -= size_of(&path, token) as i64;
         }
         DONE
     }
@@ -498,7 +512,7 @@ impl Call<'_> {
         }
         let modern = self.daemon.flavour.is_modern();
         let held = self.daemon.domains.get(self.domid).map_or(0, |domain| domain.transactions);
-        let allowed = self.quotas().map(|quotas| match quotas.transactions {
+        let allowed = self.quotas().map(|quotas| match quotas[Quota::Transactions] {
             0 if modern => u32::MAX,
             max if modern => max - 1,
             max => max.saturating_add(1),
@@ -513,8 +527,7 @@ impl Call<'_> {
         let transaction = if self.daemon.flavour.is_ocaml() {
             Transaction::on_copy(&self.daemon.store)
         } else {
-            self.daemon.store.next_generation();
-            Transaction::default()
+            Transaction::starting_at(self.daemon.store.next_generation())
         };
         let conn = self.daemon.conns.get_mut(&self.conn).ok_or(ErrorCode::Io)?;
         let id = loop {
@@ -544,14 +557,12 @@ impl Call<'_> {
         if transaction.created && !is_privileged(self.domid) {
             for (domid, change) in &transaction.nodes {
                 let domain = self.daemon.domains.get(*domid).filter(|_| !is_privileged(*domid));
-                if domain
-                    .is_some_and(|domain| domain.nodes + change >= i64::from(domain.quotas.nodes))
-                {
+                let nodes = self.daemon.store.used_by(*domid).nodes + change;
+                if domain.is_some_and(|domain| nodes >= i64::from(domain.quotas[Quota::Nodes])) {
                     return Err(ErrorCode::NoSpace);
                 }
             }
         }
-        let nodes = transaction.nodes.clone();
         for change in transaction.into_changes(&self.daemon.store)? {
             match change.node {
                 Some(node) => {
@@ -564,9 +575,6 @@ impl Call<'_> {
             if let Some(matching) = change.fire {
                 self.daemon.fire(&change.path, None, matching, change.old_perms.as_ref());
             }
-        }
-        for (domid, change) in nodes {
-            self.add_nodes(domid, change);
         }
         DONE
     }
@@ -690,7 +698,7 @@ impl Call<'_> {
 
     fn get_quota(&mut self, payload: &[u8]) -> Result {
         let (domid, name) = match args::strings(payload).count() {
-            0 => return Ok(Answer::Reply(Reply::Text(Quotas::names().into()))),
+            0 => return Ok(Answer::Reply(Reply::Text(Quota::names().into()))),
             1 => (None, args::at_least::<1>(payload).map(|[name]| name)),
             2 => {
                 let [domid, name] = args::at_least(payload).ok_or(INVALID)?;
@@ -721,6 +729,7 @@ impl Call<'_> {
     }
 
     fn quota(&mut self, domid: Option<&[u8]>, name: &[u8]) -> Result<&mut u32> {
+        let quota = Quota::by_name(name);
         let quotas = match domid {
             None => &mut self.daemon.domains.defaults,
             Some(domid) => {
@@ -729,22 +738,7 @@ impl Call<'_> {
                 &mut self.daemon.domains.get_or_add(domid, generation, FEATURES).quotas
             }
         };
-        quotas.by_name(name).ok_or(INVALID)
-    }
-
-    fn control(&mut self, payload: &[u8]) -> Result {
-        let mut words = args::strings(payload);
-        let command = words.next().ok_or(INVALID)?;
-        let parameters: Vec<_> = words.collect();
-        match (command, &*parameters) {
-            (b"check", []) | (b"print", [_]) | (b"log", [b"on" | b"off"]) => {
-                Ok(Answer::Reply(Reply::Text("OK".into())))
-            }
-            (b"help", []) => {
-                Ok(Answer::Reply(Reply::Text("Commands: check help log print".into())))
-            }
-            _ => Err(INVALID),
-        }
+        Ok(&mut quotas[quota.ok_or(INVALID)?])
     }
 
     // What all of them need.
@@ -771,9 +765,9 @@ impl Call<'_> {
             return Err(INVALID);
         }
         let max = match self.quotas() {
-            Some(quotas) => quotas.path_max,
+            Some(quotas) => quotas[Quota::PathMax],
             None if self.daemon.flavour.is_modern() => u32::MAX,
-            None => self.daemon.domains.defaults.path_max,
+            None => self.daemon.domains.defaults[Quota::PathMax],
         };
         if path.len() - home_len(&path) > max as usize {
             return Err(INVALID);
@@ -829,6 +823,8 @@ impl Call<'_> {
     fn put(&mut self, path: &str, node: Node, check: bool) -> Result<Arc<Node>> {
         let written = if check && self.is_too_big(&node) {
             Err(ErrorCode::NoSpace)
+        } else if check && self.needs_too_much(path, &node) {
+            Err(ErrorCode::Io)
         } else {
             self.view().write(path, node)
         };
@@ -839,24 +835,39 @@ impl Call<'_> {
     }
 
     fn is_too_big(&self, node: &Node) -> bool {
-        let Some(quotas) = self.quotas() else {
+        let size = self.daemon.store.size_of(node);
+        self.quotas().is_some_and(|quotas| size >= quotas[Quota::NodeSize] as usize)
+    }
+
+    /// Whether a node, as it shall be written, exceeds the memory of who has to pay for it.
+    fn needs_too_much(&self, path: &str, node: &Node) -> bool {
+        let (payer, prefix, old) = match &self.transaction {
+            Some(transaction) => (self.domid, transaction.prefix(), transaction.peek(path)),
+            None => (node.owner(), 0, self.daemon.store.get(path)),
+        };
+        if self.daemon.memory_of(payer).is_none() {
+            return false;
+        }
+        let bytes = |node| (prefix + path.len() + self.daemon.store.size_of(node)) as i64;
+        let old = old.filter(|old| self.transaction.is_some() || old.owner() == payer);
+        self.is_too_much(payer, bytes(node) - old.map_or(0, |old| bytes(old)))
+    }
+
+    /// Whether so many bytes more are more than a domain may use up.
+    fn is_too_much(&self, domid: DomId, more: i64) -> bool {
+        let Some(max) = self.daemon.memory_of(domid) else {
             return false;
         };
-        // The header that the daemon keeps with each node, and 8 bytes for each permission.
-        let header = if self.daemon.flavour.is_modern() { 16 } else { 24 };
-        let size =
-            header + 8 * node.perms.entries().len() + node.value.len() + node.children.wire_len();
-        size >= quotas.node_size as usize
+        let transaction = self.transaction.as_ref().filter(|_| domid == self.domid);
+        let bytes = transaction.map_or(0, |transaction| transaction.bytes);
+        self.daemon.bytes_of(domid) + bytes + more >= max
     }
 
     /// Whether the caller owns as many nodes as it may.
     fn is_full(&self) -> bool {
-        let (Some(quotas), Some(domain)) = (self.quotas(), self.daemon.domains.get(self.domid))
-        else {
-            return false;
-        };
         let inside = self.transaction.as_ref().map_or(0, |tx| tx.nodes_of(self.domid));
-        domain.nodes + inside >= i64::from(quotas.nodes)
+        let nodes = self.daemon.store.used_by(self.domid).nodes + inside;
+        self.quotas().is_some_and(|quotas| nodes >= i64::from(quotas[Quota::Nodes]))
     }
 
     fn exceeds(&self, wanted: u32, quota: impl Fn(&Quotas) -> u32) -> bool {
@@ -876,11 +887,10 @@ impl Call<'_> {
         self.daemon.domains.get(self.domid).map(|domain| &domain.quotas)
     }
 
-    pub(super) fn add_nodes(&mut self, domid: DomId, change: i64) {
+    /// Notes by how much a commit will change what a domain owns.
+    fn add_nodes(&mut self, domid: DomId, change: i64) {
         if let Some(transaction) = &mut self.transaction {
             transaction.add_nodes(domid, change);
-        } else if let Some(domain) = self.daemon.domains.get_mut(domid) {
-            domain.nodes += change;
         }
     }
 
@@ -893,7 +903,7 @@ impl Call<'_> {
     }
 
     pub(super) fn view(&mut self) -> View<'_> {
-        let max_accessed = match self.quotas().map(|quotas| quotas.transaction_nodes) {
+        let max_accessed = match self.quotas().map(|quotas| quotas[Quota::TransactionNodes]) {
             None => usize::MAX,
             Some(0) if self.daemon.flavour.is_modern() => usize::MAX,
             Some(max) => max as usize,

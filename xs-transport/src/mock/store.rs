@@ -9,6 +9,8 @@ use rpds::RedBlackTreeMapSync;
 use smallvec::SmallVec;
 use xs_proto::{Access, DomId, Permission, Permissions};
 
+use super::idmap::IdMap;
+
 /// All nodes by their absolute path, and `@introduceDomain` and `@releaseDomain`, which have
 /// permissions only.
 ///
@@ -17,10 +19,31 @@ use xs_proto::{Access, DomId, Permission, Permissions};
 #[derive(Clone, Debug, Default)]
 pub(super) struct Store {
     nodes: HashSet<ByPath>,
+    used: IdMap<DomId, Used>,
+    rules: Rules,
     /// Grows with each change of a node and each start of a transaction.
     generation: u64,
     /// Where the next child comes in its parent's list.
     next_order: u64,
+}
+
+/// What the nodes of one owner come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Used {
+    pub(super) nodes: i64,
+    pub(super) bytes: i64,
+}
+
+/// How a daemon counts.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Rules {
+    /// The header that it keeps with each node, in bytes.
+    pub(super) header: usize,
+    /// Special paths count as nodes.
+    pub(super) special: bool,
+    /// The root does. If not, it still counts for one owner less and for another one more when
+    /// it changes hands.
+    pub(super) root: bool,
 }
 
 /// A node as the store finds it: equal to any other of the same path.
@@ -66,11 +89,14 @@ pub(super) struct Entry {
 
 impl Store {
     /// What the daemon starts with.
-    pub(super) fn new() -> Self {
-        let mut store = Store { nodes: HashSet::new(), generation: 0, next_order: 0 };
+    pub(super) fn new(rules: Rules) -> Self {
+        let mut store = Store { rules, ..Store::default() };
         let perms = NodePerms::owned_by(DomId::DOM0);
         for path in ["/", "@introduceDomain", "@releaseDomain"] {
             store.put(Node::new(path, perms.clone(), 0));
+        }
+        if !rules.root {
+            store.used.entry(DomId::DOM0).or_default().nodes -= 1;
         }
         store
     }
@@ -86,19 +112,47 @@ impl Store {
 
     /// Replaces or creates a node. Its parent's list of children is the caller's business.
     pub(super) fn put(&mut self, node: impl Into<Arc<Node>>) {
-        self.nodes.replace(ByPath(node.into()));
+        let node = node.into();
+        self.count(&node, 1);
+        if let Some(ByPath(old)) = self.nodes.replace(ByPath(node)) {
+            self.count(&old, -1);
+        }
     }
 
     /// Removes a node. Its parent's list of children is the caller's business.
     pub(super) fn remove(&mut self, path: &str) {
-        self.nodes.remove(path.as_bytes());
+        if let Some(ByPath(old)) = self.nodes.take(path.as_bytes()) {
+            self.count(&old, -1);
+        }
+    }
+
+    /// What the nodes of this owner come to.
+    pub(super) fn used_by(&self, owner: DomId) -> Used {
+        self.used.get(&owner).copied().unwrap_or_default()
+    }
+
+    /// How large the daemon takes a node to be: the header, 8 bytes for each permission, the value
+    /// and the names of the children.
+    pub(super) fn size_of(&self, node: &Node) -> usize {
+        let perms = 8 * node.perms.entries().len();
+        self.rules.header + perms + node.value.len() + node.children.wire_len()
+    }
+
+    fn count(&mut self, node: &Node, sign: i64) {
+        if node.path.starts_with(b"@") && !self.rules.special {
+            return;
+        }
+        let bytes = self.size_of(node) + node.path.len();
+        let used = self.used.entry(node.owner()).or_default();
+        used.nodes += sign;
+        used.bytes += sign * bytes as i64;
     }
 
     /// Becomes another store that was made from this one.
     pub(super) fn become_(&mut self, other: Store) {
         let generation = self.generation.max(other.generation) + 1;
         let next_order = self.next_order.max(other.next_order);
-        *self = Store { nodes: other.nodes, generation, next_order };
+        *self = Store { generation, next_order, ..other };
     }
 
     pub(super) fn generation(&self) -> u64 {
@@ -271,6 +325,22 @@ mod tests {
         assert!(children.iter().eq(["z", "m"]));
         assert_eq!(children.wire_len(), 4);
         assert!(before.iter().eq(["z", "a", "m"]));
+    }
+
+    #[test]
+    fn what_an_owner_has_is_counted() {
+        let mut store = Store::new(Rules { header: 24, special: false, root: true });
+        let (dom0, guest) = (DomId::DOM0, DomId::new(5));
+        assert_eq!(store.used_by(dom0), Used { nodes: 1, bytes: 1 + 24 + 8 });
+        let node = Node::new("/a", NodePerms::owned_by(guest), 0);
+        store.put(node.clone());
+        store.put(Node { value: b"abc"[..].into(), ..node.clone() });
+        assert_eq!(store.used_by(guest), Used { nodes: 1, bytes: 2 + 24 + 8 + 3 });
+        store.put(Node { perms: NodePerms::owned_by(dom0), ..node });
+        assert_eq!(store.used_by(guest), Used::default());
+        store.remove("/a");
+        store.remove("/a");
+        assert_eq!(store.used_by(dom0).nodes, 1);
     }
 
     #[test]

@@ -21,6 +21,10 @@ pub(super) struct Transaction {
     pub(super) snapshot: Option<Box<Snapshot>>,
     /// A node was created.
     pub(super) created: bool,
+    /// What its copies of nodes come to.
+    pub(super) bytes: i64,
+    /// What stands in front of a copy's path, in bytes.
+    prefix: usize,
     /// Something went wrong half-way; there is nothing to commit.
     pub(super) failed: bool,
 }
@@ -40,9 +44,25 @@ pub(super) struct Accessed {
 }
 
 impl Transaction {
+    /// One that starts at this generation of the store, by which the daemon names its copies:
+    /// `123//a/b`.
+    pub(super) fn starting_at(generation: u64) -> Self {
+        Transaction { prefix: generation.to_string().len() + 1, ..Self::default() }
+    }
+
     /// One that works on a copy of the store.
     pub(super) fn on_copy(store: &Store) -> Self {
         Transaction { snapshot: Some(Box::new(Snapshot::new(store))), ..Self::default() }
+    }
+
+    /// What stands in front of a copy's path, in bytes.
+    pub(super) fn prefix(&self) -> usize {
+        self.prefix
+    }
+
+    /// The copy of a node, if there is one.
+    pub(super) fn peek(&self, path: &str) -> Option<&Arc<Node>> {
+        self.by_path.get(path).and_then(|at| self.accessed[*at].node.as_ref())
     }
 
     fn find(&mut self, path: &str) -> Option<&mut Accessed> {
@@ -114,8 +134,10 @@ impl View<'_> {
         let node = Arc::new(node);
         match self.access(path)? {
             Some(accessed) => {
-                accessed.node = Some(node.clone());
                 accessed.modified = true;
+                let old = accessed.node.replace(node.clone());
+                self.count_copy(old.as_deref(), -1);
+                self.count_copy(Some(&node), 1);
             }
             None => self.store.put(node.clone()),
         }
@@ -127,12 +149,20 @@ impl View<'_> {
         self.store.next_generation();
         match self.access(path)? {
             Some(accessed) => {
-                accessed.node = None;
                 accessed.modified = true;
+                let old = accessed.node.take();
+                self.count_copy(old.as_deref(), -1);
             }
             None => self.store.remove(path),
         }
         Ok(())
+    }
+
+    fn count_copy(&mut self, node: Option<&Node>, sign: i64) {
+        if let (Some(transaction), Some(node)) = (self.transaction.as_deref_mut(), node) {
+            let bytes = transaction.prefix + node.path.len() + self.store.size_of(node);
+            transaction.bytes += sign * bytes as i64;
+        }
     }
 
     /// Notes the access; `None` outside of transactions.
@@ -148,6 +178,10 @@ impl View<'_> {
                     return Err(ErrorCode::NoSpace);
                 }
                 let node = self.store.get(path).cloned();
+                if let Some(node) = &node {
+                    let bytes = transaction.prefix + path.len() + self.store.size_of(node);
+                    transaction.bytes += bytes as i64;
+                }
                 let path: Arc<str> = path.into();
                 transaction.by_path.insert(path.clone(), transaction.accessed.len());
                 transaction.accessed.push(Accessed {
@@ -167,6 +201,7 @@ impl View<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::store::Rules;
     use super::*;
 
     fn node(path: &str, value: &[u8]) -> Node {
@@ -184,7 +219,7 @@ mod tests {
 
     #[test]
     fn a_node_is_seen_as_it_was_at_its_first_access() {
-        let (mut store, mut tx) = (Store::new(), Transaction::default());
+        let (mut store, mut tx) = (Store::new(Rules::default()), Transaction::default());
         outside(&mut store).write("/a", node("/a", b"1")).unwrap();
         outside(&mut store).write("/a", node("/a", b"2")).unwrap();
         assert_eq!(*inside(&mut store, &mut tx).read("/a").unwrap().unwrap().value, *b"2");
@@ -195,7 +230,7 @@ mod tests {
 
     #[test]
     fn a_node_that_appeared_is_a_conflict() {
-        let (mut store, mut tx) = (Store::new(), Transaction::default());
+        let (mut store, mut tx) = (Store::new(Rules::default()), Transaction::default());
         assert!(inside(&mut store, &mut tx).read("/a").unwrap().is_none());
         outside(&mut store).write("/a", node("/a", b"")).unwrap();
         assert_eq!(tx.into_changes(&store).err(), Some(ErrorCode::Again));
@@ -203,7 +238,7 @@ mod tests {
 
     #[test]
     fn changes_come_in_the_order_of_first_access() {
-        let (mut store, mut tx) = (Store::new(), Transaction::default());
+        let (mut store, mut tx) = (Store::new(Rules::default()), Transaction::default());
         let mut view = inside(&mut store, &mut tx);
         view.read("/b").unwrap();
         view.read("/only-read").unwrap();
@@ -218,7 +253,7 @@ mod tests {
 
     #[test]
     fn too_many_accesses_fail_the_transaction() {
-        let (mut store, mut tx) = (Store::new(), Transaction::default());
+        let (mut store, mut tx) = (Store::new(Rules::default()), Transaction::default());
         let mut view = inside(&mut store, &mut tx);
         for at in 0..10 {
             view.read(&format!("/{at}")).unwrap();

@@ -82,13 +82,15 @@ impl Watches {
         true
     }
 
-    /// Removes all watches of the connection and says how many there were.
-    pub(super) fn remove_all(&mut self, conn: ConnId) -> usize {
+    /// Removes all watches of the connection and says how many there were, and their
+    /// [size](size_of).
+    pub(super) fn remove_all(&mut self, conn: ConnId) -> (usize, usize) {
+        let bytes = self.of_conn(conn).map(|(path, token)| size_of(path, token)).sum();
         let ages = self.by_conn.remove(&conn).unwrap_or_default();
         for (age, path) in &ages {
             self.unlink(path, (conn, *age));
         }
-        ages.len()
+        (ages.len(), bytes)
     }
 
     /// The connection's watches, by age.
@@ -170,6 +172,11 @@ impl Watches {
     }
 }
 
+/// What the daemon takes a watch to need.
+pub(super) fn size_of(path: &str, token: &[u8]) -> usize {
+    path.len() + token.len()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -194,7 +201,7 @@ mod tests {
         assert_eq!(tokens(&watches, "/a/b", Match::Subtree), ["1-a-b", "1-root", "2-root", "2-a"]);
         assert_eq!(tokens(&watches, "/a", Match::Exact), ["2-a"]);
         assert_eq!(tokens(&watches, "/ab", Match::Subtree), ["1-root", "2-root"]);
-        assert_eq!(watches.remove_all(first), 2);
+        assert_eq!(watches.remove_all(first), (2, "/a/b1-a-b/1-root".len()));
         assert!(!watches.remove(second, "/a", b"other"));
         assert!(watches.remove(second, "/a", b"2-a"));
         assert_eq!(tokens(&watches, "/a/b", Match::Subtree), ["2-root"]);

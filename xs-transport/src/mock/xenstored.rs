@@ -38,6 +38,8 @@ pub(super) struct State {
     ends: IdMap<ConnId, Arc<End>>,
     /// Connections whose next reply goes out together with another.
     merging: Vec<ConnId>,
+    /// Connections that nothing is taken from until their domain uses up less.
+    stalled: Vec<ConnId>,
     records: Option<Vec<Record>>,
     /// The payload of the request that is being handled.
     payload: Vec<u8>,
@@ -91,6 +93,7 @@ impl Xenstored {
             faults: Faults::default(),
             ends: IdMap::default(),
             merging: Vec::new(),
+            stalled: Vec::new(),
             records: None,
             payload: Vec::new(),
         };
@@ -250,6 +253,9 @@ impl State {
         let mut taken = 0;
         let mut is_alive = self.ends.contains_key(&id);
         while is_alive && taken < bytes.len() && self.daemon.output_len(id) < Pipe::BACKLOG_MAX {
+            if self.stalls(id) {
+                break;
+            }
             let Ok(received) = self.daemon.receive(id, &bytes[taken..]) else {
                 // As the daemons do: what the client says makes no sense from here on.
                 self.close(id);
@@ -269,6 +275,38 @@ impl State {
         if is_alive { Fed::Taken(taken) } else { Fed::Closed }
     }
 
+    /// Whether the client has to wait until its domain uses up less. What is on its way out does
+    /// not count if it can leave.
+    fn stalls(&mut self, id: ConnId) -> bool {
+        let Some(domid) = self.daemon.domid_of(id) else {
+            return false;
+        };
+        if !self.daemon.is_stalled(domid) {
+            return false;
+        }
+        self.finish();
+        let stalls = self.daemon.is_stalled(domid);
+        if stalls && !self.stalled.contains(&id) {
+            self.stalled.push(id);
+            self.pump(id);
+        }
+        stalls
+    }
+
+    /// Lets those go on whose domains use up less by now.
+    fn release_stalled(&mut self) {
+        if self.stalled.is_empty() {
+            return;
+        }
+        for id in std::mem::take(&mut self.stalled) {
+            match self.daemon.domid_of(id) {
+                Some(domid) if self.daemon.is_stalled(domid) => self.stalled.push(id),
+                Some(_) => self.pump(id),
+                None => {}
+            }
+        }
+    }
+
     /// Carries out a request that had been kept back.
     pub(super) fn handle(&mut self, delayed: &Delayed) {
         self.daemon.handle(delayed.conn, delayed.header, &delayed.payload);
@@ -285,16 +323,23 @@ impl State {
         }
         let left = self.daemon.output_len(id);
         self.daemon.set_full(id, left > 0);
-        end.set_pressure(left > 0, left >= Pipe::BACKLOG_MAX);
+        end.set_pressure(left > 0, left >= Pipe::BACKLOG_MAX || self.stalled.contains(&id));
         if left >= Pipe::EVENTS_MAX {
             self.close(id);
         }
+    }
+
+    /// The client has taken something. That may be what others have waited for.
+    pub(super) fn pump_taken(&mut self, id: ConnId) {
+        self.pump(id);
+        self.release_stalled();
     }
 
     /// The client is gone.
     pub(super) fn disconnect(&mut self, id: ConnId) {
         if self.ends.remove(&id).is_some() {
             self.daemon.disconnect(id);
+            self.release_stalled();
         }
     }
 
@@ -356,6 +401,7 @@ impl State {
         for id in self.daemon.take_dirty() {
             self.pump(id);
         }
+        self.release_stalled();
         for id in self.daemon.take_ended() {
             if let Some(end) = self.ends.remove(&id) {
                 end.close();
