@@ -34,6 +34,22 @@ pub(crate) const KNOWN: &[Known] = &[
         },
     },
     Known {
+        flavour: Flavour::C417,
+        what: "targeting a domain that goes away later",
+        reason: "the daemon keeps half of the target alive, because somebody refers to it",
+        avoid: |op| op.ty == Ty::SetTarget as u32 && op.payload.ends_with(b"\09\0"),
+    },
+    Known {
+        flavour: Flavour::C417,
+        what: "giving the root to a domain that goes away later",
+        reason: "the daemon removes the root with all there is, and is of no use from then on",
+        avoid: |op| {
+            op.ty == Ty::SetPerms as u32
+                && op.payload.starts_with(b"/\0")
+                && owner(&op.payload) == Some(b"9")
+        },
+    },
+    Known {
         flavour: Flavour::Ocaml417,
         what: "reading and writing the names of special watches",
         reason: "oxenstored makes ordinary nodes of them, below the root",
@@ -41,6 +57,12 @@ pub(crate) const KNOWN: &[Known] = &[
             let watches = op.ty == Ty::Watch as u32 || op.ty == Ty::Unwatch as u32;
             op.payload.starts_with(b"@") && !watches
         },
+    },
+    Known {
+        flavour: Flavour::Ocaml417,
+        what: "giving nodes to a domain that goes away later, others' nodes below them",
+        reason: "oxenstored removes them all, but goes on counting those of others",
+        avoid: |op| op.ty == Ty::SetPerms as u32 && owner(&op.payload) == Some(b"9"),
     },
     Known {
         flavour: Flavour::Ocaml417,
@@ -62,11 +84,16 @@ pub(crate) const KNOWN: &[Known] = &[
         avoid: |op| {
             let is = |ty: Ty, start: &[u8]| op.ty == ty as u32 && op.payload.starts_with(start);
             is(Ty::Rm, b"/\0")
-                || op.ty == Ty::Release as u32
+                || is(Ty::Release, b"0\0")
                 || (op.ty == Ty::SetTarget as u32 && op.payload.ends_with(b"\x000\0"))
         },
     },
 ];
+
+/// Whom a SET_PERMS makes the owner.
+fn owner(payload: &[u8]) -> Option<&[u8]> {
+    payload.split(|byte| *byte == 0).nth(1)?.get(1..)
+}
 
 fn takes_one_path(op: &Op) -> bool {
     let one_path = [Ty::Read, Ty::Directory, Ty::GetPerms, Ty::Mkdir, Ty::Rm];

@@ -83,6 +83,7 @@ fn compare(prefix: &str, flavour: Flavour) {
 fn run(genuine: &mut Genuine, flavour: Flavour, ops: &[Op]) -> Result<(), String> {
     genuine.clean();
     let mut memory = Memory::new(flavour, &Tree::of(genuine));
+    let used = (genuine.usage(), memory.usage());
     for (at, op) in ops.iter().enumerate() {
         let (mut theirs, mut ours) = (genuine.perform(op), memory.perform(op));
         genuine.count(op, &theirs);
@@ -106,9 +107,13 @@ fn run(genuine: &mut Genuine, flavour: Flavour, ops: &[Op]) -> Result<(), String
     if theirs != ours {
         return Err(format!("at the end\n{}", theirs.against(&ours)));
     }
-    let (theirs, ours) = (genuine.usage(), memory.usage());
+    let more = |before: Vec<i64>, after: Vec<i64>| {
+        after.into_iter().zip(before).map(|(after, before)| after - before).collect::<Vec<_>>()
+    };
+    let theirs = more(used.0, genuine.usage());
+    let ours = more(used.1, memory.usage());
     if theirs != ours {
-        return Err(format!("of what is used up\n  genuine {theirs:?}\n  memory  {ours:?}"));
+        return Err(format!("of what more is used up\n  genuine {theirs:?}\n  memory  {ours:?}"));
     }
     Ok(())
 }

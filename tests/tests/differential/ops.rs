@@ -31,6 +31,14 @@ pub(crate) enum Tx {
 
 pub(crate) const SLOTS: usize = 3;
 
+/// Not a request: the domain that the payload names is gone.
+pub(crate) const DIES: u32 = 1000;
+/// Not a request: the domain that the payload names has shut down.
+pub(crate) const SHUTS_DOWN: u32 = 1001;
+
+/// A domain that nobody speaks for: it comes and goes.
+pub(crate) const STRANGER: u16 = 9;
+
 /// Numbers that only look random (splitmix64).
 pub(crate) struct Rng(u64);
 
@@ -127,8 +135,27 @@ pub(crate) fn random(rng: &mut Rng, flavour: Flavour) -> Op {
         _ if rng.one_in(4) => Tx::Slot(rng.below(SLOTS)),
         _ => Tx::None,
     };
-    let op = Op { conn, ty: number, tx, into: rng.below(SLOTS), payload };
+    let op = match rng.below(120) {
+        0 => event(rng.pick(&[DIES, SHUTS_DOWN])),
+        1 => Op { conn: rng.below(2), ty: Ty::Introduce as u32, ..event(0) },
+        2 => {
+            let payload = format!("{STRANGER}\0").into_bytes();
+            Op { conn: rng.below(2), ty: Ty::Release as u32, payload, ..event(0) }
+        }
+        3 => {
+            let words = rng.pick(CONTROL).replace(' ', "\0") + "\0";
+            Op { ty: Ty::Control as u32, payload: words.into_bytes(), ..event(0) }
+        }
+        _ => Op { conn, ty: number, tx, into: rng.below(SLOTS), payload },
+    };
     if crate::known::is_avoided(flavour, &op) { random(rng, flavour) } else { op }
+}
+
+/// What happens to the domain that comes and goes.
+fn event(ty: u32) -> Op {
+    // The arguments of INTRODUCE; others look at the first one.
+    let payload = format!("{STRANGER}\x001\x001\0").into_bytes();
+    Op { conn: 0, ty, tx: Tx::None, into: 0, payload }
 }
 
 /// Uses up a quota of a guest, and some more.
@@ -193,7 +220,7 @@ fn payload(rng: &mut Rng, ty: Ty) -> Vec<u8> {
             field(rng.pick(&["5", "7", "9"]).as_bytes());
             field(rng.pick(&["5", "7", "9", "0"]).as_bytes());
         }
-        // Domains 5 and 7 have to stay; nothing else can be introduced without a ring.
+        // Domains 5 and 7 have to stay. Right ones are made elsewhere.
         Ty::Introduce => {
             rng.pick(&["5 1", "x 1 0", "", "5 1 0"]).split(' ').for_each(|w| field(w.as_bytes()))
         }
@@ -202,7 +229,7 @@ fn payload(rng: &mut Rng, ty: Ty) -> Vec<u8> {
             field(rng.pick(&["0", "5", "7", "9", "005", "32752"]).as_bytes());
         }
         Ty::Control => {
-            let words = rng.pick(&["check", "print hello", "nonsense", "print", "check more"]);
+            let words = rng.pick(CONTROL);
             words.split(' ').for_each(|word| field(word.as_bytes()));
         }
         // Mostly not all there is.
@@ -211,6 +238,44 @@ fn payload(rng: &mut Rng, ty: Ty) -> Vec<u8> {
     }
     out
 }
+
+/// Commands, and quotas that are soon exceeded. Without memory and outstanding requests: a guest
+/// that has used them up is not answered.
+const CONTROL: &[&str] = &[
+    "check",
+    "check more",
+    "print hello",
+    "print",
+    "print a b",
+    "nonsense",
+    "log on",
+    "log off",
+    "log maybe",
+    "log",
+    "logfile /dev/null",
+    "logfile",
+    "memreport a b",
+    "help me",
+    "quota",
+    "quota-soft",
+    "quota-soft set nodes 3",
+    "quota-soft set memory 3",
+    "quota 99",
+    "quota 5 6",
+    "quota set",
+    "quota set nodes",
+    "quota set nodes 0",
+    "quota set nodes many",
+    "quota set sheep 3",
+    "quota set nodes 3",
+    "quota set nodes 6",
+    "quota set watches 2",
+    "quota set transactions 1",
+    "quota set transaction-nodes 4",
+    "quota set permissions 2",
+    "quota set path-max 20",
+    "quota set node-size 60",
+];
 
 fn path(rng: &mut Rng) -> String {
     if rng.one_in(25) {
@@ -283,9 +348,11 @@ fn mangle(rng: &mut Rng, ty: Ty, payload: &mut Vec<u8>) {
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ", WHO[self.conn])?;
-        match Ty::from_u32(self.ty) {
-            Some(ty) => write!(f, "{ty}")?,
-            None => write!(f, "{}", self.ty)?,
+        match (Ty::from_u32(self.ty), self.ty) {
+            (Some(ty), _) => write!(f, "{ty}")?,
+            (None, DIES) => write!(f, "dies")?,
+            (None, SHUTS_DOWN) => write!(f, "shuts-down")?,
+            (None, ty) => write!(f, "{ty}")?,
         }
         match self.tx {
             Tx::None => write!(f, " -")?,
@@ -305,6 +372,11 @@ impl FromStr for Op {
         let (who, ty, tx, into, payload) = (word()?, word()?, word()?, word()?, word()?);
         let conn = WHO.iter().position(|name| *name == who).ok_or(format!("nobody is {who}"))?;
         let named = Ty::ALL.iter().find(|known| known.name() == ty).map(|ty| *ty as u32);
+        let named = match ty {
+            "dies" => Some(DIES),
+            "shuts-down" => Some(SHUTS_DOWN),
+            _ => named,
+        };
         let ty = named.or_else(|| ty.parse().ok()).ok_or(format!("no type is {ty}"))?;
         let tx = match tx {
             "-" => Tx::None,

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use xs_proto::{DomId, Header, MessageType as Ty, ReqId, TxId};
 use xs_transport::mock::{Flavour, Pipe, Xenstored};
 use xs_transport::{Transport, Wait};
 
-use crate::ops::{Op, SLOTS, Tx, WHO};
+use crate::ops::{DIES, Op, SHUTS_DOWN, SLOTS, STRANGER, Tx, WHO};
 
 /// A message from a daemon, without what must differ.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,6 +38,8 @@ impl fmt::Display for Answer {
 
 const OP: ReqId = ReqId(1);
 const BARRIER: ReqId = ReqId(0xba);
+/// More than a datagram socket queues (`net.unix.max_dgram_qlen`: 512).
+const NOTICES: usize = 600;
 const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A daemon with four connections.
@@ -48,8 +51,25 @@ pub(crate) trait Peer {
 
     fn slots(&mut self) -> &mut [[u32; SLOTS]; 4];
 
+    /// Something happens to a domain that nobody speaks for. The daemon has noticed when it
+    /// answers a request that is made later.
+    fn befall(&mut self, what: u32, domid: u16);
+
+    /// It has noticed.
+    fn befell(&mut self) {}
+
     /// Makes one request and collects what each connection is told because of it.
     fn perform(&mut self, op: &Op) -> [Vec<Answer>; 4] {
+        if [DIES, SHUTS_DOWN].contains(&op.ty) {
+            self.befall(op.ty, STRANGER);
+            let events = self.settle();
+            let payload = b"0\0".into();
+            let mut answers =
+                self.perform(&Op { ty: Ty::GetDomainPath as u32, payload, ..op.clone() });
+            answers[0].splice(..0, events);
+            self.befell();
+            return answers;
+        }
         let tx = match op.tx {
             Tx::None => 0,
             Tx::Slot(slot) => self.slots()[op.conn][slot],
@@ -113,17 +133,40 @@ pub(crate) trait Peer {
         }
     }
 
-    /// What the daemon says of what domains use up, once nothing is under way.
-    fn usage(&mut self) -> Vec<String> {
+    /// What the daemon says that domains use up, once nothing is under way: all the numbers.
+    fn usage(&mut self) -> Vec<i64> {
         for conn in 0..WHO.len() {
             self.call(conn, Ty::ResetWatches, b"\0").expect("a reset");
         }
         let ask = |domid| {
             let answer = self.call(0, Ty::Control, format!("quota\0{domid}\0").as_bytes());
-            let text = String::from_utf8_lossy(&answer.unwrap_or_default()).into_owned();
-            text.replace(" ", "")
+            let text = String::from_utf8_lossy(&answer.expect("numbers")).into_owned();
+            let numbers: Vec<_> =
+                text.split(|c: char| !c.is_ascii_digit()).map(str::parse).collect();
+            numbers.into_iter().flatten()
         };
-        [0, 5, 7].map(ask).into()
+        [0, 5, 7].into_iter().flat_map(ask).collect()
+    }
+
+    /// Lets the daemon notice what has befallen a domain. It takes one notice at a time, and one
+    /// request of a connection each time; guests' notices may be before ours. Gives the events for
+    /// the first connection.
+    fn settle(&mut self) -> Vec<Answer> {
+        let barrier = message(Ty::GetDomainPath as u32, BARRIER, 0, b"0\0");
+        let mut events = Vec::new();
+        for _ in 0..NOTICES / 100 {
+            self.send(0, &barrier.repeat(100));
+            let mut left = 100;
+            while left > 0 {
+                let (header, payload) = self.receive(0).expect("an answer");
+                if header.req_id == BARRIER {
+                    left -= 1;
+                } else {
+                    events.push(Answer::Event(payload));
+                }
+            }
+        }
+        events
     }
 
     /// As dom0; the payload of the reply, or `None` for an error. Events are dropped.
@@ -143,9 +186,22 @@ fn message(ty: u32, req_id: ReqId, tx: u32, payload: &[u8]) -> Vec<u8> {
     [&header.encode(), payload].concat()
 }
 
+/// The defaults, by the names that CONTROL uses.
+const QUOTAS: [(&str, u32); 7] = [
+    ("nodes", 1000),
+    ("watches", 128),
+    ("transactions", 10),
+    ("transaction-nodes", 1024),
+    ("permissions", 5),
+    ("path-max", 2048),
+    ("node-size", 2048),
+];
+
 /// A genuine daemon.
 pub(crate) struct Genuine {
     streams: Vec<UnixStream>,
+    /// Where the make-believe hypervisor looks for domains.
+    domains: PathBuf,
     slots: [[u32; SLOTS]; 4],
     /// How often it said what.
     pub(crate) outcomes: BTreeMap<String, usize>,
@@ -161,7 +217,13 @@ impl Genuine {
             stream
         };
         let streams = [&dom0, &dom0, &dom5, &dom7].map(connect).into();
-        Some(Genuine { streams, slots: Default::default(), outcomes: BTreeMap::new() })
+        let domains = Path::new(&dom0).with_file_name("shim");
+        let ring = domains.join(format!("{STRANGER}.ring"));
+        // Never shortened: the daemon may still look at it.
+        let file = std::fs::OpenOptions::new().write(true).create(true).truncate(false).open(&ring);
+        let sized = file.and_then(|file| file.set_len(4096));
+        sized.unwrap_or_else(|e| panic!("{}: {e}", ring.display()));
+        Some(Genuine { streams, domains, slots: Default::default(), outcomes: BTreeMap::new() })
     }
 
     /// Counts what the requests were answered with, to show what was tried.
@@ -193,10 +255,17 @@ impl Genuine {
             self.call(conn, Ty::ResetWatches, b"\0").expect("a reset");
         }
         self.slots = [[3_000_000; SLOTS]; 4];
+        self.befall(DIES, STRANGER);
+        self.settle();
+        self.befell();
         let mut dom0 = |ty, payload: &str| {
             let payload = payload.replace('|', "\0");
             self.call(0, ty, payload.as_bytes())
         };
+        for (name, value) in QUOTAS {
+            dom0(Ty::Control, &format!("quota|set|{name}|{value}|"));
+        }
+        dom0(Ty::Control, "quota-soft|set|memory|2097152|");
         // Whoever targets itself has its own rights only.
         for domid in [5, 7] {
             dom0(Ty::SetTarget, &format!("{domid}|{domid}|")).expect("known guests");
@@ -256,6 +325,23 @@ impl Peer for Genuine {
     fn slots(&mut self) -> &mut [[u32; SLOTS]; 4] {
         &mut self.slots
     }
+
+    fn befall(&mut self, what: u32, domid: u16) {
+        let name = if what == DIES { "dead" } else { "shutdown" };
+        let marker = self.domains.join(format!("{domid}.{name}"));
+        std::fs::write(&marker, "").expect("a marker");
+        // VIRQ_DOM_EXC, and for which domain it is raised.
+        let event = [u32::from(domid).to_ne_bytes(), u32::MAX.to_ne_bytes()].concat();
+        let hypervisor = UnixDatagram::unbound().expect("a socket");
+        hypervisor.send_to(&event, self.domains.join("evtchn")).expect("a daemon that listens");
+    }
+
+    fn befell(&mut self) {
+        // There may be another one of the same number from now on.
+        for name in ["dead", "shutdown"] {
+            let _ = std::fs::remove_file(self.domains.join(format!("{STRANGER}.{name}")));
+        }
+    }
 }
 
 fn read_all(stream: &mut UnixStream, buf: &mut [u8]) -> Option<()> {
@@ -270,6 +356,7 @@ fn read_all(stream: &mut UnixStream, buf: &mut [u8]) -> Option<()> {
 
 /// The in-memory xenstored.
 pub(crate) struct Memory {
+    xenstored: Xenstored,
     pipes: Vec<Pipe>,
     slots: [[u32; SLOTS]; 4],
 }
@@ -282,7 +369,7 @@ impl Memory {
         let pipes = domids.iter().map(|domid| xenstored.connect(*domid)).collect();
         xenstored.remove("/tool");
         xenstored.seed(&tree.to_text()).expect("a tree of nodes");
-        Memory { pipes, slots: [[3_000_000; SLOTS]; 4] }
+        Memory { xenstored, pipes, slots: [[3_000_000; SLOTS]; 4] }
     }
 }
 
@@ -303,6 +390,13 @@ impl Peer for Memory {
 
     fn slots(&mut self) -> &mut [[u32; SLOTS]; 4] {
         &mut self.slots
+    }
+
+    fn befall(&mut self, what: u32, domid: u16) {
+        match what {
+            DIES => drop(self.xenstored.release(DomId::new(domid))),
+            _ => self.xenstored.shut_down(DomId::new(domid)),
+        }
     }
 }
 

@@ -37,7 +37,9 @@ impl Call<'_> {
             // Nothing else begins like this, and a word that is no number counts as 0.
             (b"quota", [domid]) if *domid != b"set" => self.control_usage(domid),
             (b"quota-soft", []) => text(self.daemon.domains.defaults.show(Quota::SOFT)),
-            (b"quota-soft", [b"set", name, value]) => self.control_set_quota(name, value, Quota::SOFT),
+            (b"quota-soft", [b"set", name, value]) => {
+                self.control_set_quota(name, value, Quota::SOFT)
+            }
             // MEMREPORT included: there is no file that could be written.
             _ => Err(INVALID),
         }

@@ -13,6 +13,7 @@ use xs_proto::{
 use super::Flavour;
 use super::domains::{DOMID_ANY, Domains, Outstanding};
 use super::idmap::IdMap;
+use super::ocaml;
 use super::outbox::Outbox;
 use super::quota::Quota;
 use super::request::Answer;
@@ -156,22 +157,17 @@ impl Daemon {
                 &error
             }
         };
-        if self.flavour.is_ocaml() && header.msg_type != MessageType::TransactionEnd as u32 {
-            let mut header = header;
-            if matches!(
-                MessageType::from_u32(header.msg_type),
-                Some(MessageType::Watch | MessageType::Unwatch)
-            ) {
-                header.tx_id = TxId::NONE;
-            }
-            self.reply(id, header, reply);
+        let msg_type = MessageType::from_u32(header.msg_type);
+        if self.flavour.is_ocaml() && !ocaml::tells_first(msg_type) {
+            let is_outside = matches!(msg_type, Some(MessageType::Watch | MessageType::Unwatch));
+            let tx_id = if is_outside { TxId::NONE } else { header.tx_id };
+            self.reply(id, Header { tx_id, ..header }, reply);
             self.deliver();
         } else {
             self.deliver();
             self.reply(id, header, reply);
         }
-        if let (Some(MessageType::Watch), Ok(_)) = (MessageType::from_u32(header.msg_type), &answer)
-        {
+        if let (Some(MessageType::Watch), Ok(_)) = (msg_type, &answer) {
             self.first_event(id, payload);
         }
         self.request = None;
@@ -228,7 +224,8 @@ impl Daemon {
 
     /// Whether a message of this payload is more than the domain's memory allows.
     fn is_too_much(&self, domid: DomId, len: usize) -> bool {
-        self.memory_of(domid).is_some_and(|max| self.bytes_of(domid) + (Header::LEN + len) as i64 >= max)
+        self.memory_of(domid)
+            .is_some_and(|max| self.bytes_of(domid) + (Header::LEN + len) as i64 >= max)
     }
 
     /// How many bytes a domain may use up; `None`: as many as it likes.
@@ -310,24 +307,34 @@ impl Daemon {
         true
     }
 
-    /// Forgets a domain, with its connections and its nodes; says whether it was known.
+    /// Forgets a domain, with its connections and its nodes; says whether it was introduced. Dom0
+    /// stays.
     pub(super) fn release(&mut self, domid: DomId) -> bool {
-        if domid == DomId::DOM0 || self.domains.introduced(domid).is_none() {
+        if domid == DomId::DOM0 {
             return false;
         }
+        let is_introduced = self.domains.introduced(domid).is_some();
         for id in self.conns_of(domid) {
             self.disconnect(id);
             self.ended.push(id);
         }
-        self.remove_nodes_of(domid);
+        if !self.flavour.is_ocaml() {
+            self.remove_nodes_of(domid);
+        } else if is_introduced {
+            self.ocaml_forget(domid);
+        }
         self.domains.remove(domid);
-        self.fire_special("@releaseDomain", domid);
-        true
+        if is_introduced {
+            self.fire_special("@releaseDomain", domid);
+        }
+        is_introduced
     }
 
-    /// The domain has shut down, which is noticed once.
+    /// The domain has shut down, which is noticed once; oxenstored notices whenever it looks.
     pub(super) fn shut_down(&mut self, domid: DomId) {
-        if let Some(domain) = self.domains.introduced(domid).filter(|domain| !domain.shut_down) {
+        let again = self.flavour.is_ocaml();
+        let domain = self.domains.introduced(domid);
+        if let Some(domain) = domain.filter(|domain| again || !domain.shut_down) {
             domain.shut_down = true;
             self.fire_special("@releaseDomain", domid);
         }
@@ -346,7 +353,8 @@ impl Daemon {
         let (watches, mut bytes) = self.watches.remove_all(id);
         if let Some(conn) = self.conns.get_mut(&id) {
             let transactions = std::mem::take(&mut conn.transactions);
-            bytes += transactions.values().map(|transaction| transaction.bytes as usize).sum::<usize>();
+            bytes +=
+                transactions.values().map(|transaction| transaction.bytes as usize).sum::<usize>();
             if let Some(domain) = self.domains.get_mut(conn.domid) {
                 domain.watches -= watches as u32;
                 domain.transactions -= transactions.len() as u32;

@@ -50,6 +50,12 @@ enum Kind {
 const VALUE_MAX: usize = 2048;
 const REQUESTS_MAX: usize = 1024;
 
+/// Whether the events that a request causes go out before its reply.
+pub(super) fn tells_first(msg_type: Option<MessageType>) -> bool {
+    use MessageType::{Introduce, Release, TransactionEnd};
+    matches!(msg_type, Some(TransactionEnd | Introduce | Release))
+}
+
 impl Snapshot {
     pub(super) fn new(store: &Store) -> Self {
         let (requests, changes) = (Vec::new(), Vec::new());
@@ -85,6 +91,7 @@ impl Call<'_> {
             MessageType::SetPerms => self.ocaml_set_perms(payload),
             MessageType::Control => self.ocaml_control(payload),
             _ if needs_privilege(msg_type) && !self.is_dom0() => Err(ErrorCode::Access),
+            MessageType::Release => self.ocaml_release(payload),
             MessageType::Resume => match self.ocaml_domid(payload) {
                 Ok(domid) if self.daemon.domains.introduced(domid).is_some() => DONE,
                 _ => Err(INVALID),
@@ -99,6 +106,16 @@ impl Call<'_> {
             _ => self.run(msg_type, payload),
         };
         self.ocaml_note(header, payload, answer)
+    }
+
+    /// What is known of a domain is forgotten in any case.
+    fn ocaml_release(&mut self, payload: &[u8]) -> Result {
+        let domid = args::only(payload).and_then(args::domid).ok_or(INVALID)?;
+        if self.daemon.release(domid) {
+            return DONE;
+        }
+        self.daemon.ocaml_forget(domid);
+        Err(INVALID)
     }
 
     /// Of all that oxenstored lets dom0 ask, only what a domain uses up means something here.
@@ -373,6 +390,35 @@ impl Call<'_> {
 }
 
 impl Daemon {
+    /// Removes the nodes that a domain owns, with all below them, and its permissions on others.
+    /// Nobody is told.
+    pub(super) fn ocaml_forget(&mut self, domid: DomId) {
+        let mut at = vec!["/".to_owned()];
+        while let Some(path) = at.pop() {
+            let Some(mut node) = self.store.get(&path).map(|node| Node::clone(node)) else {
+                continue;
+            };
+            let children: Vec<_> = node.children.iter().map(|name| join(&path, name)).collect();
+            if node.owner() == domid && path != "/" {
+                let _ = self.internal().ocaml_remove(&path);
+                continue;
+            }
+            let is_other = |entry: &&Entry| entry.permission.domid != domid;
+            let (owner, others) = node.perms.entries().split_at(1);
+            if !others.iter().all(|entry| is_other(&entry)) {
+                let kept = others.iter().filter(is_other);
+                let kept = owner.iter().chain(kept).copied().collect();
+                if let Some(perms) = NodePerms::from_entries(kept) {
+                    node.perms = perms;
+                    self.store.put(node);
+                }
+            }
+            at.extend(children);
+        }
+        // Transactions see that something has changed.
+        self.store.next_generation();
+    }
+
     /// The domain, and whom it targets.
     fn ocaml_names(&self, domid: DomId) -> Vec<DomId> {
         let target = self.domains.get(domid).and_then(|domain| domain.target);

@@ -35,9 +35,19 @@ const TABLE: [(Quota, &str, u32, &str); 10] = [
     (Quota::Watches, "watches", 128, "Watches per domain"),
     (Quota::Outstanding, "outstanding", 20, "Outstanding requests per domain"),
     (Quota::Memory, "memory", 2_621_440, "Total Xenstore memory per domain (error level)"),
-    (Quota::SoftMemory, "soft-memory", 2_097_152, "Total Xenstore memory per domain (warning level)"),
+    (
+        Quota::SoftMemory,
+        "soft-memory",
+        2_097_152,
+        "Total Xenstore memory per domain (warning level)",
+    ),
     (Quota::Transactions, "transactions", 10, "Transactions per domain"),
-    (Quota::TransactionNodes, "transaction-nodes", 1024, "Max. number of accessed nodes per transaction"),
+    (
+        Quota::TransactionNodes,
+        "transaction-nodes",
+        1024,
+        "Max. number of accessed nodes per transaction",
+    ),
     (Quota::NodePermissions, "node-permissions", 5, "Max. number of permissions per node"),
     (Quota::PathMax, "path-max", 2048, "Max. length of a node path"),
     (Quota::NodeSize, "node-size", 2048, "Max. size of a node"),
@@ -126,7 +136,9 @@ mod tests {
             assert_eq!(Quota::by_name(name.as_bytes()), Some(*quota));
             assert_eq!(Quotas::default()[*quota], *default);
         }
-        assert!(Quota::names().starts_with("nodes watches outstanding memory soft-memory transactions"));
+        assert!(
+            Quota::names().starts_with("nodes watches outstanding memory soft-memory transactions")
+        );
         assert_eq!(Quota::by_name(b"sheep"), None);
     }
 
@@ -135,8 +147,12 @@ mod tests {
         let mut quotas = Quotas::default();
         quotas[Quota::NodePermissions] = 7;
         let shown = quotas.show(Quota::HARD);
-        assert!(shown.starts_with("Quota settings:\nnodes            :     1000 Nodes per domain\n"));
-        assert!(shown.ends_with("permissions      :        7 Max. number of permissions per node\n"));
+        assert!(
+            shown.starts_with("Quota settings:\nnodes            :     1000 Nodes per domain\n")
+        );
+        assert!(
+            shown.ends_with("permissions      :        7 Max. number of permissions per node\n")
+        );
         assert!(quotas.show(Quota::SOFT).contains("\nmemory           :  2097152 Total"));
     }
 }

@@ -148,7 +148,7 @@ impl Daemon {
         }
     }
 
-    fn internal(&mut self) -> Call<'_> {
+    pub(super) fn internal(&mut self) -> Call<'_> {
         let conn = ConnId(0);
         Call { daemon: self, conn, domid: DomId::DOM0, transaction: None }
     }
@@ -863,9 +863,11 @@ impl Call<'_> {
         self.daemon.bytes_of(domid) + bytes + more >= max
     }
 
-    /// Whether the caller owns as many nodes as it may.
+    /// Whether the caller owns as many nodes as it may. Older daemons do not count what a
+    /// transaction has created until its end.
     fn is_full(&self) -> bool {
-        let inside = self.transaction.as_ref().map_or(0, |tx| tx.nodes_of(self.domid));
+        let counted = self.transaction.as_ref().filter(|_| self.daemon.flavour.is_modern());
+        let inside = counted.map_or(0, |tx| tx.nodes_of(self.domid));
         let nodes = self.daemon.store.used_by(self.domid).nodes + inside;
         self.quotas().is_some_and(|quotas| nodes >= i64::from(quotas[Quota::Nodes]))
     }
