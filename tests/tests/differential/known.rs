@@ -41,6 +41,13 @@ pub(crate) const KNOWN: &[Known] = &[
     },
     Known {
         flavour: Flavour::C417,
+        what: "RELEASE from the connection that was made just before the domain's own",
+        reason: "the daemon's loop still holds the domain's connection, and lets go behind the reply: \
+                 the events come after it, not before it",
+        avoid: |op| op.ty == Ty::Release as u32 && op.conn == 1 && op.payload.starts_with(b"9"),
+    },
+    Known {
+        flavour: Flavour::C417,
         what: "giving the root to a domain that goes away later",
         reason: "the daemon removes the root with all there is, and is of no use from then on",
         avoid: |op| {

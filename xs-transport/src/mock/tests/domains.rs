@@ -1,0 +1,58 @@
+//! Domains that come and go.
+
+use super::*;
+
+#[test]
+fn domains_come_and_go() {
+    let (xenstored, mut dom0, guest) = guest();
+    dom0.watch("@introduceDomain", "in");
+    dom0.watch("@releaseDomain", "out");
+    dom0.watch("@releaseDomain/5", "five");
+    dom0.watch("/local/domain/5", "nodes");
+    dom0.events();
+    assert_eq!(dom0.one(Ty::IsDomainIntroduced, "5"), "T|");
+    assert_eq!(dom0.call(Ty::Introduce, NONE, "8|1|1|"), "OK|");
+    assert_eq!(dom0.events(), ["@introduceDomain|in|"]);
+    xenstored.shut_down(DomId::new(5));
+    xenstored.shut_down(DomId::new(5));
+    assert_eq!(dom0.events(), ["@releaseDomain|out|", "@releaseDomain/5|five|"]);
+    assert_eq!(dom0.one(Ty::Resume, "5"), "OK|");
+    xenstored.shut_down(DomId::new(5));
+    assert_eq!(dom0.events().len(), 2);
+
+    assert_eq!(dom0.one(Ty::Release, "5"), "OK|");
+    let gone = ["/local/domain/5/data|nodes|", "@releaseDomain|out|", "@releaseDomain/5|five|"];
+    assert_eq!(dom0.events(), gone);
+    assert_eq!(guest.pipe.recv(&mut [0; 9], Wait::Until(None)).unwrap(), 0);
+    assert!(guest.pipe.send(b"x").is_err());
+    assert_eq!(xenstored.children("/local/domain/5").unwrap(), [""; 0]);
+    assert_eq!(dom0.one(Ty::Release, "5"), "!ENOENT|");
+    assert_eq!(dom0.one(Ty::IsDomainIntroduced, "5"), "F|");
+}
+
+#[test]
+fn permissions_may_be_given_before_a_domain_appears() {
+    let xenstored = Xenstored::new();
+    xenstored.seed("/shared [n0 r5] = x").unwrap();
+    let mut dom0 = Client::new(&xenstored, 0);
+    dom0.write("/more", "y");
+    dom0.call(Ty::SetPerms, NONE, "/more|n0|r6|");
+    assert_eq!(Client::new(&xenstored, 5).read_value("/shared"), "x");
+    assert_eq!(Client::new(&xenstored, 6).read_value("/more"), "y");
+}
+
+#[test]
+fn permissions_do_not_pass_to_a_domain_of_the_same_number() {
+    let (xenstored, mut dom0, guest) = guest();
+    dom0.write("/shared", "x");
+    dom0.call(Ty::SetPerms, NONE, "/shared|n0|r5|");
+    drop(guest);
+    assert!(xenstored.release(DomId::new(5)));
+    let mut heir = Client::new(&xenstored, 5);
+    assert_eq!(heir.read_value("/shared"), "!EACCES|");
+    // Writing the node does not give them back.
+    dom0.write("/shared", "y");
+    assert_eq!(heir.read_value("/shared"), "!EACCES|");
+    dom0.call(Ty::SetPerms, NONE, "/shared|n0|r5|");
+    assert_eq!(heir.read_value("/shared"), "y");
+}
