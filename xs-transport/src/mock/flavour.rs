@@ -6,6 +6,10 @@ use super::store::Rules;
 ///
 /// Differences between daemons are few and small; a client should work on all of them, and tests
 /// can say so by running once on each.
+///
+/// The two of Xen 4.17 are compared with the genuine ones, request by request, whenever the tests
+/// run. That of 4.23 is not: it follows `docs/misc/xenstore.txt`, and what was seen of one build of
+/// that daemon before its release.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Flavour {
@@ -15,8 +19,7 @@ pub enum Flavour {
     /// The C daemon of Xen 4.17.
     C417,
     /// oxenstored of Xen 4.17. A transaction copies the list of all nodes when it starts; and a
-    /// few commits fail here that oxenstored
-    /// merges, because what changed meanwhile lies apart.
+    /// few commits fail here that oxenstored merges, because what changed meanwhile lies apart.
     Ocaml417,
 }
 

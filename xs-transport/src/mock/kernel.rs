@@ -284,9 +284,13 @@ impl State {
         while !rest.is_empty() {
             match self.ring.send(rest) {
                 Ok(crate::Sent::Bytes(n)) => rest = &rest[n..],
-                // The ring is full: make room.
+                // The ring is full: make room. If there is none to be made, the xenstored takes
+                // nothing from this domain until somebody else removes what it has too much of.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.receive();
+                    if !self.receive() {
+                        self.hang("xenstored takes no more requests from this domain");
+                        break;
+                    }
                 }
                 _ => {
                     self.end();

@@ -36,10 +36,20 @@
 //!
 //! # What differs from the genuine daemons
 //! * A domain can have any number of connections. Quotas count them together.
-//! * The quotas `outstanding` and `memory` are known and not enforced, and writes are not slowed
-//!   down. In their place a connection that does not read has a bound of its own, see [`Pipe`].
+//! * Nothing takes its time: writes are not slowed down (the C daemon lets a guest whose writes
+//!   conflict with transactions make 200 a second), and a guest that does not take its events is
+//!   not cut off. Messages wait where the ring would be, but in 64 KiB instead of 1 KiB; only what
+//!   waits behind that is outstanding and needs memory. The bound of a connection that does not
+//!   read is [`Pipe::EVENTS_MAX`] in any case.
+//! * A domain that has used up its memory, or has too many requests outstanding, has to wait, as
+//!   with the C daemon: sending gives `WouldBlock`.
 //! * Every domain exists as soon as somebody names it; there is no hypervisor to ask.
-//! * CONTROL knows `check`, `help`, `log` and `print`, and they do nothing.
+//! * CONTROL answers as the C daemon of Xen 4.17 does, whatever the C flavour (there is no maximum
+//!   in `quota <domid>`, and no `live-update`); as oxenstored, it knows `quota <domid>` only. `log`,
+//!   `logfile` and `print` succeed and do nothing, and `memreport` has no file to write.
+//!
+//! What a genuine 4.17 was found to do otherwise is listed, with the reasons, where the two are
+//! compared: `tests/tests/differential/known.rs`.
 
 mod args;
 mod bell;
