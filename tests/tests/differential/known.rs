@@ -36,8 +36,12 @@ pub(crate) const KNOWN: &[Known] = &[
     Known {
         flavour: Flavour::C417,
         what: "targeting a domain that goes away later",
-        reason: "the daemon keeps half of the target alive, because somebody refers to it",
-        avoid: |op| op.ty == Ty::SetTarget as u32 && op.payload.ends_with(b"\09\0"),
+        reason: "the daemon keeps half of the target alive, because somebody refers to it, and \
+                 crashes when the domain is introduced again",
+        avoid: |op| {
+            let target = op.payload.split(|byte| *byte == 0).nth(1);
+            op.ty == Ty::SetTarget as u32 && target.is_some_and(|target| target.starts_with(b"9"))
+        },
     },
     Known {
         flavour: Flavour::C417,
