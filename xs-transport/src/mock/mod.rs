@@ -61,6 +61,7 @@ mod fault;
 mod flavour;
 mod idmap;
 mod kernel;
+mod nodes;
 mod ocaml;
 mod outbox;
 mod pipe;
@@ -69,10 +70,12 @@ mod request;
 mod rough;
 #[cfg(feature = "serve")]
 mod serve;
+mod sessions;
 mod store;
 #[cfg(test)]
 mod tests;
 pub mod text;
+mod toolstack;
 mod trace;
 mod transaction;
 mod watches;
