@@ -100,10 +100,10 @@ impl<R: Reactor> Driver<R> {
             drop(self.link.wake_ready(guard));
 
             let link = &self.link;
-            let (mut occupied, mut woken) = (false, false);
+            let (mut occupied, mut news) = (false, false);
             let mut receive = || {
-                let (guard, turn) = link.drive.turn(link.drive.lock(), Wait::No);
-                woken = !guard.ready.is_empty();
+                let (mut guard, turn) = link.drive.turn(link.drive.lock(), Wait::No);
+                news = !guard.ready.is_empty() || guard.watches.are_crowded(true);
                 drop(link.wake_ready(guard));
                 occupied = turn == Turn::Occupied;
                 match turn {
@@ -116,7 +116,7 @@ impl<R: Reactor> Driver<R> {
                 // wait for more: they may leave something behind.
                 Poll::Ready(Ok(())) if occupied => {}
                 // They take what has come before more is received.
-                Poll::Ready(Ok(())) if woken => return self.pass(cx),
+                Poll::Ready(Ok(())) if news => return self.pass(cx),
                 Poll::Ready(Ok(())) => continue,
                 Poll::Ready(Err(error)) => return self.give_up(error),
                 Poll::Pending => {}
