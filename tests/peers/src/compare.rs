@@ -160,12 +160,6 @@ impl Comparison {
         Ok((tally, daemon.cpu_ns() - before))
     }
 
-    /// By which factor a contender takes longer than another one; quartiles of the rounds.
-    pub(crate) fn ratio(&self, row: &Row, to: &Row) -> Option<Quartiles> {
-        let ratios = row.each_ns.iter().zip(&to.each_ns).map(|(one, other)| one / other);
-        Quartiles::of(ratios.collect())
-    }
-
     pub(crate) fn reference(&self) -> usize {
         self.contenders.iter().position(|(name, _)| *name == self.reference).unwrap_or(0)
     }
@@ -179,6 +173,12 @@ pub(crate) struct Quartiles {
 }
 
 impl Quartiles {
+    /// By which factor one takes longer than another one, over the rounds.
+    pub(crate) fn ratio(row: &Row, to: &Row) -> Option<Self> {
+        let ratios = row.each_ns.iter().zip(&to.each_ns).map(|(one, other)| one / other);
+        Quartiles::of(ratios.collect())
+    }
+
     pub(crate) fn of(mut values: Vec<f64>) -> Option<Self> {
         values.sort_by(f64::total_cmp);
         let at = |quarter: usize| values[(values.len() - 1) * quarter / 4];

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::compare::{Comparison, Row};
+use crate::compare::{Comparison, Quartiles, Row};
 
 const LEFT: f64 = 260.0;
 const WIDTH: f64 = 860.0;
@@ -19,7 +19,7 @@ pub(crate) fn draw(comparison: &Comparison, place: &str, results: &[(&str, Vec<R
     for (at, (_, rows)) in results.iter().enumerate() {
         for (line, row) in rows.iter().enumerate() {
             let y = TOP + per_contender * line as f64 + LINE * (at as f64 + 0.8);
-            ratios.push((y, COLOURS[at % COLOURS.len()], row, comparison.ratio(row, &rows[0])));
+            ratios.push((y, COLOURS[at % COLOURS.len()], row, Quartiles::ratio(row, &rows[0])));
         }
     }
     let known = || ratios.iter().filter_map(|(_, _, _, ratio)| *ratio);
@@ -72,7 +72,7 @@ pub(crate) fn draw(comparison: &Comparison, place: &str, results: &[(&str, Vec<R
         );
     }
     for (at, (daemon, _)) in results.iter().enumerate() {
-        let (x, y) = (LEFT + 120.0 * at as f64, bottom + 29.0);
+        let (x, y) = (LEFT + 130.0 * at as f64, bottom + 29.0);
         let colour = COLOURS[at % COLOURS.len()];
         let _ = writeln!(svg, r#"<text x="{x}" y="{y}" fill="{colour}">● {daemon}</text>"#);
     }

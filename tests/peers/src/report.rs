@@ -5,41 +5,44 @@ use std::fmt::Write;
 use crate::compare::{Comparison, Quartiles, Row};
 
 pub(crate) fn table(comparison: &Comparison, place: &str, results: &[(&str, Vec<Row>)]) -> String {
-    let mut out = format!("\n#### {}, {}\n", comparison.title, place.replace('-', " "));
     let reference = comparison.reference();
     let (_, reference_name) = comparison.contenders[reference];
+    let mut out = format!("\n#### {}, {}\n\n|", comparison.title, place.replace('-', " "));
+    for (daemon, _) in results {
+        let _ = write!(out, " | {daemon}: time ÷ floor | rate ÷ {reference_name} | CPU, µs");
+    }
+    let _ = writeln!(out, " |\n|---|{}", "---|--:|--:|".repeat(results.len()));
+    for (at, (_, label)) in comparison.contenders.iter().enumerate() {
+        let _ = write!(out, "| {label}");
+        for (_, rows) in results {
+            let _ = write!(out, " | {}", cells(&rows[at], &rows[0], &rows[reference]));
+        }
+        out += " |\n";
+    }
+    let rounds = results.iter().flat_map(|(_, rows)| rows).map(|row| row.each_ns.len()).max();
+    let _ = writeln!(out, "\n{} rounds of {}.", rounds.unwrap_or(0), comparison.count);
     for (daemon, rows) in results {
-        let _ = writeln!(
-            out,
-            "\n| {daemon} | µs each | ÷ floor | quartiles | rate ÷ {reference_name} | own CPU µs | \
-             daemon busy | |\n|---|--:|--:|--:|--:|--:|--:|---|"
-        );
-        for (row, (_, label)) in rows.iter().zip(comparison.contenders) {
-            let _ =
-                writeln!(out, "| {label} {}", line(comparison, row, &rows[0], &rows[reference]));
+        if let Some(floor) = Quartiles::of(rows[0].each_ns.clone()) {
+            let each = floor.median / 1e3;
+            let _ = writeln!(out, "Floor, {daemon}: {each:.2} µs for each {}.", comparison.thing);
         }
     }
     out
 }
 
-fn line(comparison: &Comparison, row: &Row, floor: &Row, reference: &Row) -> String {
-    let each = Quartiles::of(row.each_ns.clone());
-    let floor = comparison.ratio(row, floor);
-    let rate = comparison.ratio(reference, row);
-    let (Some(each), Some(floor)) = (each, floor) else {
-        return format!("| | | | | | | {} |", remarks(row));
+fn cells(row: &Row, floor: &Row, reference: &Row) -> String {
+    let Some(time) = Quartiles::ratio(row, floor) else {
+        return format!("{} | | ", remarks(row));
     };
-    let things = row.sum.right.max(1) as f64;
+    let Quartiles { low, median, high } = time;
+    let rate = Quartiles::ratio(reference, row);
+    let each_us = |ns: u64| ns as f64 / row.sum.right.max(1) as f64 / 1e3;
     format!(
-        "| {:.2} | {:.3} | {:.3} – {:.3} | {} | {:.2} | {:.0} % | {} |",
-        each.median / 1e3,
-        floor.median,
-        floor.low,
-        floor.high,
-        rate.map_or(String::new(), |rate| format!("{:.2}", rate.median)),
-        row.sum.cpu_ns as f64 / things / 1e3,
-        100.0 * row.daemon_ns as f64 / row.sum.elapsed_ns.max(1) as f64,
+        "**{median:.2}** ({low:.2} – {high:.2}) {} | {} | {:.1} + {:.1}",
         remarks(row),
+        rate.map_or(String::new(), |rate| format!("{:.2}", rate.median)),
+        each_us(row.sum.cpu_ns),
+        each_us(row.daemon_ns),
     )
 }
 
@@ -48,14 +51,14 @@ fn remarks(row: &Row) -> String {
     let sum = &row.sum;
     let all = (sum.right + sum.wrong + sum.lost).max(1);
     let mut said = Vec::new();
-    said.extend(row.failure.clone().map(|failure| format!("**{failure}**")));
+    said.extend(row.failure.clone().map(|failure| format!("{failure}")));
     for (number, what) in [(sum.wrong, "wrong"), (sum.lost, "lost")] {
         if number > 0 {
-            said.push(format!("**{:.1} % {what}** ({number})", 100.0 * number as f64 / all as f64));
+            said.push(format!("{:.1} % {what}", 100.0 * number as f64 / all as f64));
         }
     }
     if sum.reported > 0 {
-        said.push(format!("says {} times that events were lost", sum.reported));
+        said.push(format!("says so {} times", sum.reported));
     }
     said.join(", ")
 }
@@ -75,7 +78,7 @@ pub(crate) fn check(comparison: &Comparison, results: &[(&str, Vec<Row>)]) -> Re
                 ));
             }
         }
-        if comparison.ratio(&rows[comparison.reference()], &rows[0]).is_none() {
+        if Quartiles::ratio(&rows[comparison.reference()], &rows[0]).is_none() {
             return Err(format!("{}: nothing to compare with on {daemon}", comparison.title));
         }
     }
