@@ -6,7 +6,7 @@ use crate::compare::{Comparison, Quartiles, Row};
 
 const LEFT: f64 = 260.0;
 const WIDTH: f64 = 860.0;
-const RIGHT: f64 = WIDTH - 70.0;
+const RIGHT: f64 = WIDTH - 120.0;
 const TOP: f64 = 58.0;
 /// For one contender on one daemon.
 const LINE: f64 = 15.0;
@@ -63,7 +63,7 @@ pub(crate) fn draw(comparison: &Comparison, place: &str, results: &[(&str, Vec<R
         };
         let (low, median, high) = (x(ratio.low), x(ratio.median), x(ratio.high));
         let lost = row.sum.lost as f64 / (row.sum.right + row.sum.lost).max(1) as f64;
-        let lost = if lost > 0.0 { format!(", {:.0} % lost", 100.0 * lost) } else { String::new() };
+        let lost = if lost > 0.0 { format!(", {:.1} % lost", 100.0 * lost) } else { String::new() };
         let (value, text) = (ratio.median, high.max(median) + 8.0);
         let _ = writeln!(
             svg,
