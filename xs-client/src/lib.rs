@@ -20,6 +20,8 @@
 //! for one. Nothing hangs: each operation has a deadline, and when the connection is lost everybody
 //! who waits is told why.
 #![forbid(unsafe_code)]
+// docs.rs shows what belongs to which feature.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod background;
 mod backoff;

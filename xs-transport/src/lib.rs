@@ -9,6 +9,8 @@
 //! This crate moves bytes: it knows sockets, devices and memory, and no request. What people use
 //! is the crate `xs-client`, on top of it.
 #![deny(unsafe_code)]
+// docs.rs shows what belongs to which feature.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod discover;
 mod drive;
