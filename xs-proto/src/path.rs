@@ -221,6 +221,27 @@ mod tests {
         assert!(Path::new(&absolute(ABS_PATH_MAX + 1)).is_err());
     }
 
+    /// Long paths are looked at in another way than short ones.
+    #[test]
+    fn refuses_wherever_the_fault_is() {
+        for len in [5, 31, 32, 33, 64, 65] {
+            let good = "/".chars().chain(core::iter::repeat_n('x', len - 1)).collect::<String>();
+            assert!(Path::new(&good).is_ok());
+            for at in 1..len {
+                for byte in [b' ', 0, 0xff] {
+                    let mut bad = good.clone().into_bytes();
+                    bad[at] = byte;
+                    assert_eq!(Path::from_bytes(&bad), Err(PathError::Character { at, byte }));
+                }
+            }
+            for at in 3..len {
+                let mut bad = good.clone().into_bytes();
+                bad[at - 1..=at].fill(b'/');
+                assert_eq!(Path::from_bytes(&bad), Err(PathError::EmptyComponent { at }));
+            }
+        }
+    }
+
     #[test]
     fn parents_and_names() {
         let parent = |path| Path::new(path).unwrap().parent().map(Path::as_str);

@@ -170,3 +170,34 @@ impl ServerConnection {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::vec;
+
+    use crate::payload::Strings;
+
+    use super::*;
+
+    #[test]
+    fn only_a_directory_may_be_long_and_only_if_wanted() {
+        let to = |msg_type| Header {
+            msg_type: msg_type as u32,
+            req_id: ReqId(1),
+            tx_id: TxId::NONE,
+            len: 0,
+        };
+        let list = |len| Reply::Children(Strings::from_list([&*vec![b'x'; len - 1]]).unwrap());
+        let directory = to(MessageType::Directory);
+        let mut plain = ServerConnection::new();
+        plain.reply(directory, &list(PAYLOAD_MAX)).unwrap();
+        plain.reply(directory, &list(PAYLOAD_MAX + 1)).unwrap_err();
+        let mut long = ServerConnection::new().with_long_directories();
+        long.reply(directory, &list(DIRECTORY_REPLY_MAX)).unwrap();
+        long.reply(directory, &list(DIRECTORY_REPLY_MAX + 1)).unwrap_err();
+        let value = Reply::Value(vec![0; PAYLOAD_MAX + 1].into());
+        long.reply(to(MessageType::Read), &value).unwrap_err();
+        let len = long.output_len();
+        assert_eq!((len, long.take_output().len()), (Header::LEN + DIRECTORY_REPLY_MAX, len));
+    }
+}
