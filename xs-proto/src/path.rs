@@ -239,6 +239,8 @@ mod tests {
                 bad[at - 1..=at].fill(b'/');
                 assert_eq!(Path::from_bytes(&bad), Err(PathError::EmptyComponent { at }));
             }
+            let slashes = "/".repeat(len);
+            assert_eq!(Path::new(&slashes), Err(PathError::EmptyComponent { at: 1 }));
         }
     }
 
