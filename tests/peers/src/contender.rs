@@ -13,7 +13,7 @@ use crate::peers::{Flooder, SOCKET};
 use crate::work::{Tally, end_of_flood, flooded};
 
 /// So long a round may take, or the start; then the contender is said to hang.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The last event may be among those that are lost: it is written again so often.
 const AGAIN: Duration = Duration::from_millis(200);

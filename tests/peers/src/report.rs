@@ -51,7 +51,7 @@ fn remarks(row: &Row) -> String {
     let sum = &row.sum;
     let all = (sum.right + sum.wrong + sum.lost).max(1);
     let mut said = Vec::new();
-    said.extend(row.failure.clone().map(|failure| format!("{failure}")));
+    said.extend(row.failure.clone());
     for (number, what) in [(sum.wrong, "wrong"), (sum.lost, "lost")] {
         if number > 0 {
             said.push(format!("{:.1} % {what}", 100.0 * number as f64 / all as f64));

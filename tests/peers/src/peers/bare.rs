@@ -110,7 +110,7 @@ const WINDOW: usize = 32;
 impl Flooder {
     /// Nothing of it takes longer than this: oxenstored leaves a writer unanswered when a watcher
     /// does not take its events.
-    const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+    const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
 
     pub(crate) fn new(socket: &Path) -> std::io::Result<Self> {
         let stream = UnixStream::connect(socket)?;
