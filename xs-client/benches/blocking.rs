@@ -6,9 +6,12 @@
 //! ```
 //!
 //! Against the daemon of `$XS_BENCH_SOCKET`, or else against an in-memory xenstored that is served
-//! by a thread. All contenders take turns in one run; ratios are medians over the rounds, by time.
+//! by a thread. It may be the kernel's device, where nothing is pipelined, in dom0; `$XS_BENCH_READS`
+//! makes the rounds shorter there. All contenders take turns in one run; ratios are medians over the rounds, by time.
 
+use std::fs::File;
 use std::io::{Read, Write};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::thread;
@@ -21,7 +24,6 @@ use xs_transport::mock::{Server, Xenstored};
 const PATH: &str = "/bench/key";
 const VALUE: &[u8] = b"a value of usual length";
 const ROUNDS: usize = 21;
-const READS: usize = 2000;
 const BATCH: usize = 100;
 
 fn main() {
@@ -29,6 +31,11 @@ fn main() {
         Some(path) => PathBuf::from(path),
         None => serve(),
     };
+    let reads =
+        std::env::var("XS_BENCH_READS").map_or(2000, |reads| reads.parse().expect("a number"));
+    // The device takes one request at a time.
+    let is_device = socket.metadata().is_ok_and(|file| file.file_type().is_char_device());
+    let together = if is_device { 1 } else { BATCH };
     println!("against {}", socket.display());
     let client = Client::open_at(&socket).expect("a xenstored");
     client.write(PATH, VALUE).expect("to write");
@@ -39,15 +46,15 @@ fn main() {
     let mut bare = Bare::new(&socket);
 
     let read = |client: &Client| {
-        for _ in 0..READS {
+        for _ in 0..reads {
             assert_eq!(client.read(PATH).expect("to read"), VALUE);
         }
     };
     compare(
         "one blocking read",
-        READS,
+        reads,
         &mut [
-            ("bare write and read", &mut || (0..READS).for_each(|_| bare.round_trip(1))),
+            ("bare write and read", &mut || (0..reads).for_each(|_| bare.round_trip(1))),
             ("read", &mut || read(&client)),
             ("read, a watch held by iterator", &mut || read(&watching)),
             ("read, a callback thread running", &mut || read(&calling)),
@@ -57,13 +64,13 @@ fn main() {
     let mut bare = Bare::new(&socket);
     compare(
         "100 reads at once",
-        READS,
+        reads,
         &mut [
-            ("bare pipelined loop", &mut || {
-                (0..READS / BATCH).for_each(|_| bare.round_trip(BATCH))
+            (if is_device { "bare loop" } else { "bare pipelined loop" }, &mut || {
+                (0..reads / together).for_each(|_| bare.round_trip(together))
             }),
             ("read_many", &mut || {
-                for _ in 0..READS / BATCH {
+                for _ in 0..reads / BATCH {
                     let values = client.read_many([PATH; BATCH]);
                     assert!(values.iter().all(|value| value.as_deref().is_ok_and(|v| v == VALUE)));
                 }
@@ -109,9 +116,13 @@ fn compare(title: &str, count: usize, contenders: &mut [Contender<'_>]) {
     }
 }
 
+trait Stream: Read + Write {}
+
+impl<S: Read + Write> Stream for S {}
+
 /// The floor: the same messages, without looking at what comes back.
 struct Bare {
-    stream: UnixStream,
+    stream: Box<dyn Stream>,
     request: Vec<u8>,
     reply: Vec<u8>,
 }
@@ -122,7 +133,13 @@ impl Bare {
         let header =
             Header { msg_type: MessageType::Read as u32, req_id: ReqId(1), tx_id: TxId::NONE, len };
         let request = [&header.encode(), PATH.as_bytes(), b"\0"].concat();
-        let stream = UnixStream::connect(socket).expect("a xenstored");
+        let stream: Box<dyn Stream> = match UnixStream::connect(socket) {
+            Ok(stream) => Box::new(stream),
+            Err(_) => {
+                let device = File::options().read(true).write(true).open(socket);
+                Box::new(device.expect("a xenstored"))
+            }
+        };
         Bare { stream, request, reply: vec![0; 64 * 1024] }
     }
 
