@@ -95,8 +95,7 @@ fn killed_and_started_again() {
     let daemon = thread::scope(|scope| {
         let watcher = scope.spawn(|| [(); 2].map(|()| watch.wait()));
         let reader = scope.spawn(|| is_sound(&client.read(NODE)));
-        let batch =
-            scope.spawn(|| client.read_many([NODE, "/", NODE]).iter().all(|read| is_sound(read)));
+        let batch = scope.spawn(|| client.read_many([NODE, "/", NODE]).iter().all(is_sound));
         let task = scope
             .spawn(|| is_sound(&futures_lite::future::block_on(async { tasks.read(NODE).await })));
         let socket = daemon.socket.clone();
