@@ -18,16 +18,18 @@
 //! # #[cfg(feature = "tokio")] {
 //! use xs_client::futures::Client;
 //! # use xs_transport::mock::Xenstored;
-//! # fn open() -> xs_client::Result<xs_client::Client> {
-//! #     Ok(xs_client::Client::over(Xenstored::new().connect(xs_proto::DomId::DOM0)))
-//! # }
+//! # let blocking = xs_client::Client::over(Xenstored::new().connect(xs_proto::DomId::DOM0));
 //!
 //! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
 //! # runtime.block_on(async {
-//! let (client, driver) = Client::on_tokio(open()?)?;
+//! // `blocking` is what xs_client::Client::open gave.
+//! let (client, driver) = Client::on_tokio(blocking)?;
 //! tokio::spawn(driver);
 //! client.write("/a", "1").await?;
 //! assert_eq!(client.read("/a").await?, b"1");
+//!
+//! let mut watch = client.watch("/a").await?;
+//! println!("{} has changed", watch.wait().await?);
 //! # Ok::<(), xs_client::Error>(())
 //! # }).unwrap();
 //! # }
