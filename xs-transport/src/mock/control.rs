@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use xs_proto::{DomId, ErrorCode, Reply};
 
 use super::args;
-use super::daemon::INVALID;
+use super::daemon::{INVALID, is_privileged};
 use super::quota::Quota;
 use super::request::{Answer, Call, DONE, Result};
 
@@ -60,11 +60,13 @@ impl Call<'_> {
         let domid = DomId::new(domid);
         let domain = self.daemon.domains.get(domid).ok_or(ErrorCode::NoEntry)?;
         let used = self.daemon.store.used_by(domid);
+        // What sockets have is no domain's, but for its memory.
+        let own = |count: u32| if is_privileged(domid) { 0 } else { i64::from(count) };
         let mut out = format!("Domain {domid}:\n");
         for (name, used) in [
             ("nodes", used.nodes),
-            ("watches", i64::from(domain.watches)),
-            ("transactions", i64::from(domain.transactions)),
+            ("watches", own(domain.watches)),
+            ("transactions", own(domain.transactions)),
             ("outstanding", i64::from(domain.outstanding())),
             ("memory", self.daemon.bytes_of(domid)),
         ] {
