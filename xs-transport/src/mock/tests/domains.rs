@@ -56,3 +56,32 @@ fn permissions_do_not_pass_to_a_domain_of_the_same_number() {
     dom0.call(Ty::SetPerms, NONE, "/shared|n0|r5|");
     assert_eq!(heir.read_value("/shared"), "y");
 }
+
+/// What `xl destroy` of a guest caused on a genuine Xen 4.17.7, seen by xenstore-watch in dom0.
+#[test]
+fn a_domain_goes_as_on_a_real_xen() {
+    for (flavour, events, other, shared) in [
+        (Flavour::C417, &["/tool/w/own|w|", "@releaseDomain|r|"][..], "n0|r1|", "b0|r1|"),
+        (Flavour::Ocaml417, &["@releaseDomain|r|"], "n0|", "b0|"),
+    ] {
+        let xenstored = Xenstored::with_flavour(flavour);
+        let mut dom0 = Client::new(&xenstored, 0);
+        xenstored.introduce(DomId::new(1));
+        for path in ["own", "own/sub", "other", "shared"] {
+            dom0.write(&format!("/tool/w/{path}"), "1");
+        }
+        for perms in ["own|n1|", "other|n0|r1|", "shared|b0|r1|"] {
+            assert_eq!(dom0.call(Ty::SetPerms, NONE, format!("/tool/w/{perms}")), "OK|");
+        }
+        dom0.watch("@releaseDomain", "r");
+        dom0.watch("/tool/w", "w");
+        dom0.events();
+        assert!(xenstored.release(DomId::new(1)));
+        assert_eq!(dom0.events(), events, "{flavour:?}");
+        let mut names: Vec<_> = xenstored.children("/tool/w").expect("a directory");
+        names.sort_unstable();
+        assert_eq!(names, ["other", "shared"]);
+        assert_eq!(dom0.one(Ty::GetPerms, "/tool/w/other"), other);
+        assert_eq!(dom0.one(Ty::GetPerms, "/tool/w/shared"), shared);
+    }
+}
