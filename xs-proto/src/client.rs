@@ -4,12 +4,12 @@ use alloc::vec::Vec;
 
 use bytes::BytesMut;
 
-use crate::frame::{Decoder, FrameError};
+use crate::frame::{Decoded, Decoder, Frame, FrameError};
 use crate::outbox::Outbox;
 use crate::payload::{Fields, PayloadError, RequestError};
 use crate::reply::Reply;
 use crate::request::Request;
-use crate::wire::{Header, MessageType, PAYLOAD_MAX, ReqId, TxId};
+use crate::wire::{MessageType, PAYLOAD_MAX, ReqId, TxId};
 
 /// The client's end of a connection, without the connection: requests go in and bytes come out,
 /// bytes go in and replies and watch events come out.
@@ -162,6 +162,7 @@ impl<K> ClientConnection<K> {
     ///
     /// # Errors
     /// Nothing has been accepted then, and nothing will be sent.
+    #[inline]
     pub fn submit(
         &mut self,
         tx_id: TxId,
@@ -201,6 +202,7 @@ impl<K> ClientConnection<K> {
     }
 
     /// Whether [`take_output`](Self::take_output) would give something.
+    #[inline]
     pub fn has_output(&self) -> bool {
         self.failed.is_none() && self.outbox.len() > 0 && self.current.is_none()
     }
@@ -217,6 +219,7 @@ impl<K> ClientConnection<K> {
 
     /// Like [`take_output`](Self::take_output), in place of what `out` holds. Its space serves for
     /// later messages: to give back what was sent is to allocate no more.
+    #[inline]
     pub fn take_output_into(&mut self, out: &mut BytesMut) {
         if !self.has_output() {
             out.clear();
@@ -238,25 +241,52 @@ impl<K> ClientConnection<K> {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        let decoded = match self.decoder.decode(input) {
-            Ok(decoded) => decoded,
-            Err(error) => {
-                let error = ConnectionError::Frame(error);
-                self.failed = Some(error);
-                return Err(error);
+        let (pending, current) = (&mut self.pending, &mut self.current);
+        let result = match self.decoder.decode(input) {
+            Ok(Decoded { consumed, frame: None }) => Ok(Received { consumed, event: None }),
+            Ok(Decoded { consumed, frame: Some(frame) }) => {
+                dispatch(pending, current, frame, |event| event)
+                    .map(|event| Received { consumed, event })
             }
+            Err(error) => Err(ConnectionError::Frame(error)),
         };
-        let consumed = decoded.consumed;
-        let Some(frame) = decoded.frame else {
-            return Ok(Received { consumed, event: None });
-        };
-        match dispatch(&mut self.pending, &mut self.current, frame.header, frame.payload) {
-            Ok(event) => Ok(Received { consumed, event }),
-            Err(error) => {
-                self.failed = Some(error);
-                Err(error)
-            }
+        if let Err(error) = &result {
+            self.failed = Some(*error);
         }
+        result
+    }
+
+    /// Takes all messages from the input, and all of the input.
+    ///
+    /// # Errors
+    /// As of [`receive`](Self::receive).
+    #[inline]
+    pub fn receive_all(
+        &mut self,
+        mut input: &[u8],
+        mut on_event: impl FnMut(Event<'_, K>),
+    ) -> Result<(), ConnectionError> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        while !input.is_empty() {
+            let error = match self.decoder.decode(input) {
+                Ok(Decoded { consumed, frame }) => {
+                    input = &input[consumed..];
+                    let Some(frame) = frame else { continue };
+                    match dispatch(&mut self.pending, &mut self.current, frame, |event| {
+                        on_event(event)
+                    }) {
+                        Ok(_) => continue,
+                        Err(error) => error,
+                    }
+                }
+                Err(error) => ConnectionError::Frame(error),
+            };
+            self.failed = Some(error);
+            return Err(error);
+        }
+        Ok(())
     }
 
     /// The message that was taken last has been refused on its way, and no reply will come: this
@@ -288,22 +318,21 @@ impl<K> ClientConnection<K> {
 }
 
 /// The type comes first: the ids of a watch event may be garbage.
-fn dispatch<'a, K>(
+#[inline(always)]
+fn dispatch<'a, K, R>(
     pending: &mut Pending<K>,
     current: &mut Option<ReqId>,
-    header: Header,
-    payload: &'a [u8],
-) -> Result<Option<Event<'a, K>>, ConnectionError> {
-    let msg_type = MessageType::from_u32(header.msg_type)
-        .ok_or(ConnectionError::UnknownType { msg_type: header.msg_type })?;
-    let malformed = |cause| ConnectionError::Payload { msg_type, cause };
-
+    Frame { header, payload }: Frame<'a>,
+    on_event: impl FnOnce(Event<'a, K>) -> R,
+) -> Result<Option<R>, ConnectionError> {
+    let Some(msg_type) = MessageType::from_u32(header.msg_type) else {
+        return Err(ConnectionError::UnknownType { msg_type: header.msg_type });
+    };
     if msg_type == MessageType::WatchEvent {
-        let mut fields = Fields::new(payload);
-        let path = fields.text().map_err(malformed)?;
-        let token = fields.string().map_err(malformed)?;
-        fields.end().map_err(malformed)?;
-        return Ok(Some(Event::Watch { path, token }));
+        return match watch_event(payload) {
+            Ok((path, token)) => Ok(Some(on_event(Event::Watch { path, token }))),
+            Err(cause) => Err(ConnectionError::Payload { msg_type, cause }),
+        };
     }
 
     // Older Linux kernels answer WATCH and UNWATCH themselves, with id 0.
@@ -311,24 +340,38 @@ fn dispatch<'a, K>(
         Some(only) if header.req_id == ReqId(0) => only,
         _ => header.req_id,
     };
-    let unknown = ConnectionError::UnknownRequest { msg_type, req_id };
-    let waiting = pending.get_mut(req_id).ok_or(unknown)?;
-    if msg_type != waiting.msg_type && msg_type != MessageType::Error {
-        return Err(ConnectionError::WrongType { expected: waiting.msg_type, got: msg_type });
+    let Some(waiting) = pending.get_mut(req_id) else {
+        return Err(ConnectionError::UnknownRequest { msg_type, req_id });
+    };
+    let (expected, tx_id) = (waiting.msg_type, waiting.tx_id);
+    if msg_type != expected && msg_type != MessageType::Error {
+        return Err(ConnectionError::WrongType { expected, got: msg_type });
     }
-    if header.tx_id != waiting.tx_id {
-        return Err(ConnectionError::WrongTransaction {
-            msg_type,
-            expected: waiting.tx_id,
-            got: header.tx_id,
-        });
+    if header.tx_id != tx_id {
+        let got = header.tx_id;
+        return Err(ConnectionError::WrongTransaction { msg_type, expected: tx_id, got });
     }
-    let reply = Reply::decode(msg_type, payload).map_err(malformed)?;
-    let key = pending.remove(req_id).and_then(|waiting| waiting.key);
+    let reply = match Reply::decode(msg_type, payload) {
+        Ok(reply) => reply,
+        Err(cause) => return Err(ConnectionError::Payload { msg_type, cause }),
+    };
     if *current == Some(req_id) {
         *current = None;
     }
-    Ok(key.map(|key| Event::Reply { req_id, key, reply }))
+    match pending.remove(req_id) {
+        Some(Waiting { key: Some(key), .. }) => {
+            Ok(Some(on_event(Event::Reply { req_id, key, reply })))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The path and the token.
+fn watch_event(payload: &[u8]) -> Result<(&str, &[u8]), PayloadError> {
+    let mut fields = Fields::new(payload);
+    let event = (fields.text()?, fields.string()?);
+    fields.end()?;
+    Ok(event)
 }
 
 /// Why a request was not accepted. Nothing of it has been sent.
@@ -434,6 +477,7 @@ impl<K> Pending<K> {
     }
 
     /// The id that the next request gets; `None` if all are in use.
+    #[inline]
     fn vacant(&mut self) -> Option<ReqId> {
         if self.free.is_empty() {
             let index = self.slots.len();
@@ -449,6 +493,7 @@ impl<K> Pending<K> {
     }
 
     /// Uses the slot that `vacant` offered.
+    #[inline]
     fn occupy(&mut self, req_id: ReqId, waiting: Waiting<K>) {
         let index = self.free.pop();
         debug_assert_eq!(index.map(u32::from), Some(req_id.0 & Self::INDEX_MASK));
@@ -456,11 +501,13 @@ impl<K> Pending<K> {
         self.len += 1;
     }
 
+    #[inline]
     fn slot(&mut self, req_id: ReqId) -> Option<&mut Slot<K>> {
         let slot = self.slots.get_mut((req_id.0 & Self::INDEX_MASK) as usize)?;
         (slot.turn == req_id.0 >> Self::INDEX_BITS).then_some(slot)
     }
 
+    #[inline]
     fn get_mut(&mut self, req_id: ReqId) -> Option<&mut Waiting<K>> {
         self.slot(req_id)?.waiting.as_mut()
     }
@@ -472,6 +519,7 @@ impl<K> Pending<K> {
         }
     }
 
+    #[inline]
     fn remove(&mut self, req_id: ReqId) -> Option<Waiting<K>> {
         let slot = self.slot(req_id)?;
         let waiting = slot.waiting.take()?;

@@ -65,27 +65,32 @@ impl Decoder {
     ///
     /// # Errors
     /// The next message says that it is too long. The stream is of no use from there on.
+    #[inline]
     pub fn decode<'a>(&'a mut self, input: &'a [u8]) -> Result<Decoded<'a>, FrameError> {
+        if let (true, Some(header)) = (self.carry.is_empty(), input.first_chunk()) {
+            let header = Header::decode(header);
+            self.judge(header)?;
+            let end = Header::LEN + header.len as usize;
+            if let Some(payload) = input.get(Header::LEN..end) {
+                return Ok(Decoded { consumed: end, frame: Some(Frame { header, payload }) });
+            }
+        }
+        self.decode_part(input)
+    }
+
+    /// The same where a message does not lie in the input as a whole.
+    fn decode_part<'a>(&'a mut self, input: &'a [u8]) -> Result<Decoded<'a>, FrameError> {
         if self.handed_out {
             self.handed_out = false;
             self.carry.clear();
             self.carry.shrink_to(Header::LEN + PAYLOAD_MAX);
+            return self.decode(input);
         }
-        if self.carry.is_empty() {
-            if let Some(header) = self.header(input)? {
-                let end = Header::LEN + header.len as usize;
-                if let Some(payload) = input.get(Header::LEN..end) {
-                    return Ok(Decoded { consumed: end, frame: Some(Frame { header, payload }) });
-                }
-            }
-            self.carry.extend_from_slice(input);
-            return Ok(Decoded { consumed: input.len(), frame: None });
-        }
-
         let mut consumed = self.take(input, Header::LEN);
-        let Some(header) = self.header(&self.carry)? else {
+        let Some(header) = self.carry.first_chunk().map(Header::decode) else {
             return Ok(Decoded { consumed, frame: None });
         };
+        self.judge(header)?;
         let end = Header::LEN + header.len as usize;
         consumed += self.take(&input[consumed..], end);
         if self.carry.len() < end {
@@ -108,11 +113,9 @@ impl Decoder {
         n
     }
 
-    fn header(&self, bytes: &[u8]) -> Result<Option<Header>, FrameError> {
-        let Some(bytes) = bytes.first_chunk() else {
-            return Ok(None);
-        };
-        let header = Header::decode(bytes);
+    /// Whether a message may be so long.
+    #[inline]
+    fn judge(&self, header: Header) -> Result<(), FrameError> {
         let max = if header.msg_type == MessageType::Directory as u32 {
             self.directory_max
         } else {
@@ -121,7 +124,7 @@ impl Decoder {
         if header.len as usize > max {
             return Err(FrameError { msg_type: header.msg_type, len: header.len, max });
         }
-        Ok(Some(header))
+        Ok(())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use core::mem;
 
-use bytes::{Buf, BufMut, BytesMut};
+use bytes::{Buf, BytesMut};
 
 use crate::payload::RequestError;
 use crate::wire::{Header, ReqId, TxId};
@@ -17,6 +17,7 @@ pub(crate) struct Outbox(BytesMut);
 impl Outbox {
     /// Appends a message whose payload `encode` writes; it returns the payload's length. If it
     /// fails, nothing is appended.
+    #[inline]
     pub(crate) fn push(
         &mut self,
         msg_type: u32,
@@ -26,11 +27,11 @@ impl Outbox {
     ) -> Result<(), RequestError> {
         let out = &mut self.0;
         let start = out.len();
-        out.put_bytes(0, Header::LEN);
+        // The length is known when the payload is there.
+        out.extend_from_slice(&Header { msg_type, req_id, tx_id, len: 0 }.encode());
         match encode(out) {
             Ok(len) => {
-                let header = Header { msg_type, req_id, tx_id, len: len as u32 };
-                out[start..start + Header::LEN].copy_from_slice(&header.encode());
+                out[start + Header::LEN - 4..][..4].copy_from_slice(&(len as u32).to_le_bytes());
                 Ok(())
             }
             Err(error) => {
@@ -41,6 +42,7 @@ impl Outbox {
     }
 
     /// Moves all that is there to `out`, whose space serves from now on.
+    #[inline]
     pub(crate) fn take_all(&mut self, out: &mut BytesMut) {
         out.clear();
         mem::swap(&mut self.0, out);
@@ -60,6 +62,7 @@ impl Outbox {
         Some(header)
     }
 
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }

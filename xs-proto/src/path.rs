@@ -26,15 +26,21 @@ impl<'a> Path<'a> {
     pub const ROOT: Path<'static> = Path("/");
 
     /// Takes `text` as a path, if it is a valid one.
+    #[inline]
     pub fn new(text: &'a str) -> Result<Self, PathError> {
-        validate(text.as_bytes()).map(|()| Path(text))
+        match is_valid(text.as_bytes()) {
+            true => Ok(Path(text)),
+            false => Err(PathError::of(text.as_bytes())),
+        }
     }
 
     /// Takes `bytes` as a path, if they are a valid one.
     pub fn from_bytes(bytes: &'a [u8]) -> Result<Self, PathError> {
-        validate(bytes)?;
-        // All valid paths are ASCII.
-        Ok(Path(core::str::from_utf8(bytes).unwrap_or_default()))
+        match is_valid(bytes) {
+            // All valid paths are ASCII.
+            true => Ok(Path(core::str::from_utf8(bytes).unwrap_or_default())),
+            false => Err(PathError::of(bytes)),
+        }
     }
 
     /// The path as text.
@@ -134,51 +140,85 @@ pub enum PathError {
     TrailingSlash,
 }
 
-fn validate(path: &[u8]) -> Result<(), PathError> {
-    let max = if path.first() == Some(&b'/') { ABS_PATH_MAX } else { REL_PATH_MAX };
-    if path.is_empty() {
-        return Err(PathError::Empty);
-    }
-    if path.len() > max {
-        return Err(PathError::TooLong { len: path.len(), max });
-    }
-    // Nearly every path is fine. Without an early way out, the compiler looks at many bytes of a
-    // long one at once; a short one is done before that pays.
-    let fine = path.len() >= 32 && {
-        let characters = path.iter().fold(true, |fine, byte| fine & is_allowed(*byte));
-        let pairs = path.iter().zip(&path[1..]);
-        characters & pairs.fold(true, |fine, pair| fine & (pair != (&b'/', &b'/')))
-    };
-    if !fine {
+impl PathError {
+    /// What is wrong with something that is not valid.
+    #[cold]
+    fn of(path: &[u8]) -> Self {
+        let Some((first, _)) = path.split_first() else {
+            return PathError::Empty;
+        };
+        let (len, max) = (path.len(), max_len(*first));
+        if len > max {
+            return PathError::TooLong { len, max };
+        }
         let mut before = 0;
         for (at, &byte) in path.iter().enumerate() {
-            if !ALLOWED[usize::from(byte)] {
-                return Err(PathError::Character { at, byte });
+            if !is_allowed(byte) {
+                return PathError::Character { at, byte };
             }
             if (before, byte) == (b'/', b'/') {
-                return Err(PathError::EmptyComponent { at });
+                return PathError::EmptyComponent { at };
             }
             before = byte;
         }
+        PathError::TrailingSlash
     }
-    if path.len() > 1 && path.ends_with(b"/") {
-        return Err(PathError::TrailingSlash);
-    }
-    Ok(())
 }
 
-const ALLOWED: [bool; 256] = {
-    let mut allowed = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        allowed[byte] = is_allowed(byte as u8);
-        byte += 1;
-    }
-    allowed
-};
+/// Whether something is a path. Nearly everything is: what is wrong otherwise, is found out later.
+fn is_valid(path: &[u8]) -> bool {
+    let [first, rest @ ..] = path else { return false };
+    let (Some(last), slash) = (rest.last(), *first == b'/') else {
+        return is_allowed(*first);
+    };
+    path.len() <= max_len(*first)
+        && (slash || is_allowed(*first))
+        && *last != b'/'
+        && match rest.len().checked_sub(LANES) {
+            Some(last_block) => blocks_follow(path, last_block),
+            None => path.windows(2).all(|pair| follows(pair[0], pair[1])),
+        }
+}
 
+/// So many bytes are looked at at once.
+const LANES: usize = 16;
+
+/// Whether each byte but the first may stand where it does: in blocks of one size and without an
+/// early way out of them, so that the compiler looks at all bytes of a block at once. The last
+/// block reaches back as far as it has to.
+fn blocks_follow(path: &[u8], last_block: usize) -> bool {
+    let block = |at: usize| path.get(at..).and_then(<[u8]>::first_chunk::<LANES>);
+    let mut at = 0;
+    loop {
+        let (Some(before), Some(bytes)) = (block(at), block(at + 1)) else { return false };
+        let mut fine = true;
+        for lane in 0..LANES {
+            fine &= follows(before[lane], bytes[lane]);
+        }
+        if !fine || at == last_block {
+            return fine;
+        }
+        at = last_block.min(at + LANES);
+    }
+}
+
+/// Whether a byte may stand behind another one.
+#[inline]
+const fn follows(before: u8, byte: u8) -> bool {
+    is_allowed(byte) & !((before == b'/') & (byte == b'/'))
+}
+
+/// Without branches.
+#[inline]
 const fn is_allowed(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'/' | b'_' | b'@')
+    let letter = (byte | 0x20).wrapping_sub(b'a') < 26;
+    // From '-' to '9' there is nothing else but the dot.
+    let digit = (byte.wrapping_sub(b'-') < 13) & (byte != b'.');
+    letter | digit | (byte == b'_') | (byte == b'@')
+}
+
+const fn max_len(first: u8) -> usize {
+    if first == b'/' { ABS_PATH_MAX } else { REL_PATH_MAX }
 }
 
 #[cfg(test)]
@@ -206,6 +246,35 @@ mod tests {
         assert_eq!(Path::new("a/"), Err(PathError::TrailingSlash));
         assert_eq!(Path::new("a b"), Err(PathError::Character { at: 1, byte: b' ' }));
         assert_eq!(Path::new("ä"), Err(PathError::Character { at: 0, byte: 0xc3 }));
+    }
+
+    #[test]
+    fn every_byte_is_judged_wherever_it_stands() {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-/_@".contains(&byte);
+        for byte in 0..=u8::MAX {
+            assert_eq!(is_allowed(byte), allowed(byte), "{byte}");
+        }
+        for len in [1, 2, 15, 16, 17, 18, 31, 32, 33, 34, 48, 49, 50] {
+            let good = std::vec![b'x'; len];
+            assert!(is_valid(&good));
+            for at in 0..len {
+                let mut bad = good.clone();
+                bad[at] = b'.';
+                assert_eq!(
+                    Path::from_bytes(&bad),
+                    Err(PathError::Character { at, byte: b'.' }),
+                    "{len}"
+                );
+                let mut slash = good.clone();
+                slash[at] = b'/';
+                assert_eq!(is_valid(&slash), at + 1 < len || len == 1, "{len} {at}");
+                if at > 0 {
+                    slash[at - 1] = b'/';
+                    let error = PathError::EmptyComponent { at };
+                    assert_eq!(Path::from_bytes(&slash), Err(error), "{len}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -199,6 +199,7 @@ pub(crate) struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
+    #[inline]
     pub(crate) fn new(out: &'a mut BytesMut, max: usize) -> Self {
         Writer { start: out.len(), out, max, len: 0 }
     }
@@ -224,9 +225,14 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
+    #[inline]
     pub(crate) fn path(&mut self, path: Path<'_>) {
-        self.raw(path.as_str().as_bytes());
-        self.raw(&[0]);
+        let path = path.as_str().as_bytes();
+        self.len = self.len.saturating_add(path.len() + 1);
+        if self.len <= self.max {
+            self.out.extend_from_slice(path);
+            self.out.extend_from_slice(&[0]);
+        }
     }
 
     /// A number, or anything else whose display form has no NUL, and a NUL.
@@ -237,6 +243,7 @@ impl<'a> Writer<'a> {
     }
 
     /// The length of what was written, or the error that says what would have been too long.
+    #[inline]
     pub(crate) fn finish(self) -> Result<usize, RequestError> {
         if self.len > self.max {
             return Err(RequestError::TooLong { len: self.len, max: self.max });

@@ -2,6 +2,7 @@
 
 use alloc::borrow::Cow;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use bytes::BytesMut;
 
@@ -98,7 +99,16 @@ impl<'a> Reply<'a> {
 
     /// The reply with this payload, given the type of its header (which is that of the request,
     /// or ERROR).
+    #[inline]
     pub fn decode(msg_type: MessageType, payload: &'a [u8]) -> Result<Self, PayloadError> {
+        match msg_type {
+            // The most frequent one, before all those that take decoding.
+            MessageType::Read => Ok(Reply::Value(Cow::Borrowed(payload))),
+            _ => Self::decode_fields(msg_type, payload),
+        }
+    }
+
+    fn decode_fields(msg_type: MessageType, payload: &'a [u8]) -> Result<Self, PayloadError> {
         let mut fields = Fields::new(payload);
         let f = &mut fields;
         let reply = match msg_type {
@@ -159,10 +169,18 @@ impl<'a> Reply<'a> {
     }
 
     /// The same reply, borrowing nothing.
+    #[inline]
     pub fn into_owned(self) -> Reply<'static> {
         match self {
+            Reply::Value(value) => Reply::Value(Cow::Owned(owned(value))),
+            other => other.other_into_owned(),
+        }
+    }
+
+    fn other_into_owned(self) -> Reply<'static> {
+        match self {
             Reply::Done => Reply::Done,
-            Reply::Value(value) => Reply::Value(Cow::Owned(value.into_owned())),
+            Reply::Value(value) => Reply::Value(Cow::Owned(owned(value))),
             Reply::Children(children) => Reply::Children(children.into_owned()),
             Reply::Part { generation, children, last } => {
                 Reply::Part { generation, children: children.into_owned(), last }
@@ -176,6 +194,10 @@ impl<'a> Reply<'a> {
             Reply::Error(code) => Reply::Error(code),
         }
     }
+}
+
+fn owned(value: Cow<'_, [u8]>) -> Vec<u8> {
+    value.into_owned()
 }
 
 /// What a daemon says to CONTROL is for people; some commands leave the final NUL away.

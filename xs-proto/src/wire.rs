@@ -38,6 +38,7 @@ impl Header {
     pub const LEN: usize = 16;
 
     /// The header as it goes over the wire.
+    #[inline]
     pub fn encode(&self) -> [u8; Self::LEN] {
         let mut out = [0; Self::LEN];
         let words = [self.msg_type, self.req_id.0, self.tx_id.0, self.len];
@@ -49,6 +50,7 @@ impl Header {
 
     /// The header that these bytes stand for. Any bytes make a header; judging it is the
     /// reader's work.
+    #[inline]
     pub fn decode(bytes: &[u8; Self::LEN]) -> Self {
         let word = |at: usize| {
             u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
@@ -79,6 +81,7 @@ impl TxId {
     pub const NONE: TxId = TxId(0);
 
     /// Whether this names no transaction.
+    #[inline]
     pub fn is_none(self) -> bool {
         self == Self::NONE
     }
@@ -105,6 +108,7 @@ macro_rules! message_types {
             pub const ALL: &'static [MessageType] = &[$(MessageType::$name),*];
 
             /// The type with this number, if there is one.
+            #[inline]
             pub const fn from_u32(number: u32) -> Option<Self> {
                 match number {
                     $($value => Some(MessageType::$name),)*
