@@ -114,6 +114,11 @@ impl Script {
 }
 
 impl Machine for Script {
+    fn has_output(&self) -> bool {
+        assert!(!self.failed);
+        self.unsent.iter().any(|message| !message.is_empty())
+    }
+
     fn take_output(&mut self, out: &mut BytesMut) {
         assert!(!self.failed && out.is_empty());
         while let Some(message) = self.unsent.pop_front() {

@@ -13,7 +13,7 @@ use xs_transport::{Failure, Turn, Wait};
 
 use crate::core::Core;
 use crate::error::{Error, Result};
-use crate::link::{Deadline, Link};
+use crate::link::Link;
 use crate::queue::WatchEvent;
 use crate::sync::thread::{self, JoinHandle, Thread, ThreadId};
 use crate::sync::{Condvar, Mutex, MutexGuard};
@@ -149,12 +149,12 @@ impl Background {
     }
 
     /// For futures, if there are any: notes who is due, and says when to look again.
-    fn watch_the_clock(&self, core: &mut Core, waker: &Waker) -> Deadline {
+    fn watch_the_clock(&self, core: &mut Core, waker: &Waker) -> Option<Instant> {
         if !self.lock().drives_futures {
             return None;
         }
         core.driver = Some(waker.clone());
-        core.timers.arm(Instant::now(), &mut core.ready)
+        core.timers.arm(Instant::now(), &mut core.books.ready)
     }
 
     fn stopped(&self) -> bool {
@@ -211,7 +211,7 @@ fn run(link: &Arc<Link>) {
     let mut guard = link.drive.lock();
     let mut seen = guard.waits;
     while !link.background.stopped() {
-        if let Some((token, next)) = guard.watches.next_callback() {
+        if let Some((token, next)) = guard.books.watches.next_callback() {
             drop(link.leave(guard));
             if let Some(event) = next.into_result(None) {
                 link.background.call(token, event);
@@ -234,9 +234,9 @@ fn run(link: &Arc<Link>) {
             drop(guard);
             return link.background.end(&failure);
         }
-        guard.watches.runner = Some(waker.clone());
+        guard.books.watches.runner = Some(waker.clone());
         let deadline = link.background.watch_the_clock(&mut guard, &waker);
-        if !guard.ready.is_empty() {
+        if !guard.books.ready.is_empty() {
             guard = link.wake_ready(guard);
             continue;
         }
@@ -258,7 +258,7 @@ fn run(link: &Arc<Link>) {
         }
         guard = link.wake_ready(guard);
     }
-    guard.watches.runner = None;
+    guard.books.watches.runner = None;
     drop(link.leave(guard));
 }
 

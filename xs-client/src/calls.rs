@@ -29,104 +29,114 @@ pub(crate) struct CallId {
 /// The answer to a request, or why there is none.
 pub(crate) type Answered = Result<Reply<'static>, Failure>;
 
-#[derive(Debug)]
-enum Call {
+#[derive(Debug, Default)]
+struct Call {
+    state: State,
+    /// Who waits for the answer.
+    waker: Option<Waker>,
+    /// It is here, and not fetched yet.
+    answer: Option<Answered>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
     Free,
-    Waiting(Option<Waker>),
-    Done(Reply<'static>),
-    Failed(Failure),
+    /// Somebody wants the answer.
+    Wanted,
     /// Free as soon as the answer has come.
     Forgotten,
 }
 
 impl Calls {
     /// A place for one more call: the key by which its answer comes.
+    #[inline]
     pub(crate) fn vacant(&mut self) -> u32 {
         if let Some(&place) = self.free.last() {
             return place;
         }
         let place = self.places.len() as u32;
-        self.places.push(Call::Free);
+        self.places.push(Call::default());
         self.free.push(place);
         place
     }
 
     /// Uses the place that `vacant` offered.
+    #[inline]
     pub(crate) fn occupy(&mut self, req_id: ReqId) -> Option<CallId> {
         let place = self.free.pop()?;
-        self.places[place as usize] = Call::Waiting(None);
+        self.places[place as usize].state = State::Wanted;
         Some(CallId { place, req_id })
     }
 
-    /// The answer, or why there will be none. `None` as long as it may come: `waker` is remembered
-    /// then.
-    pub(crate) fn poll(&mut self, call: CallId, waker: Option<&Waker>) -> Option<Answered> {
-        let place = self.places.get_mut(call.place as usize)?;
-        if let Call::Waiting(waiting) = place {
-            remember(waiting, waker);
-            return None;
+    /// Whether the answer is here, or there will be none. Otherwise `waker` is remembered.
+    #[inline]
+    pub(crate) fn is_answered(&mut self, call: CallId, waker: Option<&Waker>) -> bool {
+        let call = &mut self.places[call.place as usize];
+        if call.answer.is_none() {
+            remember(&mut call.waker, waker);
         }
-        self.free.push(call.place);
-        match std::mem::replace(place, Call::Free) {
-            Call::Done(reply) => Some(Ok(reply)),
-            Call::Failed(failure) => Some(Err(failure)),
-            _ => Some(Err(Failure::Closed)),
-        }
+        call.answer.is_some()
+    }
+
+    /// The answer, or why there will be none. `None` as long as it may come.
+    #[inline]
+    pub(crate) fn take(&mut self, call: CallId) -> Option<Answered> {
+        let answer = self.places[call.place as usize].answer.take()?;
+        self.release(call.place);
+        Some(answer)
     }
 
     /// The answer is of no interest any more; it is given back if it is here already.
     pub(crate) fn forget(&mut self, call: CallId) -> Option<Reply<'static>> {
-        let place = self.places.get_mut(call.place as usize)?;
-        if let Call::Waiting(_) = place {
-            *place = Call::Forgotten;
-            return None;
+        if self.is_answered(call, None) {
+            return self.take(call)?.ok();
         }
-        self.free.push(call.place);
-        match std::mem::replace(place, Call::Free) {
-            Call::Done(reply) => Some(reply),
-            _ => None,
-        }
+        let call = &mut self.places[call.place as usize];
+        call.state = State::Forgotten;
+        call.waker = None;
+        None
     }
 
-    /// An answer came. Nobody wants it any more if it is given back.
+    /// An answer came; says whether somebody wants it.
+    #[inline]
     pub(crate) fn finish(
         &mut self,
         place: u32,
         reply: Reply<'static>,
         ready: &mut Vec<Waker>,
-    ) -> Option<Reply<'static>> {
-        let Some(call) = self.places.get_mut(place as usize) else {
-            return Some(reply);
-        };
-        match call {
-            Call::Waiting(waker) => {
-                ready.extend(waker.take());
-                *call = Call::Done(reply);
-                None
+    ) -> bool {
+        let call = &mut self.places[place as usize];
+        if call.state != State::Wanted {
+            if call.state == State::Forgotten {
+                self.release(place);
             }
-            Call::Forgotten => {
-                *call = Call::Free;
-                self.free.push(place);
-                Some(reply)
-            }
-            _ => Some(reply),
+            return false;
         }
+        call.answer = Some(Ok(reply));
+        if let Some(waker) = call.waker.take() {
+            ready.push(waker);
+        }
+        true
+    }
+
+    #[inline]
+    fn release(&mut self, place: u32) {
+        self.places[place as usize].state = State::Free;
+        self.free.push(place);
     }
 
     /// No more answers will come.
     pub(crate) fn fail(&mut self, failure: &Failure, ready: &mut Vec<Waker>) {
-        for (place, call) in self.places.iter_mut().enumerate() {
-            match call {
-                Call::Waiting(waker) => {
-                    ready.extend(waker.take());
-                    *call = Call::Failed(failure.clone());
+        for place in 0..self.places.len() {
+            let call = &mut self.places[place];
+            match (call.state, &call.answer) {
+                // A transaction is gone, and on another connection its id may name another one.
+                (State::Wanted, None | Some(Ok(Reply::Transaction(_)))) => {
+                    call.answer = Some(Err(failure.clone()));
+                    ready.extend(call.waker.take());
                 }
-                // It is gone, and on another connection its id may name another one.
-                Call::Done(Reply::Transaction(_)) => *call = Call::Failed(failure.clone()),
-                Call::Forgotten => {
-                    *call = Call::Free;
-                    self.free.push(place as u32);
-                }
+                (State::Forgotten, _) => self.release(place as u32),
                 _ => {}
             }
         }
@@ -150,12 +160,12 @@ mod tests {
         let first = add(&mut calls);
         let second = add(&mut calls);
         assert_ne!(first.place, second.place);
-        assert!(calls.poll(first, None).is_none());
-        assert!(calls.finish(first.place, Reply::Done, &mut Vec::new()).is_none());
+        assert!(!calls.is_answered(first, None));
+        assert!(calls.finish(first.place, Reply::Done, &mut Vec::new()));
         // The answer waits; the place is not given to anybody else.
         let third = add(&mut calls);
         assert_ne!(third.place, first.place);
-        assert!(matches!(calls.poll(first, None), Some(Ok(Reply::Done))));
+        assert!(matches!(calls.take(first), Some(Ok(Reply::Done))));
         assert_eq!(add(&mut calls).place, first.place);
     }
 
@@ -165,8 +175,7 @@ mod tests {
         let first = add(&mut calls);
         assert!(calls.forget(first).is_none());
         assert_ne!(add(&mut calls).place, first.place);
-        let late = calls.finish(first.place, Reply::Boolean(true), &mut Vec::new());
-        assert_eq!(late, Some(Reply::Boolean(true)));
+        assert!(!calls.finish(first.place, Reply::Boolean(true), &mut Vec::new()));
         assert_eq!(add(&mut calls).place, first.place);
     }
 
@@ -175,7 +184,7 @@ mod tests {
         let mut calls = Calls::default();
         let (waiting, done, forgotten) = (add(&mut calls), add(&mut calls), add(&mut calls));
         let transaction = add(&mut calls);
-        calls.poll(waiting, Some(Waker::noop()));
+        assert!(!calls.is_answered(waiting, Some(Waker::noop())));
         calls.finish(done.place, Reply::Done, &mut Vec::new());
         let tx_id = Reply::Transaction(TxId(1));
         calls.finish(transaction.place, tx_id, &mut Vec::new());
@@ -183,9 +192,9 @@ mod tests {
         let mut ready = Vec::new();
         calls.fail(&Failure::Closed, &mut ready);
         assert_eq!(ready.len(), 1);
-        assert!(matches!(calls.poll(waiting, None), Some(Err(Failure::Closed))));
-        assert!(matches!(calls.poll(transaction, None), Some(Err(_))));
-        assert!(matches!(calls.poll(done, None), Some(Ok(Reply::Done))));
+        assert!(matches!(calls.take(waiting), Some(Err(Failure::Closed))));
+        assert!(matches!(calls.take(transaction), Some(Err(_))));
+        assert!(matches!(calls.take(done), Some(Ok(Reply::Done))));
         assert_eq!(calls.free.len(), 4);
     }
 }

@@ -21,10 +21,7 @@ use crate::watches::{Token, Watches};
 #[derive(Debug)]
 pub(crate) struct Core {
     connection: ClientConnection<Purpose>,
-    calls: Calls,
-    pub(crate) watches: Watches,
-    /// Those who wait until one more request is possible.
-    room: Vec<Waker>,
+    pub(crate) books: Books,
     /// Threads that wait while another one receives for them; see [`Core::park`].
     parked: BTreeMap<u64, Waker>,
     last_ticket: u64,
@@ -37,8 +34,6 @@ pub(crate) struct Core {
     /// There is something that it has to send for them.
     pub(crate) gathered: bool,
     pub(crate) timers: Timers,
-    /// To be woken when the lock has been given back: what a waker does is not known here.
-    pub(crate) ready: Vec<Waker>,
     /// Counts the threads that came to wait, for those who want to know whether there was any.
     pub(crate) waits: u64,
     /// Counts the connections there were. Transactions do not outlive theirs.
@@ -46,14 +41,25 @@ pub(crate) struct Core {
     pub(crate) backoff: Backoff,
     /// Somebody is connecting again.
     pub(crate) reconnecting: bool,
+    /// The user has closed the connection for good.
+    pub(crate) closed: bool,
+    failure: Option<Failure>,
+}
+
+/// Who waits for what comes.
+#[derive(Debug)]
+pub(crate) struct Books {
+    calls: Calls,
+    pub(crate) watches: Watches,
+    /// Those who wait until one more request is possible.
+    room: Vec<Waker>,
     /// The transactions that are open on the present connection.
     transactions: BTreeSet<TxId>,
     /// What could not be taken back yet, because as many requests are under way as may be: at the
     /// most one for each transaction and watch that there was.
     leftovers: VecDeque<Leftover>,
-    /// The user has closed the connection for good.
-    pub(crate) closed: bool,
-    failure: Option<Failure>,
+    /// To be woken when the lock has been given back: what a waker does is not known here.
+    pub(crate) ready: Vec<Waker>,
 }
 
 /// Which transaction a request belongs to.
@@ -81,7 +87,7 @@ impl Scope {
 /// Why a request was not taken.
 #[derive(Debug)]
 pub(crate) enum Refusal {
-    /// There is no room for it now; see [`Core::poll_room`].
+    /// There is no room for it now; see [`Core::has_room`].
     Full,
     /// It belongs to a transaction of an earlier connection.
     TransactionLost,
@@ -115,9 +121,14 @@ impl Core {
     pub(crate) fn new(limits: Limits, watch_capacity: usize) -> Self {
         Core {
             connection: ClientConnection::new(limits),
-            calls: Calls::default(),
-            watches: Watches::new(watch_capacity),
-            room: Vec::new(),
+            books: Books {
+                calls: Calls::default(),
+                watches: Watches::new(watch_capacity),
+                room: Vec::new(),
+                transactions: BTreeSet::new(),
+                leftovers: VecDeque::new(),
+                ready: Vec::new(),
+            },
             parked: BTreeMap::new(),
             last_ticket: 0,
             driver: None,
@@ -125,13 +136,10 @@ impl Core {
             gathers: false,
             gathered: false,
             timers: Timers::default(),
-            ready: Vec::new(),
             waits: 0,
             session: 0,
             backoff: Backoff::default(),
             reconnecting: false,
-            transactions: BTreeSet::new(),
-            leftovers: VecDeque::new(),
             closed: false,
             failure: None,
         }
@@ -141,7 +149,8 @@ impl Core {
         self.failure.as_ref()
     }
 
-    /// Takes a request whose answer somebody will [wait for](Self::poll_call).
+    /// Takes a request whose answer somebody will [wait for](Self::is_answered).
+    #[inline]
     pub(crate) fn submit(
         &mut self,
         scope: Scope,
@@ -153,17 +162,17 @@ impl Core {
         if let Some(failure) = &self.failure {
             return Err(Refusal::Failed(failure.clone()));
         }
-        if !scope.tx_id.is_none() && !self.transactions.contains(&scope.tx_id) {
+        if !scope.tx_id.is_none() && !self.books.transactions.contains(&scope.tx_id) {
             return Err(Refusal::TransactionEnded);
         }
-        let purpose = Purpose::Call(self.calls.vacant());
+        let purpose = Purpose::Call(self.books.calls.vacant());
         match self.connection.submit(scope.tx_id, request, purpose) {
             Ok(req_id) => {
-                if let Request::Watch { token, .. } = request {
-                    self.watches.sent(token);
+                match request {
+                    Request::Watch { token, .. } => self.books.watches.sent(token),
+                    request => self.note_end(scope, request),
                 }
-                self.note_end(scope, request);
-                self.calls.occupy(req_id).ok_or(Refusal::Full)
+                self.books.calls.occupy(req_id).ok_or(Refusal::Full)
             }
             Err(SubmitError::Invalid(error)) => Err(Refusal::Invalid(error)),
             Err(SubmitError::Failed(error)) => Err(Refusal::Failed(Failure::Protocol(error))),
@@ -173,7 +182,7 @@ impl Core {
 
     /// Aborts a transaction, without waiting for the answer, unless its end is under way.
     pub(crate) fn abort(&mut self, scope: Scope) -> bool {
-        let open = scope.session == self.session && self.transactions.remove(&scope.tx_id);
+        let open = scope.session == self.session && self.books.transactions.remove(&scope.tx_id);
         if open {
             self.take_back(Leftover::Transaction(scope.tx_id));
         }
@@ -185,14 +194,14 @@ impl Core {
     pub(crate) fn take_back(&mut self, leftover: Leftover) {
         // Without a connection there is nobody to tell.
         if self.failure.is_none() {
-            self.leftovers.push_back(leftover);
+            self.books.leftovers.push_back(leftover);
             self.take_leftovers_back();
         }
     }
 
     /// Takes back what there is room for.
     fn take_leftovers_back(&mut self) {
-        while let Some(leftover) = self.leftovers.front() {
+        while let Some(leftover) = self.books.leftovers.front() {
             if self.connection.pending() >= MAX_PENDING {
                 return;
             }
@@ -208,7 +217,7 @@ impl Core {
                     self.connection.submit(TxId::NONE, &unwatch, Purpose::None).map(drop)
                 }),
             };
-            self.leftovers.pop_front();
+            self.books.leftovers.pop_front();
         }
     }
 
@@ -216,14 +225,14 @@ impl Core {
     pub(crate) fn close(&mut self) {
         self.closed = true;
         self.wake_all();
-        self.watches.wake_all(&mut self.ready);
+        self.books.watches.wake_all(&mut self.books.ready);
     }
 
     fn wake_all(&mut self) {
-        self.ready.append(&mut self.room);
-        self.ready.extend(std::mem::take(&mut self.parked).into_values());
+        self.books.ready.append(&mut self.books.room);
+        self.books.ready.extend(std::mem::take(&mut self.parked).into_values());
         // Perhaps nobody watches the clock any more.
-        self.timers.wake_all(&mut self.ready);
+        self.timers.wake_all(&mut self.books.ready);
         self.wake_driver();
     }
 
@@ -238,52 +247,43 @@ impl Core {
         Scope { tx_id, session: self.session }
     }
 
-    /// The answer, if it is here. Otherwise `waker` is remembered.
-    pub(crate) fn poll_call(&mut self, call: CallId, waker: Option<&Waker>) -> Option<Answered> {
-        self.calls.poll(call, waker)
+    /// Whether the answer is here, or there will be none. Otherwise `waker` is remembered.
+    #[inline]
+    pub(crate) fn is_answered(&mut self, call: CallId, waker: Option<&Waker>) -> bool {
+        self.books.calls.is_answered(call, waker)
+    }
+
+    /// The answer, if it is here; once.
+    #[inline]
+    pub(crate) fn take_answer(&mut self, call: CallId) -> Option<Answered> {
+        self.books.calls.take(call)
     }
 
     /// The answer is of no interest any more, and is dropped now or when it comes.
     pub(crate) fn forget(&mut self, call: CallId) {
-        if let Some(unwanted) = self.calls.forget(call) {
-            self.discard(unwanted);
-        }
-    }
-
-    /// A request to end transactions is on its way: nothing follows it in them.
-    fn note_end(&mut self, scope: Scope, request: &Request<'_>) {
-        match request {
-            Request::TransactionEnd { .. } => drop(self.transactions.remove(&scope.tx_id)),
-            Request::ResetWatches => self.transactions.clear(),
-            _ => {}
-        }
-    }
-
-    /// An answer came.
-    fn finish(&mut self, place: u32, reply: Reply<'static>) {
-        if let Reply::Transaction(tx_id) = reply {
-            self.transactions.insert(tx_id);
-        }
-        if let Some(unwanted) = self.calls.finish(place, reply, &mut self.ready) {
-            self.discard(unwanted);
-        }
-    }
-
-    /// Nobody wants this answer: a transaction must not stay open because of it.
-    fn discard(&mut self, reply: Reply<'static>) {
-        if let Reply::Transaction(tx_id) = reply {
-            self.transactions.remove(&tx_id);
+        if let Some(Reply::Transaction(tx_id)) = self.books.calls.forget(call) {
+            self.books.transactions.remove(&tx_id);
             self.take_back(Leftover::Transaction(tx_id));
         }
     }
 
-    /// Whether one more request is possible, or none ever. Otherwise `waker` is remembered.
-    pub(crate) fn poll_room(&mut self, waker: Option<&Waker>) -> Option<()> {
-        if self.failure.is_some() || self.connection.pending() < MAX_PENDING {
-            return Some(());
+    /// A request to end transactions is on its way: nothing follows it in them.
+    #[inline]
+    fn note_end(&mut self, scope: Scope, request: &Request<'_>) {
+        match request {
+            Request::TransactionEnd { .. } => drop(self.books.transactions.remove(&scope.tx_id)),
+            Request::ResetWatches => self.books.transactions.clear(),
+            _ => {}
         }
-        self.await_room(waker);
-        None
+    }
+
+    /// Whether one more request is possible, or none ever. Otherwise `waker` is remembered.
+    pub(crate) fn has_room(&mut self, waker: Option<&Waker>) -> bool {
+        let room = self.failure.is_some() || self.connection.pending() < MAX_PENDING;
+        if !room {
+            self.await_room(waker);
+        }
+        room
     }
 
     /// Whether nobody is connecting again. Otherwise `waker` is remembered.
@@ -302,15 +302,17 @@ impl Core {
 
     fn await_room(&mut self, waker: Option<&Waker>) {
         // A task may look many times.
-        if let Some(waker) = waker.filter(|waker| !self.room.iter().any(|w| w.will_wake(waker))) {
-            self.room.push(waker.clone());
+        if let Some(waker) =
+            waker.filter(|waker| !self.books.room.iter().any(|w| w.will_wake(waker)))
+        {
+            self.books.room.push(waker.clone());
         }
     }
 
     /// Whoever was connecting again is done with it.
     pub(crate) fn stop_reconnecting(&mut self) {
         self.reconnecting = false;
-        self.ready.append(&mut self.room);
+        self.books.ready.append(&mut self.books.room);
         self.wake_driver();
     }
 
@@ -319,8 +321,8 @@ impl Core {
         self.connection.restart(limits);
         self.failure = None;
         self.session += 1;
-        self.transactions.clear();
-        let watches = self.watches.reconnected(&mut self.ready);
+        self.books.transactions.clear();
+        let watches = self.books.watches.reconnected(&mut self.books.ready);
         trace::reconnected(watches.len());
         for (token, path, depth) in watches {
             let wire = token.to_string();
@@ -329,7 +331,7 @@ impl Core {
             let purpose = Purpose::Rewatch(token);
             if self.connection.submit(TxId::NONE, &request, purpose).is_err() {
                 // More watches than requests in flight: far beyond every daemon's quota.
-                self.watches.refused(token, ErrorCode::NoSpace, &mut self.ready);
+                self.books.watches.refused(token, ErrorCode::NoSpace, &mut self.books.ready);
             }
         }
     }
@@ -346,25 +348,35 @@ impl Core {
         self.parked.remove(&ticket);
     }
 
+    /// Whether anybody could take the place of one who stops receiving, or sending.
+    #[inline]
+    pub(crate) fn has_successor(&self) -> bool {
+        !self.parked.is_empty() || self.driver.is_some() || self.books.watches.runner.is_some()
+    }
+
     /// The caller stops receiving: somebody else has to, if anybody waits.
     pub(crate) fn hand_over(&mut self) {
-        match self.parked.pop_first() {
-            Some((_, waker)) => self.ready.push(waker),
-            None => self.wake_driver(),
+        if self.parked.is_empty() {
+            self.wake_driver();
+        } else if let Some((_, waker)) = self.parked.pop_first() {
+            self.books.ready.push(waker);
         }
     }
 
     /// Likewise, with something that has to be sent, even if nobody waits for an answer.
     pub(crate) fn hand_over_sending(&mut self) {
         if self.parked.is_empty() {
-            self.ready.extend(self.watches.runner.take());
+            self.books.ready.extend(self.books.watches.runner.take());
         }
         self.hand_over();
     }
 
     /// Lets the driver look at everything again.
+    #[inline]
     pub(crate) fn wake_driver(&mut self) {
-        self.ready.extend(self.driver.take());
+        if let Some(driver) = self.driver.take() {
+            self.books.ready.push(driver);
+        }
     }
 
     /// Whether the request of a task that was just taken is left to the driver, which sends it
@@ -405,53 +417,73 @@ impl Core {
     }
 }
 
+impl Books {
+    #[inline]
+    fn on_event(&mut self, event: Event<'_, Purpose>) {
+        match event {
+            Event::Reply { key, reply, .. } => self.answered(key, reply),
+            Event::Watch { path, token } => {
+                trace::watch_fired(path, token);
+                self.watches.deliver(path, token, &mut self.ready);
+            }
+            _ => {}
+        }
+    }
+
+    #[inline]
+    fn answered(&mut self, purpose: Purpose, reply: Reply<'_>) {
+        if !self.room.is_empty() {
+            self.ready.append(&mut self.room);
+        }
+        let begun = match reply {
+            Reply::Transaction(tx_id) => Some(tx_id),
+            _ => None,
+        };
+        match (purpose, reply) {
+            (Purpose::Call(place), reply) => {
+                let wanted = self.calls.finish(place, reply.into_owned(), &mut self.ready);
+                match begun {
+                    Some(tx_id) if wanted => drop(self.transactions.insert(tx_id)),
+                    // It must not stay open.
+                    Some(tx_id) => self.leftovers.push_back(Leftover::Transaction(tx_id)),
+                    None => {}
+                }
+            }
+            (Purpose::Rewatch(token), Reply::Error(code)) => {
+                self.watches.refused(token, code, &mut self.ready);
+            }
+            (Purpose::Rewatch(_) | Purpose::None, _) => {}
+        }
+    }
+}
+
 impl Machine for Core {
+    #[inline]
+    fn has_output(&self) -> bool {
+        self.connection.has_output()
+    }
+
+    #[inline]
     fn take_output(&mut self, out: &mut BytesMut) {
         self.connection.take_output_into(out);
     }
 
+    #[inline]
     fn receive(&mut self, input: &[u8]) -> Result<(), ConnectionError> {
         if self.observed {
             self.wake_driver();
         }
         self.backoff.reset();
-        let mut rest = input;
-        while !rest.is_empty() {
-            let received = self.connection.receive(rest)?;
-            rest = &rest[received.consumed..];
-            if let Some(Event::Reply { .. }) = received.event {
-                self.ready.append(&mut self.room);
-            }
-            match received.event {
-                Some(Event::Reply { key: Purpose::Call(place), reply, .. }) => {
-                    let reply = reply.into_owned();
-                    self.finish(place, reply);
-                }
-                Some(Event::Reply {
-                    key: Purpose::Rewatch(token),
-                    reply: Reply::Error(code),
-                    ..
-                }) => self.watches.refused(token, code, &mut self.ready),
-                Some(Event::Watch { path, token }) => {
-                    trace::watch_fired(path, token);
-                    self.watches.deliver(path, token, &mut self.ready);
-                }
-                _ => {}
-            }
-        }
+        let Core { connection, books, .. } = self;
+        connection.receive_all(input, |event| books.on_event(event))?;
         // Ahead of those who wait for room: they get the lock later.
         self.take_leftovers_back();
         Ok(())
     }
 
     fn refused(&mut self, code: ErrorCode) {
-        self.ready.append(&mut self.room);
-        match self.connection.refused().and_then(|(_, purpose)| purpose) {
-            Some(Purpose::Rewatch(token)) => {
-                self.watches.refused(token, code, &mut self.ready);
-            }
-            Some(Purpose::Call(place)) => self.finish(place, Reply::Error(code)),
-            Some(Purpose::None) | None => {}
+        if let Some((_, Some(purpose))) = self.connection.refused() {
+            self.books.answered(purpose, Reply::Error(code));
         }
         self.take_leftovers_back();
     }
@@ -463,9 +495,9 @@ impl Machine for Core {
     fn failed(&mut self, failure: &Failure) {
         trace::lost(failure);
         self.failure = Some(failure.clone());
-        self.leftovers.clear();
-        self.calls.fail(failure, &mut self.ready);
+        self.books.leftovers.clear();
+        self.books.calls.fail(failure, &mut self.books.ready);
         self.wake_all();
-        self.watches.failed(failure, &mut self.ready);
+        self.books.watches.failed(failure, &mut self.books.ready);
     }
 }

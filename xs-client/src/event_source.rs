@@ -128,7 +128,7 @@ impl EventSource {
             guard.hand_over();
         }
         guard.observe(self.bell.clone());
-        let tokens = guard.watches.with_events();
+        let tokens = guard.books.watches.with_events();
         let blocked = guard.is_blocked();
         let failure = guard.failure().cloned();
         let session = guard.session();

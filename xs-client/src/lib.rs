@@ -28,6 +28,7 @@ mod backoff;
 mod calls;
 mod client;
 mod core;
+mod deadline;
 mod error;
 #[cfg(feature = "mio")]
 mod event_source;

@@ -8,18 +8,19 @@ use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 
-use xs_proto::Reply;
+use xs_proto::Request;
 use xs_transport::{Drive, Failure, Guard, Transport, Turn, Wait};
 
 use crate::background::Background;
 use crate::calls::{Answered, CallId};
 use crate::core::{Core, Refusal, Scope};
-use crate::error::{ErrorKind, Result};
+use crate::deadline::Deadline;
+use crate::error::{ErrorKind, Invalid, Result};
 use crate::op::{Answer, Label, Op};
 use crate::sync::thread::{self, Thread};
 use crate::sync::thread_local;
 use crate::trace::Trace;
-use crate::watches::{Next, Token};
+use crate::watches::Token;
 
 /// What the clones of a client, its watches and its transactions share.
 ///
@@ -44,10 +45,7 @@ const BATCH: usize = 1024;
 /// How long one attempt to connect again may take.
 const ATTEMPT: Duration = Duration::from_secs(1);
 
-/// When to give up; `None`: never.
-pub(crate) type Deadline = Option<Instant>;
-
-fn earlier(one: Deadline, other: Deadline) -> Deadline {
+fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
     one.into_iter().chain(other).min()
 }
 
@@ -55,30 +53,25 @@ fn earlier(one: Deadline, other: Deadline) -> Deadline {
 #[derive(Debug)]
 pub(crate) struct Late;
 
-/// Something a thread or a task can wait for.
+/// Something a thread can wait for.
 pub(crate) trait Awaited {
-    type Output;
-
-    /// What it waited for, if it is here. Otherwise `waker` is remembered, and called when there
-    /// is reason to look again.
-    fn poll(&self, core: &mut Core, waker: Option<&Waker>) -> Option<Self::Output>;
+    /// Whether it is here. Otherwise `waker` is remembered, and called when there is reason to
+    /// look again.
+    fn is_here(&self, core: &mut Core, waker: Option<&Waker>) -> bool;
 }
 
 /// The answer to a request.
 impl Awaited for CallId {
-    type Output = Answered;
-
-    fn poll(&self, core: &mut Core, waker: Option<&Waker>) -> Option<Answered> {
-        core.poll_call(*self, waker)
+    #[inline]
+    fn is_here(&self, core: &mut Core, waker: Option<&Waker>) -> bool {
+        core.is_answered(*self, waker)
     }
 }
 
 /// What comes next for a watch.
 impl Awaited for Token {
-    type Output = Next;
-
-    fn poll(&self, core: &mut Core, waker: Option<&Waker>) -> Option<Next> {
-        core.watches.poll(*self, waker)
+    fn is_here(&self, core: &mut Core, waker: Option<&Waker>) -> bool {
+        core.books.watches.has_next(*self, waker)
     }
 }
 
@@ -86,10 +79,8 @@ impl Awaited for Token {
 struct Room;
 
 impl Awaited for Room {
-    type Output = ();
-
-    fn poll(&self, core: &mut Core, waker: Option<&Waker>) -> Option<()> {
-        core.poll_room(waker)
+    fn is_here(&self, core: &mut Core, waker: Option<&Waker>) -> bool {
+        core.has_room(waker)
     }
 }
 
@@ -111,15 +102,15 @@ impl Link {
     pub(crate) fn call<T: Answer>(
         &self,
         scope: Scope,
-        deadline: Deadline,
+        deadline: &mut Deadline,
         op: &Op<'_, T>,
     ) -> Result<T> {
         let trace = Trace::start();
-        let (guard, call) = self.submit(self.drive.lock(), scope, deadline, op);
+        let (guard, call) = self.submit(self.drive.lock(), scope, deadline, op.label, &op.request);
         let call = call?;
-        let (guard, reply) = self.answer(guard, deadline, op.label, call);
+        let (guard, answer) = self.answer(guard, deadline, call);
         drop(guard);
-        let result = reply.and_then(|reply| op.label.take(reply));
+        let result = op.label.take(answer);
         trace.end(op.label, scope.tx_id(), call.req_id, &result);
         result
     }
@@ -128,7 +119,7 @@ impl Link {
     pub(crate) fn call_all<T: Answer>(
         &self,
         scope: Scope,
-        deadline: Deadline,
+        deadline: &mut Deadline,
         ops: &[Op<'_, T>],
     ) -> Vec<Result<T>> {
         let mut results = Vec::with_capacity(ops.len());
@@ -143,14 +134,14 @@ impl Link {
     pub(crate) fn submit_all<T>(
         &self,
         scope: Scope,
-        deadline: Deadline,
+        deadline: &mut Deadline,
         ops: &[Op<'_, T>],
     ) -> Batch<'_> {
         let trace = Trace::start();
         let mut calls = Vec::with_capacity(ops.len());
         let mut guard = self.drive.lock();
         for op in ops {
-            let (again, call) = self.submit(guard, scope, deadline, op);
+            let (again, call) = self.submit(guard, scope, deadline, op.label, &op.request);
             guard = again;
             calls.push(call);
         }
@@ -159,95 +150,122 @@ impl Link {
     }
 
     /// Takes a request, as soon as there is room for it. It leaves with the next turn or flush.
-    pub(crate) fn submit<'a, T>(
+    #[inline(always)]
+    pub(crate) fn submit<'a>(
         &'a self,
         mut guard: Guard<'a, Core>,
         scope: Scope,
-        deadline: Deadline,
-        op: &Op<'_, T>,
+        deadline: &mut Deadline,
+        label: Label<'_>,
+        request: &Result<Request<'_>, Invalid>,
     ) -> (Guard<'a, Core>, Result<CallId>) {
-        let request = match &op.request {
+        let request = match request {
             Ok(request) => request,
-            Err(invalid) => return (guard, Err(op.label.error(invalid.clone()))),
+            Err(invalid) => return (guard, Err(label.error(invalid.clone()))),
         };
-        loop {
-            let kind = match guard.submit(scope, request) {
-                Ok(call) => return (guard, Ok(call)),
-                Err(Refusal::Full) => {
-                    let (again, room) = self.wait(guard, deadline, &Room);
-                    guard = again;
-                    match room {
-                        Ok(()) => continue,
-                        Err(Late) => ErrorKind::TimedOut,
-                    }
-                }
-                Err(Refusal::Failed(failure)) => {
-                    let (again, reconnected) =
-                        self.reconnect(guard, deadline, |_| ControlFlow::Continue(None));
-                    guard = again;
-                    match reconnected {
-                        Ok(()) => continue,
-                        Err(Late) => ErrorKind::Lost(failure),
-                    }
-                }
-                Err(Refusal::TransactionLost) => ErrorKind::TransactionLost,
-                Err(Refusal::TransactionEnded) => ErrorKind::TransactionEnded,
-                Err(Refusal::Invalid(error)) => error.into(),
-            };
-            return (guard, Err(op.label.error(kind)));
+        match guard.submit(scope, request) {
+            Ok(call) => (guard, Ok(call)),
+            Err(refusal) => self.submit_later(guard, scope, deadline, label, request, refusal),
         }
     }
 
-    /// Waits for the answer to a request.
+    /// The same when it was not taken at once.
+    #[cold]
+    fn submit_later<'a>(
+        &'a self,
+        mut guard: Guard<'a, Core>,
+        scope: Scope,
+        deadline: &mut Deadline,
+        label: Label<'_>,
+        request: &Request<'_>,
+        mut refusal: Refusal,
+    ) -> (Guard<'a, Core>, Result<CallId>) {
+        loop {
+            let (again, result) = match refusal {
+                Refusal::Full => {
+                    let (again, room) = self.wait(guard, deadline, &Room);
+                    (self.leave(again), room.map_err(|Late| ErrorKind::TimedOut))
+                }
+                Refusal::Failed(failure) => {
+                    let (again, connected) =
+                        self.reconnect(guard, deadline.at, |_| ControlFlow::Continue(None));
+                    (again, connected.map_err(|Late| ErrorKind::Lost(failure)))
+                }
+                Refusal::TransactionLost => (guard, Err(ErrorKind::TransactionLost)),
+                Refusal::TransactionEnded => (guard, Err(ErrorKind::TransactionEnded)),
+                Refusal::Invalid(error) => (guard, Err(error.into())),
+            };
+            guard = again;
+            if let Err(kind) = result {
+                return (guard, Err(label.error(kind)));
+            }
+            match guard.submit(scope, request) {
+                Ok(call) => return (guard, Ok(call)),
+                Err(again) => refusal = again,
+            }
+        }
+    }
+
+    /// Waits for the answer to a request; `None`: it did not come in time, and is given up.
+    #[inline(always)]
     pub(crate) fn answer<'a>(
         &'a self,
         guard: Guard<'a, Core>,
-        deadline: Deadline,
-        label: Label<'_>,
+        deadline: &mut Deadline,
         call: CallId,
-    ) -> (Guard<'a, Core>, Result<Reply<'static>>) {
-        let (mut guard, answered) = self.wait(guard, deadline, &call);
-        let reply = match answered {
-            Ok(Ok(reply)) => Ok(reply),
-            Ok(Err(failure)) => Err(label.error(failure)),
-            Err(Late) => {
-                guard.forget(call);
-                Err(label.error(ErrorKind::TimedOut))
-            }
-        };
-        (guard, reply)
+    ) -> (Guard<'a, Core>, Option<Answered>) {
+        let (mut guard, waited) = self.wait(guard, deadline, &call);
+        let answer = guard.take_answer(call);
+        if let Err(Late) = waited {
+            guard.forget(call);
+        }
+        (self.leave(guard), answer)
     }
 
-    /// Waits, and receives for everybody meanwhile, if nobody else does.
+    /// Waits until something is here, and receives for everybody meanwhile, if nobody else does.
+    /// The caller takes what it waited for, and then [leaves](Self::leave).
+    #[inline(always)]
     pub(crate) fn wait<'a, A: Awaited>(
         &'a self,
         mut guard: Guard<'a, Core>,
-        deadline: Deadline,
+        deadline: &mut Deadline,
         awaited: &A,
-    ) -> (Guard<'a, Core>, Result<A::Output, Late>) {
+    ) -> (Guard<'a, Core>, Result<(), Late>) {
         guard.waits += 1;
         guard = self.drive.flush(guard);
         let mut waited = false;
         loop {
             guard = self.wake_ready(guard);
-            if let Some(output) = awaited.poll(&mut guard, None) {
-                return (self.leave(guard), Ok(output));
+            if awaited.is_here(&mut guard, None) {
+                return (guard, Ok(()));
             }
-            if waited && deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-                return (self.leave(guard), Err(Late));
+            if waited && deadline.has_passed() {
+                return (guard, Err(Late));
             }
             waited = true;
-            let (again, turn) = self.drive.turn(guard, Wait::Until(deadline));
+            let (again, turn) = self.drive.turn(guard, deadline.wait());
             guard = again;
             if turn == Turn::Occupied {
-                let waker = thread_waker();
-                // The lock was not given back since the look above: nothing can have come.
-                let _ = awaited.poll(&mut guard, Some(&waker));
-                let ticket = guard.park(waker);
-                guard = self.sleep(guard, deadline);
-                guard.unpark(ticket);
+                guard = self.wait_for_others(guard, deadline, awaited);
             }
         }
+    }
+
+    /// Sleeps until somebody else has received what is awaited, or does so no more.
+    #[cold]
+    fn wait_for_others<'a, A: Awaited>(
+        &'a self,
+        mut guard: Guard<'a, Core>,
+        deadline: &Deadline,
+        awaited: &A,
+    ) -> Guard<'a, Core> {
+        let waker = thread_waker();
+        // The lock was not given back since the look before: nothing can have come.
+        let _ = awaited.is_here(&mut guard, Some(&waker));
+        let ticket = guard.park(waker);
+        guard = self.sleep(guard, deadline.at);
+        guard.unpark(ticket);
+        guard
     }
 
     /// Whether another connection is made when one is lost.
@@ -263,8 +281,8 @@ impl Link {
     pub(crate) fn reconnect<'a>(
         &'a self,
         mut guard: Guard<'a, Core>,
-        deadline: Deadline,
-        mut look: impl FnMut(&mut Core) -> ControlFlow<(), Deadline>,
+        deadline: Option<Instant>,
+        mut look: impl FnMut(&mut Core) -> ControlFlow<(), Option<Instant>>,
     ) -> (Guard<'a, Core>, Result<(), Late>) {
         let Some(opener) = &self.opener else {
             return (guard, Err(Late));
@@ -319,7 +337,7 @@ impl Link {
     pub(crate) fn sleep<'a>(
         &'a self,
         guard: Guard<'a, Core>,
-        deadline: Deadline,
+        deadline: Option<Instant>,
     ) -> Guard<'a, Core> {
         drop(guard);
         match deadline {
@@ -346,28 +364,42 @@ impl Link {
     }
 
     /// Calls the wakers that have become due, without the lock.
-    pub(crate) fn wake_ready<'a>(&'a self, mut guard: Guard<'a, Core>) -> Guard<'a, Core> {
-        while !guard.ready.is_empty() {
-            let mut ready = std::mem::take(&mut guard.ready);
+    #[inline]
+    pub(crate) fn wake_ready<'a>(&'a self, guard: Guard<'a, Core>) -> Guard<'a, Core> {
+        if guard.books.ready.is_empty() { guard } else { self.wake(guard) }
+    }
+
+    #[cold]
+    fn wake<'a>(&'a self, mut guard: Guard<'a, Core>) -> Guard<'a, Core> {
+        while !guard.books.ready.is_empty() {
+            let mut ready = std::mem::take(&mut guard.books.ready);
             drop(guard);
             ready.drain(..).for_each(Waker::wake);
             guard = self.drive.lock();
-            if guard.ready.is_empty() {
+            if guard.books.ready.is_empty() {
                 // Its space serves again.
-                guard.ready = ready;
+                guard.books.ready = ready;
             }
         }
         guard
     }
 
     /// A thread that may have received for others stops doing so.
-    pub(crate) fn leave<'a>(&'a self, mut guard: Guard<'a, Core>) -> Guard<'a, Core> {
-        if guard.is_unattended() {
-            if guard.is_blocked() {
-                guard.hand_over_sending();
-            } else {
-                guard.hand_over();
-            }
+    #[inline]
+    pub(crate) fn leave<'a>(&'a self, guard: Guard<'a, Core>) -> Guard<'a, Core> {
+        if guard.is_unattended() && guard.has_successor() {
+            self.leave_to_others(guard)
+        } else {
+            self.wake_ready(guard)
+        }
+    }
+
+    #[cold]
+    fn leave_to_others<'a>(&'a self, mut guard: Guard<'a, Core>) -> Guard<'a, Core> {
+        if guard.is_blocked() {
+            guard.hand_over_sending();
+        } else {
+            guard.hand_over();
         }
         self.wake_ready(guard)
     }
@@ -399,27 +431,26 @@ impl Batch<'_> {
     /// Waits for the answers to these operations, the same that were submitted.
     pub(crate) fn answers<T: Answer>(
         mut self,
-        deadline: Deadline,
+        deadline: &mut Deadline,
         ops: &[Op<'_, T>],
     ) -> Vec<Result<T>> {
         let mut guard = self.link.drive.lock();
         let mut answers = Vec::with_capacity(ops.len());
         // The last answer first: when it is here, so are most likely all others.
-        for op in ops.iter().rev() {
-            let Some(call) = self.calls.pop() else { break };
+        while let Some(call) = self.calls.pop() {
             answers.push(match call {
                 Ok(call) => {
-                    let (again, reply) = self.link.answer(guard, deadline, op.label, call);
+                    let (again, answer) = self.link.answer(guard, deadline, call);
                     guard = again;
-                    Ok((call, reply))
+                    Ok((call, answer))
                 }
                 Err(error) => Err(error),
             });
         }
         drop(guard);
         let taken = ops.iter().zip(answers.into_iter().rev()).map(|(op, answer)| {
-            let (call, reply) = answer?;
-            let result = reply.and_then(|reply| op.label.take(reply));
+            let (call, answer) = answer?;
+            let result = op.label.take(answer);
             self.trace.end(op.label, self.scope.tx_id(), call.req_id, &result);
             result
         });
@@ -462,7 +493,7 @@ impl Opener {
         Opener(Arc::new(open))
     }
 
-    fn open(&self, deadline: Deadline) -> io::Result<Box<dyn Transport>> {
+    fn open(&self, deadline: Option<Instant>) -> io::Result<Box<dyn Transport>> {
         let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         (self.0)(left.map_or(ATTEMPT, |left| left.min(ATTEMPT)))
     }

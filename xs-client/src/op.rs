@@ -3,8 +3,11 @@
 use std::borrow::Cow;
 use std::marker::PhantomData;
 
-use xs_proto::{DomId, Path, PathError, Permissions, Reply, Request, RequestError, Strings, TxId};
+use xs_proto::{
+    DomId, ErrorCode, Path, PathError, Permissions, Reply, Request, RequestError, Strings, TxId,
+};
 
+use crate::calls::Answered;
 use crate::error::{Error, ErrorKind, Invalid, Result};
 
 /// One request, and the type of its answer.
@@ -48,8 +51,11 @@ impl<'a, T> Op<'a, T> {
         path: &'a str,
         request: impl FnOnce(Path<'a>) -> Request<'a>,
     ) -> Self {
-        let request = Path::new(path).map(request).map_err(Invalid::Path);
-        Op { label: Label { name, path: Some(path) }, request, answer: PhantomData }
+        let label = Label { name, path: Some(path) };
+        match Path::new(path) {
+            Ok(path) => Op { label, request: Ok(request(path)), answer: PhantomData },
+            Err(error) => Op { label, request: Err(error.into()), answer: PhantomData },
+        }
     }
 }
 
@@ -71,19 +77,25 @@ impl Label<'_> {
         self.error(ErrorKind::Unexpected(what.into()))
     }
 
-    /// What a reply means to the one who asked.
-    pub(crate) fn take<T: Answer>(self, reply: Reply<'static>) -> Result<T> {
-        match reply {
-            Reply::Error(code) => Err(self.error(ErrorKind::Refused(code))),
-            Reply::StrangePermissions(entries) => {
-                let entries = entries.as_bytes().escape_ascii().to_string();
-                let entries = entries.trim_end_matches("\\x00").replace("\\x00", " ");
-                Err(self.unexpected(&format!(
-                    "the permissions name a domain that cannot be: {entries}"
-                )))
+    /// What an answer means to the one who asked; `None`: there was none in time.
+    #[inline]
+    pub(crate) fn take<T: Answer>(self, answer: Option<Answered>) -> Result<T> {
+        match answer {
+            Some(Ok(Reply::Error(code))) => Err(self.error(ErrorKind::Refused(code))),
+            Some(Ok(Reply::StrangePermissions(entries))) => Err(self.strange(&entries)),
+            Some(Ok(reply)) => {
+                T::from_reply(reply).ok_or_else(|| self.unexpected("the answer is not text"))
             }
-            reply => T::from_reply(reply).ok_or_else(|| self.unexpected("the answer is not text")),
+            Some(Err(failure)) => Err(self.error(failure)),
+            None => Err(self.error(ErrorKind::TimedOut)),
         }
+    }
+
+    #[cold]
+    fn strange(self, entries: &Strings<'_>) -> Error {
+        let entries = entries.as_bytes().escape_ascii().to_string();
+        let entries = entries.trim_end_matches("\\x00").replace("\\x00", " ");
+        self.unexpected(&format!("the permissions name a domain that cannot be: {entries}"))
     }
 }
 
@@ -242,7 +254,7 @@ pub(crate) struct OfNode(Reply<'static>);
 impl OfNode {
     /// The answer to `op`, which was asked in this form.
     pub(crate) fn take<T: Answer>(answer: Result<OfNode>, op: &Op<'_, T>) -> Result<T> {
-        answer.and_then(|OfNode(reply)| op.label.take(reply))
+        answer.and_then(|OfNode(reply)| op.label.take(Some(Ok(reply))))
     }
 }
 
@@ -256,6 +268,7 @@ macro_rules! answers {
         }
 
         $(impl Answer for $type {
+            #[inline]
             fn from_reply(reply: Reply<'static>) -> Option<Self> {
                 match reply {
                     $pattern => $value,

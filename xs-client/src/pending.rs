@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use xs_proto::{Reply, TxId};
+use xs_proto::TxId;
 use xs_transport::Guard;
 
-use crate::calls::CallId;
+use crate::calls::{Answered, CallId};
 use crate::core::{Core, Refusal};
 use crate::error::{ErrorKind, Result};
-use crate::link::{Deadline, Handle};
+use crate::link::Handle;
 use crate::op::{Answer, Label, Op};
 use crate::timers::Timer;
 use crate::trace::Trace;
@@ -45,7 +45,7 @@ pub struct Pending<T> {
     handle: Arc<Handle>,
     /// `None` once the answer was taken.
     call: Option<CallId>,
-    deadline: Deadline,
+    deadline: Option<Instant>,
     /// Set while a task waits.
     timer: Option<Timer>,
     name: &'static str,
@@ -62,7 +62,7 @@ impl Tree {
     /// [`ErrorKind::TooManyRequests`], or the operation cannot be sent at all. Nothing has been
     /// sent then.
     pub fn start<T: Answer>(&self, op: &Op<'_, T>) -> Result<Pending<T>> {
-        match self.poll_start(op, self.deadline(), None) {
+        match self.poll_start(op, self.deadline().at, None) {
             Poll::Ready(started) => started,
             Poll::Pending => Err(op.label.error(ErrorKind::TooManyRequests)),
         }
@@ -73,7 +73,7 @@ impl Tree {
     pub(crate) fn poll_start<T: Answer>(
         &self,
         op: &Op<'_, T>,
-        deadline: Deadline,
+        deadline: Option<Instant>,
         waker: Option<&Waker>,
     ) -> Poll<Result<Pending<T>>> {
         let request = match &op.request {
@@ -81,7 +81,7 @@ impl Tree {
             Err(invalid) => return Poll::Ready(Err(op.label.error(invalid.clone()))),
         };
         let link = &self.handle;
-        let late = deadline.is_some_and(|deadline| deadline <= Instant::now());
+        let late = || deadline.is_some_and(|deadline| deadline <= Instant::now());
         let mut guard = link.drive.lock();
         let kind = match guard.submit(self.scope, request) {
             Ok(call) => {
@@ -102,15 +102,15 @@ impl Tree {
                     answer: PhantomData,
                 }));
             }
-            Err(Refusal::Full) if late => ErrorKind::TimedOut,
+            Err(Refusal::Full) if late() => ErrorKind::TimedOut,
             Err(Refusal::Full) => {
-                let _ = guard.poll_room(waker);
+                let _ = guard.has_room(waker);
                 return Poll::Pending;
             }
             Err(Refusal::Failed(failure)) => {
                 // Whoever drives the connection is to make another one, if that is wanted.
                 guard.wake_driver();
-                let hopeful = link.reconnects() && !guard.closed && !late;
+                let hopeful = link.reconnects() && !guard.closed && !late();
                 if let Some(waker) = waker.filter(|_| hopeful) {
                     guard.await_reconnect(waker);
                     drop(link.wake_ready(guard));
@@ -142,9 +142,10 @@ impl<T: Answer> Pending<T> {
             return Err(self.label().error(ErrorKind::TimedOut));
         };
         let link = &self.handle;
-        let (guard, reply) = link.answer(link.drive.lock(), self.deadline, self.label(), call);
+        let mut deadline = self.deadline.into();
+        let (guard, answer) = link.answer(link.drive.lock(), &mut deadline, call);
         drop(guard);
-        self.finish(call, reply)
+        self.finish(call, answer)
     }
 
     /// When the answer is given up; `None`: never. An event loop has to look again by then.
@@ -157,29 +158,26 @@ impl<T: Answer> Pending<T> {
             return Poll::Ready(Err(self.label().error(ErrorKind::TimedOut)));
         };
         let mut guard = self.handle.drive.lock();
-        let result = match guard.poll_call(call, waker) {
-            Some(Ok(reply)) => Ok(reply),
-            Some(Err(failure)) => Err(ErrorKind::Lost(failure)),
-            None if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
-                guard.forget(call);
-                Err(ErrorKind::TimedOut)
-            }
-            None => {
+        let answer = guard.take_answer(call);
+        if answer.is_none() {
+            if self.deadline.is_none_or(|deadline| Instant::now() < deadline) {
+                let _ = guard.is_answered(call, waker);
                 if let (Some(deadline), Some(waker)) = (self.deadline, waker) {
                     guard.set_timer(&mut self.timer, deadline, waker);
                     drop(self.handle.wake_ready(guard));
                 }
                 return Poll::Pending;
             }
-        };
+            guard.forget(call);
+        }
         self.call = None;
         stop_timer(&mut guard, &mut self.timer);
         drop(guard);
-        Poll::Ready(self.finish(call, result.map_err(|kind| self.label().error(kind))))
+        Poll::Ready(self.finish(call, answer))
     }
 
-    fn finish(&self, call: CallId, reply: Result<Reply<'static>>) -> Result<T> {
-        let result = reply.and_then(|reply| self.label().take(reply));
+    fn finish(&self, call: CallId, answer: Option<Answered>) -> Result<T> {
+        let result = self.label().take(answer);
         self.trace.end(self.label(), self.tx_id, call.req_id, &result);
         result
     }

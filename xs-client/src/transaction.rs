@@ -40,11 +40,12 @@ impl Client {
     pub fn start_transaction(&self) -> Result<Transaction> {
         let link = &self.handle;
         let op = op::transaction_start();
-        let deadline = self.deadline();
-        let (guard, call) = link.submit(link.drive.lock(), Scope::NONE, deadline, &op);
-        let (guard, reply) = link.answer(guard, deadline, op.label, call?);
+        let mut deadline = self.deadline();
+        let (guard, call) =
+            link.submit(link.drive.lock(), Scope::NONE, &mut deadline, op.label, &op.request);
+        let (guard, answer) = link.answer(guard, &mut deadline, call?);
         // Still under the lock: it is of the connection that answered.
-        let scope = guard.scope(op.label.take(reply?)?);
+        let scope = guard.scope(op.label.take(answer)?);
         drop(guard);
         let tree = self.in_transaction(scope);
         Ok(Transaction { _open: Open::new(&tree), tree })

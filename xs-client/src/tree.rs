@@ -3,13 +3,14 @@
 use std::fmt::Display;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use xs_proto::Permissions;
 
 use crate::core::Scope;
+use crate::deadline::Deadline;
 use crate::error::Result;
-use crate::link::{Deadline, Handle};
+use crate::link::Handle;
 use crate::listing::Listing;
 use crate::op::{self, Answer, Op};
 
@@ -96,14 +97,14 @@ impl Tree {
     /// The names of the children of a node, in the order in which the daemon keeps them. Lists
     /// that do not fit into one message are read in parts.
     pub fn directory(&self, path: &str) -> Result<Vec<String>> {
-        let deadline = self.deadline();
-        let answer = self.handle.call(self.scope, deadline, &op::directory(path));
+        let mut deadline = self.deadline();
+        let answer = self.handle.call(self.scope, &mut deadline, &op::directory(path));
         if !Listing::is_needed(&answer) {
             return answer;
         }
         let mut listing = Listing::new(path);
         loop {
-            let part = self.handle.call(self.scope, deadline, &listing.next())?;
+            let part = self.handle.call(self.scope, &mut deadline, &listing.next())?;
             if let Some(names) = listing.take(part)? {
                 return Ok(names);
             }
@@ -217,7 +218,7 @@ impl Tree {
 
     /// Runs one operation and waits for its answer.
     pub fn run<T: Answer>(&self, op: &Op<'_, T>) -> Result<T> {
-        self.handle.call(self.scope, self.deadline(), op)
+        self.handle.call(self.scope, &mut self.deadline(), op)
     }
 
     /// Runs several operations in one round trip. They are carried out in this order, and each
@@ -227,7 +228,7 @@ impl Tree {
         ops: impl IntoIterator<Item = Op<'a, T>>,
     ) -> Vec<Result<T>> {
         let ops: Vec<_> = ops.into_iter().collect();
-        self.handle.call_all(self.scope, self.deadline(), &ops)
+        self.handle.call_all(self.scope, &mut self.deadline(), &ops)
     }
 
     /// The same tree, as this transaction sees it.
@@ -236,8 +237,7 @@ impl Tree {
     }
 
     pub(crate) fn deadline(&self) -> Deadline {
-        // A timeout beyond what a clock can hold never ends.
-        self.timeout.and_then(|timeout| Instant::now().checked_add(timeout))
+        Deadline::after(self.timeout)
     }
 
     fn on_each<P: AsRef<str>, T: Answer>(

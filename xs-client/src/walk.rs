@@ -146,7 +146,8 @@ impl<'a> Walk<'a> {
                 return;
             }
             let Tree { handle, scope, .. } = self.tree;
-            let batch = handle.submit_all(*scope, self.tree.deadline(), &self.questions(&spots));
+            let batch =
+                handle.submit_all(*scope, &mut self.tree.deadline(), &self.questions(&spots));
             batch.flush();
             self.asked.push_back(Asked { time: self.times, spots, batch });
         }
@@ -167,7 +168,7 @@ impl<'a> Walk<'a> {
     /// Takes the first answers, and puts the places of the children behind each node.
     fn take(&mut self, Asked { time, spots, batch }: Asked<'a>) {
         // The time until we came here, others had.
-        let answers = batch.answers(self.tree.deadline(), &self.questions(&spots));
+        let answers = batch.answers(&mut self.tree.deadline(), &self.questions(&spots));
         let mut answers = answers.into_iter();
         let mut spots = spots.into_iter();
         let mut ahead = VecDeque::with_capacity(self.ahead.len() + self.at_once);

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use crate::client::Client;
 use crate::core::{Leftover, Scope};
+use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
-use crate::link::{Deadline, Handle, Late};
+use crate::link::{Handle, Late};
 use crate::op::{self, Op};
 use crate::queue::WatchEvent;
 use crate::tree::Tree;
@@ -98,14 +99,14 @@ impl Client {
         path: &str,
         callback: impl FnMut(Result<WatchEvent>) + Send + 'static,
     ) -> Result<Token> {
-        let deadline = self.deadline();
+        let mut deadline = self.deadline();
         let link = &**self.handle;
         // The thread comes first: nothing has to be undone if there can be none.
         link.background
             .start(link)
             .map_err(|error| Error::new("watch", Some(path), ErrorKind::Unreachable(error)))?;
         let mut setting = Setting::new(&self.handle, path, None, Taker::Later);
-        setting.run(deadline)?;
+        setting.run(&mut deadline)?;
         // Only now: what fails calls nobody. Events wait until then.
         link.background
             .add(setting.token, Box::new(callback))
@@ -113,7 +114,7 @@ impl Client {
         let token = setting.done();
         let mut guard = link.drive.lock();
         let core = &mut *guard;
-        let kept = core.watches.call_back(token, &mut core.ready);
+        let kept = core.books.watches.call_back(token, &mut core.books.ready);
         drop(link.wake_ready(guard));
         if !kept {
             // Another thread has removed all watches meanwhile.
@@ -126,13 +127,13 @@ impl Client {
     /// is not running, unless it is the callback itself that asks. It is no error if there is no
     /// such watch.
     pub fn unwatch(&self, token: Token) -> Result<()> {
-        unwatch(&self.handle, token, self.deadline())
+        unwatch(&self.handle, token, self.deadline().at)
     }
 
     /// Ends all watches of this client.
     pub fn unwatch_all(&self) -> Result<()> {
-        let deadline = self.deadline();
-        let tokens = self.handle.drive.lock().watches.tokens();
+        let deadline = self.deadline().at;
+        let tokens = self.handle.drive.lock().books.watches.tokens();
         // All of them, whatever becomes of one.
         let mut result = Ok(());
         for token in tokens {
@@ -170,15 +171,15 @@ impl Client {
         timeout: impl Into<Option<Duration>>,
         mut condition: impl FnMut(Option<&[u8]>) -> bool,
     ) -> Result<Option<Vec<u8>>> {
-        let deadline = self.with_timeout(timeout).deadline();
+        let mut deadline = self.with_timeout(timeout).deadline();
         let mut setting = Setting::new(&self.handle, path, None, Taker::Owner);
-        setting.run(deadline)?;
+        setting.run(&mut deadline)?;
         let mut watch = Watch::new(self, path, setting.done());
         loop {
-            if watch.next_until(deadline)?.is_none() {
+            if watch.next_until(deadline.at)?.is_none() {
                 return Err(Error::new("wait_for", Some(path), ErrorKind::TimedOut));
             }
-            let value = match self.handle.call(Scope::NONE, deadline, &op::read(path)) {
+            let value = match self.handle.call(Scope::NONE, &mut deadline, &op::read(path)) {
                 Ok(value) => Some(value),
                 Err(error) if error.is_not_found() => None,
                 Err(error) => return Err(error),
@@ -191,13 +192,13 @@ impl Client {
 
     fn set_watch(&self, path: &str, depth: Option<u32>) -> Result<Watch> {
         let mut setting = Setting::new(&self.handle, path, depth, Taker::Owner);
-        setting.run(self.deadline())?;
+        setting.run(&mut self.deadline())?;
         Ok(Watch::new(self, path, setting.done()))
     }
 
     /// The daemon has ended all watches.
     pub(crate) fn forget_watches(&self) {
-        let tokens = self.handle.drive.lock().watches.tokens();
+        let tokens = self.handle.drive.lock().books.watches.tokens();
         for token in tokens {
             forget(&self.handle, token);
         }
@@ -245,13 +246,17 @@ impl Watch {
     /// As for [`wait`](Self::wait).
     pub fn next_until(&mut self, deadline: Option<Instant>) -> Result<Option<WatchEvent>> {
         let link = &self.tree.handle;
+        let mut deadline = Deadline::from(deadline);
         let mut guard = link.drive.lock();
         loop {
-            let (again, next) = link.wait(guard, deadline, &self.token);
+            let (again, waited) = link.wait(guard, &mut deadline, &self.token);
             guard = again;
+            let next = waited
+                .map(|()| guard.books.watches.poll(self.token, None).unwrap_or(Next::Removed));
+            guard = link.leave(guard);
             if let Ok(Next::Failed(_)) = next {
                 let (again, reconnected) =
-                    link.reconnect(guard, deadline, |_| ControlFlow::Continue(None));
+                    link.reconnect(guard, deadline.at, |_| ControlFlow::Continue(None));
                 guard = again;
                 if reconnected.is_ok() {
                     continue;
@@ -271,10 +276,10 @@ impl Watch {
     /// As for [`wait`](Self::wait).
     pub fn try_next(&mut self) -> Result<Option<WatchEvent>> {
         let mut guard = self.tree.handle.drive.lock();
-        let mut next = guard.watches.poll(self.token, None);
+        let mut next = guard.books.watches.poll(self.token, None);
         if next.is_none() {
             guard = self.tree.handle.receive_now(guard);
-            next = guard.watches.poll(self.token, None);
+            next = guard.books.watches.poll(self.token, None);
         }
         drop(guard);
         next.map(|next| self.outcome(next)).transpose()
@@ -283,7 +288,7 @@ impl Watch {
     /// Ends the watch, and tells whether the daemon agreed; within the timeout of the client that
     /// has set it.
     pub fn remove(self) -> Result<()> {
-        unwatch(&self.tree.handle, self.token, self.tree.deadline())
+        unwatch(&self.tree.handle, self.token, self.tree.deadline().at)
     }
 
     pub(crate) fn outcome(&self, next: Next) -> Result<WatchEvent> {
@@ -346,7 +351,7 @@ impl<'a> Setting<'a> {
         depth: Option<u32>,
         taker: Taker,
     ) -> Self {
-        let token = handle.drive.lock().watches.add(path, depth, taker);
+        let token = handle.drive.lock().books.watches.add(path, depth, taker);
         Setting { handle, path, token, depth, sent: true, done: false }
     }
 
@@ -367,7 +372,7 @@ impl<'a> Setting<'a> {
         );
     }
 
-    fn run(&mut self, deadline: Deadline) -> Result<()> {
+    fn run(&mut self, deadline: &mut Deadline) -> Result<()> {
         let token = self.token.to_string();
         let answer = self.handle.call(Scope::NONE, deadline, &self.op(&token));
         self.answered(&answer);
@@ -397,19 +402,19 @@ impl Drop for Setting<'_> {
 pub(crate) fn forget(handle: &Handle, token: Token) -> Option<Box<str>> {
     let mut guard = handle.drive.lock();
     let core = &mut *guard;
-    let watched = core.watches.remove(token, &mut core.ready);
+    let watched = core.books.watches.remove(token, &mut core.books.ready);
     drop(handle.wake_ready(guard));
     handle.background.remove(token);
     watched.map(|watched| watched.path)
 }
 
 /// Ends a watch and waits until the daemon has confirmed it.
-fn unwatch(handle: &Handle, token: Token, deadline: Deadline) -> Result<()> {
+fn unwatch(handle: &Handle, token: Token, deadline: Option<Instant>) -> Result<()> {
     let Some(path) = forget(handle, token) else {
         return Ok(());
     };
     let token = token.to_string();
-    handle.call(Scope::NONE, deadline, &op::unwatch(&path, token.as_bytes()))
+    handle.call(Scope::NONE, &mut deadline.into(), &op::unwatch(&path, token.as_bytes()))
 }
 
 /// Ends a watch without waiting.

@@ -188,6 +188,18 @@ impl Watches {
         self.crowded
     }
 
+    /// Whether there is something for the owner of this watch. Otherwise `waker` is remembered.
+    pub(crate) fn has_next(&mut self, token: Token, waker: Option<&Waker>) -> bool {
+        let Some(watched) = self.table.get_mut(&token) else {
+            return true;
+        };
+        let has_next = !watched.queue.is_empty() || watched.end.is_some();
+        if !has_next {
+            remember(&mut watched.waker, waker);
+        }
+        has_next
+    }
+
     /// What comes next for the owner of this watch. With nothing there, `waker` is remembered.
     pub(crate) fn poll(&mut self, token: Token, waker: Option<&Waker>) -> Option<Next> {
         let Some(watched) = self.table.get_mut(&token) else {

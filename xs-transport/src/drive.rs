@@ -13,6 +13,9 @@ use crate::transport::{Interest, Sent, Transport, Wait};
 
 /// A machine of `xs-proto`, and what its user keeps beside it, as [`Drive`] sees it.
 pub trait Machine {
+    /// Whether there is something to be sent.
+    fn has_output(&self) -> bool;
+
     /// Bytes to be sent before any that are given later, in place of what `out` holds; none if
     /// there is nothing to send.
     fn take_output(&mut self, out: &mut BytesMut);
@@ -51,22 +54,27 @@ pub struct Drive<M> {
 struct State<M> {
     machine: M,
     transport: Arc<dyn Transport>,
-    /// Counts the transports there were. Who comes back from a system call on an earlier one
-    /// brings nothing of interest.
-    epoch: u64,
-    /// Bytes taken from the machine and not yet sent. `None`: the sender's seat is taken.
-    sending: Option<BytesMut>,
+    /// With bytes taken from the machine and not yet sent. `None`: somebody sits there.
+    sender: Option<Box<Seat<BytesMut>>>,
     /// The transport took no more: somebody has to wait until it does.
     blocked: bool,
     /// … and somebody waits, and receives meanwhile unless another one does.
     unblocking: bool,
-    /// What is received into. `None`: the receiver's seat is taken.
-    buffer: Option<Box<[u8]>>,
+    /// With what is received into. `None`: somebody sits there.
+    receiver: Option<Box<Seat<Box<[u8]>>>>,
     /// Who sits there can be woken.
     wakeable: bool,
     /// Counts what was received.
     received: u64,
     failure: Option<Failure>,
+}
+
+/// A seat, with all that is needed there.
+#[derive(Debug)]
+struct Seat<B> {
+    /// Who comes back from a system call on an earlier one brings nothing of interest.
+    transport: Arc<dyn Transport>,
+    buffer: B,
 }
 
 /// Access to the machine, while it lasts. What the machine has to say leaves with the next
@@ -90,16 +98,19 @@ pub enum Turn {
 impl<M: Machine> Drive<M> {
     /// Receives up to `buffer` bytes at a time.
     pub fn new(transport: impl Transport + 'static, machine: M, buffer: usize) -> Self {
+        let transport: Arc<dyn Transport> = Arc::new(transport);
+        let sender = Seat { transport: transport.clone(), buffer: BytesMut::new() };
+        let buffer = vec![0; buffer.max(1)].into_boxed_slice();
+        let receiver = Seat { transport: transport.clone(), buffer };
         let state = State {
             machine,
-            transport: Arc::new(transport),
-            epoch: 0,
-            sending: Some(BytesMut::new()),
+            transport,
+            sender: Some(Box::new(sender)),
             blocked: false,
             unblocking: false,
+            receiver: Some(Box::new(receiver)),
             wakeable: false,
             received: 0,
-            buffer: Some(vec![0; buffer.max(1)].into_boxed_slice()),
             failure: None,
         };
         Drive { state: Mutex::new(state) }
@@ -111,6 +122,7 @@ impl<M: Machine> Drive<M> {
     }
 
     /// Access to the machine.
+    #[inline]
     pub fn lock(&self) -> Guard<'_, M> {
         // A panic elsewhere leaves nothing half done here: calls of the machine are its own
         // business, and the seats change hands between them.
@@ -119,62 +131,61 @@ impl<M: Machine> Drive<M> {
 
     /// Sends what the machine has to say, until nothing is left or the transport takes no more.
     /// If somebody else is sending, it is left to them.
-    pub fn flush<'a>(&'a self, mut guard: Guard<'a, M>) -> Guard<'a, M> {
+    #[inline]
+    pub fn flush<'a>(&'a self, guard: Guard<'a, M>) -> Guard<'a, M> {
+        if guard.0.has_output() { self.send(guard) } else { guard }
+    }
+
+    fn send<'a>(&'a self, mut guard: Guard<'a, M>) -> Guard<'a, M> {
         loop {
-            let state = &mut guard.0;
-            if state.failure.is_some() {
-                return guard;
-            }
-            let Some(mut out) = state.sending.take() else {
+            let state = &mut *guard.0;
+            let Some(mut seat) = state.sender.take() else {
                 return guard;
             };
-            if out.is_empty() {
-                state.machine.take_output(&mut out);
+            if seat.buffer.is_empty() {
+                state.machine.take_output(&mut seat.buffer);
             }
-            if out.is_empty() {
-                state.blocked = false;
-                state.sending = Some(out);
-                return guard;
-            }
-
-            let (transport, epoch) = (state.transport.clone(), state.epoch);
             let received = state.received;
             drop(guard);
-            let sent = transport.send(&out);
+            let sent = seat.transport.send(&seat.buffer);
             guard = self.lock();
 
-            let state = &mut guard.0;
-            if state.epoch != epoch {
-                out.clear();
-            } else {
-                match sent {
-                    Ok(Sent::Bytes(n)) => out.advance(n),
-                    Ok(Sent::Refused(code)) => {
-                        out.clear();
-                        if state.failure.is_none() {
-                            state.machine.refused(code);
-                            if state.buffer.is_none() {
-                                // Perhaps it was the message of who waits there: it would wait
-                                // for a reply that never comes.
-                                transport.wake();
-                            }
-                        }
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        // Who received meanwhile could not send, and may sit there again: nobody
-                        // else would find out that there is room now. Otherwise they will, with
-                        // the reply to something that is still on its way.
-                        if state.received == received {
-                            state.blocked = true;
-                            state.sending = Some(out);
-                            return guard;
-                        }
-                    }
-                    Err(error) => state.give_up(Failure::Io(Arc::new(error))),
+            let state = &mut *guard.0;
+            let Seat { transport, buffer } = &mut *seat;
+            let mut blocked = false;
+            match sent {
+                _ if !Arc::ptr_eq(transport, &state.transport) => {
+                    buffer.clear();
+                    *transport = state.transport.clone();
                 }
+                // All of its space serves again.
+                Ok(Sent::Bytes(n)) if n == buffer.len() => buffer.clear(),
+                Ok(Sent::Bytes(n)) => buffer.advance(n),
+                Ok(Sent::Refused(code)) => {
+                    buffer.clear();
+                    if state.failure.is_none() {
+                        state.machine.refused(code);
+                        if state.receiver.is_none() {
+                            // Perhaps it was the message of who waits there: it would wait for a
+                            // reply that never comes.
+                            transport.wake();
+                        }
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // Who received meanwhile could not send, and may sit there again: nobody else
+                // would find out that there is room now. Otherwise they will, with the reply to
+                // something that is still on its way.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    blocked = state.received == received;
+                }
+                Err(error) => state.give_up(Failure::Io(Arc::new(error))),
             }
-            state.sending = Some(out);
+            state.sender = Some(seat);
+            state.blocked = blocked;
+            if blocked || !state.has_output() {
+                return guard;
+            }
         }
     }
 
@@ -183,8 +194,9 @@ impl<M: Machine> Drive<M> {
     ///
     /// [Flush](Self::flush) before, and then look whether what you want is here already: while
     /// one sends, another may have received it. Nothing happens between this call and the wait.
+    #[inline]
     pub fn turn<'a>(&'a self, mut guard: Guard<'a, M>, wait: Wait) -> (Guard<'a, M>, Turn) {
-        let state = &mut guard.0;
+        let state = &mut *guard.0;
         if state.failure.is_some() {
             return (guard, Turn::Failed);
         }
@@ -192,13 +204,13 @@ impl<M: Machine> Drive<M> {
             return (guard, Turn::Occupied);
         }
         // Who is sending at this moment will see for themselves.
-        if state.blocked && state.sending.is_some() {
+        if state.blocked && state.sender.is_some() {
             return self.unblock(guard, wait);
         }
-        let Some(buffer) = state.buffer.take() else {
+        let Some(seat) = state.receiver.take() else {
             return (guard, Turn::Occupied);
         };
-        let (guard, turn) = self.receive(guard, buffer, wait);
+        let (guard, turn) = self.receive(guard, seat, wait);
         (self.flush(guard), turn)
     }
 
@@ -214,25 +226,29 @@ impl<M: Machine> Drive<M> {
         mut guard: Guard<'a, M>,
         transport: impl Transport + 'static,
     ) -> Guard<'a, M> {
-        let state = &mut guard.0;
+        let state = &mut *guard.0;
         state.transport = Arc::new(transport);
-        state.epoch += 1;
         state.blocked = false;
         state.unblocking = false;
         state.failure = None;
-        if let Some(sending) = &mut state.sending {
-            sending.clear();
+        if let Some(seat) = &mut state.sender {
+            seat.transport = state.transport.clone();
+            seat.buffer.clear();
+        }
+        if let Some(seat) = &mut state.receiver {
+            seat.transport = state.transport.clone();
         }
         guard
     }
 
     /// Waits until the transport takes more, or has something to read: a peer that waits for us
     /// to read takes nothing.
+    #[cold]
     fn unblock<'a>(&'a self, mut guard: Guard<'a, M>, wait: Wait) -> (Guard<'a, M>, Turn) {
-        let state = &mut guard.0;
+        let state = &mut *guard.0;
         let mut turn = Turn::Occupied;
-        if let Wait::Until(deadline) | Wait::UntilWoken(deadline) = wait {
-            let interest = match (&state.buffer, state.wakeable) {
+        if let Some(deadline) = wait.deadline() {
+            let interest = match (&state.receiver, state.wakeable) {
                 (Some(_), _) => Interest::Both,
                 // They wake us when they have received something.
                 (None, false) => Interest::Send,
@@ -243,11 +259,11 @@ impl<M: Machine> Drive<M> {
                 }
             };
             state.unblocking = true;
-            let (transport, epoch) = (state.transport.clone(), state.epoch);
+            let transport = state.transport.clone();
             drop(guard);
             let waited = transport.wait(interest, deadline);
             guard = self.lock();
-            if guard.0.epoch == epoch {
+            if Arc::ptr_eq(&transport, &guard.0.transport) {
                 guard.0.unblocking = false;
                 if let Err(error) = waited {
                     guard.0.give_up(Failure::Io(Arc::new(error)));
@@ -255,27 +271,29 @@ impl<M: Machine> Drive<M> {
             }
             turn = Turn::Nothing;
         }
-        if let Some(buffer) = guard.0.buffer.take() {
-            (guard, turn) = self.receive(guard, buffer, Wait::No);
+        if let Some(seat) = guard.0.receiver.take() {
+            (guard, turn) = self.receive(guard, seat, Wait::No);
         }
         (self.flush(guard), turn)
     }
 
     /// In the receiver's seat: receives once.
+    #[inline]
     fn receive<'a>(
         &'a self,
         mut guard: Guard<'a, M>,
-        mut buffer: Box<[u8]>,
+        mut seat: Box<Seat<Box<[u8]>>>,
         wait: Wait,
     ) -> (Guard<'a, M>, Turn) {
         guard.0.wakeable = matches!(wait, Wait::UntilWoken(_));
-        let (transport, epoch) = (guard.0.transport.clone(), guard.0.epoch);
         drop(guard);
-        let received = transport.recv(&mut buffer, wait);
+        let received = seat.transport.recv(&mut seat.buffer, wait);
         let mut guard = self.lock();
-        let state = &mut guard.0;
+        let state = &mut *guard.0;
         let mut turn = Turn::Received;
-        if state.failure.is_none() && state.epoch == epoch {
+        if !Arc::ptr_eq(&seat.transport, &state.transport) {
+            seat.transport = state.transport.clone();
+        } else if state.failure.is_none() {
             match received {
                 Ok(0) => {
                     let error = state.machine.end_of_input();
@@ -283,7 +301,7 @@ impl<M: Machine> Drive<M> {
                 }
                 Ok(n) => {
                     state.received += 1;
-                    if let Err(error) = state.machine.receive(&buffer[..n]) {
+                    if let Err(error) = state.machine.receive(&seat.buffer[..n]) {
                         state.give_up(Failure::Protocol(error));
                     }
                 }
@@ -292,7 +310,7 @@ impl<M: Machine> Drive<M> {
                 Err(error) => state.give_up(Failure::Io(Arc::new(error))),
             }
         }
-        state.buffer = Some(buffer);
+        state.receiver = Some(seat);
         state.wakeable = false;
         if state.unblocking {
             // They may have got what they wait for, and have to receive as well now.
@@ -303,6 +321,14 @@ impl<M: Machine> Drive<M> {
 }
 
 impl<M: Machine> State<M> {
+    /// Whether there is something to send, and nobody sends.
+    #[inline]
+    fn has_output(&self) -> bool {
+        let output = |seat: &Seat<BytesMut>| !seat.buffer.is_empty() || self.machine.has_output();
+        self.failure.is_none() && self.sender.as_deref().is_some_and(output)
+    }
+
+    #[cold]
     fn give_up(&mut self, failure: Failure) {
         if self.failure.is_none() {
             self.machine.failed(&failure);
@@ -316,11 +342,13 @@ impl<M: Machine> State<M> {
 impl<M> Guard<'_, M> {
     /// Whether nobody waits for the transport although somebody could: to receive, or to send
     /// what it did not take.
+    #[inline]
     pub fn is_unattended(&self) -> bool {
-        !self.0.unblocking && (self.0.buffer.is_some() || self.0.blocked)
+        !self.0.unblocking && (self.0.receiver.is_some() || self.0.blocked)
     }
 
     /// Whether the transport took no more: somebody has to wait until it does.
+    #[inline]
     pub fn is_blocked(&self) -> bool {
         self.0.blocked
     }
@@ -329,12 +357,14 @@ impl<M> Guard<'_, M> {
 impl<M> Deref for Guard<'_, M> {
     type Target = M;
 
+    #[inline]
     fn deref(&self) -> &M {
         &self.0.machine
     }
 }
 
 impl<M> DerefMut for Guard<'_, M> {
+    #[inline]
     fn deref_mut(&mut self) -> &mut M {
         &mut self.0.machine
     }

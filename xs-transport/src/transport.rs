@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use xs_proto::{ErrorCode, Limits};
 
@@ -45,7 +45,7 @@ pub trait Transport: Debug + Send + Sync {
     fn wait(&self, interest: Interest, deadline: Option<Instant>) -> io::Result<()>;
 
     /// Ends one [`wait`](Transport::wait) or [`Wait::UntilWoken`]: the one that is under way, or
-    /// else the next one. On a way that [refuses](Sent::Refused) messages, [`Wait::Until`] too.
+    /// else the next one. On a way that [refuses](Sent::Refused) messages, any other [`Wait`] too.
     fn wake(&self);
 
     /// Ends the connection. Who waits in [`recv`](Transport::recv) or [`wait`](Transport::wait)
@@ -77,10 +77,26 @@ pub enum Sent {
 pub enum Wait {
     /// Not at all.
     No,
+    /// As long as one system call does, [`Wait::LONG`] at the most. Costs the least.
+    Long,
     /// Until then; for ever if there is no deadline.
     Until(Option<Instant>),
     /// Likewise, or until [`Transport::wake`] is called. May cost a system call more.
     UntilWoken(Option<Instant>),
+}
+
+impl Wait {
+    /// Who can wait for so long needs no deadline for it.
+    pub const LONG: Duration = Duration::from_secs(10);
+
+    /// Until when to wait from now on, `Some(None)` is for ever; `None`: not at all.
+    pub fn deadline(self) -> Option<Option<Instant>> {
+        match self {
+            Wait::No => None,
+            Wait::Long => Some(Some(Instant::now() + Self::LONG)),
+            Wait::Until(deadline) | Wait::UntilWoken(deadline) => Some(deadline),
+        }
+    }
 }
 
 /// What to wait for.

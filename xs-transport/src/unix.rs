@@ -36,10 +36,6 @@ pub struct UnixTransport {
     waker: OnceLock<Waker>,
 }
 
-/// How long one blocking receive takes at the most. Deadlines further away are reached in steps
-/// of this, nearer ones by a poll: so that a reply which comes soon costs one system call.
-const STEP: Duration = Duration::from_secs(10);
-
 /// Between two attempts to connect where the system does not wait by itself.
 const RETRY: Duration = Duration::from_millis(10);
 
@@ -79,8 +75,21 @@ impl UnixTransport {
     /// The socket's timeout cannot be set.
     pub fn from_stream(stream: UnixStream, name: impl Into<String>) -> io::Result<Self> {
         stream.set_nonblocking(false)?;
-        stream.set_read_timeout(Some(STEP))?;
+        // Set once, and a deadline is a poll before the receive.
+        stream.set_read_timeout(Some(Wait::LONG))?;
         Ok(UnixTransport { stream, name: name.into(), waker: OnceLock::new() })
+    }
+}
+
+impl UnixTransport {
+    fn wait_to_receive(&self, wait: Wait) -> io::Result<()> {
+        match wait {
+            Wait::UntilWoken(deadline) => self.wait(Interest::Receive, deadline),
+            Wait::Until(deadline) => {
+                sys::poll([(self.stream.as_fd(), libc::POLLIN)], deadline).map(drop)
+            }
+            Wait::Long | Wait::No => Ok(()),
+        }
     }
 }
 
@@ -91,25 +100,11 @@ impl Transport for UnixTransport {
 
     fn recv(&self, buf: &mut [u8], wait: Wait) -> io::Result<usize> {
         let fd = self.stream.as_fd();
-        let deadline = match wait {
-            Wait::Until(deadline) => deadline,
-            Wait::UntilWoken(deadline) => {
-                self.wait(Interest::Receive, deadline)?;
-                return sys::recv(fd, buf, false);
-            }
-            Wait::No => return sys::recv(fd, buf, false),
-        };
-        loop {
-            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-            if left.is_some_and(|left| left < STEP) {
-                sys::poll([(fd, libc::POLLIN)], deadline)?;
-                return sys::recv(fd, buf, false);
-            }
-            match sys::recv(fd, buf, true) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => return result,
-            }
+        if wait == Wait::Long {
+            return sys::recv(fd, buf, true);
         }
+        self.wait_to_receive(wait)?;
+        sys::recv(fd, buf, false)
     }
 
     fn wait(&self, interest: Interest, deadline: Option<Instant>) -> io::Result<()> {

@@ -172,7 +172,7 @@ impl Transport for XenbusTransport {
             // The kernel would never come back from it.
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        if let Wait::Until(deadline) | Wait::UntilWoken(deadline) = wait {
+        if let Some(deadline) = wait.deadline() {
             self.poll(deadline)?;
         }
         if self.closed.load(Ordering::Acquire) {

@@ -257,6 +257,10 @@ struct State {
 }
 
 impl Machine for State {
+    fn has_output(&self) -> bool {
+        self.connection.has_output()
+    }
+
     fn take_output(&mut self, out: &mut BytesMut) {
         self.connection.take_output_into(out);
     }

@@ -62,7 +62,7 @@ impl<R: Reactor> Driver<R> {
         guard.gathers = true;
         // What they ask for leaves in the same write.
         let gathered = std::mem::take(&mut guard.gathered) && self.passes == 0;
-        let crowded = guard.watches.are_crowded(self.passes < PATIENCE);
+        let crowded = guard.books.watches.are_crowded(self.passes < PATIENCE);
         drop(guard);
         if gathered || crowded {
             return self.pass(cx);
@@ -103,7 +103,7 @@ impl<R: Reactor> Driver<R> {
             let (mut occupied, mut news) = (false, false);
             let mut receive = || {
                 let (mut guard, turn) = link.drive.turn(link.drive.lock(), Wait::No);
-                news = !guard.ready.is_empty() || guard.watches.are_crowded(true);
+                news = !guard.books.ready.is_empty() || guard.books.watches.are_crowded(true);
                 drop(link.wake_ready(guard));
                 occupied = turn == Turn::Occupied;
                 match turn {
@@ -138,7 +138,7 @@ impl<R: Reactor> Driver<R> {
 
             let mut guard = self.link.drive.lock();
             let core = &mut *guard;
-            let next = core.timers.arm(Instant::now(), &mut core.ready);
+            let next = core.timers.arm(Instant::now(), &mut core.books.ready);
             drop(self.link.wake_ready(guard));
             let timer = next.map(|at| self.reactor.poll_timer(cx, at));
             if !matches!(timer, Some(Poll::Ready(()))) {

@@ -4,12 +4,12 @@ use std::fmt::Display;
 use std::future::{Future, poll_fn};
 use std::str::FromStr;
 use std::task::Poll;
+use std::time::Instant;
 
 use xs_proto::Permissions;
 
 use super::alarm::Alarm;
 use crate::error::Result;
-use crate::link::Deadline;
 use crate::listing::Listing;
 use crate::op::{self, Answer, Op};
 use crate::pending::Pending;
@@ -86,11 +86,15 @@ impl Tree {
 
     /// Runs one operation.
     pub async fn run<T: Answer>(&self, op: &Op<'_, T>) -> Result<T> {
-        self.start(op, self.0.deadline()).await?.await
+        self.start(op, self.0.deadline().at).await?.await
     }
 
     /// Sends the request, as soon as there is room for it, and a connection.
-    async fn start<T: Answer>(&self, op: &Op<'_, T>, deadline: Deadline) -> Result<Pending<T>> {
+    async fn start<T: Answer>(
+        &self,
+        op: &Op<'_, T>,
+        deadline: Option<Instant>,
+    ) -> Result<Pending<T>> {
         let mut alarm = Alarm::new(&self.0.handle);
         poll_fn(|cx| {
             let started = self.0.poll_start(op, deadline, Some(cx.waker()));
@@ -170,7 +174,7 @@ impl Tree {
     }
 
     async fn run_each<T: Answer>(&self, ops: &[Op<'_, T>]) -> Vec<Result<T>> {
-        let deadline = self.0.deadline();
+        let deadline = self.0.deadline().at;
         let mut started = Vec::with_capacity(ops.len());
         for op in ops {
             started.push(self.start(op, deadline).await);

@@ -57,7 +57,7 @@ impl Client {
         mut condition: impl FnMut(Option<&[u8]>) -> bool,
     ) -> Result<Option<Vec<u8>>> {
         let client = self.with_timeout(timeout);
-        let deadline = client.blocking.deadline();
+        let deadline = client.blocking.deadline().at;
         let mut watch = client.watch(path).await?;
         loop {
             if watch.next_until(deadline).await?.is_none() {
@@ -135,12 +135,12 @@ impl Watch {
     fn poll_next_event(&self, cx: &mut Context<'_>) -> Poll<Result<WatchEvent>> {
         let link = &self.client.blocking.handle;
         let mut guard = link.drive.lock();
-        match guard.watches.poll(self.token(), Some(cx.waker())) {
+        match guard.books.watches.poll(self.token(), Some(cx.waker())) {
             None => Poll::Pending,
             // The driver makes another connection, and tells us then.
             Some(Next::Failed(_)) if link.reconnects() && !guard.closed => {
                 guard.wake_driver();
-                guard.watches.await_reconnect(self.token(), cx.waker());
+                guard.books.watches.await_reconnect(self.token(), cx.waker());
                 drop(link.wake_ready(guard));
                 Poll::Pending
             }

@@ -211,17 +211,15 @@ impl Transport for Pipe {
     }
 
     fn recv(&self, buf: &mut [u8], wait: Wait) -> io::Result<usize> {
+        let deadline = wait.deadline();
         let mut queue = self.end.lock();
         while queue.bytes.is_empty() {
             if queue.closed {
                 return Ok(0);
             }
-            let deadline = match wait {
-                Wait::No => return Err(io::ErrorKind::WouldBlock.into()),
-                Wait::UntilWoken(_) if std::mem::take(&mut queue.woken) => {
-                    return Err(io::ErrorKind::WouldBlock.into());
-                }
-                Wait::Until(deadline) | Wait::UntilWoken(deadline) => deadline,
+            let woken = matches!(wait, Wait::UntilWoken(_)) && std::mem::take(&mut queue.woken);
+            let Some(deadline) = deadline.filter(|_| !woken) else {
+                return Err(io::ErrorKind::WouldBlock.into());
             };
             let is_over;
             (queue, is_over) = self.end.wait_for(queue, deadline);
