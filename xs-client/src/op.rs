@@ -3,9 +3,7 @@
 use std::borrow::Cow;
 use std::marker::PhantomData;
 
-use xs_proto::{
-    DomId, ErrorCode, Path, PathError, Permissions, Reply, Request, RequestError, Strings, TxId,
-};
+use xs_proto::{DomId, Path, PathError, Permissions, Reply, Request, RequestError, Strings, TxId};
 
 use crate::calls::Answered;
 use crate::error::{Error, ErrorKind, Invalid, Result};
