@@ -7,6 +7,9 @@ use bytes::{Buf, BytesMut};
 use crate::payload::RequestError;
 use crate::wire::{Header, ReqId, TxId};
 
+/// Most messages are not longer than this, in bytes.
+const USUAL: usize = 128;
+
 /// Encoded messages, one behind the other, until they are taken away to be sent.
 ///
 /// Two buffers are used over and over: what is taken leaves in one, while the other one fills.
@@ -27,6 +30,8 @@ impl Outbox {
     ) -> Result<(), RequestError> {
         let out = &mut self.0;
         let start = out.len();
+        // A fresh buffer is not to grow piece by piece.
+        out.reserve(USUAL);
         // The length is known when the payload is there.
         out.extend_from_slice(&Header { msg_type, req_id, tx_id, len: 0 }.encode());
         match encode(out) {
