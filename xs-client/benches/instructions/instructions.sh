@@ -7,7 +7,7 @@
 # difference is what the operations cost, whatever else the process does. With libxen-dev
 # installed, the same is counted of libxenstore. LTO=fat builds as some users do.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")"
+here=$(dirname "${BASH_SOURCE[0]}")
 count=${COUNT:-1000}
 socket=${1:-}
 shift $(($# > 0))
@@ -15,7 +15,7 @@ shift $(($# > 0))
 if [ -n "${LTO:-}" ]; then
     export CARGO_PROFILE_BENCH_LTO=$LTO CARGO_PROFILE_BENCH_CODEGEN_UNITS=1
 fi
-ours=$(cargo bench -p xs-client --features futures,mio --bench instructions --no-run --message-format=json \
+ours=$(cargo bench --manifest-path "$here/../../Cargo.toml" --features futures,mio --bench instructions --no-run --message-format=json \
     | sed -n 's/.*"name":"instructions".*"executable":"\([^"]*\)".*/\1/p')
 
 dir=$(mktemp -d)
@@ -69,7 +69,7 @@ fi
 for job in "$@"; do
     show "$job" "$ours" "$job" "$socket"
 done
-if cc -O2 -o "$dir/libxenstore" libxenstore.c -lxenstore 2>/dev/null; then
+if cc -O2 -o "$dir/libxenstore" "$here/libxenstore.c" -lxenstore 2>/dev/null; then
     show "libxenstore, xs_read" "$dir/libxenstore" read
     show "libxenstore, xs_write" "$dir/libxenstore" write
 else
