@@ -51,6 +51,7 @@ enum Field<'a> {
     Yes,
     No,
     Long(u16),
+    Word(u8),
 }
 
 const PATHS: [&str; 14] = [
@@ -68,6 +69,19 @@ const PATHS: [&str; 14] = [
     "@releaseDomain",
     "@introduceDomain",
     "@releaseDomain/5",
+];
+
+const WORDS: [&str; 10] = [
+    "nodes",
+    "watches",
+    "transactions",
+    "node-size",
+    "node-permissions",
+    "check",
+    "help",
+    "log",
+    "on",
+    "print",
 ];
 
 const DOMAINS: [DomId; 4] = [DomId::DOM0, DomId::new(5), DomId::new(7), DomId::new(9)];
@@ -165,6 +179,9 @@ fn payload(fields: &[Field<'_>], open_end: bool) -> Vec<u8> {
             Field::Permission(letter, domid) => {
                 let letter = b"nrwb"[usize::from(letter % 4)] as char;
                 payload.extend(format!("{letter}{}", domain(*domid)).bytes());
+            }
+            Field::Word(which) => {
+                payload.extend(WORDS[usize::from(*which) % WORDS.len()].bytes());
             }
             Field::Yes => payload.push(b'T'),
             Field::No => payload.push(b'F'),

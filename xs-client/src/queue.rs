@@ -183,6 +183,18 @@ mod tests {
     }
 
     #[test]
+    fn it_is_crowded_above_half_of_its_capacity() {
+        let mut queue = Queue::new(4);
+        for (path, is_crowded) in [("a", false), ("b", false), ("c", true), ("d", true)] {
+            queue.push(path, "watched");
+            assert_eq!(queue.is_crowded(), is_crowded, "{path}");
+        }
+        queue.pop();
+        queue.pop();
+        assert!(!queue.is_crowded());
+    }
+
+    #[test]
     fn connections_that_come_and_go_hold_the_memory() {
         let mut queue = Queue::new(4);
         for _ in 0..100 {

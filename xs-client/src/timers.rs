@@ -83,13 +83,31 @@ mod tests {
         assert_eq!(timers.arm(at(0), &mut Vec::new()), Some(at(10)));
         timers.remove(first);
         assert!(!timers.add(at(20), waker.clone()).1);
+        assert!(!timers.add(at(10), waker.clone()).1, "that is when it looks again");
         assert!(timers.add(at(5), waker.clone()).1);
         assert_eq!(timers.arm(at(1), &mut Vec::new()), Some(at(5)));
 
         let mut ready = Vec::new();
-        assert_eq!(timers.arm(at(5), &mut ready), Some(at(20)));
+        assert_eq!(timers.arm(at(5), &mut ready), Some(at(10)));
         assert_eq!(ready.len(), 1);
+        assert_eq!(timers.arm(at(10), &mut ready), Some(at(20)));
         assert_eq!(timers.arm(at(20), &mut ready), None);
+        assert_eq!(ready.len(), 3);
+    }
+
+    #[test]
+    fn each_is_woken_once() {
+        let mut timers = Timers::default();
+        let now = Instant::now();
+        let (timer, _) = timers.add(now, Waker::noop().clone());
+        timers.add(now, Waker::noop().clone());
+        assert!(timers.update(timer, Waker::noop()));
+        let mut ready = Vec::new();
+        timers.wake_all(&mut ready);
+        assert_eq!(ready.len(), 2);
+        assert!(!timers.update(timer, Waker::noop()));
+        timers.wake_all(&mut ready);
+        timers.arm(now, &mut ready);
         assert_eq!(ready.len(), 2);
     }
 }
