@@ -152,9 +152,11 @@ mod tests {
         }
         assert_eq!(drain(&mut queue), ["a", "a", "a/b", "a/c"]);
         // Once taken, a path counts as new again.
-        assert!(queue.push("a", "a"));
-        assert!(!queue.push("a", "a"));
-        assert_eq!(drain(&mut queue), ["a"]);
+        for path in ["a", "a/b"] {
+            assert!(queue.push(path, "a"));
+            assert!(!queue.push(path, "a"));
+        }
+        assert_eq!(drain(&mut queue), ["a", "a/b"]);
     }
 
     #[test]

@@ -96,6 +96,19 @@ mod tests {
     }
 
     #[test]
+    fn it_looks_again_when_it_was_going_to() {
+        let mut timers = Timers::default();
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let (first, _) = timers.add(at(10), Waker::noop().clone());
+        timers.add(at(20), Waker::noop().clone());
+        assert_eq!(timers.arm(at(0), &mut Vec::new()), Some(at(10)));
+        timers.remove(first);
+        assert_eq!(timers.arm(at(1), &mut Vec::new()), Some(at(10)));
+        assert_eq!(timers.arm(at(10), &mut Vec::new()), Some(at(20)));
+    }
+
+    #[test]
     fn each_is_woken_once() {
         let mut timers = Timers::default();
         let now = Instant::now();

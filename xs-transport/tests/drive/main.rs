@@ -6,6 +6,8 @@ mod script;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use script::{Call, Fate};
+use xs_proto::ConnectionError;
+use xs_transport::Failure;
 
 fn fate() -> impl Strategy<Value = Fate> {
     prop_oneof![
@@ -34,5 +36,19 @@ proptest! {
     #[test]
     fn whole_and_in_order_until_one_end(fates in vec(fate(), 0..40), calls in vec(call(), 0..40)) {
         script::run(fates, calls);
+    }
+}
+
+#[test]
+fn failures_say_what_happened() {
+    let reset = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+    let text = reset.to_string();
+    for (failure, said, is_from_below) in [
+        (Failure::Closed, "the connection was closed on this side", false),
+        (Failure::Io(reset.into()), &*text, true),
+        (Failure::Protocol(ConnectionError::Closed), &*ConnectionError::Closed.to_string(), true),
+    ] {
+        assert_eq!(failure.to_string(), said);
+        assert_eq!(std::error::Error::source(&failure).is_some(), is_from_below, "{said}");
     }
 }

@@ -45,7 +45,10 @@ pub(crate) fn run(fates: Vec<Fate>, calls: Vec<Call>) {
                 let message = guard.message(len);
                 guard.unsent.push_back(message);
             }
-            Call::Flush => drop(drive.flush(guard)),
+            Call::Flush => {
+                let guard = drive.flush(guard);
+                assert!(guard.failed || guard.is_blocked() == wire.lock().unwrap().full);
+            }
             Call::Turn(wait) => {
                 let had_failed = guard.failed;
                 let wait = if wait { Wait::UntilWoken(None) } else { Wait::No };
