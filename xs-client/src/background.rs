@@ -234,7 +234,7 @@ fn run(link: &Arc<Link>) {
             drop(guard);
             return link.background.end(&failure);
         }
-        guard.books.watches.runner = Some(waker.clone());
+        guard.books.watches.callbacks.runner = Some(waker.clone());
         let deadline = link.background.watch_the_clock(&mut guard, &waker);
         if !guard.books.ready.is_empty() {
             guard = link.wake_ready(guard);
@@ -258,7 +258,7 @@ fn run(link: &Arc<Link>) {
         }
         guard = link.wake_ready(guard);
     }
-    guard.books.watches.runner = None;
+    guard.books.watches.callbacks.runner = None;
     drop(link.leave(guard));
 }
 

@@ -351,7 +351,9 @@ impl Core {
     /// Whether anybody could take the place of one who stops receiving, or sending.
     #[inline]
     pub(crate) fn has_successor(&self) -> bool {
-        !self.parked.is_empty() || self.driver.is_some() || self.books.watches.runner.is_some()
+        !self.parked.is_empty()
+            || self.driver.is_some()
+            || self.books.watches.callbacks.runner.is_some()
     }
 
     /// The caller stops receiving: somebody else has to, if anybody waits.
@@ -366,7 +368,7 @@ impl Core {
     /// Likewise, with something that has to be sent, even if nobody waits for an answer.
     pub(crate) fn hand_over_sending(&mut self) {
         if self.parked.is_empty() {
-            self.books.ready.extend(self.books.watches.runner.take());
+            self.books.ready.extend(self.books.watches.callbacks.runner.take());
         }
         self.hand_over();
     }
@@ -452,7 +454,8 @@ impl Books {
             (Purpose::Rewatch(token), Reply::Error(code)) => {
                 self.watches.refused(token, code, &mut self.ready);
             }
-            (Purpose::Rewatch(_) | Purpose::None, _) => {}
+            (Purpose::Rewatch(token), _) => self.watches.set_again(token, &mut self.ready),
+            (Purpose::None, _) => {}
         }
     }
 }

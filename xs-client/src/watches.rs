@@ -49,9 +49,15 @@ pub(crate) struct Watches {
     capacity: usize,
     /// Perhaps a queue is half full.
     crowded: bool,
-    /// Watches with callbacks that have something to be called with.
+    pub(crate) callbacks: Callbacks,
+}
+
+/// Whose callbacks are to run.
+#[derive(Debug, Default)]
+pub(crate) struct Callbacks {
+    /// Watches that have something for theirs.
     runnable: VecDeque<Token>,
-    /// Who runs the callbacks.
+    /// Who runs them.
     pub(crate) runner: Option<Waker>,
 }
 
@@ -60,8 +66,7 @@ pub(crate) struct Watched {
     pub(crate) path: Box<str>,
     pub(crate) depth: Option<u32>,
     taker: Taker,
-    /// The daemon may know of it.
-    sent: bool,
+    standing: Standing,
     queue: Queue,
     waker: Option<Waker>,
     /// Why no more events come.
@@ -77,6 +82,19 @@ pub(crate) enum Taker {
     Callback,
     /// A callback that is not there yet.
     Later,
+}
+
+/// What the daemon at the other end knows of a watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// Nothing: its turn comes yet.
+    New,
+    /// It may know of it.
+    Sent,
+    /// On another connection than before it is being set again. Its owner is told once it is: a
+    /// connection may be lost before that, and the daemon that is to go away was perhaps the one
+    /// that took it.
+    Again,
 }
 
 #[derive(Clone, Debug)]
@@ -105,8 +123,7 @@ impl Watches {
             last: 0,
             capacity,
             crowded: false,
-            runnable: VecDeque::new(),
-            runner: None,
+            callbacks: Callbacks::default(),
         }
     }
 
@@ -119,7 +136,7 @@ impl Watches {
             path: path.into(),
             depth,
             taker,
-            sent: false,
+            standing: Standing::New,
             queue: Queue::new(self.capacity),
             waker: None,
             end: None,
@@ -136,8 +153,7 @@ impl Watches {
         };
         watched.taker = Taker::Callback;
         if self.is_runnable(token) {
-            self.runnable.push_back(token);
-            ready.extend(self.runner.take());
+            self.callbacks.run(token, ready);
         }
         true
     }
@@ -145,7 +161,7 @@ impl Watches {
     /// The request that sets it is on its way: on another connection it has to be set again.
     pub(crate) fn sent(&mut self, token: &[u8]) {
         if let Some(watched) = Token::parse(token).and_then(|token| self.table.get_mut(&token)) {
-            watched.sent = true;
+            watched.standing = Standing::Sent;
         }
     }
 
@@ -168,14 +184,21 @@ impl Watches {
             return;
         };
         let was_empty = watched.queue.is_empty();
-        if !watched.queue.push(path, &watched.path) {
-            return;
+        // Its first event may come ahead of the reply.
+        let is_news = watched.note_set_again() | watched.queue.push(path, &watched.path);
+        if is_news {
+            self.crowded |= watched.queue.is_crowded();
+            watched.tell(token, was_empty, &mut self.callbacks, ready);
         }
-        self.crowded |= watched.queue.is_crowded();
-        ready.extend(watched.waker.take());
-        if watched.taker == Taker::Callback && was_empty {
-            self.runnable.push_back(token);
-            ready.extend(self.runner.take());
+    }
+
+    /// A watch was set again on a new connection.
+    pub(crate) fn set_again(&mut self, token: Token, ready: &mut Vec<Waker>) {
+        if let Some(watched) = self.table.get_mut(&token) {
+            let was_empty = watched.queue.is_empty();
+            if watched.note_set_again() {
+                watched.tell(token, was_empty, &mut self.callbacks, ready);
+            }
         }
     }
 
@@ -229,14 +252,14 @@ impl Watches {
     /// What comes next for a callback.
     pub(crate) fn next_callback(&mut self) -> Option<(Token, Next)> {
         // One event each in turn, so that a busy watch keeps nobody waiting.
-        while let Some(token) = self.runnable.pop_front() {
+        while let Some(token) = self.callbacks.runnable.pop_front() {
             let next = match self.poll(token, None) {
                 // That this is the end is known when there is no other connection.
                 None | Some(Next::Failed(_)) => continue,
                 Some(next) => next,
             };
             if matches!(next, Next::Event(_)) && self.is_runnable(token) {
-                self.runnable.push_back(token);
+                self.callbacks.runnable.push_back(token);
             }
             return Some((token, next));
         }
@@ -261,7 +284,7 @@ impl Watches {
     /// Everybody who waits is to look again.
     pub(crate) fn wake_all(&mut self, ready: &mut Vec<Waker>) {
         ready.extend(self.table.values_mut().filter_map(|watched| watched.waker.take()));
-        ready.extend(self.runner.take());
+        ready.extend(self.callbacks.runner.take());
     }
 
     #[cfg(feature = "futures")]
@@ -272,7 +295,7 @@ impl Watches {
         }
     }
 
-    /// There is a new connection: tells each watch, and says which ones are to be set on it.
+    /// There is a new connection: says which watches are to be set on it.
     pub(crate) fn reconnected(
         &mut self,
         ready: &mut Vec<Waker>,
@@ -283,19 +306,14 @@ impl Watches {
                 continue;
             }
             watched.end = None;
-            if !watched.sent {
-                // Its turn comes yet.
-                continue;
-            }
-            let was_empty = watched.queue.is_empty();
-            watched.queue.reconnected(&watched.path);
-            if watched.taker == Taker::Callback && was_empty {
-                self.runnable.push_back(*token);
-            }
+            // Who waits has waited for a connection.
             ready.extend(watched.waker.take());
-            again.push((*token, watched.path.clone(), watched.depth));
+            if watched.standing != Standing::New {
+                watched.standing = Standing::Again;
+                again.push((*token, watched.path.clone(), watched.depth));
+            }
         }
-        ready.extend(self.runner.take());
+        ready.extend(self.callbacks.runner.take());
         again
     }
 
@@ -303,13 +321,43 @@ impl Watches {
     pub(crate) fn refused(&mut self, token: Token, code: ErrorCode, ready: &mut Vec<Waker>) {
         if let Some(watched) = self.table.get_mut(&token) {
             watched.end = Some(End::Refused(code));
-            ready.extend(watched.waker.take());
-            // Otherwise it is among them.
-            if watched.taker == Taker::Callback && watched.queue.is_empty() {
-                self.runnable.push_back(token);
-                ready.extend(self.runner.take());
-            }
+            let was_empty = watched.queue.is_empty();
+            watched.tell(token, was_empty, &mut self.callbacks, ready);
         }
+    }
+}
+
+impl Watched {
+    /// The daemon has the watch, as is seen now. Says whether that is news for its owner.
+    fn note_set_again(&mut self) -> bool {
+        let again = self.standing == Standing::Again;
+        if again {
+            self.standing = Standing::Sent;
+            self.queue.reconnected(&self.path);
+        }
+        again
+    }
+
+    /// There is something new for whoever takes the events.
+    fn tell(
+        &mut self,
+        token: Token,
+        was_empty: bool,
+        callbacks: &mut Callbacks,
+        ready: &mut Vec<Waker>,
+    ) {
+        ready.extend(self.waker.take());
+        // Otherwise it is among the runnable.
+        if self.taker == Taker::Callback && was_empty {
+            callbacks.run(token, ready);
+        }
+    }
+}
+
+impl Callbacks {
+    fn run(&mut self, token: Token, ready: &mut Vec<Waker>) {
+        self.runnable.push_back(token);
+        ready.extend(self.runner.take());
     }
 }
 
