@@ -24,6 +24,8 @@ pub(crate) struct CallId {
     place: u32,
     /// For those who look from outside.
     pub(crate) req_id: ReqId,
+    /// The connection that took the request: no other one answers.
+    pub(crate) session: u64,
 }
 
 /// The answer to a request, or why there is none.
@@ -63,10 +65,10 @@ impl Calls {
 
     /// Uses the place that `vacant` offered.
     #[inline]
-    pub(crate) fn occupy(&mut self, req_id: ReqId) -> Option<CallId> {
+    pub(crate) fn occupy(&mut self, req_id: ReqId, session: u64) -> Option<CallId> {
         let place = self.free.pop()?;
         self.places[place as usize].state = State::Wanted;
-        Some(CallId { place, req_id })
+        Some(CallId { place, req_id, session })
     }
 
     /// Whether the answer is here, or there will be none. Otherwise `waker` is remembered.
@@ -151,7 +153,7 @@ mod tests {
 
     fn add(calls: &mut Calls) -> CallId {
         calls.vacant();
-        calls.occupy(ReqId(1)).unwrap()
+        calls.occupy(ReqId(1), 0).unwrap()
     }
 
     #[test]

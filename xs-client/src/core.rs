@@ -78,9 +78,9 @@ impl Scope {
         self.tx_id
     }
 
-    #[cfg(feature = "futures")]
-    pub(crate) fn new(tx_id: TxId, session: u64) -> Self {
-        Scope { tx_id, session }
+    /// The transaction that a call has opened.
+    pub(crate) fn opened(tx_id: TxId, by: CallId) -> Self {
+        Scope { tx_id, session: by.session }
     }
 }
 
@@ -172,7 +172,7 @@ impl Core {
                     Request::Watch { token, .. } => self.books.watches.sent(token),
                     request => self.note_end(scope, request),
                 }
-                self.books.calls.occupy(req_id).ok_or(Refusal::Full)
+                self.books.calls.occupy(req_id, self.session).ok_or(Refusal::Full)
             }
             Err(SubmitError::Invalid(error)) => Err(Refusal::Invalid(error)),
             Err(SubmitError::Failed(error)) => Err(Refusal::Failed(Failure::Protocol(error))),
@@ -200,7 +200,15 @@ impl Core {
     }
 
     /// Takes back what there is room for.
+    #[inline]
     fn take_leftovers_back(&mut self) {
+        if !self.books.leftovers.is_empty() {
+            self.take_some_back();
+        }
+    }
+
+    #[cold]
+    fn take_some_back(&mut self) {
         while let Some(leftover) = self.books.leftovers.front() {
             if self.connection.pending() >= MAX_PENDING {
                 return;
@@ -240,11 +248,6 @@ impl Core {
     #[cfg(any(feature = "futures", feature = "mio"))]
     pub(crate) fn session(&self) -> u64 {
         self.session
-    }
-
-    /// The transaction of this id, opened on the present connection.
-    pub(crate) fn scope(&self, tx_id: TxId) -> Scope {
-        Scope { tx_id, session: self.session }
     }
 
     /// Whether the answer is here, or there will be none. Otherwise `waker` is remembered.

@@ -11,6 +11,8 @@ use xs_proto::TxId;
 use xs_transport::Guard;
 
 use crate::calls::{Answered, CallId};
+#[cfg(feature = "futures")]
+use crate::core::Scope;
 use crate::core::{Core, Refusal};
 use crate::error::{ErrorKind, Result};
 use crate::link::Handle;
@@ -184,6 +186,16 @@ impl<T: Answer> Pending<T> {
 
     fn label(&self) -> Label<'_> {
         Label { name: self.name, path: self.path.as_deref() }
+    }
+}
+
+#[cfg(feature = "futures")]
+impl Pending<TxId> {
+    /// The transaction that this opens.
+    pub(crate) async fn scope(self) -> Result<Scope> {
+        let call = self.call;
+        let tx_id = self.await?;
+        Ok(call.map_or(Scope::NONE, |call| Scope::opened(tx_id, call)))
     }
 }
 

@@ -43,10 +43,10 @@ impl Client {
         let mut deadline = self.deadline();
         let (guard, call) =
             link.submit(link.drive.lock(), Scope::NONE, &mut deadline, op.label, &op.request);
-        let (guard, answer) = link.answer(guard, &mut deadline, call?);
-        // Still under the lock: it is of the connection that answered.
-        let scope = guard.scope(op.label.take(answer)?);
+        let call = call?;
+        let (guard, answer) = link.answer(guard, &mut deadline, call);
         drop(guard);
+        let scope = Scope::opened(op.label.take(answer)?, call);
         let tree = self.in_transaction(scope);
         Ok(Transaction { _open: Open::new(&tree), tree })
     }

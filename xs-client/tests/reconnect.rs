@@ -204,6 +204,26 @@ fn a_transaction_of_before_harms_none_of_after() {
     }
 }
 
+#[cfg(feature = "futures")]
+#[test]
+fn a_transaction_may_be_the_first_on_a_new_connection() {
+    let host = Host::new();
+    let client = futures::Client::on_thread(host.client()).unwrap();
+    futures_lite::future::block_on(async {
+        host.set_down(true);
+        host.cut();
+        // The loss is noticed.
+        assert!(client.with_timeout(Duration::from_millis(1)).read("/").await.is_err());
+        let mut start = Box::pin(client.start_transaction());
+        assert!(futures_lite::future::poll_once(&mut start).await.is_none());
+        host.set_down(false);
+        let tx = start.await.unwrap();
+        tx.write("/a", "1").await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(client.read("/a").await.unwrap(), b"1");
+    });
+}
+
 #[test]
 fn a_watch_may_be_the_first_to_notice() {
     let host = Host::new();

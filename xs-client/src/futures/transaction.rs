@@ -8,7 +8,6 @@ use std::time::Instant;
 use super::alarm::Alarm;
 use super::client::Client;
 use super::tree::Tree;
-use crate::core::Scope;
 use crate::error::Result;
 use crate::op;
 use crate::transaction::{Open, Retries, Retry};
@@ -23,12 +22,9 @@ pub struct Transaction {
 impl Client {
     /// Opens a transaction.
     pub async fn start_transaction(&self) -> Result<Transaction> {
-        let tree = &self.blocking;
-        // The id is of the connection that was there before: if another one has come since, the
-        // first use will tell.
-        let session = tree.handle.drive.lock().session();
-        let tx_id = self.run(&op::transaction_start()).await?;
-        let tree = tree.in_transaction(Scope::new(tx_id, session));
+        let pending = self.start(&op::transaction_start(), self.blocking.deadline().at).await?;
+        let scope = pending.scope().await?;
+        let tree = self.blocking.in_transaction(scope);
         Ok(Transaction { _open: Open::new(&tree), tree: Tree(tree) })
     }
 

@@ -90,7 +90,7 @@ impl Tree {
     }
 
     /// Sends the request, as soon as there is room for it, and a connection.
-    async fn start<T: Answer>(
+    pub(super) async fn start<T: Answer>(
         &self,
         op: &Op<'_, T>,
         deadline: Option<Instant>,
