@@ -14,6 +14,7 @@ use xs_transport::{Failure, Turn, Wait};
 use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::link::Link;
+use crate::pace::Pace;
 use crate::queue::WatchEvent;
 use crate::sync::thread::{self, JoinHandle, Thread, ThreadId};
 use crate::sync::{Condvar, Mutex, MutexGuard};
@@ -38,6 +39,8 @@ struct State {
     running: Option<(Token, ThreadId)>,
     thread: Option<JoinHandle<()>>,
     thread_id: Option<ThreadId>,
+    /// How many wait for a callback to return.
+    waiting: usize,
     stop: bool,
     /// The callbacks have been told why there will be no more events.
     ended: Option<Failure>,
@@ -129,8 +132,11 @@ impl Background {
     }
 
     /// Waits until a callback has returned.
-    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        self.returned.wait(state).unwrap_or_else(PoisonError::into_inner)
+    fn wait<'a>(&self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        state.waiting += 1;
+        let mut state = self.returned.wait(state).unwrap_or_else(PoisonError::into_inner);
+        state.waiting -= 1;
+        state
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -192,8 +198,11 @@ impl Background {
             // A panic has been reported; what it left behind is not to be called again.
             state.callbacks.remove(&token);
         }
+        let is_awaited = state.waiting > 0;
         drop(state);
-        self.returned.notify_all();
+        if is_awaited {
+            self.returned.notify_all();
+        }
     }
 }
 
@@ -210,6 +219,7 @@ fn run(link: &Arc<Link>) {
     link.background.await_predecessor();
     let mut guard = link.drive.lock();
     let mut seen = guard.waits;
+    let (mut pace, mut rested) = (Pace::default(), false);
     while !link.background.stopped() {
         if let Some((token, next)) = guard.books.watches.next_callback() {
             drop(link.leave(guard));
@@ -244,13 +254,22 @@ fn run(link: &Arc<Link>) {
             // Callers are at work, and receive. To wait beside them would cost a change of
             // threads with each reply.
             seen = guard.waits;
-            drop(link.leave(guard));
-            thread::park_timeout(YIELD);
-            guard = link.drive.lock();
+            guard = link.keep_away(guard, Some(Instant::now() + YIELD));
             continue;
         }
+        // For futures nobody else receives.
+        if guard.driver.is_none() && !rested {
+            if let Some(until) = pace.pause(Instant::now()) {
+                guard = link.keep_away(guard, Some(until));
+                rested = true;
+                continue;
+            }
+        }
+        rested = false;
         let (again, turn) = link.drive.turn(guard, Wait::UntilWoken(deadline));
         guard = again;
+        // To what has come for this thread it turns without being woken.
+        guard.books.ready.retain(|ready| !ready.will_wake(&waker));
         if turn == Turn::Occupied {
             let ticket = guard.park(waker.clone());
             guard = link.sleep(guard, deadline);

@@ -37,6 +37,7 @@ pub mod futures;
 mod link;
 mod listing;
 pub mod op;
+mod pace;
 mod pending;
 mod queue;
 mod sync;

@@ -45,7 +45,7 @@ const BATCH: usize = 1024;
 /// How long one attempt to connect again may take.
 const ATTEMPT: Duration = Duration::from_secs(1);
 
-fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+pub(crate) fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
     one.into_iter().chain(other).min()
 }
 
@@ -345,6 +345,16 @@ impl Link {
             None => thread::park(),
         }
         self.drive.lock()
+    }
+
+    /// Lets others receive until then.
+    pub(crate) fn keep_away<'a>(
+        &'a self,
+        guard: Guard<'a, Core>,
+        until: Option<Instant>,
+    ) -> Guard<'a, Core> {
+        let guard = self.leave(guard);
+        self.sleep(guard, until)
     }
 
     /// Sends what there is to send, as far as that goes without waiting.

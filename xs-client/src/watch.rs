@@ -8,8 +8,9 @@ use crate::client::Client;
 use crate::core::{Leftover, Scope};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
-use crate::link::{Handle, Late};
+use crate::link::{Handle, Late, earlier};
 use crate::op::{self, Op};
+use crate::pace::Pace;
 use crate::queue::WatchEvent;
 use crate::tree::Tree;
 use crate::watches::{Next, Taker, Token};
@@ -48,6 +49,7 @@ pub struct Watch {
     token: Token,
     /// An iterator has told of the loss.
     over: bool,
+    pace: Pace,
 }
 
 impl Client {
@@ -207,7 +209,13 @@ impl Client {
 
 impl Watch {
     pub(crate) fn new(client: &Client, path: &str, token: Token) -> Self {
-        Watch { tree: (**client).clone(), path: path.into(), token, over: false }
+        Watch {
+            tree: (**client).clone(),
+            path: path.into(),
+            token,
+            over: false,
+            pace: Pace::default(),
+        }
     }
 
     /// The path that is watched, as it was given.
@@ -248,6 +256,11 @@ impl Watch {
         let link = &self.tree.handle;
         let mut deadline = Deadline::from(deadline);
         let mut guard = link.drive.lock();
+        if !guard.books.watches.has_next(self.token, None) {
+            if let Some(until) = self.pace.pause(Instant::now()) {
+                guard = link.keep_away(guard, earlier(Some(until), deadline.at));
+            }
+        }
         loop {
             let (again, waited) = link.wait(guard, &mut deadline, &self.token);
             guard = again;
