@@ -269,7 +269,7 @@ fn run(link: &Arc<Link>) {
         let (again, turn) = link.drive.turn(guard, Wait::UntilWoken(deadline));
         guard = again;
         // To what has come for this thread it turns without being woken.
-        guard.books.ready.retain(|ready| !ready.will_wake(&waker));
+        guard.books.ready.is_awake(&waker);
         if turn == Turn::Occupied {
             let ticket = guard.park(waker.clone());
             guard = link.sleep(guard, deadline);

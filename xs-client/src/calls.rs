@@ -6,7 +6,7 @@ use xs_proto::{Reply, ReqId};
 
 use xs_transport::Failure;
 
-use crate::wakers::remember;
+use crate::wakers::{Ready, remember};
 
 /// A place for each request under way.
 ///
@@ -73,10 +73,15 @@ impl Calls {
 
     /// Whether the answer is here, or there will be none. Otherwise `waker` is remembered.
     #[inline]
-    pub(crate) fn is_answered(&mut self, call: CallId, waker: Option<&Waker>) -> bool {
+    pub(crate) fn is_answered(
+        &mut self,
+        call: CallId,
+        waker: Option<&Waker>,
+        ready: &mut Ready,
+    ) -> bool {
         let call = &mut self.places[call.place as usize];
         if call.answer.is_none() {
-            remember(&mut call.waker, waker);
+            remember(&mut call.waker, waker, ready);
         }
         call.answer.is_some()
     }
@@ -90,24 +95,19 @@ impl Calls {
     }
 
     /// The answer is of no interest any more; it is given back if it is here already.
-    pub(crate) fn forget(&mut self, call: CallId) -> Option<Reply<'static>> {
-        if self.is_answered(call, None) {
+    pub(crate) fn forget(&mut self, call: CallId, ready: &mut Ready) -> Option<Reply<'static>> {
+        if self.is_answered(call, None, ready) {
             return self.take(call)?.ok();
         }
         let call = &mut self.places[call.place as usize];
         call.state = State::Forgotten;
-        call.waker = None;
+        ready.let_go(call.waker.take());
         None
     }
 
     /// An answer came; says whether somebody wants it.
     #[inline]
-    pub(crate) fn finish(
-        &mut self,
-        place: u32,
-        reply: Reply<'static>,
-        ready: &mut Vec<Waker>,
-    ) -> bool {
+    pub(crate) fn finish(&mut self, place: u32, reply: Reply<'static>, ready: &mut Ready) -> bool {
         let call = &mut self.places[place as usize];
         if call.state != State::Wanted {
             if call.state == State::Forgotten {
@@ -129,7 +129,7 @@ impl Calls {
     }
 
     /// No more answers will come.
-    pub(crate) fn fail(&mut self, failure: &Failure, ready: &mut Vec<Waker>) {
+    pub(crate) fn fail(&mut self, failure: &Failure, ready: &mut Ready) {
         for place in 0..self.places.len() {
             let call = &mut self.places[place];
             match (call.state, &call.answer) {
@@ -162,8 +162,8 @@ mod tests {
         let first = add(&mut calls);
         let second = add(&mut calls);
         assert_ne!(first.place, second.place);
-        assert!(!calls.is_answered(first, None));
-        assert!(calls.finish(first.place, Reply::Done, &mut Vec::new()));
+        assert!(!calls.is_answered(first, None, &mut Ready::default()));
+        assert!(calls.finish(first.place, Reply::Done, &mut Ready::default()));
         // The answer waits; the place is not given to anybody else.
         let third = add(&mut calls);
         assert_ne!(third.place, first.place);
@@ -175,9 +175,9 @@ mod tests {
     fn a_forgotten_place_is_free_when_its_late_answer_has_come() {
         let mut calls = Calls::default();
         let first = add(&mut calls);
-        assert!(calls.forget(first).is_none());
+        assert!(calls.forget(first, &mut Ready::default()).is_none());
         assert_ne!(add(&mut calls).place, first.place);
-        assert!(!calls.finish(first.place, Reply::Boolean(true), &mut Vec::new()));
+        assert!(!calls.finish(first.place, Reply::Boolean(true), &mut Ready::default()));
         assert_eq!(add(&mut calls).place, first.place);
     }
 
@@ -186,12 +186,12 @@ mod tests {
         let mut calls = Calls::default();
         let (waiting, done, forgotten) = (add(&mut calls), add(&mut calls), add(&mut calls));
         let transaction = add(&mut calls);
-        assert!(!calls.is_answered(waiting, Some(Waker::noop())));
-        calls.finish(done.place, Reply::Done, &mut Vec::new());
+        assert!(!calls.is_answered(waiting, Some(Waker::noop()), &mut Ready::default()));
+        calls.finish(done.place, Reply::Done, &mut Ready::default());
         let tx_id = Reply::Transaction(TxId(1));
-        calls.finish(transaction.place, tx_id, &mut Vec::new());
-        calls.forget(forgotten);
-        let mut ready = Vec::new();
+        calls.finish(transaction.place, tx_id, &mut Ready::default());
+        calls.forget(forgotten, &mut Ready::default());
+        let mut ready = Ready::default();
         calls.fail(&Failure::Closed, &mut ready);
         assert_eq!(ready.len(), 1);
         assert!(matches!(calls.take(waiting), Some(Err(Failure::Closed))));

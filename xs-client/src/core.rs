@@ -15,6 +15,7 @@ use crate::backoff::Backoff;
 use crate::calls::{Answered, CallId, Calls};
 use crate::timers::{Timer, Timers};
 use crate::trace;
+use crate::wakers::Ready;
 use crate::watches::{Token, Watches};
 
 /// The client's state, as [`xs_transport::Drive`] runs it.
@@ -59,7 +60,7 @@ pub(crate) struct Books {
     /// most one for each transaction and watch that there was.
     leftovers: VecDeque<Leftover>,
     /// To be woken when the lock has been given back: what a waker does is not known here.
-    pub(crate) ready: Vec<Waker>,
+    pub(crate) ready: Ready,
 }
 
 /// Which transaction a request belongs to.
@@ -127,7 +128,7 @@ impl Core {
                 room: Vec::new(),
                 transactions: BTreeSet::new(),
                 leftovers: VecDeque::new(),
-                ready: Vec::new(),
+                ready: Ready::default(),
             },
             parked: BTreeMap::new(),
             last_ticket: 0,
@@ -237,7 +238,7 @@ impl Core {
     }
 
     fn wake_all(&mut self) {
-        self.books.ready.append(&mut self.books.room);
+        self.books.ready.extend(self.books.room.drain(..));
         self.books.ready.extend(std::mem::take(&mut self.parked).into_values());
         // Perhaps nobody watches the clock any more.
         self.timers.wake_all(&mut self.books.ready);
@@ -253,7 +254,7 @@ impl Core {
     /// Whether the answer is here, or there will be none. Otherwise `waker` is remembered.
     #[inline]
     pub(crate) fn is_answered(&mut self, call: CallId, waker: Option<&Waker>) -> bool {
-        self.books.calls.is_answered(call, waker)
+        self.books.calls.is_answered(call, waker, &mut self.books.ready)
     }
 
     /// The answer, if it is here; once.
@@ -264,7 +265,9 @@ impl Core {
 
     /// The answer is of no interest any more, and is dropped now or when it comes.
     pub(crate) fn forget(&mut self, call: CallId) {
-        if let Some(Reply::Transaction(tx_id)) = self.books.calls.forget(call) {
+        if let Some(Reply::Transaction(tx_id)) =
+            self.books.calls.forget(call, &mut self.books.ready)
+        {
             self.books.transactions.remove(&tx_id);
             self.take_back(Leftover::Transaction(tx_id));
         }
@@ -315,7 +318,7 @@ impl Core {
     /// Whoever was connecting again is done with it.
     pub(crate) fn stop_reconnecting(&mut self) {
         self.reconnecting = false;
-        self.books.ready.append(&mut self.books.room);
+        self.books.ready.extend(self.books.room.drain(..));
         self.wake_driver();
     }
 
@@ -411,7 +414,7 @@ impl Core {
 
     /// Wakes somebody at some time, if there is a driver; the last waker given counts.
     pub(crate) fn set_timer(&mut self, timer: &mut Option<Timer>, at: Instant, waker: &Waker) {
-        if timer.is_some_and(|timer| self.timers.update(timer, waker)) {
+        if timer.is_some_and(|timer| self.timers.update(timer, waker, &mut self.books.ready)) {
             return;
         }
         let (added, tell) = self.timers.add(at, waker.clone());
@@ -438,7 +441,7 @@ impl Books {
     #[inline]
     fn answered(&mut self, purpose: Purpose, reply: Reply<'_>) {
         if !self.room.is_empty() {
-            self.ready.append(&mut self.room);
+            self.ready.extend(self.room.drain(..));
         }
         let begun = match reply {
             Reply::Transaction(tx_id) => Some(tx_id),

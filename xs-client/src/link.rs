@@ -71,7 +71,7 @@ impl Awaited for CallId {
 /// What comes next for a watch.
 impl Awaited for Token {
     fn is_here(&self, core: &mut Core, waker: Option<&Waker>) -> bool {
-        core.books.watches.has_next(*self, waker)
+        core.books.watches.has_next(*self, waker, &mut core.books.ready)
     }
 }
 
@@ -384,7 +384,7 @@ impl Link {
         while !guard.books.ready.is_empty() {
             let mut ready = std::mem::take(&mut guard.books.ready);
             drop(guard);
-            ready.drain(..).for_each(Waker::wake);
+            ready.settle();
             guard = self.drive.lock();
             if guard.books.ready.is_empty() {
                 // Its space serves again.

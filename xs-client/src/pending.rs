@@ -166,15 +166,15 @@ impl<T: Answer> Pending<T> {
                 let _ = guard.is_answered(call, waker);
                 if let (Some(deadline), Some(waker)) = (self.deadline, waker) {
                     guard.set_timer(&mut self.timer, deadline, waker);
-                    drop(self.handle.wake_ready(guard));
                 }
+                drop(self.handle.wake_ready(guard));
                 return Poll::Pending;
             }
             guard.forget(call);
         }
         self.call = None;
         stop_timer(&mut guard, &mut self.timer);
-        drop(guard);
+        drop(self.handle.wake_ready(guard));
         Poll::Ready(self.finish(call, answer))
     }
 
@@ -221,6 +221,7 @@ impl<T> Drop for Pending<T> {
 
 fn stop_timer(guard: &mut Guard<'_, Core>, timer: &mut Option<Timer>) {
     if let Some(timer) = timer.take() {
-        guard.timers.remove(timer);
+        let core = &mut **guard;
+        core.timers.remove(timer, &mut core.books.ready);
     }
 }

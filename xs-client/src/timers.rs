@@ -1,8 +1,11 @@
 //! Points in time that tasks wait for.
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::task::Waker;
 use std::time::Instant;
+
+use crate::wakers::Ready;
 
 /// Who is to be woken when.
 ///
@@ -28,26 +31,28 @@ impl Timers {
         (timer, self.armed.is_none_or(|armed| at < armed))
     }
 
-    pub(crate) fn remove(&mut self, timer: Timer) {
-        self.due.remove(&timer);
+    pub(crate) fn remove(&mut self, timer: Timer, ready: &mut Ready) {
+        ready.let_go(self.due.remove(&timer));
     }
 
     /// Who waits has another waker now. False if the timer was due.
-    pub(crate) fn update(&mut self, timer: Timer, waker: &Waker) -> bool {
+    pub(crate) fn update(&mut self, timer: Timer, waker: &Waker, ready: &mut Ready) -> bool {
         let Some(known) = self.due.get_mut(&timer) else {
             return false;
         };
-        known.clone_from(waker);
+        if !known.will_wake(waker) {
+            ready.let_go(Some(mem::replace(known, waker.clone())));
+        }
         true
     }
 
     /// Takes out everybody.
-    pub(crate) fn wake_all(&mut self, ready: &mut Vec<Waker>) {
-        ready.extend(std::mem::take(&mut self.due).into_values());
+    pub(crate) fn wake_all(&mut self, ready: &mut Ready) {
+        ready.extend(mem::take(&mut self.due).into_values());
     }
 
     /// Takes out who is to be woken by now, and says until when to sleep.
-    pub(crate) fn arm(&mut self, now: Instant, ready: &mut Vec<Waker>) -> Option<Instant> {
+    pub(crate) fn arm(&mut self, now: Instant, ready: &mut Ready) -> Option<Instant> {
         while let Some(entry) = self.due.first_entry() {
             if entry.key().0 > now {
                 break;
@@ -80,14 +85,14 @@ mod tests {
 
         let (first, tell) = timers.add(at(10), waker.clone());
         assert!(tell);
-        assert_eq!(timers.arm(at(0), &mut Vec::new()), Some(at(10)));
-        timers.remove(first);
+        assert_eq!(timers.arm(at(0), &mut Ready::default()), Some(at(10)));
+        timers.remove(first, &mut Ready::default());
         assert!(!timers.add(at(20), waker.clone()).1);
         assert!(!timers.add(at(10), waker.clone()).1, "that is when it looks again");
         assert!(timers.add(at(5), waker.clone()).1);
-        assert_eq!(timers.arm(at(1), &mut Vec::new()), Some(at(5)));
+        assert_eq!(timers.arm(at(1), &mut Ready::default()), Some(at(5)));
 
-        let mut ready = Vec::new();
+        let mut ready = Ready::default();
         assert_eq!(timers.arm(at(5), &mut ready), Some(at(10)));
         assert_eq!(ready.len(), 1);
         assert_eq!(timers.arm(at(10), &mut ready), Some(at(20)));
@@ -102,10 +107,10 @@ mod tests {
         let at = |seconds| start + Duration::from_secs(seconds);
         let (first, _) = timers.add(at(10), Waker::noop().clone());
         timers.add(at(20), Waker::noop().clone());
-        assert_eq!(timers.arm(at(0), &mut Vec::new()), Some(at(10)));
-        timers.remove(first);
-        assert_eq!(timers.arm(at(1), &mut Vec::new()), Some(at(10)));
-        assert_eq!(timers.arm(at(10), &mut Vec::new()), Some(at(20)));
+        assert_eq!(timers.arm(at(0), &mut Ready::default()), Some(at(10)));
+        timers.remove(first, &mut Ready::default());
+        assert_eq!(timers.arm(at(1), &mut Ready::default()), Some(at(10)));
+        assert_eq!(timers.arm(at(10), &mut Ready::default()), Some(at(20)));
     }
 
     #[test]
@@ -114,11 +119,11 @@ mod tests {
         let now = Instant::now();
         let (timer, _) = timers.add(now, Waker::noop().clone());
         timers.add(now, Waker::noop().clone());
-        assert!(timers.update(timer, Waker::noop()));
-        let mut ready = Vec::new();
+        assert!(timers.update(timer, Waker::noop(), &mut Ready::default()));
+        let mut ready = Ready::default();
         timers.wake_all(&mut ready);
         assert_eq!(ready.len(), 2);
-        assert!(!timers.update(timer, Waker::noop()));
+        assert!(!timers.update(timer, Waker::noop(), &mut Ready::default()));
         timers.wake_all(&mut ready);
         timers.arm(now, &mut ready);
         assert_eq!(ready.len(), 2);

@@ -1,12 +1,69 @@
 //! Who is to be told, kept where they wait.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 
+/// What has become due for wakers while the lock was held.
+///
+/// A waker is other people's code, when it is called as well as when it is dropped: with it a whole
+/// task may go, and what that has under way. So both wait until the lock has been given back.
+#[derive(Debug, Default)]
+pub(crate) struct Ready(Vec<Due>);
+
+#[derive(Debug)]
+enum Due {
+    Call(Waker),
+    Drop(Waker),
+}
+
+impl Ready {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// To be called.
+    pub(crate) fn push(&mut self, waker: Waker) {
+        self.0.push(Due::Call(waker));
+    }
+
+    /// Likewise.
+    pub(crate) fn extend(&mut self, wakers: impl IntoIterator<Item = Waker>) {
+        self.0.extend(wakers.into_iter().map(Due::Call));
+    }
+
+    /// To be dropped: nobody waits with it any more.
+    pub(crate) fn let_go(&mut self, waker: impl IntoIterator<Item = Waker>) {
+        self.0.extend(waker.into_iter().map(Due::Drop));
+    }
+
+    /// This one need not be called: who has it is awake.
+    pub(crate) fn is_awake(&mut self, waker: &Waker) {
+        self.0.retain(|due| !matches!(due, Due::Call(due) if due.will_wake(waker)));
+    }
+
+    /// Does what is due. To be called without the lock.
+    pub(crate) fn settle(&mut self) {
+        for due in self.0.drain(..) {
+            // A panic is reported by the hook for that. It is not the business of who happened to
+            // receive, and nobody else may go without being woken.
+            let _ = catch_unwind(AssertUnwindSafe(|| match due {
+                Due::Call(waker) => waker.wake(),
+                Due::Drop(waker) => drop(waker),
+            }));
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
 /// Keeps a waker, unless one that does the same is there already.
-pub(crate) fn remember(place: &mut Option<Waker>, waker: Option<&Waker>) {
+pub(crate) fn remember(place: &mut Option<Waker>, waker: Option<&Waker>, ready: &mut Ready) {
     if let Some(waker) = waker {
         if !place.as_ref().is_some_and(|known| known.will_wake(waker)) {
-            *place = Some(waker.clone());
+            ready.let_go(place.replace(waker.clone()));
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::client::Client;
 use crate::core::{Leftover, Scope};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
-use crate::link::{Handle, Late, earlier};
+use crate::link::{Awaited, Handle, Late, earlier};
 use crate::op::{self, Op};
 use crate::pace::Pace;
 use crate::queue::WatchEvent;
@@ -256,7 +256,7 @@ impl Watch {
         let link = &self.tree.handle;
         let mut deadline = Deadline::from(deadline);
         let mut guard = link.drive.lock();
-        if !guard.books.watches.has_next(self.token, None) {
+        if !self.token.is_here(&mut guard, None) {
             if let Some(until) = self.pace.pause(Instant::now()) {
                 guard = link.keep_away(guard, earlier(Some(until), deadline.at));
             }
@@ -264,8 +264,8 @@ impl Watch {
         loop {
             let (again, waited) = link.wait(guard, &mut deadline, &self.token);
             guard = again;
-            let next = waited
-                .map(|()| guard.books.watches.poll(self.token, None).unwrap_or(Next::Removed));
+            let next =
+                waited.map(|()| guard.books.watches.take_next(self.token).unwrap_or(Next::Removed));
             guard = link.leave(guard);
             if let Ok(Next::Failed(_)) = next {
                 let (again, reconnected) =
@@ -289,10 +289,10 @@ impl Watch {
     /// As for [`wait`](Self::wait).
     pub fn try_next(&mut self) -> Result<Option<WatchEvent>> {
         let mut guard = self.tree.handle.drive.lock();
-        let mut next = guard.books.watches.poll(self.token, None);
+        let mut next = guard.books.watches.take_next(self.token);
         if next.is_none() {
             guard = self.tree.handle.receive_now(guard);
-            next = guard.books.watches.poll(self.token, None);
+            next = guard.books.watches.take_next(self.token);
         }
         drop(guard);
         next.map(|next| self.outcome(next)).transpose()

@@ -8,7 +8,7 @@ use xs_proto::ErrorCode;
 use xs_transport::Failure;
 
 use crate::queue::{Queue, WatchEvent};
-use crate::wakers::remember;
+use crate::wakers::{Ready, remember};
 
 /// Names a watch of one client, and is used for no other one afterwards.
 ///
@@ -147,7 +147,7 @@ impl Watches {
 
     /// The callback is there: it gets the events that wait, and all others. False if there is no
     /// such watch any more.
-    pub(crate) fn call_back(&mut self, token: Token, ready: &mut Vec<Waker>) -> bool {
+    pub(crate) fn call_back(&mut self, token: Token, ready: &mut Ready) -> bool {
         let Some(watched) = self.table.get_mut(&token) else {
             return false;
         };
@@ -166,7 +166,7 @@ impl Watches {
     }
 
     /// From here on no event of this watch is delivered.
-    pub(crate) fn remove(&mut self, token: Token, ready: &mut Vec<Waker>) -> Option<Watched> {
+    pub(crate) fn remove(&mut self, token: Token, ready: &mut Ready) -> Option<Watched> {
         let mut watched = self.table.remove(&token)?;
         ready.extend(watched.waker.take());
         Some(watched)
@@ -177,7 +177,7 @@ impl Watches {
     }
 
     /// An event came. One of a watch that is removed is late, and dropped.
-    pub(crate) fn deliver(&mut self, path: &str, token: &[u8], ready: &mut Vec<Waker>) {
+    pub(crate) fn deliver(&mut self, path: &str, token: &[u8], ready: &mut Ready) {
         let found =
             Token::parse(token).and_then(|token| Some((token, self.table.get_mut(&token)?)));
         let Some((token, watched)) = found else {
@@ -193,7 +193,7 @@ impl Watches {
     }
 
     /// A watch was set again on a new connection.
-    pub(crate) fn set_again(&mut self, token: Token, ready: &mut Vec<Waker>) {
+    pub(crate) fn set_again(&mut self, token: Token, ready: &mut Ready) {
         if let Some(watched) = self.table.get_mut(&token) {
             let was_empty = watched.queue.is_empty();
             if watched.note_set_again() {
@@ -212,19 +212,24 @@ impl Watches {
     }
 
     /// Whether there is something for the owner of this watch. Otherwise `waker` is remembered.
-    pub(crate) fn has_next(&mut self, token: Token, waker: Option<&Waker>) -> bool {
+    pub(crate) fn has_next(
+        &mut self,
+        token: Token,
+        waker: Option<&Waker>,
+        ready: &mut Ready,
+    ) -> bool {
         let Some(watched) = self.table.get_mut(&token) else {
             return true;
         };
         let has_next = !watched.queue.is_empty() || watched.end.is_some();
         if !has_next {
-            remember(&mut watched.waker, waker);
+            remember(&mut watched.waker, waker, ready);
         }
         has_next
     }
 
-    /// What comes next for the owner of this watch. With nothing there, `waker` is remembered.
-    pub(crate) fn poll(&mut self, token: Token, waker: Option<&Waker>) -> Option<Next> {
+    /// What comes next for the owner of this watch, if there is something.
+    pub(crate) fn take_next(&mut self, token: Token) -> Option<Next> {
         let Some(watched) = self.table.get_mut(&token) else {
             return Some(Next::Removed);
         };
@@ -232,12 +237,10 @@ impl Watches {
             return Some(Next::Event(event));
         }
         match &watched.end {
-            Some(End::Failed(failure)) => return Some(Next::Failed(failure.clone())),
-            Some(End::Refused(code)) => return Some(Next::Refused(code.clone())),
-            None => {}
+            Some(End::Failed(failure)) => Some(Next::Failed(failure.clone())),
+            Some(End::Refused(code)) => Some(Next::Refused(code.clone())),
+            None => None,
         }
-        remember(&mut watched.waker, waker);
-        None
     }
 
     /// The watches whose owners have something to take.
@@ -253,7 +256,7 @@ impl Watches {
     pub(crate) fn next_callback(&mut self) -> Option<(Token, Next)> {
         // One event each in turn, so that a busy watch keeps nobody waiting.
         while let Some(token) = self.callbacks.runnable.pop_front() {
-            let next = match self.poll(token, None) {
+            let next = match self.take_next(token) {
                 // That this is the end is known when there is no other connection.
                 None | Some(Next::Failed(_)) => continue,
                 Some(next) => next,
@@ -274,7 +277,7 @@ impl Watches {
     }
 
     /// The connection is lost. What was received is still there to be taken.
-    pub(crate) fn failed(&mut self, failure: &Failure, ready: &mut Vec<Waker>) {
+    pub(crate) fn failed(&mut self, failure: &Failure, ready: &mut Ready) {
         for watched in self.table.values_mut() {
             watched.end.get_or_insert_with(|| End::Failed(failure.clone()));
         }
@@ -282,24 +285,21 @@ impl Watches {
     }
 
     /// Everybody who waits is to look again.
-    pub(crate) fn wake_all(&mut self, ready: &mut Vec<Waker>) {
+    pub(crate) fn wake_all(&mut self, ready: &mut Ready) {
         ready.extend(self.table.values_mut().filter_map(|watched| watched.waker.take()));
         ready.extend(self.callbacks.runner.take());
     }
 
     #[cfg(feature = "futures")]
     /// The owner of a watch wants to know when there is another connection.
-    pub(crate) fn await_reconnect(&mut self, token: Token, waker: &Waker) {
+    pub(crate) fn await_reconnect(&mut self, token: Token, waker: &Waker, ready: &mut Ready) {
         if let Some(watched) = self.table.get_mut(&token) {
-            remember(&mut watched.waker, Some(waker));
+            remember(&mut watched.waker, Some(waker), ready);
         }
     }
 
     /// There is a new connection: says which watches are to be set on it.
-    pub(crate) fn reconnected(
-        &mut self,
-        ready: &mut Vec<Waker>,
-    ) -> Vec<(Token, Box<str>, Option<u32>)> {
+    pub(crate) fn reconnected(&mut self, ready: &mut Ready) -> Vec<(Token, Box<str>, Option<u32>)> {
         let mut again = Vec::new();
         for (token, watched) in &mut self.table {
             if let Some(End::Refused(_)) = watched.end {
@@ -318,7 +318,7 @@ impl Watches {
     }
 
     /// A watch could not be set again.
-    pub(crate) fn refused(&mut self, token: Token, code: ErrorCode, ready: &mut Vec<Waker>) {
+    pub(crate) fn refused(&mut self, token: Token, code: ErrorCode, ready: &mut Ready) {
         if let Some(watched) = self.table.get_mut(&token) {
             watched.end = Some(End::Refused(code));
             let was_empty = watched.queue.is_empty();
@@ -344,7 +344,7 @@ impl Watched {
         token: Token,
         was_empty: bool,
         callbacks: &mut Callbacks,
-        ready: &mut Vec<Waker>,
+        ready: &mut Ready,
     ) {
         ready.extend(self.waker.take());
         // Otherwise it is among the runnable.
@@ -355,7 +355,7 @@ impl Watched {
 }
 
 impl Callbacks {
-    fn run(&mut self, token: Token, ready: &mut Vec<Waker>) {
+    fn run(&mut self, token: Token, ready: &mut Ready) {
         self.runnable.push_back(token);
         ready.extend(self.runner.take());
     }
@@ -370,7 +370,7 @@ mod tests {
         let mut watches = Watches::new(1);
         let first = watches.add("a", None, Taker::Owner);
         assert_eq!(Token::parse(first.to_string().as_bytes()), Some(first));
-        watches.remove(first, &mut Vec::new());
+        watches.remove(first, &mut Ready::default());
         assert_ne!(watches.add("a", None, Taker::Owner), first);
         for strange in ["", "xs-", "xs-zz", "1", "xs-1 "] {
             assert_eq!(Token::parse(strange.as_bytes()), None, "{strange}");
@@ -382,10 +382,10 @@ mod tests {
         let mut watches = Watches::new(8);
         let token = watches.add("a", None, Taker::Owner);
         let wire = token.to_string();
-        watches.deliver("a", wire.as_bytes(), &mut Vec::new());
-        watches.remove(token, &mut Vec::new());
-        watches.deliver("a", wire.as_bytes(), &mut Vec::new());
-        assert!(matches!(watches.poll(token, None), Some(Next::Removed)));
+        watches.deliver("a", wire.as_bytes(), &mut Ready::default());
+        watches.remove(token, &mut Ready::default());
+        watches.deliver("a", wire.as_bytes(), &mut Ready::default());
+        assert!(matches!(watches.take_next(token), Some(Next::Removed)));
     }
 
     #[test]
@@ -393,11 +393,11 @@ mod tests {
         let mut watches = Watches::new(8);
         let tokens = ["a", "b"].map(|path| watches.add(path, None, Taker::Later));
         for path in ["a", "a/1", "a/2"] {
-            watches.deliver(path, tokens[0].to_string().as_bytes(), &mut Vec::new());
+            watches.deliver(path, tokens[0].to_string().as_bytes(), &mut Ready::default());
         }
         assert!(watches.next_callback().is_none(), "there is none yet");
-        assert!(tokens.iter().all(|token| watches.call_back(*token, &mut Vec::new())));
-        watches.deliver("b", tokens[1].to_string().as_bytes(), &mut Vec::new());
+        assert!(tokens.iter().all(|token| watches.call_back(*token, &mut Ready::default())));
+        watches.deliver("b", tokens[1].to_string().as_bytes(), &mut Ready::default());
         let order: Vec<_> = std::iter::from_fn(|| watches.next_callback())
             .map(|(_, next)| match next {
                 Next::Event(event) => event.path.to_string(),

@@ -29,7 +29,10 @@ impl<'a> Alarm<'a> {
 impl Drop for Alarm<'_> {
     fn drop(&mut self) {
         if let Some(timer) = self.timer {
-            self.handle.drive.lock().timers.remove(timer);
+            let mut guard = self.handle.drive.lock();
+            let core = &mut *guard;
+            core.timers.remove(timer, &mut core.books.ready);
+            drop(self.handle.wake_ready(guard));
         }
     }
 }

@@ -13,6 +13,7 @@ use xs_transport::{Failure, Interest, Turn, Wait};
 
 use super::reactor::Reactor;
 use crate::link::Link;
+use crate::wakers::remember;
 
 /// Receives for all futures of one client, sends what the transport did not take at once, and
 /// watches their deadlines. It has to be spawned, or polled beside the others.
@@ -70,7 +71,8 @@ impl<R: Reactor> Driver<R> {
         self.passes = 0;
         for _ in 0..BUDGET {
             let mut guard = self.link.drive.lock();
-            guard.driver = Some(cx.waker().clone());
+            let core = &mut *guard;
+            remember(&mut core.driver, Some(cx.waker()), &mut core.books.ready);
             if let Some(failure) = guard.failure().cloned() {
                 drop(guard);
                 match self.poll_reconnect(cx, &failure) {

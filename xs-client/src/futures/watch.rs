@@ -135,12 +135,18 @@ impl Watch {
     fn poll_next_event(&self, cx: &mut Context<'_>) -> Poll<Result<WatchEvent>> {
         let link = &self.client.blocking.handle;
         let mut guard = link.drive.lock();
-        match guard.books.watches.poll(self.token(), Some(cx.waker())) {
-            None => Poll::Pending,
+        let books = &mut guard.books;
+        match books.watches.take_next(self.token()) {
+            None => {
+                books.watches.has_next(self.token(), Some(cx.waker()), &mut books.ready);
+                drop(link.wake_ready(guard));
+                Poll::Pending
+            }
             // The driver makes another connection, and tells us then.
             Some(Next::Failed(_)) if link.reconnects() && !guard.closed => {
                 guard.wake_driver();
-                guard.books.watches.await_reconnect(self.token(), cx.waker());
+                let books = &mut guard.books;
+                books.watches.await_reconnect(self.token(), cx.waker(), &mut books.ready);
                 drop(link.wake_ready(guard));
                 Poll::Pending
             }
