@@ -28,7 +28,8 @@ use crate::watches::Token;
 ///
 /// Nothing is hidden while the descriptor is quiet. The loop may use the blocking operations as
 /// well, as may other threads: what they receive for others makes the descriptor readable. One
-/// client has one event source.
+/// client has one event source or one [driver](crate::futures::Driver) of futures, which are told of
+/// what others receive: of two, only one would be. Who needs both opens two clients.
 ///
 /// ```
 /// # use std::time::Duration;

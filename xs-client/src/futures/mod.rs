@@ -9,7 +9,9 @@
 //! for. It is the task of a [`Driver`], a future that is to be spawned on the runtime at hand: it
 //! uses the runtime's own reactor, through a [`Reactor`], and needs no thread. Adapters for tokio
 //! and for smol are in [`reactor`], behind the features `tokio` and `smol`. Where there is no
-//! runtime, [`Client::on_thread`] uses the client's background thread.
+//! runtime, [`Client::on_thread`] uses the client's background thread. One blocking client has one of
+//! these, or one event source: clone the futures' client as often as need be, rather than making
+//! another one of the same blocking client.
 //!
 //! The xenbus device makes whoever sets or removes a watch wait for the daemon, for a moment; this
 //! blocks the thread that polls the future.
