@@ -315,7 +315,7 @@ impl Builder {
     pub fn open(self) -> Result<Client> {
         let transport = discover::open(self.connect_timeout)
             .map_err(|error| Error::new("open", None, ErrorKind::NotFound(error)))?;
-        Ok(self.client(transport, Opener::new(|timeout| Ok(discover::open(timeout)?))))
+        Ok(self.client(transport.into(), Opener::new(|timeout| Ok(discover::open(timeout)?))))
     }
 
     /// Connects to the socket or the device at `path`.
@@ -327,13 +327,14 @@ impl Builder {
         let transport = discover::open_at(&path, self.connect_timeout).map_err(|error| {
             Error::new("open", Some(&path.to_string_lossy()), ErrorKind::Unreachable(error))
         })?;
-        Ok(self.client(transport, Opener::new(move |timeout| discover::open_at(&path, timeout))))
+        let opener = Opener::new(move |timeout| discover::open_at(&path, timeout));
+        Ok(self.client(transport.into(), opener))
     }
 
     /// Uses a transport of the caller's, which cannot be connected again.
     pub fn over(mut self, transport: impl Transport + 'static) -> Client {
         self.reconnect = false;
-        self.client(transport, Opener::new(|_| Err(io::ErrorKind::NotConnected.into())))
+        self.client(Arc::new(transport), Opener::new(|_| Err(io::ErrorKind::NotConnected.into())))
     }
 
     /// Uses transports that `open` makes, within the time that it is given: one now, and another
@@ -347,10 +348,10 @@ impl Builder {
     ) -> Result<Client> {
         let transport = open(self.connect_timeout)
             .map_err(|error| Error::new("open", None, ErrorKind::Unreachable(error)))?;
-        Ok(self.client(transport, Opener::new(open)))
+        Ok(self.client(transport.into(), Opener::new(open)))
     }
 
-    fn client(self, transport: impl Transport + 'static, opener: Opener) -> Client {
+    fn client(self, transport: Arc<dyn Transport>, opener: Opener) -> Client {
         let link = Link::new(transport, self.watch_capacity, self.reconnect.then_some(opener));
         let handle = Arc::new(Handle(Arc::new(link)));
         Client { tree: Tree { handle, scope: Scope::NONE, timeout: self.timeout } }

@@ -86,7 +86,7 @@ impl Awaited for Room {
 
 impl Link {
     pub(crate) fn new(
-        transport: impl Transport + 'static,
+        transport: Arc<dyn Transport>,
         watch_capacity: usize,
         opener: Option<Opener>,
     ) -> Self {
@@ -321,7 +321,7 @@ impl Link {
             match opened {
                 Ok(transport) if !guard.closed && look(&mut guard).is_continue() => {
                     let limits = transport.limits();
-                    guard = self.drive.reconnect(guard, transport);
+                    guard = self.drive.reconnect(guard, transport.into());
                     guard.reconnected(limits);
                 }
                 Err(_) if late() => break,

@@ -97,8 +97,7 @@ pub enum Turn {
 
 impl<M: Machine> Drive<M> {
     /// Receives up to `buffer` bytes at a time.
-    pub fn new(transport: impl Transport + 'static, machine: M, buffer: usize) -> Self {
-        let transport: Arc<dyn Transport> = Arc::new(transport);
+    pub fn new(transport: Arc<dyn Transport>, machine: M, buffer: usize) -> Self {
         let sender = Seat { transport: transport.clone(), buffer: BytesMut::new() };
         let buffer = vec![0; buffer.max(1)].into_boxed_slice();
         let receiver = Seat { transport: transport.clone(), buffer };
@@ -224,10 +223,10 @@ impl<M: Machine> Drive<M> {
     pub fn reconnect<'a>(
         &'a self,
         mut guard: Guard<'a, M>,
-        transport: impl Transport + 'static,
+        transport: Arc<dyn Transport>,
     ) -> Guard<'a, M> {
         let state = &mut *guard.0;
-        state.transport = Arc::new(transport);
+        state.transport = transport;
         state.blocked = false;
         state.unblocking = false;
         state.failure = None;

@@ -302,7 +302,7 @@ impl Asker {
         let connection = ClientConnection::new(transport.limits());
         let (replies, events) = (VecDeque::new(), VecDeque::new());
         let state = State { connection, replies, events, failure: None };
-        Asker(Drive::new(transport, state, 8192))
+        Asker(Drive::new(Arc::new(transport), state, 8192))
     }
 
     fn until<T>(&self, mut done: impl FnMut(&mut State) -> Option<T>) -> T {

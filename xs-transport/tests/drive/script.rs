@@ -36,7 +36,7 @@ pub(crate) enum Fate {
 /// What is said arrives whole and in order, what comes is handed on, and the end is told once.
 pub(crate) fn run(fates: Vec<Fate>, calls: Vec<Call>) {
     let wire = Arc::new(Mutex::new(Wire { fates: fates.into(), ..Wire::default() }));
-    let drive = Drive::new(Way::new(&wire), Script::default(), 16);
+    let drive = Drive::new(Arc::new(Way::new(&wire)), Script::default(), 16);
     for call in calls {
         wire.lock().unwrap().tried = false;
         let mut guard = drive.lock();
@@ -65,7 +65,7 @@ pub(crate) fn run(fates: Vec<Fate>, calls: Vec<Call>) {
                 check(&guard, &wire);
                 *guard = Script::default();
                 wire.lock().unwrap().start_again();
-                drop(drive.reconnect(guard, Way::new(&wire)));
+                drop(drive.reconnect(guard, Arc::new(Way::new(&wire))));
             }
             Call::Reconnect => {}
         }
