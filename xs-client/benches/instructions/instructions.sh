@@ -64,7 +64,7 @@ show() { # NAME COMMAND…
 printf '%-28s%14s%14s\n' "" instructions allocations
 if [ $# = 0 ]; then
     set -- read write read-in-batch read-with-watch read-with-callback read-without-timeout \
-        read-short-timeout read-async bare machine-1 machine-4096
+        read-short-timeout read-async bare bare-matched machine-1 machine-4096
 fi
 for job in "$@"; do
     show "$job" "$ours" "$job" "$socket"

@@ -12,10 +12,11 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
 use xs_client::{Client, DomId};
-use xs_proto::{ClientConnection, Header, Limits, MessageType, ReqId, Request, TxId};
+use xs_proto::{ClientConnection, Event, Header, Limits, MessageType, Reply, ReqId, Request, TxId};
 use xs_transport::mock::{Server, Xenstored};
 
 const PATH: &str = "/local/domain/5/device/vif/0/state";
@@ -61,6 +62,7 @@ fn run(job: &str, socket: &str, count: usize) {
         #[cfg(all(feature = "futures", feature = "mio"))]
         "read-async" => runtime::read(open(socket), count),
         "bare" => bare(socket, count),
+        "bare-matched" => bare_matched(socket, count),
         "machine-1" => machine(1, count),
         "machine-4096" => machine(4096, count),
         other => panic!("there is no job {other}"),
@@ -115,6 +117,49 @@ fn bare(socket: &str, count: usize) {
         let value = buffer[Header::LEN..came].to_vec();
         locked().1 = buffer;
         assert_eq!(value, VALUE);
+    }
+}
+
+/// The same with what lets many requests be under way, each with a deadline: the machine that
+/// matches answers to them, and a look at the clock.
+fn bare_matched(socket: &str, count: usize) {
+    struct Shared {
+        machine: ClientConnection<usize>,
+        out: BytesMut,
+        buffer: Vec<u8>,
+    }
+    let mut stream = UnixStream::connect(socket).expect("a xenstored");
+    let machine = ClientConnection::new(Limits::default());
+    let state = Mutex::new(Shared { machine, out: BytesMut::new(), buffer: vec![0; 4096] });
+    let locked = || state.lock().expect("no panic");
+    for at in 0..count {
+        let path = xs_proto::Path::new(black_box(PATH)).expect("a valid path");
+        let deadline = black_box(Instant::now() + Duration::from_secs(60));
+        let mut guard = locked();
+        guard.machine.submit(TxId::NONE, &Request::Read(path), at).expect("there is room");
+        let mut out = std::mem::take(&mut guard.out);
+        guard.machine.take_output_into(&mut out);
+        drop(guard);
+        stream.write_all(&out).expect("to send");
+        let mut guard = locked();
+        guard.out = out;
+        let mut buffer = std::mem::take(&mut guard.buffer);
+        drop(guard);
+        let mut value = None;
+        while value.is_none() {
+            let came = stream.read(&mut buffer).expect("to receive");
+            let mut guard = locked();
+            let on_event = |event: Event<'_, usize>| match event {
+                Event::Reply { key, reply: Reply::Value(bytes), .. } if key == at => {
+                    value = Some(bytes.into_owned());
+                }
+                other => panic!("{other:?}"),
+            };
+            guard.machine.receive_all(&buffer[..came], on_event).expect("a fine reply");
+        }
+        locked().buffer = buffer;
+        assert_eq!(value.as_deref(), Some(VALUE));
+        black_box(deadline);
     }
 }
 
