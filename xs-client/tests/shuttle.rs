@@ -2,7 +2,7 @@
 //! waits for ever, each gets its own answer.
 //!
 //! ```text
-//! RUSTFLAGS="--cfg shuttle" CARGO_TARGET_DIR=target/shuttle cargo test -p xs-client --test shuttle
+//! RUSTFLAGS="--cfg shuttle" CARGO_TARGET_DIR=target/shuttle cargo test -p xs-client --features futures --test shuttle
 //! ```
 //!
 //! `XS_TEST_SEED` and `XS_TEST_SCHEDULES` choose the seed and how many schedules each test tries.
@@ -395,6 +395,91 @@ fn when_the_daemon_dies_everybody_is_told() {
             assert!(called.recv().is_err(), "it was not set, and it was called");
         }
         assert!(host.client.read("/0").unwrap_err().is_lost());
+        host.end();
+    });
+}
+
+/// The first daemon dies in the middle of a request; whoever notices connects to the next one.
+#[test]
+fn when_another_daemon_comes_everybody_goes_on() {
+    explore(|| {
+        let xenstored = Xenstored::new();
+        xenstored.set("/1", "1").unwrap();
+        let servers = Arc::new(Mutex::new(Vec::new()));
+        let started = servers.clone();
+        let open = move |_| {
+            let mut servers = started.lock().unwrap();
+            let pipe = xenstored.connect(DomId::DOM0);
+            let wire = Wire::new(ENDLESS);
+            let far = wire.clone();
+            let bytes = if servers.is_empty() { 60 } else { ENDLESS };
+            servers.push(thread::spawn(move || far.serve(&pipe, bytes)));
+            Ok(Box::new(wire) as Box<dyn Transport>)
+        };
+        let client = Client::builder().timeout(None).reconnect(true).over_each(open).unwrap();
+        let watching = client.clone();
+        let watcher = thread::spawn(move || {
+            let mut watch = loop {
+                match watching.watch("/w") {
+                    Ok(watch) => break watch,
+                    Err(error) => assert!(error.is_lost(), "{error}"),
+                }
+            };
+            // Of this connection, or of the next one as well.
+            let mut kinds = vec![watch.wait().unwrap().kind];
+            while watching.read("/1").is_err() {}
+            // The first daemon may be lost only now.
+            while let Ok(Some(event)) = watch.try_next() {
+                kinds.push(event.kind);
+            }
+            let again = kinds.iter().filter(|kind| **kind == EventKind::Reconnected).count();
+            assert!(again <= 1, "{kinds:?}");
+        });
+        let readers = [(); 2].map(|()| {
+            let client = client.clone();
+            thread::spawn(move || {
+                let mut lost = 0;
+                while let Err(error) = client.read("/1") {
+                    assert!(error.is_lost(), "{error}");
+                    lost += 1;
+                }
+                assert!(lost <= 1, "there was one daemon only to be lost");
+            })
+        });
+        let _ = readers.map(|reader| reader.join().unwrap());
+        watcher.join().unwrap();
+        drop(client);
+        let servers = std::mem::take(&mut *servers.lock().unwrap());
+        servers.into_iter().for_each(|server| server.join().unwrap());
+    });
+}
+
+#[cfg(feature = "futures")]
+#[test]
+fn tasks_beside_threads() {
+    use xs_client::futures;
+
+    explore(|| {
+        let host = Host::new(48, ENDLESS);
+        let client = futures::Client::on_thread(host.client.clone()).unwrap();
+        let tasks = [0, 1].map(|at| {
+            let client = client.clone();
+            thread::spawn(move || {
+                shuttle::future::block_on(async {
+                    let path = format!("/{at}");
+                    let mut watch = client.watch(&path).await.unwrap();
+                    assert_eq!(watch.wait().await.unwrap().kind, EventKind::Fired);
+                    assert_eq!(client.read(&path).await.unwrap(), at.to_string().as_bytes());
+                    // Given up on the way.
+                    let _ = futures_lite::future::poll_once(client.read("/2")).await;
+                });
+            })
+        });
+        let reader = host.reader(3, 1);
+        reader.join().unwrap();
+        let _ = tasks.map(|task| task.join().unwrap());
+        drop(client);
+        host.client.watch_stop();
         host.end();
     });
 }
