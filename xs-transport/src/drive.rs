@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::ops::{Deref, DerefMut};
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, PoisonError};
 
 use bytes::{Buf, BytesMut};
@@ -62,6 +63,8 @@ struct State<M> {
     unblocking: bool,
     /// With what is received into. `None`: somebody sits there.
     receiver: Option<Box<Seat<Box<[u8]>>>>,
+    /// How many bytes are received at a time.
+    buffer: usize,
     /// Who sits there can be woken.
     wakeable: bool,
     /// Counts what was received.
@@ -72,7 +75,6 @@ struct State<M> {
 /// A seat, with all that is needed there.
 #[derive(Debug)]
 struct Seat<B> {
-    /// Who comes back from a system call on an earlier one brings nothing of interest.
     transport: Arc<dyn Transport>,
     buffer: B,
 }
@@ -99,8 +101,9 @@ impl<M: Machine> Drive<M> {
     /// Receives up to `buffer` bytes at a time.
     pub fn new(transport: Arc<dyn Transport>, machine: M, buffer: usize) -> Self {
         let sender = Seat { transport: transport.clone(), buffer: BytesMut::new() };
-        let buffer = vec![0; buffer.max(1)].into_boxed_slice();
-        let receiver = Seat { transport: transport.clone(), buffer };
+        let buffer = buffer.max(1);
+        let space = vec![0; buffer].into_boxed_slice();
+        let receiver = Seat { transport: transport.clone(), buffer: space };
         let state = State {
             machine,
             transport,
@@ -108,6 +111,7 @@ impl<M: Machine> Drive<M> {
             blocked: false,
             unblocking: false,
             receiver: Some(Box::new(receiver)),
+            buffer,
             wakeable: false,
             received: 0,
             failure: None,
@@ -146,17 +150,20 @@ impl<M: Machine> Drive<M> {
             }
             let received = state.received;
             drop(guard);
-            let sent = seat.transport.send(&seat.buffer);
+            let sent = without_panic(|| seat.transport.send(&seat.buffer));
             guard = self.lock();
 
             let state = &mut *guard.0;
+            if !Arc::ptr_eq(&seat.transport, &state.transport) {
+                guard = self.dispose(guard, seat);
+                if guard.0.has_output() {
+                    continue;
+                }
+                return guard;
+            }
             let Seat { transport, buffer } = &mut *seat;
             let mut blocked = false;
             match sent {
-                _ if !Arc::ptr_eq(transport, &state.transport) => {
-                    buffer.clear();
-                    *transport = state.transport.clone();
-                }
                 // All of its space serves again.
                 Ok(Sent::Bytes(n)) if n == buffer.len() => buffer.clear(),
                 Ok(Sent::Bytes(n)) => buffer.advance(n),
@@ -229,15 +236,25 @@ impl<M: Machine> Drive<M> {
         state.transport = transport;
         state.blocked = false;
         state.unblocking = false;
+        state.wakeable = false;
         state.failure = None;
-        if let Some(seat) = &mut state.sender {
-            seat.transport = state.transport.clone();
-            seat.buffer.clear();
-        }
-        if let Some(seat) = &mut state.receiver {
-            seat.transport = state.transport.clone();
-        }
+        // Who is still in a seat of the old connection keeps that one: it may take long to come
+        // back, and brings nothing of interest.
+        let transport = state.transport.clone();
+        state.sender = Some(Box::new(Seat { transport, buffer: BytesMut::new() }));
+        let transport = state.transport.clone();
+        let buffer = vec![0; state.buffer].into_boxed_slice();
+        state.receiver = Some(Box::new(Seat { transport, buffer }));
         guard
+    }
+
+    /// Does away with a seat of an earlier connection: without the lock, for the transport is
+    /// somebody else's, and may be the last of its kind.
+    #[cold]
+    fn dispose<'a, B>(&'a self, guard: Guard<'a, M>, seat: Box<Seat<B>>) -> Guard<'a, M> {
+        drop(guard);
+        drop(seat);
+        self.lock()
     }
 
     /// Waits until the transport takes more, or has something to read: a peer that waits for us
@@ -260,7 +277,7 @@ impl<M: Machine> Drive<M> {
             state.unblocking = true;
             let transport = state.transport.clone();
             drop(guard);
-            let waited = transport.wait(interest, deadline);
+            let waited = without_panic(|| transport.wait(interest, deadline));
             guard = self.lock();
             if Arc::ptr_eq(&transport, &guard.0.transport) {
                 guard.0.unblocking = false;
@@ -286,13 +303,14 @@ impl<M: Machine> Drive<M> {
     ) -> (Guard<'a, M>, Turn) {
         guard.0.wakeable = matches!(wait, Wait::UntilWoken(_));
         drop(guard);
-        let received = seat.transport.recv(&mut seat.buffer, wait);
+        let received = without_panic(|| seat.transport.recv(&mut seat.buffer, wait));
         let mut guard = self.lock();
         let state = &mut *guard.0;
-        let mut turn = Turn::Received;
         if !Arc::ptr_eq(&seat.transport, &state.transport) {
-            seat.transport = state.transport.clone();
-        } else if state.failure.is_none() {
+            return (self.dispose(guard, seat), Turn::Received);
+        }
+        let mut turn = Turn::Received;
+        if state.failure.is_none() {
             match received {
                 Ok(0) => {
                     let error = state.machine.end_of_input();
@@ -317,6 +335,14 @@ impl<M: Machine> Drive<M> {
         }
         (guard, turn)
     }
+}
+
+/// A transport is other people's code: that it panics is reported by the hook for that, and ends the
+/// connection as any other error does. Nobody may wait for who would never come back.
+#[inline(always)]
+fn without_panic<T>(call: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    panic::catch_unwind(AssertUnwindSafe(call))
+        .unwrap_or_else(|_| Err(io::Error::other("the transport has panicked")))
 }
 
 impl<M: Machine> State<M> {
@@ -344,6 +370,12 @@ impl<M> Guard<'_, M> {
     #[inline]
     pub fn is_unattended(&self) -> bool {
         !self.0.unblocking && (self.0.receiver.is_some() || self.0.blocked)
+    }
+
+    /// Whether the receiver's seat is free.
+    #[inline]
+    pub fn is_free(&self) -> bool {
+        !self.0.unblocking && self.0.receiver.is_some()
     }
 
     /// Whether the transport took no more: somebody has to wait until it does.

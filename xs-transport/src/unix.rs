@@ -49,14 +49,16 @@ impl UnixTransport {
     /// `ConnectionRefused`, `PermissionDenied`, …
     pub fn connect(path: impl AsRef<Path>, timeout: Duration) -> io::Result<Self> {
         let path = path.as_ref();
-        let deadline = Instant::now() + timeout;
+        // A timeout beyond what a clock can hold never ends.
+        let deadline = Instant::now().checked_add(timeout);
+        let left = || deadline.map_or(timeout, |at| at.saturating_duration_since(Instant::now()));
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = left();
             match sys::connect_unix(path, left) {
                 Ok(fd) => return Self::from_stream(fd.into(), path.display().to_string()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if Instant::now() >= deadline {
+                    if left.is_zero() {
                         return Err(io::Error::new(
                             io::ErrorKind::TimedOut,
                             "the xenstored did not accept the connection in time",
@@ -145,5 +147,23 @@ impl Transport for UnixTransport {
 
     fn describe(&self) -> String {
         self.name.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn a_timeout_beyond_what_a_clock_can_hold_is_for_ever() {
+        let path = std::env::temp_dir().join(format!("xs-unix-{}", std::process::id()));
+        let listener = UnixListener::bind(&path).unwrap();
+        let connected = UnixTransport::connect(&path, Duration::MAX);
+        fs::remove_file(&path).unwrap();
+        connected.unwrap();
+        drop(listener);
     }
 }
