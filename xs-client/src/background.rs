@@ -27,25 +27,35 @@ pub(crate) type Callback = Box<dyn FnMut(Result<WatchEvent>) + Send>;
 #[derive(Default)]
 pub(crate) struct Background {
     state: Mutex<State>,
-    /// A callback has returned.
+    /// A callback has returned, or the thread has left.
     returned: Condvar,
 }
 
 #[derive(Default)]
 struct State {
-    /// `None` while it is being run.
-    callbacks: BTreeMap<Token, Option<Callback>>,
+    callbacks: BTreeMap<Token, Entry>,
     /// The callback that is being run, and the thread that runs it: not always the present one.
     running: Option<(Token, ThreadId)>,
     thread: Option<JoinHandle<()>>,
     thread_id: Option<ThreadId>,
     /// How many wait for a callback to return.
     waiting: usize,
+    /// A thread has taken over, and has not left yet.
+    is_present: bool,
     stop: bool,
+    /// The thread is there, and runs no callbacks.
+    paused: bool,
     /// The callbacks have been told why there will be no more events.
     ended: Option<Failure>,
     /// Futures rely on the thread.
     drives_futures: bool,
+}
+
+struct Entry {
+    /// What is watched, for errors.
+    path: Box<str>,
+    /// `None` while it is being run.
+    callback: Option<Callback>,
 }
 
 /// While callers receive for themselves, the thread keeps out of their way, and looks this often
@@ -54,6 +64,7 @@ const YIELD: Duration = Duration::from_millis(1);
 
 impl State {
     fn start(&mut self, link: &Arc<Link>) -> io::Result<()> {
+        self.paused = false;
         if self.thread.is_none() {
             self.stop = false;
             let link = link.clone();
@@ -81,12 +92,13 @@ impl Background {
     ///
     /// # Errors
     /// The callbacks have been told that the connection is lost.
-    pub(crate) fn add(&self, token: Token, callback: Callback) -> Result<(), Failure> {
+    pub(crate) fn add(&self, token: Token, path: &str, callback: Callback) -> Result<(), Failure> {
         let mut state = self.lock();
         if let Some(failure) = &state.ended {
             return Err(failure.clone());
         }
-        state.callbacks.insert(token, Some(callback));
+        let entry = Entry { path: path.into(), callback: Some(callback) };
+        state.callbacks.insert(token, entry);
         Ok(())
     }
 
@@ -110,6 +122,26 @@ impl Background {
         drop(state);
         // What it holds may end with it, and use the client for that.
         drop(callback);
+    }
+
+    /// Those whose callbacks are there.
+    pub(crate) fn tokens(&self) -> Vec<Token> {
+        self.lock().callbacks.keys().copied().collect()
+    }
+
+    /// Lets no callback run any more, until the next one is added, and ends the thread unless
+    /// futures rely on it.
+    pub(crate) fn pause(&self, link: &Link) {
+        let this = thread::current().id();
+        let mut state = self.lock();
+        if !state.drives_futures {
+            drop(state);
+            return self.stop(link);
+        }
+        state.paused = true;
+        while state.running.is_some_and(|(_, thread)| thread != this) {
+            state = self.wait(state);
+        }
     }
 
     /// Ends the thread; callbacks stay, and run again when the next one is added.
@@ -147,10 +179,11 @@ impl Background {
     fn end(&self, failure: &Failure) {
         let mut state = self.lock();
         state.ended = Some(failure.clone());
-        let tokens: Vec<_> = state.callbacks.keys().copied().collect();
+        let watches: Vec<_> =
+            state.callbacks.iter().map(|(token, entry)| (*token, entry.path.clone())).collect();
         drop(state);
-        for token in tokens {
-            self.call(token, Err(Error::new("watch", None, failure.clone())));
+        for (token, path) in watches {
+            self.call(token, Err(Error::new("watch", Some(&path), failure.clone())));
         }
     }
 
@@ -167,18 +200,42 @@ impl Background {
         self.lock().is_stopped()
     }
 
-    /// A callback may have stopped its own thread, and is still running there.
-    fn await_predecessor(&self) {
+    /// Takes over from the thread before, which may be stopped and still run a callback, or be about
+    /// to: one runs at a time. Says whether it is not too late for that.
+    fn take_over(&self) -> Option<Present<'_>> {
         let mut state = self.lock();
-        while state.running.is_some() && !state.is_stopped() {
+        while state.is_present && !state.is_stopped() {
             state = self.wait(state);
         }
+        if state.is_present {
+            return None;
+        }
+        state.is_present = true;
+        Some(Present(self))
+    }
+
+    /// Gives the lock back, and tells those who wait.
+    fn tell(&self, state: MutexGuard<'_, State>) {
+        let is_awaited = state.waiting > 0;
+        drop(state);
+        if is_awaited {
+            self.returned.notify_all();
+        }
+    }
+
+    fn is_paused(&self) -> bool {
+        self.lock().paused
+    }
+
+    fn path(&self, token: Token) -> Option<Box<str>> {
+        self.lock().callbacks.get(&token).map(|entry| entry.path.clone())
     }
 
     /// Calls the callback of a watch, without any lock.
     fn call(&self, token: Token, event: Result<WatchEvent>) {
         let mut state = self.lock();
-        let Some(mut callback) = state.callbacks.get_mut(&token).and_then(Option::take) else {
+        let place = state.callbacks.get_mut(&token);
+        let Some(mut callback) = place.and_then(|entry| entry.callback.take()) else {
             return;
         };
         state.running = Some((token, thread::current().id()));
@@ -186,23 +243,36 @@ impl Background {
         let last = event.is_err();
 
         let result = catch_unwind(AssertUnwindSafe(|| callback(event)));
+        let mut callback = Some(callback);
 
         let mut state = self.lock();
-        state.running = None;
         if result.is_ok() && !last {
             // Unless it was removed meanwhile.
-            if let Some(place) = state.callbacks.get_mut(&token) {
-                *place = Some(callback);
+            if let Some(entry) = state.callbacks.get_mut(&token) {
+                entry.callback = callback.take();
             }
         } else {
             // A panic has been reported; what it left behind is not to be called again.
             state.callbacks.remove(&token);
         }
-        let is_awaited = state.waiting > 0;
         drop(state);
-        if is_awaited {
-            self.returned.notify_all();
-        }
+        // What it holds may use the client as it ends, or panic.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(callback)));
+
+        let mut state = self.lock();
+        state.running = None;
+        self.tell(state);
+    }
+}
+
+/// The thread that runs callbacks, as long as it may.
+struct Present<'a>(&'a Background);
+
+impl Drop for Present<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.is_present = false;
+        self.0.tell(state);
     }
 }
 
@@ -216,27 +286,38 @@ impl fmt::Debug for Background {
 fn run(link: &Arc<Link>) {
     let waker =
         Waker::from(Arc::new(Interrupt { thread: thread::current(), link: Arc::downgrade(link) }));
-    link.background.await_predecessor();
+    let Some(_present) = link.background.take_over() else {
+        return;
+    };
     let mut guard = link.drive.lock();
     let mut seen = guard.waits;
     let (mut pace, mut rested) = (Pace::default(), false);
     while !link.background.stopped() {
-        if let Some((token, next)) = guard.books.watches.next_callback() {
-            drop(link.leave(guard));
-            if let Some(event) = next.into_result(None) {
-                link.background.call(token, event);
+        if !link.background.is_paused() {
+            if let Some((token, next)) = guard.books.watches.next_callback() {
+                drop(link.leave(guard));
+                if let Some(event) = next.into_result(link.background.path(token).as_deref()) {
+                    link.background.call(token, event);
+                }
+                guard = link.drive.lock();
+                continue;
             }
-            guard = link.drive.lock();
-            continue;
         }
         if let Some(failure) = guard.failure().cloned() {
             // Futures have their deadlines meanwhile.
-            let (again, reconnected) = link.reconnect(guard, None, |core| {
-                if link.background.stopped() {
-                    return ControlFlow::Break(());
-                }
-                ControlFlow::Continue(link.background.watch_the_clock(core, &waker))
-            });
+            let reconnect = || {
+                link.reconnect(guard, None, |core| {
+                    if link.background.stopped() {
+                        return ControlFlow::Break(());
+                    }
+                    ControlFlow::Continue(link.background.watch_the_clock(core, &waker))
+                })
+            };
+            // The way to connect is the user's. If it panics, that was one more attempt.
+            let Ok((again, reconnected)) = catch_unwind(AssertUnwindSafe(reconnect)) else {
+                guard = link.drive.lock();
+                continue;
+            };
             guard = again;
             if reconnected.is_ok() || link.background.stopped() {
                 continue;
@@ -277,7 +358,10 @@ fn run(link: &Arc<Link>) {
         }
         guard = link.wake_ready(guard);
     }
-    guard.books.watches.callbacks.runner = None;
+    let runner = &mut guard.books.watches.callbacks.runner;
+    if runner.as_ref().is_some_and(|runner| runner.will_wake(&waker)) {
+        *runner = None;
+    }
     drop(link.leave(guard));
 }
 

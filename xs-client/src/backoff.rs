@@ -1,7 +1,11 @@
 //! How long to wait before it is tried once more to connect.
 
+use std::io;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use crate::error::ErrorKind;
 
 /// Attempts to connect again, and when the next one may begin.
 ///
@@ -11,6 +15,8 @@ pub(crate) struct Backoff {
     /// Since something was received last.
     attempts: u32,
     next: Option<Instant>,
+    /// What the last attempt came to.
+    failed: Option<Arc<io::Error>>,
 }
 
 /// Between two attempts: at first, and at most.
@@ -28,6 +34,17 @@ impl Backoff {
         let pause = PAUSES.start * 2u32.pow(self.attempts.min(16));
         self.next = Some(now + pause.min(PAUSES.end));
         self.attempts = self.attempts.saturating_add(1);
+    }
+
+    /// The attempt failed.
+    pub(crate) fn failed(&mut self, error: io::Error) {
+        self.failed = Some(Arc::new(error));
+    }
+
+    /// Why there is no connection, if it was tried to make one.
+    pub(crate) fn refused(&self) -> Option<ErrorKind> {
+        let error = self.failed.clone()?;
+        Some(ErrorKind::Unreachable(io::Error::new(error.kind(), error)))
     }
 
     /// The peer said something: it is there.

@@ -199,7 +199,7 @@ impl Client {
     pub fn reset_domain_watches(&self) -> Result<()> {
         let answer = self.run(&op::reset_watches());
         if answer.is_ok() {
-            self.forget_watches();
+            self.forget_callbacks();
         }
         answer
     }

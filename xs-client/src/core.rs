@@ -28,8 +28,8 @@ pub(crate) struct Core {
     last_ticket: u64,
     /// Who watches the descriptor and the clock for everybody, if there is such a one.
     pub(crate) driver: Option<Waker>,
-    /// The driver wants to know of all that others receive.
-    observed: bool,
+    /// Likewise an event loop, which wants to know of all that others receive as well.
+    pub(crate) observer: Option<Waker>,
     /// The driver sends for tasks; see [`Core::gather`].
     pub(crate) gathers: bool,
     /// There is something that it has to send for them.
@@ -56,6 +56,8 @@ pub(crate) struct Books {
     room: Vec<Waker>,
     /// The transactions that are open on the present connection.
     transactions: BTreeSet<TxId>,
+    /// What ends with each RESET_WATCHES under way, by the place of who asked for it.
+    resets: Vec<(u32, Reset)>,
     /// What could not be taken back yet, because as many requests are under way as may be: at the
     /// most one for each transaction and watch that there was.
     leftovers: VecDeque<Leftover>,
@@ -103,10 +105,19 @@ pub(crate) enum Refusal {
 enum Purpose {
     /// Somebody waits for the answer, at this place.
     Call(u32),
+    /// Likewise, and if it is granted, all watches and transactions that were there end.
+    Reset(u32),
     /// Nobody does.
     None,
     /// A watch is set again.
     Rewatch(Token),
+}
+
+/// What there was when RESET_WATCHES was sent.
+#[derive(Debug)]
+struct Reset {
+    watches: Vec<Token>,
+    transactions: BTreeSet<TxId>,
 }
 
 /// What nobody wants any more, and the daemon still has.
@@ -127,13 +138,14 @@ impl Core {
                 watches: Watches::new(watch_capacity),
                 room: Vec::new(),
                 transactions: BTreeSet::new(),
+                resets: Vec::new(),
                 leftovers: VecDeque::new(),
                 ready: Ready::default(),
             },
             parked: BTreeMap::new(),
             last_ticket: 0,
             driver: None,
-            observed: false,
+            observer: None,
             gathers: false,
             gathered: false,
             timers: Timers::default(),
@@ -166,12 +178,21 @@ impl Core {
         if !scope.tx_id.is_none() && !self.books.transactions.contains(&scope.tx_id) {
             return Err(Refusal::TransactionEnded);
         }
-        let purpose = Purpose::Call(self.books.calls.vacant());
+        let place = self.books.calls.vacant();
+        let purpose = match request {
+            Request::ResetWatches => Purpose::Reset(place),
+            _ => Purpose::Call(place),
+        };
         match self.connection.submit(scope.tx_id, request, purpose) {
             Ok(req_id) => {
                 match request {
                     Request::Watch { token, .. } => self.books.watches.sent(token),
-                    request => self.note_end(scope, request),
+                    // Nothing follows it in the transaction.
+                    Request::TransactionEnd { .. } => {
+                        self.books.transactions.remove(&scope.tx_id);
+                    }
+                    Request::ResetWatches => self.books.begin_reset(place),
+                    _ => {}
                 }
                 self.books.calls.occupy(req_id, self.session).ok_or(Refusal::Full)
             }
@@ -238,7 +259,7 @@ impl Core {
     }
 
     fn wake_all(&mut self) {
-        self.books.ready.extend(self.books.room.drain(..));
+        self.wake_room();
         self.books.ready.extend(std::mem::take(&mut self.parked).into_values());
         // Perhaps nobody watches the clock any more.
         self.timers.wake_all(&mut self.books.ready);
@@ -246,7 +267,6 @@ impl Core {
     }
 
     /// Which connection this is, counting from the first.
-    #[cfg(any(feature = "futures", feature = "mio"))]
     pub(crate) fn session(&self) -> u64 {
         self.session
     }
@@ -270,16 +290,6 @@ impl Core {
         {
             self.books.transactions.remove(&tx_id);
             self.take_back(Leftover::Transaction(tx_id));
-        }
-    }
-
-    /// A request to end transactions is on its way: nothing follows it in them.
-    #[inline]
-    fn note_end(&mut self, scope: Scope, request: &Request<'_>) {
-        match request {
-            Request::TransactionEnd { .. } => drop(self.books.transactions.remove(&scope.tx_id)),
-            Request::ResetWatches => self.books.transactions.clear(),
-            _ => {}
         }
     }
 
@@ -315,10 +325,15 @@ impl Core {
         }
     }
 
+    /// Those who wait for room or for another connection are to look again.
+    pub(crate) fn wake_room(&mut self) {
+        self.books.ready.extend(self.books.room.drain(..));
+    }
+
     /// Whoever was connecting again is done with it.
     pub(crate) fn stop_reconnecting(&mut self) {
         self.reconnecting = false;
-        self.books.ready.extend(self.books.room.drain(..));
+        self.wake_room();
         self.wake_driver();
     }
 
@@ -329,7 +344,7 @@ impl Core {
         self.session += 1;
         self.books.transactions.clear();
         let watches = self.books.watches.reconnected(&mut self.books.ready);
-        trace::reconnected(watches.len());
+        trace::reconnected(watches.len(), &mut self.books.ready);
         for (token, path, depth) in watches {
             let wire = token.to_string();
             let Ok(path) = Path::new(&path) else { continue };
@@ -359,16 +374,21 @@ impl Core {
     pub(crate) fn has_successor(&self) -> bool {
         !self.parked.is_empty()
             || self.driver.is_some()
+            || self.observer.is_some()
             || self.books.watches.callbacks.runner.is_some()
     }
 
     /// The caller stops receiving: somebody else has to, if anybody waits.
     pub(crate) fn hand_over(&mut self) {
-        if self.parked.is_empty() {
+        if !self.hand_over_to_thread() {
             self.wake_driver();
-        } else if let Some((_, waker)) = self.parked.pop_first() {
-            self.books.ready.push(waker);
         }
+    }
+
+    /// The caller may not be back soon: a thread that waits takes its place, if there is one.
+    pub(crate) fn hand_over_to_thread(&mut self) -> bool {
+        let next = self.parked.pop_first();
+        next.map(|(_, waker)| self.books.ready.push(waker)).is_some()
     }
 
     /// Likewise, with something that has to be sent, even if nobody waits for an answer.
@@ -382,9 +402,7 @@ impl Core {
     /// Lets the driver look at everything again.
     #[inline]
     pub(crate) fn wake_driver(&mut self) {
-        if let Some(driver) = self.driver.take() {
-            self.books.ready.push(driver);
-        }
+        self.books.ready.extend(self.driver.take().into_iter().chain(self.observer.take()));
     }
 
     /// Whether the request of a task that was just taken is left to the driver, which sends it
@@ -397,19 +415,6 @@ impl Core {
             self.wake_driver();
         }
         gather
-    }
-
-    /// Lets this waker be called when others have received something, or stopped receiving.
-    #[cfg(feature = "mio")]
-    pub(crate) fn observe(&mut self, waker: Waker) {
-        self.driver = Some(waker);
-        self.observed = true;
-    }
-
-    #[cfg(feature = "mio")]
-    pub(crate) fn stop_observing(&mut self) {
-        self.driver = None;
-        self.observed = false;
     }
 
     /// Wakes somebody at some time, if there is a driver; the last waker given counts.
@@ -426,12 +431,32 @@ impl Core {
 }
 
 impl Books {
+    fn begin_reset(&mut self, place: u32) {
+        let (watches, transactions) = (self.watches.sent_tokens(), self.transactions.clone());
+        self.resets.push((place, Reset { watches, transactions }));
+    }
+
+    /// RESET_WATCHES was answered: what it ends, ends before anybody looks again.
+    #[cold]
+    fn end_reset(&mut self, place: u32, granted: bool) {
+        let Some(at) = self.resets.iter().position(|(of, _)| *of == place) else {
+            return;
+        };
+        let (_, reset) = self.resets.remove(at);
+        if granted {
+            for token in reset.watches {
+                self.watches.remove(token, &mut self.ready);
+            }
+            self.transactions.retain(|tx_id| !reset.transactions.contains(tx_id));
+        }
+    }
+
     #[inline]
     fn on_event(&mut self, event: Event<'_, Purpose>) {
         match event {
             Event::Reply { key, reply, .. } => self.answered(key, reply),
             Event::Watch { path, token } => {
-                trace::watch_fired(path, token);
+                trace::watch_fired(path, token, &mut self.ready);
                 self.watches.deliver(path, token, &mut self.ready);
             }
             _ => {}
@@ -443,6 +468,13 @@ impl Books {
         if !self.room.is_empty() {
             self.ready.extend(self.room.drain(..));
         }
+        let purpose = match purpose {
+            Purpose::Reset(place) => {
+                self.end_reset(place, reply == Reply::Done);
+                Purpose::Call(place)
+            }
+            purpose => purpose,
+        };
         let begun = match reply {
             Reply::Transaction(tx_id) => Some(tx_id),
             _ => None,
@@ -461,7 +493,7 @@ impl Books {
                 self.watches.refused(token, code, &mut self.ready);
             }
             (Purpose::Rewatch(token), _) => self.watches.set_again(token, &mut self.ready),
-            (Purpose::None, _) => {}
+            (Purpose::Reset(_) | Purpose::None, _) => {}
         }
     }
 }
@@ -479,8 +511,8 @@ impl Machine for Core {
 
     #[inline]
     fn receive(&mut self, input: &[u8]) -> Result<(), ConnectionError> {
-        if self.observed {
-            self.wake_driver();
+        if let Some(observer) = self.observer.take() {
+            self.books.ready.push(observer);
         }
         self.backoff.reset();
         let Core { connection, books, .. } = self;
@@ -502,9 +534,10 @@ impl Machine for Core {
     }
 
     fn failed(&mut self, failure: &Failure) {
-        trace::lost(failure);
+        trace::lost(failure, &mut self.books.ready);
         self.failure = Some(failure.clone());
         self.books.leftovers.clear();
+        self.books.resets.clear();
         self.books.calls.fail(failure, &mut self.books.ready);
         self.wake_all();
         self.books.watches.failed(failure, &mut self.books.ready);

@@ -72,8 +72,11 @@ pub enum ErrorKind {
     Unsupported(&'static str),
     /// No xenstored was found.
     NotFound(DiscoverError),
-    /// The xenstored that was named cannot be reached.
+    /// The xenstored cannot be reached: the one that was named, or none again since the connection
+    /// was lost. Nothing was sent.
     Unreachable(io::Error),
+    /// The system has no thread or descriptor for this, or no way to wait for one.
+    System(io::Error),
     /// An error of the caller's own; see [`Error::other`].
     Other(Box<dyn StdError + Send + Sync>),
 }
@@ -141,9 +144,10 @@ impl Error {
         matches!(self.kind(), ErrorKind::Refused(ErrorCode::Again) | ErrorKind::Conflict { .. })
     }
 
-    /// Whether the connection is lost: no further call on it will succeed.
+    /// Whether there is no connection: it is lost, or cannot be made. Further calls fail, too, unless
+    /// the client [reconnects](crate::Builder::reconnect).
     pub fn is_lost(&self) -> bool {
-        matches!(self.kind(), ErrorKind::Lost(_))
+        matches!(self.kind(), ErrorKind::Lost(_) | ErrorKind::Unreachable(_))
     }
 
     /// Whether a deadline passed.
@@ -180,7 +184,7 @@ impl Error {
             ErrorKind::TooManyRequests => io::ErrorKind::WouldBlock,
             ErrorKind::Unsupported(_) => io::ErrorKind::Unsupported,
             ErrorKind::NotFound(error) => error.io_kind(),
-            ErrorKind::Unreachable(error) => error.kind(),
+            ErrorKind::Unreachable(error) | ErrorKind::System(error) => error.kind(),
             ErrorKind::Other(_) => io::ErrorKind::Other,
         }
     }
@@ -214,7 +218,7 @@ impl StdError for Error {
             ErrorKind::Refused(code) => Some(code),
             ErrorKind::Lost(failure) => Some(failure),
             ErrorKind::NotFound(error) => Some(error),
-            ErrorKind::Unreachable(error) => Some(error),
+            ErrorKind::Unreachable(error) | ErrorKind::System(error) => Some(error),
             ErrorKind::Other(error) => Some(&**error),
             _ => None,
         }
@@ -246,7 +250,8 @@ impl fmt::Display for ErrorKind {
             ErrorKind::TooManyRequests => f.write_str("too many requests wait for their answers"),
             ErrorKind::Unsupported(what) => f.write_str(what),
             ErrorKind::NotFound(error) => error.fmt(f),
-            ErrorKind::Unreachable(error) => error.fmt(f),
+            ErrorKind::Unreachable(error) => write!(f, "there is no connection: {error}"),
+            ErrorKind::System(error) => error.fmt(f),
             ErrorKind::Other(error) => error.fmt(f),
         }
     }

@@ -1,7 +1,6 @@
 //! The client in one's own event loop.
 
 use std::io;
-use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::task::{Wake, Waker};
@@ -14,7 +13,7 @@ use xs_transport::{Turn, Wait};
 
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, Result};
-use crate::link::Handle;
+use crate::link::{Attempt, Handle};
 use crate::watches::Token;
 
 /// A descriptor that is readable whenever a client has something for an event loop to do.
@@ -75,7 +74,7 @@ impl Client {
     /// The system's descriptors are used up.
     pub fn event_source(&self) -> Result<EventSource> {
         EventSource::new(self.handle.clone())
-            .map_err(|error| Error::new("event_source", None, ErrorKind::Unreachable(error)))
+            .map_err(|error| Error::new("event_source", None, ErrorKind::System(error)))
     }
 }
 
@@ -85,9 +84,10 @@ impl EventSource {
         let bell = Waker::from(Arc::new(Bell(mio::Waker::new(poll.registry(), BELL)?)));
         let mut guard = handle.drive.lock();
         let session = guard.session();
-        guard.observe(bell.clone());
+        guard.observer = Some(bell.clone());
         drop(guard);
-        let fd = handle.drive.transport().fd()?.as_raw_fd();
+        let transport = handle.drive.transport();
+        let fd = transport.fd()?.as_raw_fd();
         poll.registry().register(&mut SourceFd(&fd), TRANSPORT, Interest::READABLE)?;
         // There may be something already.
         bell.wake_by_ref();
@@ -111,7 +111,7 @@ impl EventSource {
         let link = &self.handle;
         let mut guard = link.drive.lock();
         // What we receive ourselves is no news to us.
-        guard.driver = None;
+        guard.observer = None;
         let failed = loop {
             guard = link.drive.flush(guard);
             let (again, turn) = link.drive.turn(guard, Wait::No);
@@ -119,7 +119,7 @@ impl EventSource {
             match turn {
                 Turn::Received => {}
                 // They stopped before they could know whom to tell.
-                Turn::Occupied if guard.is_unattended() => {}
+                Turn::Occupied if guard.is_free() => {}
                 // Whoever receives meanwhile rings when they stop.
                 Turn::Nothing | Turn::Occupied => break false,
                 Turn::Failed => break true,
@@ -128,8 +128,8 @@ impl EventSource {
         if guard.is_unattended() {
             guard.hand_over();
         }
-        guard.observe(self.bell.clone());
-        let tokens = guard.books.watches.with_events();
+        guard.observer = Some(self.bell.clone());
+        let tokens = guard.books.watches.with_events(link.reconnects() && !guard.closed);
         let blocked = guard.is_blocked();
         let failure = guard.failure().cloned();
         let session = guard.session();
@@ -161,23 +161,18 @@ impl EventSource {
 
     /// After a failure: false if there will be no other connection.
     fn reconnect(&mut self) -> Result<bool> {
-        let link = &self.handle;
-        let guard = link.drive.lock();
-        if !link.reconnects() || guard.closed {
-            return Ok(false);
-        }
-        let now = Instant::now();
-        // One attempt, which takes a moment at the most, if it is time for one.
-        let (guard, result) = link.reconnect(guard, Some(now), |_| ControlFlow::Continue(None));
-        if result.is_err() {
-            self.retry = guard.backoff.next(now).or(Some(now));
-            return Ok(true);
-        }
+        let (guard, attempt) = self.handle.try_reconnect(self.handle.drive.lock());
         drop(guard);
-        self.retry = None;
-        self.register().map_err(lost)?;
-        // The watches were told: that is something to process.
-        self.bell.wake_by_ref();
+        self.retry = match attempt {
+            Attempt::Never => return Ok(false),
+            Attempt::Later(at) => at,
+            Attempt::Connected => {
+                self.register().map_err(lost)?;
+                // The watches were told: that is something to process.
+                self.bell.wake_by_ref();
+                None
+            }
+        };
         Ok(true)
     }
 
@@ -188,7 +183,9 @@ impl EventSource {
         self.session = self.handle.drive.lock().session();
         let registry = self.poll.registry();
         let _ = registry.deregister(&mut SourceFd(&self.registered));
-        self.registered = self.handle.drive.transport().fd()?.as_raw_fd();
+        // It keeps its descriptor while we register that, whoever connects meanwhile.
+        let transport = self.handle.drive.transport();
+        self.registered = transport.fd()?.as_raw_fd();
         self.sending = false;
         registry.register(&mut SourceFd(&self.registered), TRANSPORT, Interest::READABLE)
     }
@@ -245,7 +242,7 @@ impl Source for EventSource {
 
 impl Drop for EventSource {
     fn drop(&mut self) {
-        self.handle.drive.lock().stop_observing();
+        self.handle.drive.lock().observer = None;
     }
 }
 

@@ -49,6 +49,23 @@ pub(crate) fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<In
     one.into_iter().chain(other).min()
 }
 
+/// How long an attempt may take of one who does not want to wait.
+const MOMENT: Duration = Duration::from_millis(10);
+
+/// What became of an [attempt](Link::try_reconnect) to connect again.
+#[derive(Debug)]
+pub(crate) enum Attempt {
+    Connected,
+    /// There is no connection yet. The next attempt is possible then; or somebody else is at it.
+    #[cfg_attr(
+        not(any(feature = "futures", feature = "mio")),
+        expect(dead_code, reason = "of interest to those who wait for it")
+    )]
+    Later(Option<Instant>),
+    /// There will be no other connection.
+    Never,
+}
+
 /// The deadline passed.
 #[derive(Debug)]
 pub(crate) struct Late;
@@ -189,7 +206,11 @@ impl Link {
                 Refusal::Failed(failure) => {
                     let (again, connected) =
                         self.reconnect(guard, deadline.at, |_| ControlFlow::Continue(None));
-                    (again, connected.map_err(|Late| ErrorKind::Lost(failure)))
+                    // It is nearer now.
+                    *deadline = deadline.at.into();
+                    let unreachable = again.backoff.refused();
+                    let kind = |Late| unreachable.unwrap_or(ErrorKind::Lost(failure));
+                    (again, connected.map_err(kind))
                 }
                 Refusal::TransactionLost => (guard, Err(ErrorKind::TransactionLost)),
                 Refusal::TransactionEnded => (guard, Err(ErrorKind::TransactionEnded)),
@@ -324,13 +345,46 @@ impl Link {
                     guard = self.drive.reconnect(guard, transport.into());
                     guard.reconnected(limits);
                 }
-                Err(_) if late() => break,
-                _ => {}
+                Ok(_) => {}
+                Err(error) => {
+                    guard.backoff.failed(error);
+                    if late() {
+                        break;
+                    }
+                    // Some of those who wait may have given up.
+                    guard.wake_room();
+                }
             }
         }
         let result = if guard.failure().is_some() { Err(Late) } else { Ok(()) };
         guard.stop_reconnecting();
         (self.wake_ready(self.drive.flush(guard)), result)
+    }
+
+    /// One attempt to connect again after a failure, if that is wanted and it is time for one: for
+    /// those who do not wait. It takes a moment at the most.
+    pub(crate) fn try_reconnect<'a>(
+        &'a self,
+        guard: Guard<'a, Core>,
+    ) -> (Guard<'a, Core>, Attempt) {
+        let now = Instant::now();
+        let (guard, pause) = match guard.backoff.next(now) {
+            _ if guard.failure().is_none() => return (guard, Attempt::Connected),
+            _ if guard.closed || self.opener.is_none() => return (guard, Attempt::Never),
+            // They tell the driver when they are done.
+            _ if guard.reconnecting => (guard, None),
+            Some(at) => (guard, Some(at)),
+            None => {
+                let (guard, connected) =
+                    self.reconnect(guard, Some(now), |_| ControlFlow::Continue(None));
+                if connected.is_ok() {
+                    return (guard, Attempt::Connected);
+                }
+                let pause = guard.backoff.next(now);
+                (guard, pause.or(Some(now)))
+            }
+        };
+        (guard, Attempt::Later(pause))
     }
 
     /// Sleeps until this thread's waker is called.
@@ -505,7 +559,7 @@ impl Opener {
 
     fn open(&self, deadline: Option<Instant>) -> io::Result<Box<dyn Transport>> {
         let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-        (self.0)(left.map_or(ATTEMPT, |left| left.min(ATTEMPT)))
+        (self.0)(left.map_or(ATTEMPT, |left| left.clamp(MOMENT, ATTEMPT)))
     }
 }
 

@@ -14,7 +14,7 @@ use crate::calls::{Answered, CallId};
 #[cfg(feature = "futures")]
 use crate::core::Scope;
 use crate::core::{Core, Refusal};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::link::Handle;
 use crate::op::{Answer, Label, Op};
 use crate::timers::Timer;
@@ -58,7 +58,9 @@ pub struct Pending<T> {
 }
 
 impl Tree {
-    /// Starts an operation, without waiting for its answer. The timeout counts from now.
+    /// Starts an operation, without waiting for its answer. The timeout counts from now. If the
+    /// connection is lost and the client [reconnects](crate::Builder::reconnect), this makes one
+    /// attempt, when it is time for one.
     ///
     /// # Errors
     /// [`ErrorKind::TooManyRequests`], or the operation cannot be sent at all. Nothing has been
@@ -85,7 +87,12 @@ impl Tree {
         let link = &self.handle;
         let late = || deadline.is_some_and(|deadline| deadline <= Instant::now());
         let mut guard = link.drive.lock();
-        let kind = match guard.submit(self.scope, request) {
+        let mut submitted = guard.submit(self.scope, request);
+        if waker.is_none() && matches!(submitted, Err(Refusal::Failed(_))) {
+            guard = link.try_reconnect(guard).0;
+            submitted = guard.submit(self.scope, request);
+        }
+        let kind = match submitted {
             Ok(call) => {
                 if waker.is_some() && guard.gather() {
                     drop(link.wake_ready(guard));
@@ -130,8 +137,10 @@ impl Tree {
 }
 
 impl<T: Answer> Pending<T> {
-    /// The answer, if it is here, or the deadline has passed. Does not receive anything by itself.
+    /// The answer, if it is here, or the deadline has passed; `None` before that, and once it was
+    /// taken. Does not receive anything by itself.
     pub fn try_take(&mut self) -> Option<Result<T>> {
+        self.call?;
         match self.poll_answer(None) {
             Poll::Ready(result) => Some(result),
             Poll::Pending => None,
@@ -139,13 +148,18 @@ impl<T: Answer> Pending<T> {
     }
 
     /// Waits for the answer.
+    ///
+    /// # Errors
+    /// Those of the operation; [`ErrorKind::Unexpected`] if the answer was taken before.
     pub fn wait(mut self) -> Result<T> {
         let Some(call) = self.call.take() else {
-            return Err(self.label().error(ErrorKind::TimedOut));
+            return Err(self.taken());
         };
         let link = &self.handle;
         let mut deadline = self.deadline.into();
-        let (guard, answer) = link.answer(link.drive.lock(), &mut deadline, call);
+        let mut guard = link.drive.lock();
+        stop_timer(&mut guard, &mut self.timer);
+        let (guard, answer) = link.answer(guard, &mut deadline, call);
         drop(guard);
         self.finish(call, answer)
     }
@@ -157,7 +171,7 @@ impl<T: Answer> Pending<T> {
 
     fn poll_answer(&mut self, waker: Option<&Waker>) -> Poll<Result<T>> {
         let Some(call) = self.call else {
-            return Poll::Ready(Err(self.label().error(ErrorKind::TimedOut)));
+            return Poll::Ready(Err(self.taken()));
         };
         let mut guard = self.handle.drive.lock();
         let answer = guard.take_answer(call);
@@ -182,6 +196,10 @@ impl<T: Answer> Pending<T> {
         let result = self.label().take(answer);
         self.trace.end(self.label(), self.tx_id, call.req_id, &result);
         result
+    }
+
+    fn taken(&self) -> Error {
+        self.label().unexpected("the answer was taken before")
     }
 
     fn label(&self) -> Label<'_> {

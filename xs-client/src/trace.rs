@@ -9,6 +9,7 @@ use xs_transport::Failure;
 
 use crate::error::Error;
 use crate::op::Label;
+use crate::wakers::Ready;
 
 /// An operation that is to be told of when it has ended.
 #[derive(Clone, Copy, Debug)]
@@ -43,22 +44,44 @@ impl Trace {
     }
 }
 
+/// Something that is told once the lock has been given back: who listens is other people's code.
 #[cfg(feature = "tracing")]
-pub(crate) fn watch_fired(path: &str, token: &[u8]) {
-    tracing::trace!(path, token = %token.escape_ascii(), "watch fired");
+#[derive(Debug)]
+pub(crate) enum Note {
+    Fired { path: Box<str>, token: Box<[u8]> },
+    Lost(Failure),
+    Reconnected { watches: usize },
 }
 
 #[cfg(feature = "tracing")]
-pub(crate) fn lost(failure: &Failure) {
-    match failure {
-        Failure::Closed => tracing::debug!("connection closed"),
-        failure => tracing::warn!(cause = %failure, "connection lost"),
+impl Note {
+    pub(crate) fn tell(self) {
+        match self {
+            Note::Fired { path, token } => {
+                tracing::trace!(path, token = %token.escape_ascii(), "watch fired");
+            }
+            Note::Lost(Failure::Closed) => tracing::debug!("connection closed"),
+            Note::Lost(failure) => tracing::warn!(cause = %failure, "connection lost"),
+            Note::Reconnected { watches } => tracing::info!(watches, "connected again"),
+        }
     }
 }
 
 #[cfg(feature = "tracing")]
-pub(crate) fn reconnected(watches: usize) {
-    tracing::info!(watches, "connected again");
+pub(crate) fn watch_fired(path: &str, token: &[u8], ready: &mut Ready) {
+    if tracing::level_enabled!(tracing::Level::TRACE) {
+        ready.tell(Note::Fired { path: path.into(), token: token.into() });
+    }
+}
+
+#[cfg(feature = "tracing")]
+pub(crate) fn lost(failure: &Failure, ready: &mut Ready) {
+    ready.tell(Note::Lost(failure.clone()));
+}
+
+#[cfg(feature = "tracing")]
+pub(crate) fn reconnected(watches: usize, ready: &mut Ready) {
+    ready.tell(Note::Reconnected { watches });
 }
 
 #[cfg(not(feature = "tracing"))]
@@ -74,12 +97,12 @@ impl Trace {
 
 #[cfg(not(feature = "tracing"))]
 #[inline(always)]
-pub(crate) fn watch_fired(_: &str, _: &[u8]) {}
+pub(crate) fn watch_fired(_: &str, _: &[u8], _: &mut Ready) {}
 
 #[cfg(not(feature = "tracing"))]
 #[inline(always)]
-pub(crate) fn lost(_: &Failure) {}
+pub(crate) fn lost(_: &Failure, _: &mut Ready) {}
 
 #[cfg(not(feature = "tracing"))]
 #[inline(always)]
-pub(crate) fn reconnected(_: usize) {}
+pub(crate) fn reconnected(_: usize, _: &mut Ready) {}

@@ -3,7 +3,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 
-/// What has become due for wakers while the lock was held.
+#[cfg(feature = "tracing")]
+use crate::trace::Note;
+
+/// What has become due while the lock was held, and waits until it has been given back.
 ///
 /// A waker is other people's code, when it is called as well as when it is dropped: with it a whole
 /// task may go, and what that has under way. So both wait until the lock has been given back.
@@ -14,6 +17,8 @@ pub(crate) struct Ready(Vec<Due>);
 enum Due {
     Call(Waker),
     Drop(Waker),
+    #[cfg(feature = "tracing")]
+    Tell(Note),
 }
 
 impl Ready {
@@ -36,6 +41,11 @@ impl Ready {
         self.0.extend(waker.into_iter().map(Due::Drop));
     }
 
+    #[cfg(feature = "tracing")]
+    pub(crate) fn tell(&mut self, note: Note) {
+        self.0.push(Due::Tell(note));
+    }
+
     /// This one need not be called: who has it is awake.
     pub(crate) fn is_awake(&mut self, waker: &Waker) {
         self.0.retain(|due| !matches!(due, Due::Call(due) if due.will_wake(waker)));
@@ -49,6 +59,8 @@ impl Ready {
             let _ = catch_unwind(AssertUnwindSafe(|| match due {
                 Due::Call(waker) => waker.wake(),
                 Due::Drop(waker) => drop(waker),
+                #[cfg(feature = "tracing")]
+                Due::Tell(note) => note.tell(),
             }));
         }
     }

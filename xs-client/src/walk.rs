@@ -33,8 +33,7 @@ use crate::tree::Tree;
 #[derive(Debug)]
 pub struct Walk<'a> {
     tree: &'a Tree,
-    values: bool,
-    perms: bool,
+    wanted: Wanted,
     at_once: usize,
     /// What is still to come out, in this order.
     ahead: VecDeque<Place>,
@@ -42,6 +41,13 @@ pub struct Walk<'a> {
     asked: VecDeque<Asked<'a>>,
     /// Counts the times that it was.
     times: u64,
+}
+
+/// What is asked of each node beside its children.
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    values: bool,
+    perms: bool,
 }
 
 /// A node that a [`Walk`] came by.
@@ -80,6 +86,7 @@ struct Spot {
 #[derive(Debug)]
 struct Asked<'a> {
     time: u64,
+    wanted: Wanted,
     spots: Vec<Spot>,
     batch: Batch<'a>,
 }
@@ -102,8 +109,7 @@ impl Tree {
         let at_once = if limits.one_at_a_time { AT_ONCE_BY_DEVICE } else { AT_ONCE };
         Walk {
             tree: self,
-            values: false,
-            perms: false,
+            wanted: Wanted { values: false, perms: false },
             at_once,
             ahead: VecDeque::from([start]),
             asked: VecDeque::new(),
@@ -113,17 +119,17 @@ impl Tree {
 }
 
 impl<'a> Walk<'a> {
-    /// Reads the values, too.
+    /// Reads the values, too, of the nodes that were not asked for yet.
     #[must_use]
     pub fn with_values(mut self) -> Self {
-        self.values = true;
+        self.wanted.values = true;
         self
     }
 
-    /// Reads the permissions, too.
+    /// Reads the permissions, too, of the nodes that were not asked for yet.
     #[must_use]
     pub fn with_perms(mut self) -> Self {
-        self.perms = true;
+        self.wanted.perms = true;
         self
     }
 
@@ -146,36 +152,26 @@ impl<'a> Walk<'a> {
                 return;
             }
             let Tree { handle, scope, .. } = self.tree;
-            let batch =
-                handle.submit_all(*scope, &mut self.tree.deadline(), &self.questions(&spots));
+            let wanted = self.wanted;
+            let questions = wanted.questions(&spots);
+            let batch = handle.submit_all(*scope, &mut self.tree.deadline(), &questions);
             batch.flush();
-            self.asked.push_back(Asked { time: self.times, spots, batch });
+            drop(questions);
+            self.asked.push_back(Asked { time: self.times, wanted, spots, batch });
         }
     }
 
-    /// All there is to ask of some nodes.
-    fn questions<'s>(&self, spots: &'s [Spot]) -> Vec<Op<'s, OfNode>> {
-        let questions = spots.iter().flat_map(|Spot { path, .. }| {
-            [
-                Some(op::directory(path).of_node()),
-                self.values.then(|| op::read(path).of_node()),
-                self.perms.then(|| op::get_perms(path).of_node()),
-            ]
-        });
-        questions.flatten().collect()
-    }
-
     /// Takes the first answers, and puts the places of the children behind each node.
-    fn take(&mut self, Asked { time, spots, batch }: Asked<'a>) {
+    fn take(&mut self, Asked { time, wanted, spots, batch }: Asked<'a>) {
         // The time until we came here, others had.
-        let answers = batch.answers(&mut self.tree.deadline(), &self.questions(&spots));
+        let answers = batch.answers(&mut self.tree.deadline(), &wanted.questions(&spots));
         let mut answers = answers.into_iter();
         let mut spots = spots.into_iter();
         let mut ahead = VecDeque::with_capacity(self.ahead.len() + self.at_once);
         for place in mem::take(&mut self.ahead) {
             match place {
                 Place::Asked(then) if then == time => {
-                    let node = spots.next().and_then(|spot| self.node(spot, &mut answers));
+                    let node = spots.next().and_then(|spot| self.node(wanted, spot, &mut answers));
                     let Some(node) = node else { continue };
                     let parent = if node.path == "/" { "" } else { &node.path };
                     let depth = node.depth + 1;
@@ -199,13 +195,14 @@ impl<'a> Walk<'a> {
     /// A node, from the answers to what was asked of it. `None` if it is gone.
     fn node(
         &self,
+        wanted: Wanted,
         Spot { path, depth }: Spot,
         answers: &mut impl Iterator<Item = Result<OfNode>>,
     ) -> Option<Node> {
         let children = OfNode::take(answers.next()?, &op::directory(&path));
         let mut next = |is_asked: bool| if is_asked { answers.next() } else { None };
-        let value = next(self.values).map(|answer| OfNode::take(answer, &op::read(&path)));
-        let perms = next(self.perms).map(|answer| OfNode::take(answer, &op::get_perms(&path)));
+        let value = next(wanted.values).map(|answer| OfNode::take(answer, &op::read(&path)));
+        let perms = next(wanted.perms).map(|answer| OfNode::take(answer, &op::get_perms(&path)));
         let children = match Listing::is_needed(&children) {
             true => self.tree.directory(&path),
             false => children,
@@ -213,6 +210,20 @@ impl<'a> Walk<'a> {
         let is_gone =
             gone(&children) || value.as_ref().is_some_and(gone) || perms.as_ref().is_some_and(gone);
         (!is_gone || depth == 0).then_some(Node { path, depth, children, value, perms })
+    }
+}
+
+impl Wanted {
+    /// All there is to ask of some nodes.
+    fn questions(self, spots: &[Spot]) -> Vec<Op<'_, OfNode>> {
+        let questions = spots.iter().flat_map(|Spot { path, .. }| {
+            [
+                Some(op::directory(path).of_node()),
+                self.values.then(|| op::read(path).of_node()),
+                self.perms.then(|| op::get_perms(path).of_node()),
+            ]
+        });
+        questions.flatten().collect()
     }
 }
 
@@ -247,6 +258,20 @@ mod tests {
 
     fn paths(walk: Walk<'_>) -> Vec<(String, usize)> {
         walk.map(|node| (node.path, node.depth)).collect()
+    }
+
+    #[test]
+    fn what_to_read_may_be_said_late() {
+        let xenstored = Xenstored::new();
+        for path in ["/t/a/1", "/t/b/2", "/t/c/3"] {
+            xenstored.set(path, "v").unwrap();
+        }
+        let client = Client::over(xenstored.connect(DomId::DOM0));
+        let mut walk = client.walk("/t");
+        assert_eq!(walk.next().unwrap().path, "/t");
+        assert_eq!(walk.next().unwrap().path, "/t/a");
+        let rest: Vec<_> = walk.with_values().map(|node| node.path).collect();
+        assert_eq!(rest, ["/t/a/1", "/t/b", "/t/b/2", "/t/c", "/t/c/3"]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::client::Client;
 use crate::core::{Leftover, Scope};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
-use crate::link::{Awaited, Handle, Late, earlier};
+use crate::link::{Attempt, Awaited, Handle, Late, earlier};
 use crate::op::{self, Op};
 use crate::pace::Pace;
 use crate::queue::WatchEvent;
@@ -106,12 +106,12 @@ impl Client {
         // The thread comes first: nothing has to be undone if there can be none.
         link.background
             .start(link)
-            .map_err(|error| Error::new("watch", Some(path), ErrorKind::Unreachable(error)))?;
+            .map_err(|error| Error::new("watch", Some(path), ErrorKind::System(error)))?;
         let mut setting = Setting::new(&self.handle, path, None, Taker::Later);
         setting.run(&mut deadline)?;
         // Only now: what fails calls nobody. Events wait until then.
         link.background
-            .add(setting.token, Box::new(callback))
+            .add(setting.token, path, Box::new(callback))
             .map_err(|failure| Error::new("watch", Some(path), failure))?;
         let token = setting.done();
         let mut guard = link.drive.lock();
@@ -144,10 +144,12 @@ impl Client {
         result
     }
 
-    /// Stops the background thread. The watches with callbacks stay set, and their events are
-    /// kept; setting another one starts the thread again. All else works without it.
+    /// Stops the background thread; only futures that [rely on it](crate::futures::Client::on_thread)
+    /// keep it. No callback runs when this returns, unless it is the callback itself that asks. The
+    /// watches with callbacks stay set, and their events are kept; setting another one starts the
+    /// thread again. All else works without it.
     pub fn watch_stop(&self) {
-        self.handle.background.stop(&self.handle);
+        self.handle.background.pause(&self.handle);
     }
 
     /// Waits until the value of a node meets a condition, and returns it: `None` if there is no
@@ -184,6 +186,8 @@ impl Client {
             let value = match self.handle.call(Scope::NONE, &mut deadline, &op::read(path)) {
                 Ok(value) => Some(value),
                 Err(error) if error.is_not_found() => None,
+                // The next event says that there is another connection.
+                Err(error) if error.is_lost() && self.handle.reconnects() => continue,
                 Err(error) => return Err(error),
             };
             if condition(value.as_deref()) {
@@ -198,11 +202,12 @@ impl Client {
         Ok(Watch::new(self, path, setting.done()))
     }
 
-    /// The daemon has ended all watches.
-    pub(crate) fn forget_watches(&self) {
-        let tokens = self.handle.drive.lock().books.watches.tokens();
-        for token in tokens {
-            forget(&self.handle, token);
+    /// Drops the callbacks of watches that are gone.
+    pub(crate) fn forget_callbacks(&self) {
+        for token in self.handle.background.tokens() {
+            if !self.handle.drive.lock().books.watches.contains(token) {
+                self.handle.background.remove(token);
+            }
         }
     }
 }
@@ -283,16 +288,26 @@ impl Watch {
         }
     }
 
-    /// The next event, if one is here already or can be received without waiting.
+    /// The next event, if one is here already or can be received without waiting. If the client
+    /// [reconnects](crate::Builder::reconnect), a lost connection means one attempt to make
+    /// another, when it is time for one; until there is one, there is nothing.
     ///
     /// # Errors
     /// As for [`wait`](Self::wait).
     pub fn try_next(&mut self) -> Result<Option<WatchEvent>> {
-        let mut guard = self.tree.handle.drive.lock();
+        let link = &self.tree.handle;
+        let mut guard = link.drive.lock();
         let mut next = guard.books.watches.take_next(self.token);
         if next.is_none() {
-            guard = self.tree.handle.receive_now(guard);
+            guard = link.receive_now(guard);
             next = guard.books.watches.take_next(self.token);
+        }
+        if let Some(Next::Failed(_)) = next {
+            let (again, attempt) = link.try_reconnect(guard);
+            guard = again;
+            if !matches!(attempt, Attempt::Never) {
+                next = None;
+            }
         }
         drop(guard);
         next.map(|next| self.outcome(next)).transpose()
@@ -341,7 +356,7 @@ impl Iterator for Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        remove_now(&self.tree.handle, self.token);
+        drop(Removal::new(&self.tree.handle, self.token));
     }
 }
 
@@ -377,19 +392,29 @@ impl<'a> Setting<'a> {
     }
 
     /// Takes note of what became of the request.
-    pub(crate) fn answered(&mut self, answer: &Result<()>) {
+    ///
+    /// # Errors
+    /// Those of the request, or the watch was removed before it was set.
+    pub(crate) fn answered(&mut self, answer: Result<()>) -> Result<()> {
         // Unless it was refused, here or there, the daemon may know of it.
         self.sent = !matches!(
             answer.as_ref().map_err(Error::kind),
             Err(ErrorKind::Invalid(_) | ErrorKind::Refused(_))
         );
+        answer?;
+        let mut guard = self.handle.drive.lock();
+        if guard.books.watches.contains(self.token) {
+            return Ok(());
+        }
+        guard.take_back(Leftover::Watch { path: self.path.into(), token: self.token });
+        self.handle.flush(guard);
+        Err(Error::new("watch", Some(self.path), ErrorKind::WatchRemoved))
     }
 
     fn run(&mut self, deadline: &mut Deadline) -> Result<()> {
         let token = self.token.to_string();
         let answer = self.handle.call(Scope::NONE, deadline, &self.op(&token));
-        self.answered(&answer);
-        answer
+        self.answered(answer)
     }
 
     pub(crate) fn done(mut self) -> Token {
@@ -404,7 +429,7 @@ impl Drop for Setting<'_> {
             return;
         }
         if self.sent {
-            remove_now(self.handle, self.token);
+            drop(Removal::new(self.handle, self.token));
         } else {
             forget(self.handle, self.token);
         }
@@ -412,7 +437,7 @@ impl Drop for Setting<'_> {
 }
 
 /// Takes a watch out of the books: nothing of it is delivered any more.
-pub(crate) fn forget(handle: &Handle, token: Token) -> Option<Box<str>> {
+fn forget(handle: &Handle, token: Token) -> Option<Box<str>> {
     let mut guard = handle.drive.lock();
     let core = &mut *guard;
     let watched = core.books.watches.remove(token, &mut core.books.ready);
@@ -421,21 +446,67 @@ pub(crate) fn forget(handle: &Handle, token: Token) -> Option<Box<str>> {
     watched.map(|watched| watched.path)
 }
 
-/// Ends a watch and waits until the daemon has confirmed it.
-fn unwatch(handle: &Handle, token: Token, deadline: Option<Instant>) -> Result<()> {
-    let Some(path) = forget(handle, token) else {
-        return Ok(());
-    };
-    let token = token.to_string();
-    handle.call(Scope::NONE, &mut deadline.into(), &op::unwatch(&path, token.as_bytes()))
+/// A watch that is out of the books, and that the daemon is to forget, too: it is told in any case.
+#[derive(Debug)]
+pub(crate) struct Removal<'a> {
+    handle: &'a Handle,
+    path: Box<str>,
+    token: Token,
+    /// On another connection it is not set again.
+    session: u64,
+    told: bool,
 }
 
-/// Ends a watch without waiting.
-fn remove_now(handle: &Handle, token: Token) {
-    let Some(path) = forget(handle, token) else {
-        return;
+impl<'a> Removal<'a> {
+    /// Nothing if there is no such watch.
+    pub(crate) fn new(handle: &'a Handle, token: Token) -> Option<Self> {
+        let session = handle.drive.lock().session();
+        let path = forget(handle, token)?;
+        Some(Removal { handle, path, token, session, told: false })
+    }
+
+    /// The request that tells the daemon, given the token as text.
+    pub(crate) fn op<'b>(&'b self, token: &'b str) -> Op<'b, ()> {
+        op::unwatch(&self.path, token.as_bytes())
+    }
+
+    pub(crate) fn token(&self) -> Token {
+        self.token
+    }
+
+    /// Takes note of what became of the request.
+    ///
+    /// # Errors
+    /// Those of the request, unless the watch has gone with its connection.
+    pub(crate) fn answered(mut self, answer: Result<()>) -> Result<()> {
+        self.told = answer.as_ref().map_or_else(|error| error.code().is_some(), |()| true);
+        match answer {
+            Err(error)
+                if error.is_not_found() && self.handle.drive.lock().session() != self.session =>
+            {
+                Ok(())
+            }
+            answer => answer,
+        }
+    }
+}
+
+impl Drop for Removal<'_> {
+    fn drop(&mut self) {
+        if !self.told {
+            let mut guard = self.handle.drive.lock();
+            guard.take_back(Leftover::Watch { path: self.path.clone(), token: self.token });
+            self.handle.flush(guard);
+        }
+    }
+}
+
+/// Ends a watch and waits until the daemon has confirmed it.
+fn unwatch(handle: &Handle, token: Token, deadline: Option<Instant>) -> Result<()> {
+    let Some(removal) = Removal::new(handle, token) else {
+        return Ok(());
     };
-    let mut guard = handle.drive.lock();
-    guard.take_back(Leftover::Watch { path, token });
-    handle.flush(guard);
+    let token = removal.token().to_string();
+    let answer = handle.call(Scope::NONE, &mut deadline.into(), &removal.op(&token));
+    removal.answered(answer)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 use std::task::Waker;
 
 use xs_proto::ErrorCode;
@@ -10,7 +11,7 @@ use xs_transport::Failure;
 use crate::queue::{Queue, WatchEvent};
 use crate::wakers::{Ready, remember};
 
-/// Names a watch of one client, and is used for no other one afterwards.
+/// Names a watch, and is used for no other one in this process.
 ///
 /// ```
 /// use xs_client::Client;
@@ -25,6 +26,14 @@ use crate::wakers::{Ready, remember};
 pub struct Token(u64);
 
 impl Token {
+    fn fresh() -> Self {
+        // Not every architecture has an atomic number of 64 bits.
+        static LAST: Mutex<u64> = Mutex::new(0);
+        let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+        *last += 1;
+        Token(*last)
+    }
+
     fn parse(bytes: &[u8]) -> Option<Self> {
         let digits = std::str::from_utf8(bytes.strip_prefix(PREFIX.as_bytes())?).ok()?;
         u64::from_str_radix(digits, 16).ok().map(Token)
@@ -45,7 +54,6 @@ impl fmt::Display for Token {
 #[derive(Debug)]
 pub(crate) struct Watches {
     table: BTreeMap<Token, Watched>,
-    last: u64,
     capacity: usize,
     /// Perhaps a queue is half full.
     crowded: bool,
@@ -120,7 +128,6 @@ impl Watches {
     pub(crate) fn new(capacity: usize) -> Self {
         Watches {
             table: BTreeMap::new(),
-            last: 0,
             capacity,
             crowded: false,
             callbacks: Callbacks::default(),
@@ -130,8 +137,7 @@ impl Watches {
     /// Makes room for the events of a watch, before it is set: the first one may come before the
     /// reply.
     pub(crate) fn add(&mut self, path: &str, depth: Option<u32>, taker: Taker) -> Token {
-        self.last += 1;
-        let token = Token(self.last);
+        let token = Token::fresh();
         let watched = Watched {
             path: path.into(),
             depth,
@@ -170,6 +176,16 @@ impl Watches {
         let mut watched = self.table.remove(&token)?;
         ready.extend(watched.waker.take());
         Some(watched)
+    }
+
+    pub(crate) fn contains(&self, token: Token) -> bool {
+        self.table.contains_key(&token)
+    }
+
+    /// Those that the daemon may know of.
+    pub(crate) fn sent_tokens(&self) -> Vec<Token> {
+        let sent = self.table.iter().filter(|(_, watched)| watched.standing != Standing::New);
+        sent.map(|(token, _)| *token).collect()
     }
 
     pub(crate) fn tokens(&self) -> Vec<Token> {
@@ -243,11 +259,17 @@ impl Watches {
         }
     }
 
-    /// The watches whose owners have something to take.
+    /// The watches whose owners have something to take. That the connection is lost is nothing as
+    /// long as there may be another one.
     #[cfg(feature = "mio")]
-    pub(crate) fn with_events(&self) -> Vec<Token> {
+    pub(crate) fn with_events(&self, hopeful: bool) -> Vec<Token> {
         let ready = |watched: &Watched| {
-            watched.taker == Taker::Owner && (!watched.queue.is_empty() || watched.end.is_some())
+            let is_over = match watched.end {
+                Some(End::Failed(_)) => !hopeful,
+                Some(End::Refused(_)) => true,
+                None => false,
+            };
+            watched.taker == Taker::Owner && (!watched.queue.is_empty() || is_over)
         };
         self.table.iter().filter(|(_, watched)| ready(watched)).map(|(token, _)| *token).collect()
     }

@@ -1,14 +1,21 @@
 //! The client in one's own event loop: what there is to do shows at the descriptor.
 #![cfg(feature = "mio")]
 
+mod host;
+
+use std::io;
 use std::os::fd::AsFd;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use mio::{Events, Interest, Poll};
 use xs_client::{Client, DomId, EventKind, EventSource, op};
 use xs_transport::Transport;
-use xs_transport::mock::Xenstored;
+use xs_transport::mock::{Fault, Xenstored};
+
+use host::{Hooked, in_time};
 
 struct Loop {
     poll: Poll,
@@ -160,4 +167,53 @@ fn after_a_reconnect_the_descriptor_is_the_same() {
     assert_eq!(kinds, [EventKind::Reconnected, EventKind::Fired]);
     assert_eq!(format!("{:?}", own.source.as_fd()), before);
     client.write("/a", "1").unwrap();
+}
+
+#[test]
+fn to_process_waits_for_nothing_while_nothing_can_be_sent() {
+    let xenstored = Xenstored::new();
+    let full = Arc::new(AtomicBool::new(false));
+    let is_full = full.clone();
+    let (entered, is_in) = mpsc::channel();
+    let mut way = Hooked::new(xenstored.connect(DomId::DOM0));
+    way.before_send =
+        Box::new(move || is_full.load(Ordering::SeqCst).then(|| io::ErrorKind::WouldBlock.into()));
+    way.before_recv = Box::new(move |_| {
+        let _ = entered.send(thread::current().id());
+    });
+    let client = Client::over(way);
+    let mut source = client.event_source().unwrap();
+    let fault = xenstored.inject(Fault::delay());
+    let reader = client.clone();
+    let reading = thread::spawn(move || reader.exists("/").unwrap());
+    // It sits where answers come in.
+    while is_in.recv().unwrap() != reading.thread().id() {}
+    full.store(true, Ordering::SeqCst);
+    let pending = client.start(&op::read("/")).unwrap();
+    in_time(move || drop(source.process()));
+    full.store(false, Ordering::SeqCst);
+    fault.release();
+    reading.join().unwrap();
+    drop(pending);
+}
+
+#[cfg(feature = "futures")]
+#[test]
+fn nothing_is_hidden_by_a_thread_that_serves_futures() {
+    let (client, xenstored) = start();
+    let tasks = xs_client::futures::Client::on_thread(client.clone()).unwrap();
+    let mut own = Loop::new(&client);
+    let mut watch = client.watch("/a").unwrap();
+    watch.wait().unwrap();
+    // The thread has had something to do with the clock, and with answers.
+    xenstored.inject(Fault::ignore());
+    let hasty = tasks.with_timeout(Duration::from_millis(1));
+    assert!(futures_lite::future::block_on(hasty.read("/")).unwrap_err().is_timeout());
+    futures_lite::future::block_on(tasks.read("/")).unwrap();
+    while own.is_ready() {
+        own.source.process().unwrap();
+    }
+    xenstored.set("/a", "").unwrap();
+    while own.turn().is_empty() {}
+    assert!(watch.try_next().unwrap().is_some());
 }

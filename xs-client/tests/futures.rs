@@ -1,6 +1,8 @@
 //! The futures, on each runtime: tokio with one thread and with several, smol, and none at all.
 #![cfg(all(feature = "tokio", feature = "smol"))]
 
+mod host;
+
 use std::future::Future;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -17,6 +19,8 @@ use xs_client::{DomId, ErrorKind, EventKind, Retries};
 use xs_proto::Request;
 use xs_transport::mock::{Fault, Pipe, Xenstored};
 use xs_transport::{Interest, Sent, Transport, Wait};
+
+use host::{Hooked, in_time};
 
 /// Runs a test on each runtime, each with an in-memory xenstored of its own.
 fn everywhere<F: Future<Output = ()> + Send>(test: fn(Client, Xenstored) -> F) {
@@ -461,4 +465,86 @@ fn what_a_thread_leaves_behind_is_received() {
     // No other edge will come.
     assert!(driver.as_mut().poll(&mut cx).is_pending());
     assert!(read.as_mut().poll(&mut cx).is_ready());
+}
+
+/// A reactor that makes each attempt at once, and then never wakes anybody: its runtime is busy.
+struct Idle;
+
+impl Reactor for Idle {
+    fn register(&mut self, _: OwnedFd) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn poll_io(
+        &mut self,
+        _: &mut Context<'_>,
+        _: Interest,
+        attempt: &mut dyn FnMut() -> io::Result<()>,
+    ) -> Poll<io::Result<()>> {
+        match attempt() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+            result => Poll::Ready(result),
+        }
+    }
+
+    fn poll_timer(&mut self, _: &mut Context<'_>, _: Instant) -> Poll<()> {
+        Poll::Pending
+    }
+}
+
+#[test]
+fn a_driver_that_is_not_polled_any_more_leaves_no_thread_asleep() {
+    let (entered, is_in) = mpsc::channel();
+    let (go, gate) = mpsc::channel::<()>();
+    let (gate, is_armed) = (Mutex::new(gate), AtomicBool::new(true));
+    let (sending, is_sent) = mpsc::channel();
+    let mut way = Hooked::new(Xenstored::new().connect(DomId::DOM0));
+    way.before_send = Box::new(move || {
+        let _ = sending.send(());
+        None
+    });
+    // The driver has seen that nothing is there, and has not left its seat yet.
+    way.after_recv = Box::new(move |wait| {
+        if wait == Wait::No && is_armed.swap(false, Ordering::SeqCst) {
+            entered.send(()).unwrap();
+            gate.lock().unwrap().recv().unwrap();
+        }
+    });
+    let client = xs_client::Client::builder().timeout(None).over(way);
+    let (tasks, mut driver) = Client::with_reactor(client.clone(), Idle).unwrap();
+    let runtime = std::thread::spawn(move || {
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(pin!(&mut driver).poll(&mut cx).is_pending());
+        driver
+    });
+    is_in.recv().unwrap();
+    let reader = client.clone();
+    let reading = std::thread::spawn(move || reader.exists("/tool").unwrap());
+    // It is about to find the seat occupied.
+    is_sent.recv().unwrap();
+    go.send(()).unwrap();
+    let driver = runtime.join().unwrap();
+    assert!(in_time(move || reading.join().unwrap()));
+    drop((tasks, driver));
+}
+
+#[test]
+fn futures_on_the_thread_go_on_when_callbacks_are_stopped() {
+    let xenstored = Xenstored::new();
+    let client = xs_client::Client::over(xenstored.connect(DomId::DOM0));
+    let tasks = Client::on_thread(client.clone()).unwrap();
+    let (sender, called) = mpsc::channel();
+    client.watch_with("/a", move |event| drop(sender.send(event))).unwrap();
+    called.recv().unwrap().unwrap();
+    client.watch_stop();
+    in_time(move || {
+        future::block_on(async {
+            tasks.write("/a", "1").await.unwrap();
+            tasks.read("/a").await.unwrap();
+        });
+        assert!(called.try_recv().is_err(), "callbacks are stopped");
+        // The next one starts them again.
+        client.watch_with("/b", drop).unwrap();
+        called.recv().unwrap().unwrap();
+    });
 }

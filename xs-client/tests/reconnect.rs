@@ -1,10 +1,11 @@
 //! Connections that are lost and made again, in every way to use the client.
 
+mod host;
+
 #[cfg(feature = "futures")]
 use std::future::Future;
-use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 #[cfg(feature = "futures")]
 use std::task::{Context, Poll, Waker};
@@ -13,79 +14,12 @@ use std::time::{Duration, Instant};
 
 #[cfg(feature = "futures")]
 use xs_client::futures;
-use xs_client::{Builder, Client, DomId, ErrorCode, ErrorKind, EventKind, Failure, Watch, op};
+use xs_client::{Client, DomId, ErrorCode, ErrorKind, EventKind, Failure, Watch, op};
 use xs_proto::MessageType;
 use xs_transport::Transport;
-use xs_transport::mock::{Fault, Pipe, Xenstored};
+use xs_transport::mock::{Fault, Xenstored};
 
-/// Longer than anything takes that works.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A xenstored that can be cut off and be down.
-#[derive(Clone)]
-struct Host {
-    xenstored: Xenstored,
-    line: Arc<Mutex<Option<Arc<Pipe>>>>,
-    down: Arc<AtomicBool>,
-    attempts: Arc<AtomicUsize>,
-}
-
-impl Host {
-    fn new() -> Self {
-        Host {
-            xenstored: Xenstored::new(),
-            line: Arc::default(),
-            down: Arc::default(),
-            attempts: Arc::default(),
-        }
-    }
-
-    fn client(&self) -> Client {
-        self.client_of(Client::builder().timeout(PATIENCE))
-    }
-
-    fn client_of(&self, builder: Builder) -> Client {
-        let host = self.clone();
-        builder.reconnect(true).over_each(move |_| host.open()).unwrap()
-    }
-
-    fn open(&self) -> io::Result<Box<dyn Transport>> {
-        self.attempts.fetch_add(1, Ordering::SeqCst);
-        if self.down.load(Ordering::SeqCst) {
-            return Err(io::ErrorKind::ConnectionRefused.into());
-        }
-        let pipe = Arc::new(self.xenstored.connect(DomId::DOM0));
-        *self.line.lock().unwrap() = Some(pipe.clone());
-        Ok(Box::new(pipe))
-    }
-
-    /// Ends the present connection, as a daemon that restarts does.
-    fn cut(&self) {
-        self.line.lock().unwrap().take().expect("there is a connection").close();
-    }
-
-    fn set_down(&self, down: bool) {
-        self.down.store(down, Ordering::SeqCst);
-    }
-
-    /// Returns when it was tried to connect so often in all.
-    fn await_attempts(&self, attempts: usize) {
-        let start = Instant::now();
-        while self.attempts.load(Ordering::SeqCst) < attempts {
-            assert!(start.elapsed() < PATIENCE, "nobody connects again");
-            thread::yield_now();
-        }
-    }
-
-    #[cfg(feature = "futures")]
-    fn is_reconnected(&self) -> bool {
-        self.line.lock().unwrap().is_some()
-    }
-
-    fn watches(&self) -> Vec<String> {
-        self.xenstored.watches(DomId::DOM0).into_iter().map(|(path, _)| path).collect()
-    }
-}
+use host::{Host, PATIENCE};
 
 fn next(watch: &mut Watch) -> (EventKind, String) {
     let event = watch.next_timeout(PATIENCE).unwrap().expect("an event comes");

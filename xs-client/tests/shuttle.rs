@@ -485,6 +485,88 @@ fn tasks_beside_threads() {
 }
 
 #[test]
+fn a_thread_that_was_stopped_takes_nothing_from_its_successor() {
+    explore(|| {
+        let host = Host::new(ENDLESS, ENDLESS);
+        let (sender, called) = shuttle::sync::mpsc::channel();
+        host.client.watch_with("/w", move |event| drop(sender.send(event))).unwrap();
+        called.recv().unwrap().unwrap();
+        let mut quiet = host.client.watch("/q").unwrap();
+        quiet.wait().unwrap();
+        let waiting = thread::spawn(move || drop(quiet.wait()));
+        let client = host.client.clone();
+        let stopping = thread::spawn(move || client.watch_stop());
+        host.client.watch_with("/x", drop).unwrap();
+        stopping.join().unwrap();
+        // It runs again, in any case.
+        host.client.watch_with("/y", drop).unwrap();
+        host.touch("/w");
+        called.recv().unwrap().unwrap();
+        host.client.close();
+        waiting.join().unwrap();
+        host.end();
+    });
+}
+
+#[test]
+fn neither_does_one_that_stopped_itself() {
+    explore(|| {
+        let host = Host::new(ENDLESS, ENDLESS);
+        let (sender, called) = shuttle::sync::mpsc::channel();
+        let client = host.client.clone();
+        let mut first = true;
+        let callback = move |event| {
+            if std::mem::take(&mut first) {
+                client.watch_stop();
+            }
+            drop(sender.send(event));
+        };
+        let token = host.client.watch_with("/w", callback).unwrap();
+        called.recv().unwrap().unwrap();
+        let mut quiet = host.client.watch("/q").unwrap();
+        quiet.wait().unwrap();
+        let waiting = thread::spawn(move || drop(quiet.wait()));
+        host.client.watch_with("/y", drop).unwrap();
+        host.touch("/w");
+        called.recv().unwrap().unwrap();
+        host.client.close();
+        waiting.join().unwrap();
+        let _ = host.client.unwatch(token);
+        host.client.watch_stop();
+        host.end();
+    });
+}
+
+#[test]
+fn one_callback_at_a_time_is_told_of_the_end() {
+    explore(|| {
+        let host = Host::new(ENDLESS, ENDLESS);
+        let running = Arc::new(Mutex::new(false));
+        // What a callback panics with is nobody's business.
+        let overlap = Arc::new(Mutex::new(false));
+        for at in 0..3 {
+            let (running, overlap) = (running.clone(), overlap.clone());
+            let callback = move |_| {
+                if std::mem::replace(&mut *running.lock().unwrap(), true) {
+                    *overlap.lock().unwrap() = true;
+                }
+                thread::yield_now();
+                *running.lock().unwrap() = false;
+            };
+            host.client.watch_with(&format!("/{at}"), callback).unwrap();
+        }
+        host.client.close();
+        let client = host.client.clone();
+        let stopping = thread::spawn(move || client.watch_stop());
+        let _ = host.client.watch_with("/x", drop);
+        stopping.join().unwrap();
+        host.client.watch_stop();
+        assert!(!*running.lock().unwrap() && !*overlap.lock().unwrap(), "two at once");
+        host.end();
+    });
+}
+
+#[test]
 fn stopping_the_thread_hands_over() {
     explore(|| {
         let host = Host::new(48, ENDLESS);

@@ -128,5 +128,5 @@ impl Deref for Client {
 }
 
 fn open_error(error: io::Error) -> Error {
-    Error::new("open", None, ErrorKind::Unreachable(error))
+    Error::new("open", None, ErrorKind::System(error))
 }

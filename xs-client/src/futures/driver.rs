@@ -3,7 +3,6 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -12,7 +11,7 @@ use std::time::Instant;
 use xs_transport::{Failure, Interest, Turn, Wait};
 
 use super::reactor::Reactor;
-use crate::link::Link;
+use crate::link::{Attempt, Link, earlier};
 use crate::wakers::remember;
 
 /// Receives for all futures of one client, sends what the transport did not take at once, and
@@ -75,7 +74,7 @@ impl<R: Reactor> Driver<R> {
             remember(&mut core.driver, Some(cx.waker()), &mut core.books.ready);
             if let Some(failure) = guard.failure().cloned() {
                 drop(guard);
-                match self.poll_reconnect(cx, &failure) {
+                match self.poll_reconnect(cx) {
                     Poll::Ready(true) => continue,
                     Poll::Ready(false) => {
                         let result = match failure {
@@ -106,6 +105,9 @@ impl<R: Reactor> Driver<R> {
             let mut receive = || {
                 let (mut guard, turn) = link.drive.turn(link.drive.lock(), Wait::No);
                 news = !guard.books.ready.is_empty() || guard.books.watches.are_crowded(true);
+                if turn == Turn::Nothing && guard.is_unattended() {
+                    guard.hand_over_to_thread();
+                }
                 drop(link.wake_ready(guard));
                 occupied = turn == Turn::Occupied;
                 match turn {
@@ -151,19 +153,21 @@ impl<R: Reactor> Driver<R> {
     }
 
     /// After a failure: whether it is worth to look again.
-    fn poll_reconnect(&mut self, cx: &mut Context<'_>, failure: &Failure) -> Poll<bool> {
-        let guard = self.link.drive.lock();
-        if matches!(failure, Failure::Closed) || guard.closed || !self.link.reconnects() {
-            return Poll::Ready(false);
+    fn poll_reconnect(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let (mut guard, attempt) = self.link.try_reconnect(self.link.drive.lock());
+        let pause = match attempt {
+            Attempt::Connected => return Poll::Ready(true),
+            Attempt::Never => return Poll::Ready(false),
+            Attempt::Later(pause) => pause,
+        };
+        // Tasks have their deadlines meanwhile.
+        let core = &mut *guard;
+        let due = core.timers.arm(Instant::now(), &mut core.books.ready);
+        drop(self.link.wake_ready(guard));
+        match earlier(pause, due) {
+            Some(at) => self.reactor.poll_timer(cx, at).map(|()| true),
+            None => Poll::Pending,
         }
-        let now = Instant::now();
-        if let Some(at) = guard.backoff.next(now) {
-            drop(guard);
-            return self.reactor.poll_timer(cx, at).map(|()| true);
-        }
-        // One attempt, which takes a moment at the most.
-        drop(self.link.reconnect(guard, Some(now), |_| ControlFlow::Continue(None)));
-        Poll::Ready(true)
     }
 
     fn give_up(&self, error: io::Error) -> Poll<Result<(), Failure>> {

@@ -10,9 +10,8 @@ use futures_core::Stream;
 use super::alarm::Alarm;
 use super::client::Client;
 use crate::error::{Error, ErrorKind, Result};
-use crate::op;
 use crate::queue::WatchEvent;
-use crate::watch::Setting;
+use crate::watch::{Removal, Setting};
 use crate::watches::{Next, Taker, Token};
 
 /// A watch on a node and all below it; see [`xs_client::Watch`](crate::Watch).
@@ -41,11 +40,12 @@ impl Client {
 
     /// See [`unwatch`](crate::Client::unwatch).
     pub async fn unwatch(&self, token: Token) -> Result<()> {
-        let Some(path) = crate::watch::forget(&self.blocking.handle, token) else {
+        let Some(removal) = Removal::new(&self.blocking.handle, token) else {
             return Ok(());
         };
         let token = token.to_string();
-        self.run(&op::unwatch(&path, token.as_bytes())).await
+        let answer = self.run(&removal.op(&token)).await;
+        removal.answered(answer)
     }
 
     /// Waits until the value of a node meets a condition; see
@@ -66,6 +66,8 @@ impl Client {
             let value = match client.read(path).await {
                 Ok(value) => Some(value),
                 Err(error) if error.is_not_found() => None,
+                // The next event says that there is another connection.
+                Err(error) if error.is_lost() && client.blocking.handle.reconnects() => continue,
                 Err(error) => return Err(error),
             };
             if condition(value.as_deref()) {
@@ -79,8 +81,7 @@ impl Client {
         let mut setting = Setting::new(handle, path, depth, Taker::Owner);
         let token = setting.token.to_string();
         let answer = self.run(&setting.op(&token)).await;
-        setting.answered(&answer);
-        answer?;
+        setting.answered(answer)?;
         let watch = crate::Watch::new(&self.blocking, path, setting.done());
         Ok(Watch { client: self.clone(), watch, over: false })
     }
