@@ -14,8 +14,7 @@ use super::xenstored::Shared;
 /// further it strikes the next request of anybody, once.
 ///
 /// ```
-/// use xs_proto::{DomId, ErrorCode, MessageType};
-/// use xs_transport::mock::{Fault, Xenstored};
+/// use xs_transport::mock::{DomId, ErrorCode, Fault, MessageType, Xenstored};
 ///
 /// let xenstored = Xenstored::new();
 /// let fault = xenstored.inject(

@@ -92,3 +92,10 @@ pub use rough::Rough;
 pub use serve::{Server, StopHandle};
 pub use trace::{Trace, Traced};
 pub use xenstored::{Record, Xenstored};
+
+// What is said and taken here, so that a test needs no further crate.
+#[doc(no_inline)]
+pub use xs_proto::{
+    Access, DomId, ErrorCode, Header, MessageType, Path, PathError, Permission, Permissions, Reply,
+    ReqId, Request, TxId,
+};

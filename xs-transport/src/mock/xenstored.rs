@@ -1,5 +1,6 @@
 //! The handle to the in-memory xenstored.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::BytesMut;
@@ -45,7 +46,7 @@ pub(super) struct State {
     payload: Vec<u8>,
 }
 
-/// A request that was made.
+/// A request that was made. Its display form is the line that [`Trace`] has for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Record {
@@ -63,6 +64,12 @@ impl Record {
     /// The request; `None` if it makes no sense.
     pub fn request(&self) -> Option<Request<'_>> {
         Incoming { header: self.header, payload: &self.payload }.request().ok()
+    }
+}
+
+impl fmt::Display for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Trace::request(self.conn, self.domid, self.header, &self.payload).fmt(f)
     }
 }
 

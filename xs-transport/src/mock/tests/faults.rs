@@ -77,7 +77,9 @@ fn every_request_can_be_seen() {
     dom0.write("/a", "x\n");
     let records = xenstored.take_records();
     assert_eq!(records.len(), 2);
-    assert!(matches!(records[1].request(), Some(xs_proto::Request::Write { value: b"x\n", .. })));
+    assert!(matches!(records[1].request(), Some(Request::Write { value: b"x\n", .. })));
+    let requests: Vec<_> = records.iter().map(Record::to_string).collect();
+    assert_eq!(requests, ["dom0 #1 -> WATCH /a\\x00t\\x00", "dom0 #1 -> WRITE /a\\x00x\\n"]);
     assert_eq!(
         *lines.lock().unwrap(),
         [

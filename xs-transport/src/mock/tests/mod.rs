@@ -1,8 +1,6 @@
 //! The rules of the daemon, each on its own, from the client's side of the wire.
 
-use xs_proto::{DomId, ErrorCode, Header, MessageType as Ty, ReqId, TxId};
-
-use super::*;
+use super::{MessageType as Ty, *};
 use crate::transport::{Sent, Transport, Wait};
 
 mod domains;
