@@ -59,6 +59,7 @@ mod device;
 mod domains;
 mod fault;
 mod flavour;
+mod guest;
 mod idmap;
 mod kernel;
 mod nodes;

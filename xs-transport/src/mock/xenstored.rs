@@ -9,6 +9,7 @@ use xs_proto::{DomId, Header, Incoming, Path, PathError, Permissions, Reply, Req
 use super::daemon::{ConnId, Daemon};
 use super::fault::{Action, Delayed, Fault, FaultHandle, Faults};
 use super::flavour::Flavour;
+use super::guest;
 use super::idmap::IdMap;
 use super::pipe::{End, Notify, Pipe};
 use super::store::Entry;
@@ -108,6 +109,10 @@ impl Xenstored {
     }
 
     /// A new connection, as `domid`. Unless it is known already, the domain is introduced.
+    ///
+    /// That gives it no nodes, and all others are dom0's: a guest's first write is answered with
+    /// EACCES, unless [`add_guest`](Self::add_guest) has made it a home, or [`seed`](Self::seed)
+    /// some nodes.
     pub fn connect(&self, domid: DomId) -> Pipe {
         self.connect_with(domid, None)
     }
@@ -126,7 +131,35 @@ impl Xenstored {
         Pipe::new(self.shared.clone(), id, domid, end)
     }
 
-    /// Introduces a domain; says whether it was not known before.
+    /// Makes a guest, with the nodes that libxl makes for one, and introduces it; says whether the
+    /// domain was not known before. For dom0, which is no guest, it does nothing.
+    ///
+    /// The guest with the number N may read `vm`, `name`, `domid`, `cpu`, `memory`, `device` and
+    /// `control` in its home `/local/domain/N`, and `/vm/00000000-0000-0000-0000-…N`, which `vm`
+    /// names. `data`, `attr`, `feature`, `drivers`, `error` and, in `control`, `shutdown`, `sysrq`
+    /// and `feature-…` are its own. What there was in the two places before is removed. As with
+    /// libxl, there are no devices yet.
+    ///
+    /// ```
+    /// use xs_transport::mock::{DomId, Xenstored};
+    ///
+    /// let xenstored = Xenstored::new();
+    /// xenstored.add_guest(DomId::new(5));
+    /// assert_eq!(xenstored.get("/local/domain/5/name").unwrap(), b"guest-5");
+    /// assert_eq!(xenstored.perms("/local/domain/5/name").unwrap().to_string(), "n0 r5");
+    /// assert_eq!(xenstored.perms("/local/domain/5/data").unwrap().to_string(), "n5");
+    ///
+    /// // Whatever else the program under test looks for.
+    /// xenstored.set("/local/domain/5/name", "web")?;
+    /// xenstored.seed("/local/domain/5/device/vif/0/state [b5 r0] = 1")?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn add_guest(&self, domid: DomId) -> bool {
+        self.act(|daemon| guest::add(daemon, domid))
+    }
+
+    /// Introduces a domain; says whether it was not known before. It has no nodes of its own
+    /// unless they are made; see [`add_guest`](Self::add_guest).
     pub fn introduce(&self, domid: DomId) -> bool {
         self.act(|daemon| daemon.introduce(domid))
     }

@@ -106,6 +106,8 @@ impl Server {
 
     /// Listens at `path`; who connects there is the domain `domid`, which is introduced.
     ///
+    /// That gives it no nodes to write to; [`Xenstored::add_guest`] does.
+    ///
     /// A socket left behind by a server that is gone is replaced. The file is removed when the
     /// server is dropped.
     ///

@@ -85,3 +85,46 @@ fn a_domain_goes_as_on_a_real_xen() {
         assert_eq!(dom0.one(Ty::GetPerms, "/tool/w/shared"), shared);
     }
 }
+
+#[test]
+fn a_guest_has_the_home_that_a_toolstack_makes() {
+    for flavour in [Flavour::C, Flavour::C417, Flavour::Ocaml417] {
+        let xenstored = Xenstored::with_flavour(flavour);
+        let mut dom0 = Client::new(&xenstored, 0);
+        dom0.watch("@introduceDomain", "in");
+        dom0.watch("/local/domain/5/name", "name");
+        dom0.events();
+        xenstored.set("/local/domain/5/of-another", "x").unwrap();
+        assert!(xenstored.add_guest(DomId::new(5)));
+        // Who is told of the domain finds its home.
+        let events = dom0.events();
+        let at = |event: &str| events.iter().position(|other| other == event);
+        let last = at("@introduceDomain|in|");
+        assert!(last == Some(events.len() - 1), "{flavour:?}: {events:?}");
+        assert!(at("/local/domain/5/name|name|") < last);
+
+        let mut guest = Client::new(&xenstored, 5);
+        assert_eq!(guest.read_value("domid"), "5");
+        assert_eq!(guest.read_value("name"), "guest-5");
+        let vm = guest.read_value("vm");
+        assert_eq!(guest.read_value(&format!("{vm}/name")), "guest-5");
+        assert!(vm.ends_with(&guest.read_value(&format!("{vm}/uuid"))));
+        for own in ["data/x", "data", "attr/x", "feature/x", "control/shutdown", "error/x"] {
+            assert_eq!(guest.write(own, "1"), "OK|", "{own}");
+        }
+        for not in ["name", "x", "device/x", "control/x", "cpu", "memory/x", "/vm/x"] {
+            assert_eq!(guest.write(not, "1"), "!EACCES|", "{not}");
+        }
+        assert_eq!(xenstored.get("/local/domain/5/of-another"), None);
+        assert!(!xenstored.add_guest(DomId::new(5)));
+        assert_eq!(guest.read_value("data"), "");
+        assert!(!xenstored.add_guest(DomId::DOM0));
+
+        // The next of this number starts afresh, and may read what is meant for it.
+        xenstored.release(DomId::new(5));
+        assert!(xenstored.add_guest(DomId::new(5)));
+        let mut heir = Client::new(&xenstored, 5);
+        assert_eq!(heir.read_value("name"), "guest-5");
+        assert_eq!(heir.read_value("control/shutdown"), "");
+    }
+}
