@@ -61,7 +61,8 @@ impl Fault {
         Self::new(Action::Delay)
     }
 
-    /// The request is not carried out, and its connection closed.
+    /// The request is not carried out, and its connection closed. Connections that are idle are
+    /// broken by [`Xenstored::disconnect`](super::Xenstored::disconnect).
     pub fn close() -> Self {
         Self::new(Action::Close)
     }

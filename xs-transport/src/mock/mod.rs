@@ -9,9 +9,9 @@
 //! [`Kernel`] makes it reachable as a guest knows it: through a device that has all the traps of
 //! the genuine one.
 //!
-//! For tests of programs that use Xenstore it can be looked into, filled from [`text`],
-//! disturbed ([`Fault`]) and listened to ([`Xenstored::set_trace`]). [`Rough`] makes any way to it
-//! a bad one.
+//! For tests of programs that use Xenstore it can be given [guests](Xenstored::add_guest), looked
+//! into, filled from [`text`], disturbed ([`Fault`], [`Xenstored::disconnect`]) and listened to
+//! ([`Xenstored::set_trace`]). [`Rough`] makes any way to it a bad one.
 //!
 //! ```
 //! use xs_proto::{ClientConnection, DomId, Event, Limits, Path, Reply, Request, TxId};

@@ -175,6 +175,38 @@ impl Xenstored {
         self.act(|daemon| daemon.shut_down(domid));
     }
 
+    /// Breaks all connections of a domain, idle ones too; says how many there were. Their watches
+    /// and transactions end with them, the nodes stay, and the domain may connect again.
+    ///
+    /// What the clients have been told before can still be received. For a break at a chosen
+    /// request see [`Fault::close`].
+    ///
+    /// ```
+    /// use xs_transport::mock::{DomId, Xenstored};
+    /// use xs_transport::{Transport, Wait};
+    ///
+    /// let xenstored = Xenstored::new();
+    /// let pipe = xenstored.connect(DomId::new(5));
+    /// assert_eq!(xenstored.disconnect(DomId::new(5)), 1);
+    /// // As on any connection that the other side has ended.
+    /// assert_eq!(pipe.recv(&mut [0; 16], Wait::No)?, 0);
+    /// assert!(pipe.send(&[0; 16]).is_err());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn disconnect(&self, domid: DomId) -> usize {
+        let mut state = self.shared.lock();
+        let conns = state.daemon.conns_of(domid);
+        state.close_all(conns)
+    }
+
+    /// Breaks the connections of everybody, as when the daemon is started again; says how many
+    /// there were. See [`disconnect`](Self::disconnect).
+    pub fn disconnect_all(&self) -> usize {
+        let mut state = self.shared.lock();
+        let conns = state.ends.keys().copied().collect();
+        state.close_all(conns)
+    }
+
     /// The value of a node, by its absolute path.
     pub fn get(&self, path: &str) -> Option<Vec<u8>> {
         self.shared.lock().daemon.store.get(path).map(|node| node.value.to_vec())
@@ -455,6 +487,16 @@ impl State {
             self.daemon.disconnect(id);
             end.close();
         }
+    }
+
+    /// Likewise for several; says how many there were.
+    fn close_all(&mut self, ids: Vec<ConnId>) -> usize {
+        let before = self.ends.len();
+        ids.into_iter().for_each(|id| self.close(id));
+        let closed = before - self.ends.len();
+        // Others may have waited for what these used up.
+        self.finish();
+        closed
     }
 }
 

@@ -68,6 +68,17 @@ fn is_fine(stream: &UnixStream) -> bool {
 }
 
 #[test]
+fn idle_sockets_are_closed_when_their_connections_are_broken() {
+    let served = Served::new("broken");
+    let (mut one, mut other) = (served.connect(), served.connect());
+    assert!(is_fine(&one) && is_fine(&other));
+    assert_eq!(served.xenstored.disconnect(DomId::DOM0), 2);
+    assert_eq!(one.read(&mut [0; 9]).unwrap(), 0);
+    assert_eq!(other.read(&mut [0; 9]).unwrap(), 0);
+    assert!(is_fine(&served.connect()));
+}
+
+#[test]
 fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
     let served = Served::new("stale");
     let mut second = Server::new(Xenstored::new()).unwrap();

@@ -65,6 +65,40 @@ fn a_connection_can_be_cut_split_merged_and_lied_to() {
 }
 
 #[test]
+fn idle_connections_can_be_broken() {
+    let (xenstored, mut dom0, mut guest) = guest();
+    guest.watch("data", "t");
+    guest.start();
+    let other = Client::new(&xenstored, 5);
+    assert_eq!(xenstored.disconnect(DomId::new(6)), 0);
+    // Told before it broke.
+    assert_eq!(dom0.write("/local/domain/5/data/x", "1"), "OK|");
+
+    assert_eq!(xenstored.disconnect(DomId::new(5)), 2);
+    assert_eq!(guest.events(), ["data|t|", "data/x|t|"]);
+    for gone in [&guest, &other] {
+        assert_eq!(gone.pipe.recv(&mut [0; 9], Wait::Until(None)).unwrap(), 0);
+        assert!(gone.pipe.send(b"x").is_err());
+    }
+    assert_eq!(xenstored.disconnect(DomId::new(5)), 0);
+    assert_eq!(
+        (xenstored.connections(DomId::new(5)), xenstored.watches(DomId::new(5))),
+        (vec![], vec![])
+    );
+
+    // The domain is still there, and so is what it wrote.
+    assert_eq!(dom0.one(Ty::IsDomainIntroduced, "5"), "T|");
+    let mut again = Client::new(&xenstored, 5);
+    assert_eq!(again.read_value("data/x"), "1");
+
+    assert_eq!(xenstored.disconnect_all(), 2);
+    for gone in [&dom0, &again] {
+        assert_eq!(gone.pipe.recv(&mut [0; 9], Wait::Until(None)).unwrap(), 0);
+    }
+    assert_eq!(Client::new(&xenstored, 0).read_value("/local/domain/5/data/x"), "1");
+}
+
+#[test]
 fn every_request_can_be_seen() {
     use std::sync::{Arc, Mutex};
     let xenstored = Xenstored::new();
