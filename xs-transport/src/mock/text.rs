@@ -2,8 +2,12 @@
 //!
 //! One node a line: its path; its permissions in brackets, if they are not inherited; and its
 //! value after `=`, if it has one. A value in double quotes may use the escapes of a Rust byte
-//! string (`\n`, `\\`, `\"`, `\x00`, …); one without them is taken as it stands. Lines that are
-//! empty or start with `#` mean nothing.
+//! string (`\n`, `\\`, `\"`, `\x00`, …), and the blanks in it are its own. One without quotes is
+//! taken as it stands, but for the blanks before and behind it: a backslash is a backslash, and a
+//! `#` a part of it. Lines that are empty or start with `#` mean nothing, nor do blanks around a
+//! line. A path that does not start at the root is below dom0's home, `/local/domain/0`.
+//!
+//! A node that is there already keeps the permissions and the value that its line leaves out.
 //!
 //! ```
 //! use xs_transport::mock::Xenstored;
@@ -73,7 +77,7 @@ pub enum SeedCause {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
-    /// Where it is.
+    /// Where it is, as it is written down.
     pub path: String,
     /// Its permissions; `None`: as inherited, or as they are.
     pub perms: Option<Permissions>,
@@ -97,6 +101,7 @@ impl FromStr for Line {
     type Err = SeedCause;
 
     fn from_str(line: &str) -> Result<Self, SeedCause> {
+        let line = line.trim();
         let end = line.find([' ', '\t', '[', '=']).unwrap_or(line.len());
         let (path, rest) = line.split_at(end);
         Path::new(path).map_err(SeedCause::Path)?;
@@ -221,5 +226,35 @@ mod tests {
         }
         xenstored.seed("plain = as it stands \" \\").unwrap();
         assert_eq!(xenstored.get("/local/domain/0/plain").unwrap(), b"as it stands \" \\");
+    }
+
+    #[test]
+    fn blanks_are_kept_in_quotes_only() {
+        let xenstored = Xenstored::new();
+        xenstored.seed("  /a =  one # two \\  \r\n\t/b\t=\" x \" \n/c=\n/d = \"\"").unwrap();
+        assert_eq!(xenstored.get("/a").unwrap(), b"one # two \\");
+        assert_eq!(xenstored.get("/b").unwrap(), b" x ");
+        assert_eq!(xenstored.get("/c").unwrap(), b"");
+        assert_eq!(xenstored.get("/d").unwrap(), b"");
+        let line: Line = " /a =  one ".parse().unwrap();
+        assert_eq!(line.to_string(), r#"/a = "one""#);
+    }
+
+    #[test]
+    fn a_relative_path_is_dom0s_wherever_it_is_said() {
+        let xenstored = Xenstored::new();
+        xenstored.seed("here = 1").unwrap();
+        // The value that is there stays.
+        xenstored.seed("here [n0 r5]").unwrap();
+        assert_eq!(xenstored.get("here").unwrap(), b"1");
+        assert_eq!(xenstored.get("/local/domain/0/here").unwrap(), b"1");
+        assert_eq!(xenstored.perms("here").unwrap().to_string(), "n0 r5");
+        xenstored.set("here/x", "2").unwrap();
+        assert_eq!(xenstored.children("here").unwrap(), ["x"]);
+        assert!(xenstored.set_perms("here/x", &"n7".parse().unwrap()));
+        assert!(xenstored.remove("here/x") && !xenstored.remove("here/x"));
+        for none in ["", "/here", "here/", "here//x", "@here", "here here"] {
+            assert_eq!(xenstored.get(none), None, "{none}");
+        }
     }
 }

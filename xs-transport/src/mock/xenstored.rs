@@ -1,5 +1,6 @@
 //! The handle to the in-memory xenstored.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -207,21 +208,21 @@ impl Xenstored {
         state.close_all(conns)
     }
 
-    /// The value of a node, by its absolute path.
+    /// The value of a node. Here as everywhere below, a relative path is dom0's.
     pub fn get(&self, path: &str) -> Option<Vec<u8>> {
-        self.shared.lock().daemon.store.get(path).map(|node| node.value.to_vec())
+        self.shared.lock().daemon.store.get(&of_node(path)).map(|node| node.value.to_vec())
     }
 
     /// The names of a node's children.
     pub fn children(&self, path: &str) -> Option<Vec<String>> {
         let state = self.shared.lock();
-        let node = state.daemon.store.get(path)?;
+        let node = state.daemon.store.get(&of_node(path))?;
         Some(node.children.iter().map(str::to_owned).collect())
     }
 
     /// The permissions of a node.
     pub fn perms(&self, path: &str) -> Option<Permissions> {
-        self.shared.lock().daemon.store.get(path).map(|node| node.perms.to_permissions())
+        self.shared.lock().daemon.store.get(&of_node(path)).map(|node| node.perms.to_permissions())
     }
 
     /// The open connections of a domain, the oldest first.
@@ -245,7 +246,7 @@ impl Xenstored {
     /// Sets a value as dom0 would, and creates the node as needed. Watches fire.
     ///
     /// # Errors
-    /// This is no path, or not one of a node. A relative path is dom0's.
+    /// This is no path, or not one of a node.
     pub fn set(&self, path: &str, value: impl AsRef<[u8]>) -> Result<(), PathError> {
         let path = absolute(path)?;
         self.act(|daemon| daemon.set(&path, value.as_ref()));
@@ -255,12 +256,12 @@ impl Xenstored {
     /// Sets permissions as dom0 would; says whether there is such a node. Watches fire.
     pub fn set_perms(&self, path: &str, perms: &Permissions) -> bool {
         let entries = perms.iter().map(|permission| Entry { permission, void: false }).collect();
-        self.act(|daemon| daemon.set_perms(path, entries)).is_ok()
+        self.act(|daemon| daemon.set_perms(&of_node(path), entries)).is_ok()
     }
 
     /// Removes a node and all below it, as dom0 would; says whether there was one. Watches fire.
     pub fn remove(&self, path: &str) -> bool {
-        self.act(|daemon| daemon.remove(path))
+        self.act(|daemon| daemon.remove(&of_node(path)))
     }
 
     /// Adds the nodes that are written down in the [text form](text).
@@ -500,6 +501,14 @@ impl State {
     }
 }
 
+/// Where a node is that is only looked for: what is no path stays as it is, and no node has it.
+fn of_node(path: &str) -> Cow<'_, str> {
+    match Path::new(path) {
+        Ok(path) if !path.is_absolute() && !path.is_special() => Cow::Owned(below_dom0(path)),
+        _ => Cow::Borrowed(path),
+    }
+}
+
 fn absolute(path: &str) -> Result<String, PathError> {
     let path = Path::new(path)?;
     if path.is_absolute() {
@@ -507,6 +516,10 @@ fn absolute(path: &str) -> Result<String, PathError> {
     } else if path.is_special() {
         Err(PathError::Character { at: 0, byte: b'@' })
     } else {
-        Ok(format!("/local/domain/0/{path}"))
+        Ok(below_dom0(path))
     }
+}
+
+fn below_dom0(relative: Path<'_>) -> String {
+    format!("/local/domain/0/{relative}")
 }
