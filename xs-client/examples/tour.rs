@@ -253,7 +253,9 @@ impl Host {
                 Ok(_) => Ok(Host::Machine),
                 Err(error) => {
                     println!("{error}\nA xenstored in memory has to do.\n");
-                    Ok(Host::Memory(in_memory()?))
+                    let xenstored = Xenstored::new();
+                    xenstored.add_guest(DomId::new(5));
+                    Ok(Host::Memory(xenstored))
                 }
             },
             _ => Err("usage: tour [--socket PATH]".into()),
@@ -267,17 +269,4 @@ impl Host {
             Host::Memory(xenstored) => Ok(Client::over(xenstored.connect(DomId::new(5)))),
         }
     }
-}
-
-/// A xenstored with one guest, as a toolstack leaves it.
-fn in_memory() -> std::result::Result<Xenstored, Box<dyn StdError>> {
-    let xenstored = Xenstored::new();
-    xenstored.seed(
-        "/local/domain/5 [n0 r5]\n\
-         /local/domain/5/domid [n0 r5] = 5\n\
-         /local/domain/5/vm [n0 r5] = /vm/7ae1d9d2-3c5a-4f1e-9c2b-5f1f4f0a1b2c\n\
-         /local/domain/5/name [n0 r5] = tourist\n\
-         /local/domain/5/data [n5]\n",
-    )?;
-    Ok(xenstored)
 }

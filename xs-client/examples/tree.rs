@@ -15,7 +15,7 @@ use xs_client::{Client, DomId, Result};
 use xs_transport::mock::Xenstored;
 
 fn main() -> std::result::Result<(), Box<dyn Error>> {
-    let client = Client::open().or_else(|error| in_memory(&error))?;
+    let client = Client::open().unwrap_or_else(|error| in_memory(&error));
     let top = std::env::args().nth(1).unwrap_or_else(|| "/".into());
     // Sorted by components, a parent stands right before its children.
     for (path, value) in read_tree(&client, &top)? {
@@ -56,15 +56,9 @@ fn read_tree(client: &Client, top: &str) -> Result<BTreeMap<Vec<String>, Vec<u8>
     Ok(nodes)
 }
 
-fn in_memory(error: &xs_client::Error) -> Result<Client> {
+fn in_memory(error: &xs_client::Error) -> Client {
     println!("{error}\nusing a xenstored in memory\n");
     let xenstored = Xenstored::new();
-    xenstored
-        .seed(
-            "/local/domain/5/name = guest\n\
-             /local/domain/5/device/vif/0/state = 4\n\
-             /vm/1 = ",
-        )
-        .map_err(xs_client::Error::other)?;
-    Ok(Client::over(xenstored.connect(DomId::DOM0)))
+    xenstored.add_guest(DomId::new(5));
+    Client::over(xenstored.connect(DomId::DOM0))
 }

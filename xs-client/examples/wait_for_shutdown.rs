@@ -43,7 +43,7 @@ fn wait_for_shutdown(client: &Client) -> Result<String> {
 
 fn play() -> std::result::Result<(), Box<dyn Error>> {
     let xenstored = Xenstored::new();
-    xenstored.seed("/local/domain/5/control [n0 r5]\n/local/domain/5/control/shutdown [b5]")?;
+    xenstored.add_guest(DomId::new(5));
     let guest = Client::over(xenstored.connect(DomId::new(5)));
     let toolstack = Client::over(xenstored.connect(DomId::DOM0));
 

@@ -172,6 +172,19 @@ fn permissions_are_printed_and_set() {
     assert_eq!(host.xs("chmod /a x5").status.code(), Some(2));
 }
 
+/// What the first program in README.md does, as the guest of an `xs serve`.
+#[test]
+fn a_guest_that_is_served_has_a_home() {
+    let host = Host::new("");
+    let guest = |args: &str| host.ok(&format!("--socket {} {args}", host.guest()));
+    assert_eq!(guest("read domid name"), "5\nguest-5\n");
+    assert!(guest("read vm").starts_with("/vm/"));
+    guest("write data/greeting hello");
+    host.ok("write /local/domain/5/control/shutdown poweroff");
+    guest("wait control/shutdown poweroff");
+    assert_eq!(host.ok("read /local/domain/5/data/greeting"), "hello\n");
+}
+
 #[test]
 fn serve_loads_traces_and_cleans_up() {
     let mut host = Host::with("/a [n0] = loaded", &["--trace"]);

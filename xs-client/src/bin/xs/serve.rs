@@ -21,7 +21,7 @@ use crate::fail::{Fail, Outcome};
 #[derive(Debug, Args)]
 #[command(after_help = "Example: xs serve --socket /tmp/xs --guest 5=/tmp/xs-5")]
 pub(crate) struct Serve {
-    /// One more socket, for a guest; may be given several times
+    /// One more socket, for a guest with the nodes that libxl makes; may be given several times
     #[arg(long = "guest", value_name = "DOMID=PATH", value_parser = guest)]
     guests: Vec<(DomId, PathBuf)>,
     /// Nodes to start with, as `dump` prints them
@@ -58,7 +58,7 @@ impl Serve {
             Like::Ox417 => Flavour::Ocaml417,
         });
         for (domid, _) in &self.guests {
-            seed("the guest's home", &home(*domid), &xenstored)?;
+            xenstored.add_guest(*domid);
         }
         if let Some(path) = &self.load {
             let (name, text) = read_file(Some(path))?;
@@ -109,16 +109,6 @@ fn seed(name: &str, text: &str, xenstored: &Xenstored) -> Outcome<()> {
         let next = "a line is a path, [permissions] and = \"value\", as `xs dump` prints them";
         Fail::other(format!("{name}: {error}"), next)
     })
-}
-
-/// What a toolstack makes for a guest: some nodes to read, some of its own.
-fn home(domid: DomId) -> String {
-    let home = format!("/local/domain/{domid}");
-    let mut text = format!("{home} [n0 r{domid}]\n{home}/domid [n0 r{domid}] = {domid}\n");
-    for name in ["data", "device", "drivers", "feature", "attr", "error", "control"] {
-        text += &format!("{home}/{name} [n{domid}]\n");
-    }
-    text
 }
 
 fn guest(text: &str) -> Result<(DomId, PathBuf), String> {
