@@ -200,6 +200,19 @@ fn serve_loads_traces_and_cleans_up() {
 }
 
 #[test]
+fn the_help_of_serve_is_about_the_sockets_that_it_makes() {
+    let host = Host::new("");
+    let help = host.ok("serve --help");
+    assert!(help.contains("The socket to make") && help.contains("--guest"), "{help}");
+    for other in ["--device", "--timeout", "default: $XENSTORED_PATH"] {
+        assert!(!help.contains(other), "{help}");
+    }
+    let manual = host.ok("man");
+    let section = manual.split(".SH ").find(|section| section.starts_with("\"xs serve\""));
+    assert!(!section.unwrap().contains("device"), "{manual}");
+}
+
+#[test]
 fn links_replace_links_and_nothing_else() {
     let host = Host::new("/a = 1");
     let bin = host.dir.join("bin");

@@ -86,8 +86,8 @@ fn section(command: &Command, page: &mut Vec<u8>) -> io::Result<()> {
     let name = command.get_name();
     // What all commands share is told once.
     let shown = command.clone().mut_args(|arg| {
-        let is_shared = arg.is_global_set() || arg.get_id() == "help";
-        arg.hide(is_shared)
+        let is_hidden = arg.is_hide_set() || arg.is_global_set() || arg.get_id() == "help";
+        arg.hide(is_hidden)
     });
     writeln!(page, ".SH \"xs {name}\"")?;
     let man = Manual::new(shown.bin_name(format!("xs {name}")));

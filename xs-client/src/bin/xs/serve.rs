@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::thread;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -10,7 +11,7 @@ use signal_hook::iterator::Signals;
 use xs_client::DomId;
 use xs_transport::mock::{Flavour, Server, Xenstored};
 
-use crate::connect::Connect;
+use crate::connect::{Connect, seconds};
 use crate::dump::read_file;
 use crate::fail::{Fail, Outcome};
 
@@ -19,8 +20,20 @@ use crate::fail::{Fail, Outcome};
 /// Needs no Xen. Who connects to the socket is dom0. The path of each socket is printed when it
 /// answers. Stops, and removes the sockets, on SIGINT and SIGTERM.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: xs serve --socket /tmp/xs --guest 5=/tmp/xs-5")]
+#[command(
+    override_usage = "xs serve --socket <PATH> [OPTIONS]",
+    after_help = "Example: xs serve --socket /tmp/xs --guest 5=/tmp/xs-5"
+)]
 pub(crate) struct Serve {
+    /// The socket to make, for dom0
+    // The options of all other commands say which daemon to use: here they mean another thing, or
+    // nothing. The same id takes their place in the help, and their value all the same.
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    #[arg(long, hide = true)]
+    device: Option<PathBuf>,
+    #[arg(long, hide = true, value_parser = seconds)]
+    timeout: Option<Duration>,
     /// One more socket, for a guest with the nodes that libxl makes; may be given several times
     #[arg(long = "guest", value_name = "DOMID=PATH", value_parser = guest)]
     guests: Vec<(DomId, PathBuf)>,
