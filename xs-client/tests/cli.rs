@@ -113,6 +113,20 @@ fn wait_ends_when_the_value_comes_or_time_is_up() {
 }
 
 #[test]
+fn a_value_may_be_a_negative_number() {
+    let host = Host::new("");
+    host.ok("write /a -5 /b -0.5 -R");
+    assert_eq!(host.ok("read /a /b"), "-5\n-0.5\n");
+    host.ok("wait /a -5");
+    host.ok_with("transaction", "write /a -6\n");
+    assert_eq!(host.ok("read /a"), "-6\n");
+    // What could be an option is none only behind the mark.
+    assert_eq!(host.xs("write /a -x").status.code(), Some(2));
+    host.ok("write /a -- -R");
+    assert_eq!(host.ok("read /a"), "-R\n");
+}
+
+#[test]
 fn a_watch_ends_with_a_message_when_the_daemon_goes_away() {
     let mut host = Host::new("");
     let mut watch =

@@ -45,14 +45,20 @@ pub(crate) struct Read {
 /// Set the values of nodes
 ///
 /// Nodes and their parents are created as needed. Several are set in one transaction: all or none.
-/// Escapes are understood: \n, \t, \r, \\, \x9c and octal \234.
+/// Escapes are understood: \n, \t, \r, \\, \x9c and octal \234. Before a value that starts with a
+/// minus and is no number stands --.
 #[derive(Debug, Args)]
 pub(crate) struct WriteValues {
     /// Take the values as they are: a backslash is a backslash
     #[arg(short = 'R', long)]
     pub(crate) raw: bool,
     /// What to set, and to what
-    #[arg(required = true, num_args = 2.., value_names = ["KEY", "VALUE"])]
+    #[arg(
+        required = true,
+        num_args = 2..,
+        value_names = ["KEY", "VALUE"],
+        allow_negative_numbers = true
+    )]
     pub(crate) pairs: Vec<OsString>,
 }
 

@@ -44,6 +44,7 @@ pub(crate) struct Wait {
     /// The path of the node
     key: String,
     /// The value to wait for, with escapes as for `write`; else any will do
+    #[arg(allow_negative_numbers = true)]
     value: Option<String>,
 }
 
