@@ -270,6 +270,23 @@ fn manual_and_completions_know_all_commands() {
     }
 }
 
+#[test]
+fn the_manual_shows_what_may_be_repeated_and_examples() {
+    let man = Host::new("").ok("man");
+    for repeated in [r"<\fIKEY\fR>...", r"<\fIKEY VALUE\fR>...", r"[\fIKEY\fR]..."] {
+        assert!(man.contains(repeated), "{repeated}");
+    }
+    let wait = man.lines().find(|line| line.starts_with(r"\fBxs wait")).unwrap();
+    assert!(!wait.contains("..."), "{wait}");
+    let examples = man.split(".SH EXAMPLES\n").nth(1).unwrap();
+    // Each is of a command that there is.
+    let commands = examples.lines().filter_map(|line| line.strip_prefix("xs ")?.split(' ').next());
+    let commands: Vec<_> = commands.collect();
+    for command in commands {
+        assert!(man.contains(&format!(".SH \"xs {command}\"")), "{command}");
+    }
+}
+
 /// For what ends when the time is up. On a busy machine a short time is over before the daemon has
 /// answered.
 const TIMES: [&str; 5] = ["0.01", "0.1", "1", "10", "100"];

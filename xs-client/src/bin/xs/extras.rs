@@ -95,12 +95,27 @@ fn section(command: &Command, page: &mut Vec<u8>) -> io::Result<()> {
     man.render_description_section(&mut of_its_own)?;
     man.render_options_section(&mut of_its_own)?;
     // Sections of a section have no headings.
-    let text = String::from_utf8_lossy(&of_its_own);
+    let text = with_dots(command, String::from_utf8_lossy(&of_its_own).into_owned());
     for line in text.lines() {
         page.extend(if line.starts_with(".SH") { ".PP" } else { line }.bytes());
         page.push(b'\n');
     }
     Ok(())
+}
+
+/// Shows which arguments may be repeated, as the help does.
+fn with_dots(command: &Command, mut text: String) -> String {
+    for arg in command.get_positionals() {
+        if arg.get_num_args().is_none_or(|numbers| numbers.max_values() <= 1) {
+            continue;
+        }
+        let names = arg.get_value_names().unwrap_or_default().join(" ");
+        for (before, behind) in [("<", ">"), ("[", "]")] {
+            let shown = format!(r"{before}\fI{names}\fR{behind}");
+            text = text.replace(&shown, &format!("{shown}..."));
+        }
+    }
+    text
 }
 
 const LAST_SECTIONS: &str = r#".SH "EXIT STATUS"
@@ -116,4 +131,23 @@ If it is set, no colours are used.
 Called as xenstore\-read, xenstore\-write, xenstore\-list, xenstore\-ls, xenstore\-exists,
 xenstore\-rm, xenstore\-chmod, xenstore\-watch, xenstore\-control or xenstore, it takes the
 options of these tools, and gives their output and exit status. See install\-links.
+.SH EXAMPLES
+.TP
+xs ls \-p /local/domain/5
+What there is of domain 5, with the permissions.
+.TP
+xs write data/os Debian data/cpus 4
+Both values or none, below one's own home.
+.TP
+xs write /tool/offset \-5 /tool/name \-\- \-x
+A value that is a number may be negative; before others that start with a minus stands \-\-.
+.TP
+xs wait \-T 60 /local/domain/5/control/shutdown \(aq\(aq
+Waits until the guest has taken notice, for a minute at most.
+.TP
+xs dump /vm > vm; xs restore vm
+Keeps a part of the tree, and brings it back.
+.TP
+xs serve \-\-socket /tmp/xs \-\-guest 5=/tmp/xs\-5 & XENSTORED_PATH=/tmp/xs xs info
+A xenstored for trying things out, without Xen.
 "#;
