@@ -31,6 +31,18 @@ fn errors_tell_what_was_tried_what_was_said_and_what_to_do() {
     let said = stderr(&host.xs("read /closed/missing"));
     assert!(said.contains("ENOENT") && said.contains("xs list /closed"), "{said}");
 
+    // The advice is to look at what exists.
+    for (missing, advice) in [
+        ("/closed/a/b/c", "`xs list /closed` shows"),
+        ("/a/b/c", "`xs list /` shows"),
+        ("a/b", "the home of the domain"),
+    ] {
+        let said = stderr(&host.xs(&format!("read {missing}")));
+        assert!(said.contains(advice), "{said}");
+    }
+    let said = guest("read data/a/b");
+    assert!(said.contains("`xs list data` shows"), "{said}");
+
     let said = stderr(&host.xs("--socket /nowhere/at/all read a"));
     for part in ["/nowhere/at/all", "No such file", "xs info"] {
         assert!(said.contains(part), "{said}");
@@ -39,6 +51,20 @@ fn errors_tell_what_was_tried_what_was_said_and_what_to_do() {
     assert_eq!(output.status.code(), Some(2));
     let said = stderr(&host.xs("control nothing"));
     assert!(said.contains("nothing"), "{said}");
+}
+
+#[test]
+fn errors_speak_of_commands() {
+    let host = Host::new("");
+    for (command, said) in [
+        ("ls /nope", "xs: list \"/nope\": ENOENT"),
+        ("get-perms /nope", "xs: get-perms \"/nope\": ENOENT"),
+        ("chmod /nope n0", "xs: chmod \"/nope\": ENOENT"),
+        ("wait //", "xs: watch \"//\": "),
+    ] {
+        let error = stderr(&host.xs(command));
+        assert!(error.starts_with(said), "{error}");
+    }
 }
 
 #[test]
@@ -176,6 +202,9 @@ fn the_daemon_is_described() {
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(said.contains("/nowhere (named by option): No such file"), "{said}");
+    // Who runs this need not be told to.
+    let advice = stderr(&output);
+    assert!(advice.contains("xs serve") && !advice.contains("xs info"), "{advice}");
 }
 
 #[test]

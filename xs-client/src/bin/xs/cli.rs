@@ -3,12 +3,13 @@
 use std::ffi::OsString;
 
 use clap::{Parser, Subcommand};
+use xs_client::Client;
 
 use crate::connect::Connect;
 use crate::control::Control;
 use crate::dump::{Dump, Restore};
 use crate::extras::{Completions, InstallLinks, Man};
-use crate::fail::Outcome;
+use crate::fail::{Fail, Outcome};
 use crate::info::{Info, Ping};
 use crate::serve::Serve;
 use crate::transaction::TransactionCommand;
@@ -65,18 +66,21 @@ pub(crate) fn main(args: Vec<OsString>) -> u8 {
 }
 
 fn run(cli: &Cli) -> Outcome {
-    let client = || cli.connect.open();
+    let on = |run: &dyn Fn(&Client) -> Outcome| {
+        let client = cli.connect.open()?;
+        run(&client).map_err(|fail| fail.look_around(&client))
+    };
     match &cli.command {
-        Command::Tree(command) => command.run(&client()?),
-        Command::Watch(command) => command.run(&client()?),
-        Command::Wait(command) => command.run(&client()?),
-        Command::Control(command) => command.run(&client()?),
-        Command::Dump(command) => command.run(&client()?),
-        Command::Restore(command) => command.run(&client()?),
-        Command::Transaction(command) => command.run(&client()?),
+        Command::Tree(command) => on(&|client| command.run(client)),
+        Command::Watch(command) => on(&|client| command.run(client)),
+        Command::Wait(command) => on(&|client| command.run(client)),
+        Command::Control(command) => on(&|client| command.run(client)),
+        Command::Dump(command) => on(&|client| command.run(client)),
+        Command::Restore(command) => on(&|client| command.run(client)),
+        Command::Transaction(command) => on(&|client| command.run(client)),
         Command::Serve(command) => command.run(&cli.connect),
-        Command::Ping(command) => command.run(&client()?),
-        Command::Info(command) => command.run(&cli.connect),
+        Command::Ping(command) => on(&|client| command.run(client)),
+        Command::Info(command) => command.run(&cli.connect).map_err(Fail::informed),
         Command::InstallLinks(command) => command.run(),
         Command::Completions(command) => command.run::<Cli>(),
         Command::Man(command) => command.run::<Cli>(),

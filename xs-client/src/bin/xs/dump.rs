@@ -11,7 +11,7 @@ use xs_client::{Client, Error, Node, Tree, op};
 use xs_transport::mock::text::{self, Line};
 
 use crate::connect::ask_for_much;
-use crate::fail::{Fail, Outcome};
+use crate::fail::{Fail, InWords, Outcome};
 use crate::progress::Progress;
 use crate::terminal;
 
@@ -128,7 +128,7 @@ fn print(node: Node, lines: &mut String) -> xs_client::Result<bool> {
         }
         Err(error) if is_start || error.is_lost() || error.is_conflict() => Err(error),
         Err(error) => {
-            eprintln!("xs: left out: {error}");
+            eprintln!("xs: left out: {}", InWords(&error));
             Ok(false)
         }
     }

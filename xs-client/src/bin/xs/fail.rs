@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::fmt;
 use std::io;
 
-use xs_client::{Error, ErrorCode, ErrorKind};
+use xs_client::{Client, Error, ErrorCode, ErrorKind, Path};
 
 /// Why a command failed.
 #[derive(Debug)]
@@ -50,45 +50,79 @@ impl Fail {
         io.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
     }
 
+    /// The same, with a look at what there is in place of a node that is missing.
+    pub(crate) fn look_around(self, client: &Client) -> Self {
+        let Fail::Xenstore(error) = &self else {
+            return self;
+        };
+        match error.path().filter(|_| error.is_not_found()).and_then(|path| nearest(client, path)) {
+            Some(nearest) => Fail::other(self.to_string(), shows_what_there_is(&nearest)),
+            None => self,
+        }
+    }
+
+    /// The same, for somebody who has run `xs info` already.
+    pub(crate) fn informed(self) -> Self {
+        match &self {
+            Fail::Xenstore(_) => {
+                Fail::other(self.to_string(), self.advice(false).unwrap_or_default())
+            }
+            _ => self,
+        }
+    }
+
     /// What to do next.
     fn next(&self) -> Option<String> {
+        self.advice(true)
+    }
+
+    /// Likewise; `info`: to run `xs info` may be among it.
+    fn advice(&self, info: bool) -> Option<String> {
         let error = match self {
             Fail::Xenstore(error) => error,
             Fail::Other(_, next) if !next.is_empty() => return Some(next.clone()),
             _ => return None,
         };
-        let path = error.path();
-        let next = match error.kind() {
-            ErrorKind::Refused(code) => return refused(code, path),
+        // What to do, and whether `xs info` tells more.
+        let (next, tells_more) = match error.kind() {
+            ErrorKind::Refused(ErrorCode::NotSupported) if info => {
+                ("`xs info` shows what this daemon can do", false)
+            }
+            ErrorKind::Refused(code) => return refused(code, error.path()?),
             ErrorKind::NotFound(_) | ErrorKind::Unreachable(_) => {
                 if error.io_kind() == io::ErrorKind::PermissionDenied {
-                    "run this as root, or name another xenstored with --socket or --device"
+                    ("run this as root, or name another xenstored with --socket or --device", false)
                 } else {
-                    "is this a Xen host or guest, and is xenstored running? `xs info` tells more; \
-                     `xs serve` runs one without Xen"
+                    let next = "is this a Xen host or guest, and is xenstored running? `xs serve` \
+                        runs one without Xen";
+                    (next, true)
                 }
             }
             ErrorKind::TimedOut if error.operation() == "wait_for" => return None,
             ErrorKind::TimedOut => {
-                "`xs ping` shows whether it answers at all; --timeout gives more time"
+                ("`xs ping` shows whether it answers at all; --timeout gives more time", false)
             }
-            ErrorKind::Lost(_) => "has the daemon stopped? `xs info` tells; then run this again",
+            ErrorKind::Lost(_) => ("has the daemon stopped? run this again when it is back", true),
             ErrorKind::Conflict { .. } => {
-                "nothing has been changed; somebody keeps writing to the same nodes: try again later"
+                let next = "nothing has been changed; somebody keeps writing to the same nodes: try \
+                    again later";
+                (next, false)
             }
             _ => return None,
         };
-        Some(next.into())
+        Some(match tells_more && info {
+            true => format!("{next}; `xs info` tells more"),
+            false => next.into(),
+        })
     }
 }
 
-fn refused(code: &ErrorCode, path: Option<&str>) -> Option<String> {
-    let path = path?;
+fn refused(code: &ErrorCode, path: &str) -> Option<String> {
     Some(match code {
-        ErrorCode::NoEntry => {
-            let parent = xs_client::Path::new(path).ok()?.parent()?;
-            format!("`xs list {parent}` shows what there is")
+        ErrorCode::NoEntry if !path.starts_with(['/', '@']) => {
+            "a path without a slash in front is below the home of the domain that this runs in".into()
         }
+        ErrorCode::NoEntry => shows_what_there_is(Path::new(path).ok()?.parent()?.as_str()),
         ErrorCode::Access | ErrorCode::NotPermitted => {
             format!("`xs get-perms {path}` shows who may, if you may see that; dom0 may do everything")
         }
@@ -97,15 +131,50 @@ fn refused(code: &ErrorCode, path: Option<&str>) -> Option<String> {
              dom0"
                 .into()
         }
-        ErrorCode::NotSupported => "`xs info` shows what this daemon can do".into(),
         _ => return None,
     })
+}
+
+fn shows_what_there_is(parent: &str) -> String {
+    format!("`xs list {parent}` shows what there is")
+}
+
+/// The nearest node above `path` that exists.
+fn nearest(client: &Client, path: &str) -> Option<String> {
+    let above: Vec<_> =
+        std::iter::successors(Path::new(path).ok()?.parent(), |path| path.parent()).collect();
+    // All in one round trip.
+    let exist = client.exists_many(above.iter().map(|path| path.as_str()));
+    let nearest = above.iter().zip(exist).find(|(_, exists)| matches!(exists, Ok(true)));
+    nearest.map(|(path, _)| path.to_string())
+}
+
+/// An error of the library, in the words of the command line: operations are called as commands.
+pub(crate) struct InWords<'a>(pub(crate) &'a Error);
+
+impl fmt::Display for InWords<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let InWords(error) = self;
+        let operation = match error.operation() {
+            "directory" => "list",
+            "get_perms" => "get-perms",
+            "set_perms" => "chmod",
+            "wait_for" => "wait",
+            other => other,
+        };
+        f.write_str(operation)?;
+        if let Some(path) = error.path() {
+            // A bad path is quoted with its oddities visible.
+            write!(f, " {path:?}")?;
+        }
+        write!(f, ": {}", error.kind())
+    }
 }
 
 impl fmt::Display for Fail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Fail::Xenstore(error) => error.fmt(f),
+            Fail::Xenstore(error) => InWords(error).fmt(f),
             Fail::Io(what, error) => write!(f, "{what}: {error}"),
             Fail::Other(what, _) => f.write_str(what),
         }

@@ -4,6 +4,8 @@ use std::io::Write;
 
 use xs_client::{Error, Node, Result, Walk};
 
+use crate::fail::InWords;
+
 /// Writes the nodes of a walk as one object. `false` if some could not be read; each such node
 /// has an `error`.
 pub(crate) fn write_tree(walk: Walk<'_>, output: &mut impl Write) -> Result<bool> {
@@ -31,7 +33,7 @@ pub(crate) fn write_tree(walk: Walk<'_>, output: &mut impl Write) -> Result<bool
             Err(error) if at == 0 => return Err(error),
             Err(error) => {
                 text += ", \"error\": ";
-                string(&error.to_string(), &mut text);
+                string(&InWords(&error).to_string(), &mut text);
                 complete = false;
             }
         }

@@ -7,6 +7,7 @@ use xs_client::{Error, Node, Permissions, Result, Tree};
 
 use crate::connect::ask_for_much;
 use crate::escape::escape;
+use crate::fail::InWords;
 use crate::{json, terminal};
 
 /// Print the nodes below a node, with their values
@@ -60,7 +61,7 @@ impl Ls {
                     Err(error) if self.strict || is_start => return Err(error),
                     Err(error) => {
                         output.flush().map_err(Error::other)?;
-                        eprintln!("xs: {error}");
+                        eprintln!("xs: {}", InWords(&error));
                         complete = false;
                     }
                     Ok(_) => {}
