@@ -23,7 +23,8 @@ use super::xenstored::Xenstored;
 /// number as guests.
 ///
 /// One thread, the one that calls [`run`](Self::run), serves them all. A client that does not read
-/// delays nobody and holds no more memory than a [`Pipe`] does, plus what is in its way out.
+/// delays nobody and holds no more memory than a [`Pipe`](super::Pipe) does, plus what is in its
+/// way out.
 ///
 /// ```
 /// use std::time::Duration;
