@@ -266,6 +266,9 @@ fn links_replace_links_and_nothing_else() {
     let mut read = Command::new(bin.join("xenstore-read"));
     let output = read.arg("/a").env("XENSTORED_PATH", host.socket()).output().unwrap();
     assert_eq!(stdout(output), "1\n");
+    let mut read = Command::new(bin.join("xenstore-read"));
+    let output = read.arg("/no/such").env("XENSTORED_PATH", host.socket()).output().unwrap();
+    assert!(stderr(&output).contains("`xs list /` shows"), "{}", stderr(&output));
     let file = bin.join("xenstore-ls");
     fs::remove_file(&file).unwrap();
     fs::write(&file, "mine").unwrap();

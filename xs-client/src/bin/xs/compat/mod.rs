@@ -174,7 +174,7 @@ impl Mode {
                 keys: if parsed.rest.is_empty() { vec!["/".into()] } else { keys.collect() },
             }),
         };
-        command.run(&client)
+        command.run(&client).map_err(|fail| fail.look_around(&client))
     }
 }
 
