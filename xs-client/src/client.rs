@@ -20,7 +20,8 @@ use crate::tree::Tree;
 /// Any number of threads may use one client; their requests are in flight together, as far as the
 /// way to the daemon allows, and each gets its own answer. A thread that is alone with a client
 /// does its own sending and receiving, and the client starts none of its own until a watch with a
-/// callback is set. When the last clone, transaction and watch is dropped, the connection ends.
+/// callback is set. When the last clone, transaction and watch is dropped, the connection ends; also
+/// for the other side of a fork(2), which had better open a client of its own.
 ///
 /// It dereferences to [`Tree`], which has the operations on nodes.
 ///
@@ -88,7 +89,8 @@ impl Client {
         self.handle.drive.transport().describe()
     }
 
-    /// Ends the connection now: everybody who waits for something returns with an error.
+    /// Ends the connection now: everybody who waits for something returns with an error. No other
+    /// one is made, even if the client [reconnects](Builder::reconnect).
     pub fn close(&self) {
         self.handle.close();
     }
@@ -301,8 +303,11 @@ impl Builder {
     ///
     /// Those who wait for an answer when it happens get an error all the same: whether their
     /// request was carried out is not known. The next call, or whoever waits for a watch, connects
-    /// again, and tries until its deadline; a [future](crate::futures) likewise, by its driver. Only what does not
-    /// wait, [`start`](crate::Tree::start), fails at once meanwhile. Then all watches are set again, and each is given an event that says so
+    /// again, and tries until its deadline; a [future](crate::futures) likewise, by its driver. What
+    /// does not wait, [`start`](crate::Tree::start) and [`try_next`](crate::Watch::try_next), makes
+    /// one attempt, when it is time for one. The pauses between attempts grow up to a second.
+    ///
+    /// On the new connection all watches are set again, and each is given an event that says so
     /// ([`Reconnected`](crate::EventKind::Reconnected)). Transactions that were open fail with
     /// [`ErrorKind::TransactionLost`].
     #[must_use]

@@ -56,7 +56,7 @@ pub enum ErrorKind {
     /// The transaction was committed or aborted before. Nothing was sent.
     TransactionEnded,
     /// The deadline passed. Whether the daemon has carried out the operation, or still will, is
-    /// not known.
+    /// not known; or what was [waited for](crate::Client::wait_for) did not come.
     TimedOut,
     /// Each attempt to commit the transaction met changes made by others.
     Conflict {
@@ -242,7 +242,7 @@ impl fmt::Display for ErrorKind {
             ErrorKind::TransactionLost => {
                 f.write_str("the transaction was open on a connection that is lost")
             }
-            ErrorKind::TimedOut => f.write_str("the daemon did not answer in time"),
+            ErrorKind::TimedOut => f.write_str("the deadline passed"),
             ErrorKind::Conflict { attempts } => {
                 write!(f, "all of {attempts} attempts met changes made by others")
             }

@@ -25,10 +25,14 @@ use crate::watches::Token;
 /// [started](crate::Tree::start) ([`Pending::try_take`](crate::Pending::try_take)), until they
 /// have nothing more.
 ///
-/// Nothing is hidden while the descriptor is quiet. The loop may use the blocking operations as
+/// It is readable for what is new since the last `process`: take all there is before waiting again.
+/// Wait no longer than until [`deadline`](Self::deadline), and than the
+/// [`Pending::deadline`](crate::Pending::deadline) of what was started.
+///
+/// Nothing new is hidden while the descriptor is quiet. The loop may use the blocking operations as
 /// well, as may other threads: what they receive for others makes the descriptor readable. One
-/// client has one event source or one [driver](crate::futures::Driver) of futures, which are told of
-/// what others receive: of two, only one would be. Who needs both opens two clients.
+/// client has one event source; a second one takes the place of the first, which then misses what
+/// others receive.
 ///
 /// ```
 /// # use std::time::Duration;

@@ -36,7 +36,8 @@ pub struct Transaction {
 }
 
 impl Client {
-    /// Opens a transaction. It counts against a quota until it has ended.
+    /// Opens a transaction. It counts against a quota until it has ended. This waits for the daemon,
+    /// as committing does: an event loop is held up for a round trip.
     pub fn start_transaction(&self) -> Result<Transaction> {
         let link = &self.handle;
         let op = op::transaction_start();
@@ -72,7 +73,8 @@ impl Client {
     /// # Errors
     /// That of `body`, which aborts the transaction, as does a panic; errors of the caller's own
     /// travel in [`Error::other`]. [`ErrorKind::Conflict`]: each attempt met changes made by
-    /// others.
+    /// others. If the connection is lost, `body` is not run again, even if the client reconnects:
+    /// after a commit that was lost it is not known whether it happened.
     pub fn transaction<T>(&self, body: impl FnMut(&Transaction) -> Result<T>) -> Result<T> {
         self.transaction_with(Retries::default(), body)
     }

@@ -77,8 +77,8 @@ impl Client {
     /// returns, and must not wait for what the caller does then: if this fails, it waits until the
     /// callback is not running.
     ///
-    /// If the connection is lost, the callback is called a last time, with the error. If it
-    /// panics, it is not called again. It is kept, with all that it holds, until its watch is
+    /// If the connection is lost and no other is [to be made](crate::Builder::reconnect), the
+    /// callback is called a last time, with the error. If it panics, it is not called again. It is kept, with all that it holds, until its watch is
     /// removed or the client ends; a callback that holds a clone of the client keeps it from
     /// ending.
     ///
@@ -236,7 +236,8 @@ impl Watch {
     /// Waits for the next event, for as long as it takes.
     ///
     /// # Errors
-    /// The connection is lost, or the watch was removed from elsewhere.
+    /// The connection is lost and no other is [to be made](crate::Builder::reconnect), or the watch
+    /// was removed from elsewhere.
     pub fn wait(&mut self) -> Result<WatchEvent> {
         loop {
             if let Some(event) = self.next_until(None)? {
@@ -245,7 +246,8 @@ impl Watch {
         }
     }
 
-    /// Waits for the next event; `None` if there is none within `timeout`.
+    /// Waits for the next event; `None` if there is none within `timeout`, or no connection on
+    /// which one could come.
     ///
     /// # Errors
     /// As for [`wait`](Self::wait).
@@ -253,7 +255,8 @@ impl Watch {
         self.next_until(Instant::now().checked_add(timeout))
     }
 
-    /// Waits for the next event until a point in time; for ever if there is none.
+    /// Waits for the next event until a point in time; for ever if there is none. `None` as of
+    /// [`next_timeout`](Self::next_timeout).
     ///
     /// # Errors
     /// As for [`wait`](Self::wait).
@@ -278,6 +281,9 @@ impl Watch {
                 guard = again;
                 if reconnected.is_ok() {
                     continue;
+                }
+                if link.reconnects() && !guard.closed {
+                    return Ok(None);
                 }
             }
             drop(guard);

@@ -40,6 +40,9 @@ impl Client {
     ///
     /// # Errors
     /// The descriptor cannot be watched.
+    ///
+    /// # Panics
+    /// There is no runtime, or not all of it is enabled, when the driver is polled at the latest.
     #[cfg(feature = "tokio")]
     pub fn on_tokio(client: crate::Client) -> Result<(Self, Driver<super::reactor::Tokio>)> {
         Self::with_reactor(client, super::reactor::Tokio::new())

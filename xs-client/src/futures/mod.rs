@@ -1,7 +1,7 @@
 //! The client as futures, bound to no runtime.
 //!
-//! [`Client`] offers what the [blocking client](crate::Client) does, as futures; its watches are
-//! [`Stream`](futures_core::Stream)s. Dropping a future is safe at any point: nothing that others
+//! [`Client`] offers most of what the [blocking client](crate::Client) does, as futures; its watches
+//! are [`Stream`](futures_core::Stream)s. For the rest there is [`Client::blocking`], which waits. Dropping a future is safe at any point: nothing that others
 //! do is harmed, an answer that comes late is dropped, a watch or a transaction that was about to
 //! be made is taken back.
 //!
@@ -10,8 +10,9 @@
 //! uses the runtime's own reactor, through a [`Reactor`], and needs no thread. Adapters for tokio
 //! and for smol are in [`reactor`], behind the features `tokio` and `smol`. Where there is no
 //! runtime, [`Client::on_thread`] uses the client's background thread. One blocking client has one of
-//! these, or one event source: clone the futures' client as often as need be, rather than making
-//! another one of the same blocking client.
+//! these: clone the futures' client as often as need be, rather than making another one of the same
+//! blocking client. If the driver is dropped, the connection ends; if it is not polled, calls end
+//! when somebody else watches their deadlines, or never.
 //!
 //! The xenbus device makes whoever sets or removes a watch wait for the daemon, for a moment; this
 //! blocks the thread that polls the future.

@@ -15,7 +15,7 @@ use crate::op::{self, Answer, Op};
 use crate::pending::Pending;
 use crate::tree;
 
-/// The tree of nodes; see [`xs_client::Tree`](crate::Tree), whose operations these are.
+/// The tree of nodes; see [`xs_client::Tree`](crate::Tree), most of whose operations these are.
 #[derive(Clone, Debug)]
 pub struct Tree(pub(super) tree::Tree);
 
