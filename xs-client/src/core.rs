@@ -431,6 +431,8 @@ impl Core {
 }
 
 impl Books {
+    /// RESET_WATCHES is on its way.
+    #[cold]
     fn begin_reset(&mut self, place: u32) {
         let (watches, transactions) = (self.watches.sent_tokens(), self.transactions.clone());
         self.resets.push((place, Reset { watches, transactions }));
