@@ -18,7 +18,7 @@ use crate::pace::Pace;
 use crate::queue::WatchEvent;
 use crate::sync::thread::{self, JoinHandle, Thread, ThreadId};
 use crate::sync::{Condvar, Mutex, MutexGuard};
-use crate::watches::Token;
+use crate::watches::{Next, Token};
 
 /// What a watch calls when it fires, and a last time when it ends because the connection is lost.
 pub(crate) type Callback = Box<dyn FnMut(Result<WatchEvent>) + Send>;
@@ -64,12 +64,11 @@ const YIELD: Duration = Duration::from_millis(1);
 
 impl State {
     fn start(&mut self, link: &Arc<Link>) -> io::Result<()> {
-        self.paused = false;
         if self.thread.is_none() {
-            self.stop = false;
             let link = link.clone();
             let name = "xenstore-watch".into();
             let thread = thread::Builder::new().name(name).spawn(move || run(&link))?;
+            self.stop = false;
             self.thread_id = Some(thread.thread().id());
             self.thread = Some(thread);
         }
@@ -85,7 +84,11 @@ impl State {
 impl Background {
     /// Starts the thread, if it does not run.
     pub(crate) fn start(&self, link: &Arc<Link>) -> io::Result<()> {
-        self.lock().start(link)
+        let mut state = self.lock();
+        state.paused = false;
+        let started = state.start(link);
+        self.tell(state);
+        started
     }
 
     /// Keeps a callback.
@@ -134,11 +137,11 @@ impl Background {
     pub(crate) fn pause(&self, link: &Link) {
         let this = thread::current().id();
         let mut state = self.lock();
+        state.paused = true;
         if !state.drives_futures {
             drop(state);
             return self.stop(link);
         }
-        state.paused = true;
         while state.running.is_some_and(|(_, thread)| thread != this) {
             state = self.wait(state);
         }
@@ -146,11 +149,18 @@ impl Background {
 
     /// Ends the thread; callbacks stay, and run again when the next one is added.
     pub(crate) fn stop(&self, link: &Link) {
+        let this = thread::current().id();
         let mut state = self.lock();
         state.stop = true;
         let Some(thread) = state.thread.take() else {
+            // One that was stopped before runs its last callback, perhaps.
+            let busy = state.running.map(|(_, thread)| thread).filter(|thread| *thread != this);
+            while busy.is_some() && state.running.map(|(_, thread)| thread) == busy {
+                state = self.wait(state);
+            }
             return;
         };
+        let busy = state.running.map(|(_, thread)| thread).filter(|thread| *thread != this);
         state.thread_id = None;
         drop(state);
         self.returned.notify_all();
@@ -160,6 +170,29 @@ impl Background {
         if thread.thread().id() != thread::current().id() {
             // It has no result, and catches what callbacks do.
             let _ = thread.join();
+        }
+        let mut state = self.lock();
+        while busy.is_some() && state.running.map(|(_, thread)| thread) == busy {
+            state = self.wait(state);
+        }
+    }
+
+    /// What is to be called next by this thread: from here on, a callback runs.
+    fn next(&self, core: &mut Core) -> Option<(Token, Next)> {
+        let mut state = self.lock();
+        if state.paused || state.is_stopped() {
+            return None;
+        }
+        let (token, next) = core.books.watches.next_callback()?;
+        state.running = Some((token, thread::current().id()));
+        Some((token, next))
+    }
+
+    /// Waits until callbacks may run.
+    fn await_resumption(&self) {
+        let mut state = self.lock();
+        while state.paused && !state.is_stopped() {
+            state = self.wait(state);
         }
     }
 
@@ -223,8 +256,15 @@ impl Background {
         }
     }
 
-    fn is_paused(&self) -> bool {
-        self.lock().paused
+    /// There is nothing to be called with: the watch is gone.
+    fn pass_by(&self, token: Token) {
+        let mut state = self.lock();
+        let entry = state.callbacks.remove(&token);
+        drop(state);
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(entry)));
+        state = self.lock();
+        state.running = None;
+        self.tell(state);
     }
 
     fn path(&self, token: Token) -> Option<Box<str>> {
@@ -236,6 +276,8 @@ impl Background {
         let mut state = self.lock();
         let place = state.callbacks.get_mut(&token);
         let Some(mut callback) = place.and_then(|entry| entry.callback.take()) else {
+            state.running = None;
+            self.tell(state);
             return;
         };
         state.running = Some((token, thread::current().id()));
@@ -293,15 +335,14 @@ fn run(link: &Arc<Link>) {
     let mut seen = guard.waits;
     let (mut pace, mut rested) = (Pace::default(), false);
     while !link.background.stopped() {
-        if !link.background.is_paused() {
-            if let Some((token, next)) = guard.books.watches.next_callback() {
-                drop(link.leave(guard));
-                if let Some(event) = next.into_result(link.background.path(token).as_deref()) {
-                    link.background.call(token, event);
-                }
-                guard = link.drive.lock();
-                continue;
+        if let Some((token, next)) = link.background.next(&mut guard) {
+            drop(link.leave(guard));
+            match next.into_result(link.background.path(token).as_deref()) {
+                Some(event) => link.background.call(token, event),
+                None => link.background.pass_by(token),
             }
+            guard = link.drive.lock();
+            continue;
         }
         if let Some(failure) = guard.failure().cloned() {
             // Futures have their deadlines meanwhile.
@@ -322,8 +363,12 @@ fn run(link: &Arc<Link>) {
             if reconnected.is_ok() || link.background.stopped() {
                 continue;
             }
-            drop(guard);
-            return link.background.end(&failure);
+            drop(link.wake_ready(guard));
+            link.background.await_resumption();
+            if !link.background.stopped() {
+                link.background.end(&failure);
+            }
+            return;
         }
         guard.books.watches.callbacks.runner = Some(waker.clone());
         let deadline = link.background.watch_the_clock(&mut guard, &waker);

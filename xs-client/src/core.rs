@@ -30,6 +30,8 @@ pub(crate) struct Core {
     pub(crate) driver: Option<Waker>,
     /// Likewise an event loop, which wants to know of all that others receive as well.
     pub(crate) observer: Option<Waker>,
+    /// It has found the seat taken: it has to be told when that is free.
+    pub(crate) observer_stands: bool,
     /// The driver sends for tasks; see [`Core::gather`].
     pub(crate) gathers: bool,
     /// There is something that it has to send for them.
@@ -56,6 +58,8 @@ pub(crate) struct Books {
     room: Vec<Waker>,
     /// The transactions that are open on the present connection.
     transactions: BTreeSet<TxId>,
+    /// The places of those who open one.
+    starting: BTreeSet<u32>,
     /// What ends with each RESET_WATCHES under way, by the place of who asked for it.
     resets: Vec<(u32, Reset)>,
     /// What could not be taken back yet, because as many requests are under way as may be: at the
@@ -118,6 +122,7 @@ enum Purpose {
 struct Reset {
     watches: Vec<Token>,
     transactions: BTreeSet<TxId>,
+    starting: BTreeSet<u32>,
 }
 
 /// What nobody wants any more, and the daemon still has.
@@ -138,6 +143,7 @@ impl Core {
                 watches: Watches::new(watch_capacity),
                 room: Vec::new(),
                 transactions: BTreeSet::new(),
+                starting: BTreeSet::new(),
                 resets: Vec::new(),
                 leftovers: VecDeque::new(),
                 ready: Ready::default(),
@@ -146,6 +152,7 @@ impl Core {
             last_ticket: 0,
             driver: None,
             observer: None,
+            observer_stands: false,
             gathers: false,
             gathered: false,
             timers: Timers::default(),
@@ -192,6 +199,7 @@ impl Core {
                         self.books.transactions.remove(&scope.tx_id);
                     }
                     Request::ResetWatches => self.books.begin_reset(place),
+                    Request::TransactionStart => drop(self.books.starting.insert(place)),
                     _ => {}
                 }
                 self.books.calls.occupy(req_id, self.session).ok_or(Refusal::Full)
@@ -381,7 +389,10 @@ impl Core {
     /// The caller stops receiving: somebody else has to, if anybody waits.
     pub(crate) fn hand_over(&mut self) {
         if !self.hand_over_to_thread() {
-            self.wake_driver();
+            self.books.ready.extend(self.driver.take());
+            if std::mem::take(&mut self.observer_stands) {
+                self.books.ready.extend(self.observer.take());
+            }
         }
     }
 
@@ -395,6 +406,7 @@ impl Core {
     pub(crate) fn hand_over_sending(&mut self) {
         if self.parked.is_empty() {
             self.books.ready.extend(self.books.watches.callbacks.runner.take());
+            self.wake_driver();
         }
         self.hand_over();
     }
@@ -435,7 +447,8 @@ impl Books {
     #[cold]
     fn begin_reset(&mut self, place: u32) {
         let (watches, transactions) = (self.watches.sent_tokens(), self.transactions.clone());
-        self.resets.push((place, Reset { watches, transactions }));
+        let starting = self.starting.clone();
+        self.resets.push((place, Reset { watches, transactions, starting }));
     }
 
     /// RESET_WATCHES was answered: what it ends, ends before anybody looks again.
@@ -447,7 +460,7 @@ impl Books {
         let (_, reset) = self.resets.remove(at);
         if granted {
             for token in reset.watches {
-                self.watches.remove(token, &mut self.ready);
+                self.watches.end(token, &mut self.ready);
             }
             self.transactions.retain(|tx_id| !reset.transactions.contains(tx_id));
         }
@@ -483,6 +496,12 @@ impl Books {
         };
         match (purpose, reply) {
             (Purpose::Call(place), reply) => {
+                self.starting.remove(&place);
+                for (_, reset) in &mut self.resets {
+                    if reset.starting.remove(&place) {
+                        reset.transactions.extend(begun);
+                    }
+                }
                 let wanted = self.calls.finish(place, reply.into_owned(), &mut self.ready);
                 match begun {
                     Some(tx_id) if wanted => drop(self.transactions.insert(tx_id)),
@@ -540,6 +559,7 @@ impl Machine for Core {
         self.failure = Some(failure.clone());
         self.books.leftovers.clear();
         self.books.resets.clear();
+        self.books.starting.clear();
         self.books.calls.fail(failure, &mut self.books.ready);
         self.wake_all();
         self.books.watches.failed(failure, &mut self.books.ready);

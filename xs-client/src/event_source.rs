@@ -116,6 +116,7 @@ impl EventSource {
         let mut guard = link.drive.lock();
         // What we receive ourselves is no news to us.
         guard.observer = None;
+        guard.observer_stands = false;
         let failed = loop {
             guard = link.drive.flush(guard);
             let (again, turn) = link.drive.turn(guard, Wait::No);
@@ -125,7 +126,11 @@ impl EventSource {
                 // They stopped before they could know whom to tell.
                 Turn::Occupied if guard.is_free() => {}
                 // Whoever receives meanwhile rings when they stop.
-                Turn::Nothing | Turn::Occupied => break false,
+                Turn::Nothing => break false,
+                Turn::Occupied => {
+                    guard.observer_stands = true;
+                    break false;
+                }
                 Turn::Failed => break true,
             }
         };
@@ -246,7 +251,10 @@ impl Source for EventSource {
 
 impl Drop for EventSource {
     fn drop(&mut self) {
-        self.handle.drive.lock().observer = None;
+        let mut guard = self.handle.drive.lock();
+        if guard.observer.as_ref().is_some_and(|bell| bell.will_wake(&self.bell)) {
+            guard.observer = None;
+        }
     }
 }
 

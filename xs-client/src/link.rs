@@ -319,6 +319,8 @@ impl Link {
             guard = self.sleep(self.wake_ready(guard), earlier(deadline, until));
         }
         guard.reconnecting = true;
+        // A transport is dropped without the lock.
+        let mut gone: Vec<Arc<dyn Transport>> = Vec::new();
         while guard.failure().is_some() && !guard.closed {
             let ControlFlow::Continue(until) = look(&mut guard) else {
                 break;
@@ -334,18 +336,18 @@ impl Link {
                 continue;
             }
             guard.backoff.begin(now);
-            drop(guard);
+            drop(self.wake_ready(guard));
             let unwinding = StopReconnecting(self);
-            let opened = opener.open(deadline);
+            let opened = opener.open(deadline).map(|transport| (transport.limits(), transport));
             mem::forget(unwinding);
+            gone.push(self.drive.transport());
             guard = self.drive.lock();
             match opened {
-                Ok(transport) if !guard.closed && look(&mut guard).is_continue() => {
-                    let limits = transport.limits();
+                Ok((limits, transport)) if !guard.closed && look(&mut guard).is_continue() => {
                     guard = self.drive.reconnect(guard, transport.into());
                     guard.reconnected(limits);
                 }
-                Ok(_) => {}
+                Ok((_, transport)) => gone.push(transport.into()),
                 Err(error) => {
                     guard.backoff.failed(error);
                     if late() {
@@ -358,7 +360,13 @@ impl Link {
         }
         let result = if guard.failure().is_some() { Err(Late) } else { Ok(()) };
         guard.stop_reconnecting();
-        (self.wake_ready(self.drive.flush(guard)), result)
+        guard = self.wake_ready(self.drive.flush(guard));
+        if !gone.is_empty() {
+            drop(guard);
+            drop(gone);
+            guard = self.drive.lock();
+        }
+        (guard, result)
     }
 
     /// One attempt to connect again after a failure, if that is wanted and it is time for one: for

@@ -375,6 +375,8 @@ pub(crate) struct Setting<'a> {
     depth: Option<u32>,
     /// Whether the daemon may know of it.
     sent: bool,
+    /// On another connection it was set once more.
+    session: u64,
     done: bool,
 }
 
@@ -385,8 +387,10 @@ impl<'a> Setting<'a> {
         depth: Option<u32>,
         taker: Taker,
     ) -> Self {
-        let token = handle.drive.lock().books.watches.add(path, depth, taker);
-        Setting { handle, path, token, depth, sent: true, done: false }
+        let mut guard = handle.drive.lock();
+        let (session, token) = (guard.session(), guard.books.watches.add(path, depth, taker));
+        drop(guard);
+        Setting { handle, path, token, depth, sent: true, session, done: false }
     }
 
     /// The request that sets it, given the token as text.
@@ -434,7 +438,7 @@ impl Drop for Setting<'_> {
         if self.done {
             return;
         }
-        if self.sent {
+        if self.sent || self.handle.drive.lock().session() != self.session {
             drop(Removal::new(self.handle, self.token));
         } else {
             forget(self.handle, self.token);

@@ -178,6 +178,13 @@ impl Watches {
         Some(watched)
     }
 
+    /// Likewise, and whoever runs callbacks is to drop that of this watch.
+    pub(crate) fn end(&mut self, token: Token, ready: &mut Ready) {
+        if self.remove(token, ready).is_some_and(|watched| watched.taker == Taker::Callback) {
+            self.callbacks.run(token, ready);
+        }
+    }
+
     pub(crate) fn contains(&self, token: Token) -> bool {
         self.table.contains_key(&token)
     }

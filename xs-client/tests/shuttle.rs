@@ -566,6 +566,30 @@ fn one_callback_at_a_time_is_told_of_the_end() {
     });
 }
 
+#[cfg(feature = "futures")]
+#[test]
+fn no_callback_runs_once_they_are_stopped_beside_tasks() {
+    explore(|| {
+        let host = Host::new(ENDLESS, ENDLESS);
+        let tasks = xs_client::futures::Client::on_thread(host.client.clone()).unwrap();
+        let stopped = Arc::new(Mutex::new(false));
+        let late = Arc::new(Mutex::new(false));
+        let (seen, called) = (stopped.clone(), late.clone());
+        let callback = move |event: xs_client::Result<xs_client::WatchEvent>| {
+            if event.is_ok() && *seen.lock().unwrap() {
+                *called.lock().unwrap() = true;
+            }
+        };
+        host.client.watch_with("/w", callback).unwrap();
+        host.client.watch_stop();
+        *stopped.lock().unwrap() = true;
+        host.client.read("/1").unwrap();
+        drop(tasks);
+        host.end();
+        assert!(!*late.lock().unwrap(), "it runs");
+    });
+}
+
 #[test]
 fn stopping_the_thread_hands_over() {
     explore(|| {

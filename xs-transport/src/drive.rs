@@ -164,6 +164,7 @@ impl<M: Machine> Drive<M> {
             let Seat { transport, buffer } = &mut *seat;
             let mut blocked = false;
             match sent {
+                Ok(Sent::Bytes(n)) if n > buffer.len() => state.give_up(nonsense()),
                 // All of its space serves again.
                 Ok(Sent::Bytes(n)) if n == buffer.len() => buffer.clear(),
                 Ok(Sent::Bytes(n)) => buffer.advance(n),
@@ -284,6 +285,10 @@ impl<M: Machine> Drive<M> {
                 if let Err(error) = waited {
                     guard.0.give_up(Failure::Io(Arc::new(error)));
                 }
+            } else {
+                drop(guard);
+                drop(transport);
+                guard = self.lock();
             }
             turn = Turn::Nothing;
         }
@@ -316,6 +321,7 @@ impl<M: Machine> Drive<M> {
                     let error = state.machine.end_of_input();
                     state.give_up(Failure::Protocol(error));
                 }
+                Ok(n) if n > seat.buffer.len() => state.give_up(nonsense()),
                 Ok(n) => {
                     state.received += 1;
                     if let Err(error) = state.machine.receive(&seat.buffer[..n]) {
@@ -343,6 +349,10 @@ impl<M: Machine> Drive<M> {
 fn without_panic<T>(call: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     panic::catch_unwind(AssertUnwindSafe(call))
         .unwrap_or_else(|_| Err(io::Error::other("the transport has panicked")))
+}
+
+fn nonsense() -> Failure {
+    Failure::Io(Arc::new(io::Error::other("the transport says that it took more than there was")))
 }
 
 impl<M: Machine> State<M> {
