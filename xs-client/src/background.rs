@@ -75,6 +75,12 @@ impl State {
         Ok(())
     }
 
+    /// The thread that runs a callback now, if it is another one than that which asks.
+    fn other_caller(&self) -> Option<ThreadId> {
+        let (_, caller) = self.running?;
+        (caller != thread::current().id()).then_some(caller)
+    }
+
     /// Whether the thread that asks is to end.
     fn is_stopped(&self) -> bool {
         self.stop || self.thread_id.is_some_and(|id| id != thread::current().id())
@@ -149,18 +155,14 @@ impl Background {
 
     /// Ends the thread; callbacks stay, and run again when the next one is added.
     pub(crate) fn stop(&self, link: &Link) {
-        let this = thread::current().id();
         let mut state = self.lock();
         state.stop = true;
         let Some(thread) = state.thread.take() else {
             // One that was stopped before runs its last callback, perhaps.
-            let busy = state.running.map(|(_, thread)| thread).filter(|thread| *thread != this);
-            while busy.is_some() && state.running.map(|(_, thread)| thread) == busy {
-                state = self.wait(state);
-            }
-            return;
+            let other = state.other_caller();
+            return self.await_caller(state, other);
         };
-        let busy = state.running.map(|(_, thread)| thread).filter(|thread| *thread != this);
+        let other = state.other_caller();
         state.thread_id = None;
         drop(state);
         self.returned.notify_all();
@@ -171,8 +173,12 @@ impl Background {
             // It has no result, and catches what callbacks do.
             let _ = thread.join();
         }
-        let mut state = self.lock();
-        while busy.is_some() && state.running.map(|(_, thread)| thread) == busy {
+        self.await_caller(self.lock(), other);
+    }
+
+    /// Waits until this thread is done with the callback that it runs.
+    fn await_caller(&self, mut state: MutexGuard<'_, State>, caller: Option<ThreadId>) {
+        while caller.is_some() && state.running.map(|(_, thread)| thread) == caller {
             state = self.wait(state);
         }
     }

@@ -78,9 +78,9 @@ impl Client {
     /// callback is not running.
     ///
     /// If the connection is lost and no other is [to be made](crate::Builder::reconnect), the
-    /// callback is called a last time, with the error. If it panics, it is not called again. It is kept, with all that it holds, until its watch is
-    /// removed or the client ends; a callback that holds a clone of the client keeps it from
-    /// ending.
+    /// callback is called a last time, with the error. If it panics, it is not called again. It is
+    /// kept, with all that it holds, until its watch is removed or the client ends; a callback that
+    /// holds a clone of the client keeps it from ending.
     ///
     /// ```
     /// # use xs_client::Client;

@@ -3,34 +3,29 @@
 #![cfg(all(feature = "futures", feature = "mio"))]
 
 mod host;
+
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::task::{Context, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use host::Host;
-use xs_client::{Client, DomId, ErrorCode, ErrorKind, futures, op};
+use xs_client::{Client, DomId, ErrorCode, ErrorKind, futures};
 use xs_proto::{Limits, MessageType};
 use xs_transport::mock::{Fault, Pipe, Xenstored};
 use xs_transport::{Interest, Sent, Transport, Wait};
 
-const SHORT: Duration = Duration::from_secs(8);
-const QUIET: Duration = Duration::from_millis(300);
+use host::{Host, PATIENCE, in_time};
 
-fn within<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
-    let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || drop(sender.send(run())));
-    receiver.recv_timeout(SHORT).expect("it ends")
-}
+/// A callback that is not to come, or a loop that is to rest, gets so long to show that it does not.
+const QUIET: Duration = Duration::from_millis(300);
 
 fn start() -> (Xenstored, Client) {
     let xenstored = Xenstored::new();
-    let client = Client::builder().timeout(SHORT).over(xenstored.connect(DomId::DOM0));
+    let client = Client::builder().timeout(PATIENCE).over(xenstored.connect(DomId::DOM0));
     (xenstored, client)
 }
 
@@ -57,9 +52,7 @@ fn deadlines_pass_while_each_attempt_takes_its_time() {
     futures_lite::future::block_on(tasks.read("/")).unwrap();
     xenstored.disconnect_all();
     thread::sleep(Duration::from_millis(50));
-    let start = Instant::now();
-    within(move || futures_lite::future::block_on(tasks.read("/")).unwrap_err());
-    eprintln!("took {:?}", start.elapsed());
+    in_time(move || futures_lite::future::block_on(tasks.read("/")).unwrap_err());
 }
 
 #[test]
@@ -118,7 +111,7 @@ fn a_paused_callback_is_not_told_of_the_end() {
     let _tasks = futures::Client::on_thread(client.clone()).unwrap();
     let (sender, called) = mpsc::channel();
     client.watch_with("/a", move |event| drop(sender.send(event))).unwrap();
-    called.recv_timeout(SHORT).unwrap().unwrap();
+    called.recv_timeout(PATIENCE).unwrap().unwrap();
     client.watch_stop();
     client.close();
     let called = called.recv_timeout(QUIET);
@@ -132,7 +125,7 @@ fn futures_start_no_stopped_callback() {
         let _tasks = before.then(|| futures::Client::on_thread(client.clone()).unwrap());
         let (sender, called) = mpsc::channel();
         client.watch_with("/a", move |event| drop(sender.send(event))).unwrap();
-        called.recv_timeout(SHORT).unwrap().unwrap();
+        called.recv_timeout(PATIENCE).unwrap().unwrap();
         client.watch_stop();
         let _tasks = futures::Client::on_thread(client.clone()).unwrap();
         client.write("/a", "1").unwrap();
@@ -155,7 +148,7 @@ fn an_event_source_that_goes_leaves_the_next_one_alone() {
     let mut poll = mio::Poll::new().unwrap();
     poll.registry().register(&mut source, mio::Token(0), mio::Interest::READABLE).unwrap();
     let mut events = mio::Events::with_capacity(4);
-    poll.poll(&mut events, Some(QUIET)).unwrap();
+    poll.poll(&mut events, Some(PATIENCE)).unwrap();
     assert!(!events.is_empty(), "the event is hidden: {:?}", watch.try_next());
 }
 
@@ -166,39 +159,49 @@ struct Odd {
     more: bool,
     on_drop: Option<Arc<OnceLock<Client>>>,
 }
+
 impl Odd {
     fn new(way: Pipe) -> Self {
         Odd { way, panics: false, more: false, on_drop: None }
     }
 }
+
 impl Transport for Odd {
     fn limits(&self) -> Limits {
         assert!(!self.panics, "as meant");
         self.way.limits()
     }
+
     fn send(&self, bytes: &[u8]) -> io::Result<Sent> {
         let sent = self.way.send(bytes)?;
         Ok(if self.more { Sent::Bytes(bytes.len() + 1) } else { sent })
     }
+
     fn recv(&self, buf: &mut [u8], wait: Wait) -> io::Result<usize> {
         self.way.recv(buf, wait)
     }
+
     fn wait(&self, i: Interest, d: Option<Instant>) -> io::Result<()> {
         self.way.wait(i, d)
     }
+
     fn wake(&self) {
         self.way.wake()
     }
+
     fn close(&self) {
         self.way.close()
     }
+
     fn fd(&self) -> io::Result<BorrowedFd<'_>> {
         self.way.fd()
     }
+
     fn describe(&self) -> String {
         "odd".into()
     }
 }
+
 impl Drop for Odd {
     fn drop(&mut self) {
         if let Some(client) = self.on_drop.as_ref().and_then(|place| place.get()) {
@@ -225,7 +228,7 @@ fn limits_that_panic_hold_up_nobody() {
     assert!(client.read("/").is_err());
     let bad = catch_unwind(AssertUnwindSafe(|| client.read("/")));
     assert!(bad.is_err());
-    within(move || client.read("/").unwrap());
+    in_time(move || client.read("/").unwrap());
 }
 
 #[test]
@@ -256,7 +259,7 @@ fn a_transport_that_is_dropped_may_use_the_client() {
     let place: Arc<OnceLock<Client>> = Arc::default();
     let (host, shared) = (xenstored.clone(), place.clone());
     let client = Client::builder()
-        .timeout(SHORT)
+        .timeout(PATIENCE)
         .reconnect(true)
         .over_each(move |_| {
             let mut way = Odd::new(host.connect(DomId::DOM0));
@@ -267,7 +270,7 @@ fn a_transport_that_is_dropped_may_use_the_client() {
     place.set(client.clone()).unwrap();
     xenstored.disconnect_all();
     assert!(client.read("/").is_err());
-    within(move || client.read("/").unwrap());
+    in_time(move || client.read("/").unwrap());
 }
 
 #[test]
@@ -313,7 +316,7 @@ fn a_transport_that_says_too_much_holds_up_nobody() {
     way.more = true;
     let client = Client::builder().timeout(None).over(way);
     let _ = catch_unwind(AssertUnwindSafe(|| client.read("/")));
-    within(move || drop(client.read("/")));
+    in_time(move || drop(client.read("/")));
 }
 
 #[test]
@@ -321,7 +324,7 @@ fn a_reset_that_is_late_drops_callbacks() {
     let (xenstored, client) = start();
     let (sender, called) = mpsc::channel();
     client.watch_with("/a", move |event| drop(sender.send(event))).unwrap();
-    called.recv_timeout(SHORT).unwrap().unwrap();
+    called.recv_timeout(PATIENCE).unwrap().unwrap();
     let fault = xenstored.inject(Fault::delay().on(MessageType::ResetWatches));
     assert!(
         client.with_timeout(Duration::from_millis(50)).reset_watches().unwrap_err().is_timeout()
@@ -331,11 +334,6 @@ fn a_reset_that_is_late_drops_callbacks() {
         client.exists("/").unwrap();
     }
     assert_eq!(xenstored.watches(DomId::DOM0), []);
-    let called = called.recv_timeout(QUIET);
+    let called = called.recv_timeout(PATIENCE);
     assert!(matches!(called, Err(mpsc::RecvTimeoutError::Disconnected)), "{called:?}");
-}
-
-#[allow(unused)]
-fn unused() {
-    let _ = (pin!(1), Mutex::new(op::read("/")));
 }
