@@ -63,7 +63,8 @@ pub(crate) const KNOWN: &[Known] = &[
     Known {
         flavour: Flavour::Ocaml417,
         what: "reading and writing the names of special watches",
-        reason: "oxenstored makes ordinary nodes of them, below the root",
+        reason: "oxenstored makes ordinary nodes of them, below the root; here they are refused, as by the \
+                 C daemon",
         avoid: |op| {
             let watches = op.ty == Ty::Watch as u32 || op.ty == Ty::Unwatch as u32;
             op.payload.starts_with(b"@") && !watches

@@ -166,9 +166,12 @@ impl Call<'_> {
         Ok(node)
     }
 
+    // oxenstored makes ordinary nodes of the names of special watches, below the root. Nobody wants
+    // that: as with the C daemon, they have permissions and nothing else.
+
     fn ocaml_write(&mut self, payload: &[u8]) -> Result {
         let end = payload.iter().position(|byte| *byte == 0).ok_or(INVALID)?;
-        let (path, value) = (self.canonical(Some(&payload[..end]), true)?, &payload[end + 1..]);
+        let (path, value) = (self.canonical(Some(&payload[..end]), false)?, &payload[end + 1..]);
         self.ocaml_create_parents(&path)?;
         let node = self.view().read(&path)?;
         if value.len() > VALUE_MAX {
@@ -187,7 +190,7 @@ impl Call<'_> {
     }
 
     fn ocaml_mkdir(&mut self, payload: &[u8]) -> Result {
-        let path = self.canonical(args::only(payload), true)?;
+        let path = self.canonical(args::only(payload), false)?;
         self.ocaml_create_parents(&path)?;
         match self.view().read(&path)? {
             // The root is made again without a question.
@@ -202,7 +205,7 @@ impl Call<'_> {
     }
 
     fn ocaml_rm(&mut self, payload: &[u8]) -> Result {
-        let path = self.canonical(args::only(payload), true)?;
+        let path = self.canonical(args::only(payload), false)?;
         let Some(node) = self.view().read(&path)? else {
             let parent = self.view().read(parent_of(&path))?;
             return if parent.is_some() { DONE } else { Err(ErrorCode::NoEntry) };

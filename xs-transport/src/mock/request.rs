@@ -118,7 +118,8 @@ impl Daemon {
 
     /// Removes a node as the daemon itself; says whether there was one.
     pub(super) fn remove(&mut self, path: &str) -> bool {
-        let exists = path != "/" && self.store.get(path).is_some();
+        // The root and the special nodes stay.
+        let exists = path.len() > 1 && path.starts_with('/') && self.store.get(path).is_some();
         if exists {
             // Outside of transactions nothing can fail.
             let _ = self.internal().remove_tree(path);

@@ -140,8 +140,9 @@ impl fmt::Display for Line {
 pub(super) fn seed(xenstored: &Xenstored, text: &str) -> Result<(), SeedError> {
     for line in lines(text) {
         let (number, Line { path, perms, value }) = line?;
-        let is_special = path.starts_with('@');
-        if value.is_some() || (xenstored.get(&path).is_none() && !is_special) {
+        // Special nodes are there or cannot be, and have no values.
+        let is_known = xenstored.perms(&path).is_some();
+        if value.is_some() || !is_known {
             let value = value.unwrap_or_default();
             let failed = |error| SeedError { line: number, cause: SeedCause::Path(error) };
             xenstored.set(&path, value).map_err(failed)?;
@@ -220,6 +221,8 @@ mod tests {
             ("/a = \"open", SeedCause::Value),
             ("/a = \"\\q\"", SeedCause::Value),
             ("/a//b", SeedCause::Path(PathError::EmptyComponent { at: 3 })),
+            ("@other [n0]", SeedCause::Path(PathError::Character { at: 0, byte: b'@' })),
+            ("@releaseDomain = 1", SeedCause::Path(PathError::Character { at: 0, byte: b'@' })),
         ] {
             let error = xenstored.seed(&format!("# first\n{text}")).unwrap_err();
             assert_eq!(error, SeedError { line: 2, cause }, "{text}");

@@ -106,3 +106,22 @@ fn long_directories_come_in_parts() {
     assert_eq!(list.split_terminator('|').collect::<Vec<_>>(), names);
     assert!(dom0.call(Ty::DirectoryPart, NONE, "/dir|99999|").ends_with("||"));
 }
+
+#[test]
+fn special_nodes_have_permissions_and_stay() {
+    for flavour in [Flavour::C, Flavour::C417, Flavour::Ocaml417] {
+        let xenstored = Xenstored::with_flavour(flavour);
+        let mut dom0 = Client::new(&xenstored, 0);
+        assert_eq!(dom0.call(Ty::SetPerms, NONE, "@releaseDomain|n0|r5|"), "OK|");
+        let before = xenstored.dump();
+        for path in ["@releaseDomain", "@introduceDomain", "@releaseDomain/5", "@other"] {
+            assert_eq!(dom0.write(path, "x"), "!EINVAL|", "{flavour:?} {path}");
+            for ty in [Ty::Mkdir, Ty::Rm] {
+                assert_eq!(dom0.one(ty, path), "!EINVAL|", "{flavour:?} {ty:?} {path}");
+            }
+            assert!(!xenstored.remove(path));
+        }
+        assert!(!xenstored.remove("/"));
+        assert_eq!(xenstored.dump(), before);
+    }
+}
