@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use xs_proto::{DomId, ErrorCode, Header, MessageType, Reply, TxId};
+use xs_proto::{ABS_PATH_MAX, DomId, ErrorCode, Header, MessageType, Reply, TxId};
 
 use super::args;
 use super::daemon::{ConnId, Daemon, INVALID, is_privileged};
@@ -228,7 +228,8 @@ impl Call<'_> {
             None if self.daemon.flavour.is_modern() => u32::MAX,
             None => self.daemon.domains.defaults[Quota::PathMax],
         };
-        if path.len() - home_len(&path) > max as usize {
+        // What is longer could not be named by who is at home elsewhere, nor in the text form.
+        if path.len() > ABS_PATH_MAX || path.len() - home_len(&path) > max as usize {
             return Err(INVALID);
         }
         Ok(path)

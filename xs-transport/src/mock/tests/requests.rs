@@ -1,5 +1,7 @@
 //! What requests do, and what is refused.
 
+use xs_proto::ABS_PATH_MAX;
+
 use super::*;
 
 #[test]
@@ -123,5 +125,23 @@ fn special_nodes_have_permissions_and_stay() {
         }
         assert!(!xenstored.remove("/"));
         assert_eq!(xenstored.dump(), before);
+    }
+}
+
+#[test]
+fn no_path_is_longer_than_the_protocol_allows() {
+    for flavour in [Flavour::C, Flavour::C417, Flavour::Ocaml417] {
+        let xenstored = Xenstored::with_flavour(flavour);
+        let mut dom0 = Client::new(&xenstored, 0);
+        for len in [1000, ABS_PATH_MAX, ABS_PATH_MAX + 1, 4000] {
+            for start in ["/", "", "/local/domain/0/"] {
+                let path = format!("{start:x<len$}");
+                let answer = dom0.one(Ty::Mkdir, &path);
+                let whole = if start.is_empty() { len + "/local/domain/0/".len() } else { len };
+                assert!(answer == "!EINVAL|" || whole <= ABS_PATH_MAX, "{flavour:?} {whole}");
+                assert!(answer == "OK|" || whole > 1000, "{flavour:?} {whole}");
+            }
+        }
+        Xenstored::new().seed(&xenstored.dump()).expect("the text form can say it");
     }
 }
