@@ -5,11 +5,27 @@ use xs_proto::{Access, DomId, Permission};
 use super::daemon::Daemon;
 use super::store::Entry;
 
-/// Nodes below the home that dom0 keeps to itself and the guest may read.
-const READ_ONLY: [&str; 4] = ["cpu", "memory", "device", "control"];
+/// What stands in a guest's home for it to read, in libxl's order: seen on a Xen 4.17, the same for
+/// PV and PVH. What depends on the machine is left out: `store` and `console`, with the numbers of
+/// rings and of event channels.
+const READABLE: [(&str, &str); 12] = [
+    ("cpu", ""),
+    ("cpu/0", ""),
+    ("cpu/0/availability", "online"),
+    ("memory", ""),
+    ("memory/static-max", "262144"),
+    ("memory/target", "262144"),
+    ("memory/videoram", "0"),
+    ("device", ""),
+    ("device/suspend", ""),
+    ("control", ""),
+    ("control/platform-feature-multiprocessor-suspend", "1"),
+    ("control/platform-feature-xs_reset_watches", "1"),
+];
 
-/// Nodes below the home that are the guest's own.
-const OWN: [&str; 10] = [
+/// What is the guest's own there. All are empty.
+const OWN: [&str; 11] = [
+    "device/suspend/event-channel",
     "control/shutdown",
     "control/feature-poweroff",
     "control/feature-reboot",
@@ -37,30 +53,29 @@ pub(super) fn add(daemon: &mut Daemon, domid: DomId) -> bool {
 
     for top in [&home, &vm] {
         daemon.remove(top);
-        make(daemon, top, &readable);
+        make(daemon, top, "", &readable);
     }
-    // What nobody gives permissions to has those of its parent.
-    let values = [
+    let names = [
         (&home, "vm", &vm),
         (&home, "name", &name),
         (&home, "domid", &domid.to_string()),
-        (&vm, "uuid", &uuid),
         (&vm, "name", &name),
+        (&vm, "uuid", &uuid),
     ];
-    for (top, node, value) in values {
-        daemon.set(&format!("{top}/{node}"), value.as_bytes());
+    for (top, node, value) in names {
+        make(daemon, &format!("{top}/{node}"), value, &readable);
     }
-    for node in READ_ONLY {
-        make(daemon, &format!("{home}/{node}"), &readable);
+    for (node, value) in READABLE {
+        make(daemon, &format!("{home}/{node}"), value, &readable);
     }
     for node in OWN {
-        make(daemon, &format!("{home}/{node}"), &own);
+        make(daemon, &format!("{home}/{node}"), "", &own);
     }
     daemon.introduce(domid)
 }
 
-fn make(daemon: &mut Daemon, path: &str, perms: &[(DomId, Access)]) {
-    daemon.set(path, b"");
+fn make(daemon: &mut Daemon, path: &str, value: &str, perms: &[(DomId, Access)]) {
+    daemon.set(path, value.as_bytes());
     let entries = perms
         .iter()
         .map(|(domid, access)| Entry { permission: Permission::new(*domid, *access), void: false });

@@ -135,11 +135,12 @@ impl Xenstored {
     /// Makes a guest, with the nodes that libxl makes for one, and introduces it; says whether the
     /// domain was not known before. For dom0, which is no guest, it does nothing.
     ///
-    /// The guest with the number N may read `vm`, `name`, `domid`, `cpu`, `memory`, `device` and
-    /// `control` in its home `/local/domain/N`, and `/vm/00000000-0000-0000-0000-…N`, which `vm`
-    /// names. `data`, `attr`, `feature`, `drivers`, `error` and, in `control`, `shutdown`, `sysrq`
-    /// and `feature-…` are its own. What there was in the two places before is removed. As with
-    /// libxl, there are no devices yet.
+    /// The guest with the number N may read what is in its home `/local/domain/N`: `vm`, `name`,
+    /// `domid`, `cpu/0/availability`, `memory/target` and others, and what `vm` names,
+    /// `/vm/00000000-0000-0000-0000-…N`. `data`, `attr`, `feature`, `drivers`, `error` and, in
+    /// `control`, `shutdown`, `sysrq` and `feature-…` are its own. What there was in the two places
+    /// before is removed. As with libxl, there are no devices yet; unlike there, no `console` and no
+    /// `store`, whose rings only a machine has.
     ///
     /// ```
     /// use xs_transport::mock::{DomId, Xenstored};

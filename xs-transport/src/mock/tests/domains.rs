@@ -109,6 +109,7 @@ fn a_guest_has_the_home_that_a_toolstack_makes() {
         let vm = guest.read_value("vm");
         assert_eq!(guest.read_value(&format!("{vm}/name")), "guest-5");
         assert!(vm.ends_with(&guest.read_value(&format!("{vm}/uuid"))));
+        assert_eq!(guest.read_value("cpu/0/availability"), "online");
         for own in ["data/x", "data", "attr/x", "feature/x", "control/shutdown", "error/x"] {
             assert_eq!(guest.write(own, "1"), "OK|", "{own}");
         }
