@@ -393,6 +393,7 @@ impl Callbacks {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::queue::EventKind;
 
     #[test]
     fn tokens_go_both_ways_and_are_never_used_again() {
@@ -434,5 +435,70 @@ mod tests {
             })
             .collect();
         assert_eq!(order, ["a", "b", "a/1", "a/2"]);
+    }
+
+    #[test]
+    fn a_callback_without_events_wakes_nobody() {
+        let mut watches = Watches::new(8);
+        let token = watches.add("a", None, Taker::Later);
+        watches.callbacks.runner = Some(Waker::noop().clone());
+        let mut ready = Ready::default();
+        assert!(watches.call_back(token, &mut ready));
+        assert!(ready.is_empty());
+        watches.deliver("a", token.to_string().as_bytes(), &mut ready);
+        assert_eq!(ready.len(), 1);
+    }
+
+    /// A watch on `a` that another connection is to set again.
+    fn set_anew(taker: Taker) -> (Watches, Token) {
+        let mut watches = Watches::new(2);
+        let token = watches.add("a", None, taker);
+        watches.sent(token.to_string().as_bytes());
+        assert_eq!(watches.reconnected(&mut Ready::default()).len(), 1);
+        (watches, token)
+    }
+
+    #[test]
+    fn whether_event_or_reply_comes_first_who_waits_is_told() {
+        for event_first in [true, false] {
+            let (mut watches, token) = set_anew(Taker::Owner);
+            let mut ready = Ready::default();
+            assert!(!watches.has_next(token, Some(Waker::noop()), &mut ready));
+            if event_first {
+                watches.deliver("a", token.to_string().as_bytes(), &mut ready);
+            } else {
+                watches.set_again(token, &mut ready);
+            }
+            assert_eq!(ready.len(), 1, "{event_first}");
+            let Some(Next::Event(event)) = watches.take_next(token) else { panic!("an event") };
+            assert_eq!(event.kind, EventKind::Reconnected, "{event_first}");
+        }
+    }
+
+    #[test]
+    fn a_callback_is_told_of_a_refusal_once() {
+        let (mut watches, token) = set_anew(Taker::Callback);
+        watches.refused(token, ErrorCode::Quota, &mut Ready::default());
+        assert!(matches!(watches.next_callback(), Some((_, Next::Refused(ErrorCode::Quota)))));
+        assert!(watches.next_callback().is_none());
+    }
+
+    #[cfg(feature = "futures")]
+    #[test]
+    fn who_has_no_patience_is_not_told_of_the_same_events_again() {
+        let mut watches = Watches::new(2);
+        let token = watches.add("a", None, Taker::Owner);
+        let deliver = |watches: &mut Watches, path| {
+            watches.deliver(path, token.to_string().as_bytes(), &mut Ready::default());
+        };
+        deliver(&mut watches, "a");
+        assert!(!watches.are_crowded(true));
+        deliver(&mut watches, "a/1");
+        assert!(watches.are_crowded(true) && watches.are_crowded(true));
+        assert!(!watches.are_crowded(false) && !watches.are_crowded(true));
+        deliver(&mut watches, "a/2");
+        assert!(watches.are_crowded(true));
+        while watches.take_next(token).is_some() {}
+        assert!(!watches.are_crowded(true));
     }
 }
