@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll};
 use xs_client::{Client, DomId, EventKind, EventSource, op};
@@ -115,6 +115,26 @@ fn operations_are_started_and_their_answers_taken() {
     drop(client.start(&op::read("/a")).unwrap());
     own.turn();
     assert_eq!(client.read("/a").unwrap(), b"1");
+}
+
+#[test]
+fn it_is_said_when_an_answer_is_given_up() {
+    let (client, xenstored) = start();
+    xenstored.inject(Fault::ignore().times(2));
+    let timeout = Duration::from_millis(10);
+    let before = Instant::now();
+    let mut pending = client.with_timeout(timeout).start(&op::read("/")).unwrap();
+    let at = pending.deadline().expect("there is a deadline");
+    assert!(before + timeout <= at && at <= Instant::now() + timeout);
+    in_time(move || {
+        let mut own = Loop::new(&client);
+        while pending.deadline().is_some_and(|at| Instant::now() < at) {
+            own.wait(at.saturating_duration_since(Instant::now()));
+        }
+        assert!(pending.try_take().expect("it is time").unwrap_err().is_timeout());
+        let patient = client.with_timeout(None).start(&op::read("/")).unwrap();
+        assert_eq!(patient.deadline(), None);
+    });
 }
 
 #[test]

@@ -107,6 +107,20 @@ fn what_was_under_way_fails_with_the_cause() {
     assert_eq!(client.read("/a").unwrap(), b"1");
 }
 
+#[test]
+fn a_transaction_of_before_that_is_dropped_ends_none_of_after() {
+    let host = Host::new();
+    let client = host.client();
+    let old = client.start_transaction().unwrap();
+    host.cut();
+    assert!(client.read("/").unwrap_err().is_lost());
+    // The daemon counts anew: it has the same name.
+    let new = client.start_transaction().unwrap();
+    drop(old);
+    new.write("/a", "1").unwrap();
+    new.commit().unwrap();
+}
+
 #[cfg(feature = "futures")]
 #[test]
 fn a_transaction_of_before_harms_none_of_after() {
@@ -298,6 +312,40 @@ fn while_the_daemon_is_down_calls_try_until_their_deadline() {
             assert_eq!(read.join().unwrap(), b"1");
         }
     });
+}
+
+#[test]
+fn while_one_connects_no_other_does() {
+    let host = Host::new();
+    let (opener, opened) = (host.clone(), AtomicUsize::new(0));
+    let (opening, is_opening) = mpsc::channel();
+    let (go, gate) = mpsc::channel::<()>();
+    let gate = Mutex::new(gate);
+    let client = Client::builder()
+        .timeout(PATIENCE)
+        .reconnect(true)
+        .over_each(move |_| {
+            if opened.fetch_add(1, Ordering::SeqCst) == 1 {
+                opening.send(()).unwrap();
+                gate.lock().unwrap().recv().unwrap();
+            }
+            opener.open()
+        })
+        .unwrap();
+    host.cut();
+    assert!(client.read("/").unwrap_err().is_lost());
+    thread::scope(|scope| {
+        let connecting = scope.spawn(|| client.read("/").unwrap());
+        is_opening.recv().unwrap();
+        // Others wait for it, and for no longer than they want to.
+        let error = client.with_timeout(Duration::from_millis(1)).read("/").unwrap_err();
+        assert!(error.is_lost(), "{error}");
+        let waiting = scope.spawn(|| client.read("/").unwrap());
+        go.send(()).unwrap();
+        connecting.join().unwrap();
+        waiting.join().unwrap();
+    });
+    assert_eq!(host.attempts.load(Ordering::SeqCst), 2);
 }
 
 #[test]

@@ -8,23 +8,16 @@ use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
-use xs_client::{Client, DomId, ErrorCode, ErrorKind, Pending, op};
-use xs_proto::MessageType;
-use xs_transport::mock::{Fault, Xenstored};
+use xs_client::{Client, DomId, ErrorCode, ErrorKind, Transaction, op};
+use xs_proto::{MessageType, Request};
+use xs_transport::mock::{Fault, Record, Xenstored};
 
-use host::{Hooked, PATIENCE, in_time};
-
-/// As many requests as there may be under way.
-const FULL: usize = 4096;
+use host::{FULL, Hooked, PATIENCE, fill, in_time};
 
 fn start() -> (Xenstored, Client) {
     let xenstored = Xenstored::new();
     let client = Client::builder().timeout(PATIENCE).over(xenstored.connect(DomId::DOM0));
     (xenstored, client)
-}
-
-fn fill(client: &Client) -> Vec<Pending<Vec<u8>>> {
-    (0..FULL).map(|_| client.start(&op::read("/")).unwrap()).collect()
 }
 
 /// What was left for later has had its turn.
@@ -56,7 +49,7 @@ fn a_reset_ends_what_was_there_before_and_nothing_else() {
     called.recv().unwrap().unwrap();
     let mut old = client.watch("/old").unwrap();
     old.wait().unwrap();
-    let tx = client.start_transaction().unwrap();
+    let [tx, other] = [(); 2].map(|()| client.start_transaction().unwrap());
     // Its answer waits for the next one.
     let fault = xenstored.inject(Fault::merge().on(MessageType::ResetWatches));
     let resets = client.clone();
@@ -68,7 +61,9 @@ fn a_reset_ends_what_was_there_before_and_nothing_else() {
     resetting.join().unwrap();
     new.wait().expect("it was set after the reset");
     assert!(matches!(old.wait().unwrap_err().kind(), ErrorKind::WatchRemoved));
-    assert!(matches!(tx.commit().unwrap_err().kind(), ErrorKind::TransactionEnded));
+    for error in [tx.commit(), other.abort()].map(Result::unwrap_err) {
+        assert!(matches!(error.kind(), ErrorKind::TransactionEnded), "{error}");
+    }
     assert!(called.recv().is_err(), "the callback is dropped");
     drop((old, new));
     settle(&client);
@@ -122,6 +117,21 @@ fn a_removal_that_is_dropped_still_removes() {
     });
     settle(&client);
     assert_eq!(xenstored.watches(DomId::DOM0), []);
+}
+
+#[test]
+fn a_transaction_is_ended_once() {
+    let (xenstored, client) = start();
+    xenstored.record();
+    for end in [Transaction::commit, Transaction::abort, |tx| Ok(drop(tx))] {
+        let tx = client.start_transaction().unwrap();
+        end(tx).unwrap();
+        settle(&client);
+        let records = xenstored.take_records();
+        let is_end =
+            |record: &&Record| matches!(record.request(), Some(Request::TransactionEnd { .. }));
+        assert_eq!(records.iter().filter(is_end).count(), 1, "{records:?}");
+    }
 }
 
 #[test]

@@ -9,13 +9,21 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use xs_client::{Builder, Client, DomId, op};
+use xs_client::{Builder, Client, DomId, Pending, op};
 use xs_proto::Limits;
 use xs_transport::mock::{Pipe, Xenstored};
 use xs_transport::{Interest, Sent, Transport, Wait};
 
 /// Longer than anything takes that works.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// As many requests as there may be under way.
+pub(crate) const FULL: usize = 4096;
+
+/// Starts so many, before they are answered.
+pub(crate) fn fill(client: &Client) -> Vec<Pending<Vec<u8>>> {
+    (0..FULL).map(|_| client.start(&op::read("/")).unwrap()).collect()
+}
 
 /// A xenstored that can be cut off and be down.
 #[derive(Clone)]
