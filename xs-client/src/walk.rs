@@ -336,6 +336,17 @@ mod tests {
     }
 
     #[test]
+    fn the_daemon_is_at_work_while_nodes_come_out() {
+        let xenstored = Xenstored::new();
+        (0..3 * AT_ONCE).for_each(|i| xenstored.set(&format!("/a/{i}"), "1").unwrap());
+        let client = Client::over(xenstored.connect(DomId::DOM0));
+        xenstored.record();
+        let mut walk = client.walk("/a");
+        assert_eq!(walk.next().unwrap().path, "/a");
+        assert_eq!(xenstored.take_records().len(), 1 + TIMES_AHEAD * AT_ONCE);
+    }
+
+    #[test]
     fn what_goes_away_is_left_out_and_what_is_closed_is_reported() {
         let xenstored = Xenstored::new();
         xenstored.seed("/a [n0 r5]\n/a/b [n0]\n/a/b/c\n/a/d [n0 r5]").unwrap();

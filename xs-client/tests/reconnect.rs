@@ -314,9 +314,8 @@ fn while_the_daemon_is_down_calls_try_until_their_deadline() {
     });
 }
 
-#[test]
-fn while_one_connects_no_other_does() {
-    let host = Host::new();
+/// A client that has lost its connection. Whoever connects first says so, and goes on when told to.
+fn waits_to_connect(host: &Host) -> (Client, mpsc::Receiver<()>, mpsc::Sender<()>) {
     let (opener, opened) = (host.clone(), AtomicUsize::new(0));
     let (opening, is_opening) = mpsc::channel();
     let (go, gate) = mpsc::channel::<()>();
@@ -334,6 +333,13 @@ fn while_one_connects_no_other_does() {
         .unwrap();
     host.cut();
     assert!(client.read("/").unwrap_err().is_lost());
+    (client, is_opening, go)
+}
+
+#[test]
+fn while_one_connects_no_other_does() {
+    let host = Host::new();
+    let (client, is_opening, go) = waits_to_connect(&host);
     thread::scope(|scope| {
         let connecting = scope.spawn(|| client.read("/").unwrap());
         is_opening.recv().unwrap();
@@ -346,6 +352,21 @@ fn while_one_connects_no_other_does() {
         waiting.join().unwrap();
     });
     assert_eq!(host.attempts.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn a_connection_that_is_made_after_the_end_is_not_used() {
+    let host = Host::new();
+    let (client, is_opening, go) = waits_to_connect(&host);
+    thread::scope(|scope| {
+        let connecting = scope.spawn(|| client.read("/").unwrap_err());
+        is_opening.recv().unwrap();
+        client.close();
+        go.send(()).unwrap();
+        let error = connecting.join().unwrap();
+        assert!(error.is_lost(), "{error}");
+    });
+    assert!(client.read("/").unwrap_err().is_lost());
 }
 
 #[test]
