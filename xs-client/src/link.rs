@@ -604,10 +604,6 @@ pub(crate) fn thread_waker() -> Waker {
         fn wake(self: Arc<Self>) {
             self.0.unpark();
         }
-
-        fn wake_by_ref(self: &Arc<Self>) {
-            self.0.unpark();
-        }
     }
 
     thread_local! {
