@@ -347,6 +347,23 @@ mod tests {
     }
 
     #[test]
+    fn one_that_is_dropped_keeps_no_answers() {
+        let xenstored = Xenstored::new();
+        (0..3 * AT_ONCE).for_each(|i| xenstored.set(&format!("/a/{i}"), "1").unwrap());
+        let client = Client::over(xenstored.connect(DomId::DOM0));
+        let wanted = || {
+            let books = format!("{:?}", client.handle.drive.lock().books);
+            books.matches("state: Wanted").count()
+        };
+        let mut walk = client.walk("/a");
+        assert_eq!(walk.next().unwrap().path, "/a");
+        assert_eq!(wanted(), TIMES_AHEAD * AT_ONCE);
+        drop(walk);
+        client.read("/a").unwrap();
+        assert_eq!(wanted(), 0);
+    }
+
+    #[test]
     fn what_goes_away_is_left_out_and_what_is_closed_is_reported() {
         let xenstored = Xenstored::new();
         xenstored.seed("/a [n0 r5]\n/a/b [n0]\n/a/b/c\n/a/d [n0 r5]").unwrap();

@@ -57,7 +57,15 @@ fn deadlines_pass_while_each_attempt_takes_its_time() {
 
 #[test]
 fn no_callback_runs_when_stop_returns() {
+    for with_tasks in [false, true] {
+        stop_while_one_runs(with_tasks);
+    }
+}
+
+/// With futures that rely on the thread, it goes on; without any, it ends.
+fn stop_while_one_runs(with_tasks: bool) {
     let (_xenstored, client) = start();
+    let _tasks = with_tasks.then(|| futures::Client::on_thread(client.clone()).unwrap());
     let (entered, is_in) = mpsc::channel();
     let (go, gone) = mpsc::channel::<()>();
     let finished = Arc::new(AtomicBool::new(false));
@@ -70,13 +78,13 @@ fn no_callback_runs_when_stop_returns() {
             done.store(true, Ordering::SeqCst);
         })
         .unwrap();
-    is_in.recv().unwrap();
+    is_in.recv_timeout(PATIENCE).unwrap();
     thread::spawn(move || {
         thread::sleep(QUIET);
         go.send(())
     });
     client.watch_stop();
-    assert!(finished.load(Ordering::SeqCst), "the callback still runs");
+    assert!(finished.load(Ordering::SeqCst), "the callback still runs: {with_tasks}");
 }
 
 #[test]
@@ -317,6 +325,17 @@ fn a_transport_that_says_too_much_holds_up_nobody() {
     let client = Client::builder().timeout(None).over(way);
     let _ = catch_unwind(AssertUnwindSafe(|| client.read("/")));
     in_time(move || drop(client.read("/")));
+}
+
+#[test]
+fn a_reset_drops_callbacks_that_nobody_runs() {
+    let (_xenstored, client) = start();
+    let (sender, called) = mpsc::channel();
+    client.watch_with("/a", move |event| drop(sender.send(event))).unwrap();
+    called.recv_timeout(PATIENCE).unwrap().unwrap();
+    client.watch_stop();
+    client.reset_watches().unwrap();
+    assert_eq!(called.try_recv().map(drop), Err(mpsc::TryRecvError::Disconnected));
 }
 
 #[test]
