@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll};
 use xs_client::{Client, DomId, EventKind, EventSource, op};
-use xs_transport::Transport;
 use xs_transport::mock::{Fault, Xenstored};
+use xs_transport::{Transport, Wait};
 
 use host::{Hooked, in_time};
 
@@ -215,6 +215,40 @@ fn to_process_waits_for_nothing_while_nothing_can_be_sent() {
     fault.release();
     reading.join().unwrap();
     drop(pending);
+}
+
+#[test]
+fn nothing_is_hidden_by_a_thread_that_gives_up() {
+    let xenstored = Xenstored::new();
+    let is_armed = Arc::new(AtomicBool::new(false));
+    let armed = is_armed.clone();
+    let (entered, is_in) = mpsc::channel();
+    let (go, gate) = mpsc::channel::<()>();
+    let gate = Mutex::new(gate);
+    let mut way = Hooked::new(xenstored.connect(DomId::DOM0));
+    // It is too late for a thread, and something comes before it has left its seat.
+    way.instead_of_recv = Box::new(move |wait| {
+        if wait == Wait::No || !armed.swap(false, Ordering::SeqCst) {
+            return None;
+        }
+        entered.send(()).unwrap();
+        gate.lock().unwrap().recv().unwrap();
+        Some(io::ErrorKind::WouldBlock.into())
+    });
+    let client = Client::over(way);
+    let [mut watch, mut other] = ["/a", "/b"].map(|path| client.watch(path).unwrap());
+    for watch in [&mut watch, &mut other] {
+        watch.wait().unwrap();
+    }
+    let mut own = Loop::new(&client);
+    is_armed.store(true, Ordering::SeqCst);
+    let waiting = thread::spawn(move || other.next_timeout(Duration::ZERO).unwrap());
+    is_in.recv().unwrap();
+    xenstored.set("/a", "1").unwrap();
+    assert_eq!(own.turn(), [], "the seat is taken");
+    go.send(()).unwrap();
+    assert_eq!(waiting.join().unwrap(), None);
+    assert_eq!(own.turn(), [watch.token()]);
 }
 
 #[cfg(feature = "futures")]

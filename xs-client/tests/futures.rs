@@ -9,7 +9,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use futures_lite::StreamExt;
@@ -327,6 +327,16 @@ fn a_deadline_wakes_the_task_that_waits_now() {
     });
 }
 
+/// Counts how often somebody is woken.
+#[derive(Default)]
+struct Calls(AtomicUsize);
+
+impl Wake for Calls {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
 /// Tells of readiness once, as epoll does when it is asked for edges.
 struct Edges(Arc<AtomicBool>);
 
@@ -447,7 +457,9 @@ fn what_a_thread_leaves_behind_is_received() {
     watch.wait().unwrap();
     let (client, driver) = Client::with_reactor(blocking, Edges(edge.clone())).unwrap();
     let mut driver = pin!(driver);
-    let mut cx = Context::from_waker(Waker::noop());
+    let calls = Arc::new(Calls::default());
+    let waker = Waker::from(calls.clone());
+    let mut cx = Context::from_waker(&waker);
     assert!(driver.as_mut().poll(&mut cx).is_pending());
 
     // A thread receives, and something for it comes, and behind it something for a future.
@@ -456,15 +468,18 @@ fn what_a_thread_leaves_behind_is_received() {
     is_in.recv().unwrap();
     xenstored.set("/w", "").unwrap();
     let mut read = pin!(client.read("/w"));
-    assert!(read.as_mut().poll(&mut cx).is_pending());
+    let mut task = Context::from_waker(Waker::noop());
+    assert!(read.as_mut().poll(&mut task).is_pending());
     edge.store(true, Ordering::SeqCst);
     assert!(driver.as_mut().poll(&mut cx).is_pending());
+    calls.0.store(0, Ordering::SeqCst);
     open.send(()).unwrap();
     let _watch = thread.join().unwrap().unwrap();
 
-    // No other edge will come.
+    // No other edge will come: the thread says that it leaves.
+    assert_eq!(calls.0.load(Ordering::SeqCst), 1);
     assert!(driver.as_mut().poll(&mut cx).is_pending());
-    assert!(read.as_mut().poll(&mut cx).is_ready());
+    assert!(read.as_mut().poll(&mut task).is_ready());
 }
 
 /// A reactor that makes each attempt at once, and then never wakes anybody: its runtime is busy.

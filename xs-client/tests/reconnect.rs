@@ -286,6 +286,7 @@ fn a_watch_refused_on_the_new_connection_ends_with_the_error() {
     assert_eq!(error.path(), Some("/bad"));
     let error = events.recv_timeout(PATIENCE).unwrap().unwrap_err();
     assert_eq!(error.code(), Some(&ErrorCode::Quota), "{error}");
+    assert_eq!(error.path(), Some("/bad"));
     assert_eq!(next(&mut good), reconnected("/good"));
     assert_eq!(next(&mut good), fired("/good"));
 }

@@ -107,6 +107,8 @@ pub(crate) struct Hooked {
     /// What becomes of a send; `None`: what the pipe makes of it.
     pub(crate) before_send: Box<dyn Fn() -> Option<io::Error> + Send + Sync>,
     pub(crate) before_recv: Box<dyn Fn(Wait) + Send + Sync>,
+    /// What becomes of a receive after that; `None`: what the pipe makes of it.
+    pub(crate) instead_of_recv: Box<dyn Fn(Wait) -> Option<io::Error> + Send + Sync>,
     pub(crate) after_recv: Box<dyn Fn(Wait) + Send + Sync>,
 }
 
@@ -116,6 +118,7 @@ impl Hooked {
             way,
             before_send: Box::new(|| None),
             before_recv: Box::new(drop),
+            instead_of_recv: Box::new(|_| None),
             after_recv: Box::new(drop),
         }
     }
@@ -141,7 +144,10 @@ impl Transport for Hooked {
 
     fn recv(&self, buf: &mut [u8], wait: Wait) -> io::Result<usize> {
         (self.before_recv)(wait);
-        let result = self.way.recv(buf, wait);
+        let result = match (self.instead_of_recv)(wait) {
+            Some(error) => Err(error),
+            None => self.way.recv(buf, wait),
+        };
         (self.after_recv)(wait);
         result
     }
