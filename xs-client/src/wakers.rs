@@ -79,3 +79,34 @@ pub(crate) fn remember(place: &mut Option<Waker>, waker: Option<&Waker>, ready: 
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Counts(AtomicU32);
+
+    impl Wake for Counts {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn who_is_awake_is_not_called_and_the_others_are() {
+        let counts = [(); 2].map(|()| Arc::new(Counts::default()));
+        let wakers = counts.clone().map(Waker::from);
+        let mut ready = Ready::default();
+        ready.extend(wakers.iter().cloned());
+        ready.push(wakers[0].clone());
+        ready.is_awake(&wakers[0]);
+        ready.settle();
+        assert!(ready.is_empty());
+        assert_eq!(counts.map(|counts| counts.0.load(Ordering::SeqCst)), [0, 1]);
+    }
+}

@@ -102,6 +102,29 @@ fn a_watch_that_cannot_be_removed_at_once_is_removed_later() {
     assert_eq!(xenstored.watches(DomId::DOM0), []);
 }
 
+#[test]
+fn a_watch_that_is_set_too_late_is_removed() {
+    let (xenstored, client) = start();
+    // It is set, and the answer waits for the next one.
+    xenstored.inject(Fault::merge().on(MessageType::Watch));
+    let impatient = client.with_timeout(Duration::from_millis(1));
+    assert!(impatient.watch("/a").unwrap_err().is_timeout());
+    settle(&client);
+    assert_eq!(xenstored.watches(DomId::DOM0), []);
+}
+
+#[test]
+fn a_watch_that_is_refused_needs_no_removal() {
+    let (xenstored, client) = start();
+    xenstored.inject(Fault::error(ErrorCode::Quota).on(MessageType::Watch));
+    xenstored.record();
+    assert_eq!(client.watch("/a").unwrap_err().code(), Some(&ErrorCode::Quota));
+    settle(&client);
+    let records = xenstored.take_records();
+    let is_removal = |record: &&Record| matches!(record.request(), Some(Request::Unwatch { .. }));
+    assert_eq!(records.iter().find(is_removal), None);
+}
+
 #[cfg(feature = "futures")]
 #[test]
 fn a_removal_that_is_dropped_still_removes() {
