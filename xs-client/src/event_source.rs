@@ -274,3 +274,20 @@ impl Wake for Bell {
 fn lost(error: io::Error) -> Error {
     Error::new("process", None, ErrorKind::Lost(xs_transport::Failure::Io(Arc::new(error))))
 }
+
+#[cfg(test)]
+mod tests {
+    use xs_proto::DomId;
+    use xs_transport::mock::Xenstored;
+
+    use super::*;
+
+    #[test]
+    fn one_that_goes_is_rung_no_more() {
+        let client = Client::over(Xenstored::new().connect(DomId::DOM0));
+        let source = client.event_source().unwrap();
+        assert!(client.handle.drive.lock().observer.is_some());
+        drop(source);
+        assert!(client.handle.drive.lock().observer.is_none());
+    }
+}

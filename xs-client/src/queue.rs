@@ -178,7 +178,7 @@ mod tests {
         assert_eq!(events.len(), 3);
         assert_eq!(&*events[1].path, "w/1");
         assert_eq!(events[2].kind, EventKind::Overflow);
-        assert_eq!(&*events[2].path, "w");
+        assert_eq!(events[2].to_string(), "w");
         // And it goes on afterwards.
         assert!(queue.push("w/5", "w"));
         assert_eq!(queue.pop().unwrap().kind, EventKind::Fired);

@@ -3,8 +3,9 @@
 
 mod host;
 
-use std::io;
-use std::os::fd::AsFd;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
@@ -12,8 +13,9 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll};
 use xs_client::{Client, DomId, EventKind, EventSource, op};
+use xs_proto::Header;
 use xs_transport::mock::{Fault, Xenstored};
-use xs_transport::{Transport, Wait};
+use xs_transport::{Transport, UnixTransport, Wait};
 
 use host::{Hooked, in_time};
 
@@ -169,7 +171,8 @@ fn after_a_reconnect_the_descriptor_is_the_same() {
     let mut watch = client.watch("/a").unwrap();
     own.turn();
     assert_eq!(watch.try_next().unwrap().unwrap().kind, EventKind::Fired);
-    let before = format!("{:?}", own.source.as_fd());
+    let before = own.source.as_raw_fd();
+    assert_eq!(own.source.as_fd().as_raw_fd(), before);
 
     *current.lock().unwrap() = Xenstored::new();
     let fault = xenstored.inject(xs_transport::mock::Fault::close());
@@ -185,8 +188,61 @@ fn after_a_reconnect_the_descriptor_is_the_same() {
         }
     }
     assert_eq!(kinds, [EventKind::Reconnected, EventKind::Fired]);
-    assert_eq!(format!("{:?}", own.source.as_fd()), before);
-    client.write("/a", "1").unwrap();
+    assert_eq!(own.source.as_raw_fd(), before);
+    while own.is_ready() {
+        own.source.process().unwrap();
+    }
+    current.lock().unwrap().set("/a", "1").unwrap();
+    assert_eq!(own.turn(), [watch.token()]);
+}
+
+#[test]
+fn it_may_be_registered_anew_and_no_more() {
+    let (client, xenstored) = start();
+    let mut watch = client.watch("/a").unwrap();
+    watch.wait().unwrap();
+    let mut own = Loop::new(&client);
+    let mut tokens = |own: &mut Loop| {
+        xenstored.set("/a", "1").unwrap();
+        let mut events = Events::with_capacity(4);
+        own.poll.poll(&mut events, Some(Duration::ZERO)).unwrap();
+        let tokens: Vec<_> = events.iter().map(|event| event.token()).collect();
+        own.source.process().unwrap();
+        while watch.try_next().unwrap().is_some() {}
+        tokens
+    };
+    assert_eq!(tokens(&mut own), [mio::Token(0)]);
+    own.poll.registry().reregister(&mut own.source, mio::Token(7), Interest::READABLE).unwrap();
+    assert_eq!(tokens(&mut own), [mio::Token(7)]);
+    own.poll.registry().deregister(&mut own.source).unwrap();
+    assert_eq!(tokens(&mut own), []);
+}
+
+#[test]
+fn what_could_not_be_sent_leaves_when_there_is_room() {
+    const MANY: usize = 1000;
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let client = Client::over(UnixTransport::from_stream(ours, "a pair").unwrap());
+    let mut own = Loop::new(&client);
+    // More than a socket takes.
+    let value = [0; 4000];
+    let write = op::write("/a", &value);
+    let _pending: Vec<_> = (0..MANY).map(|_| client.start(&write).unwrap()).collect();
+    own.source.process().unwrap();
+    let peer = thread::spawn(move || {
+        let message = Header::LEN + "/a\0".len() + value.len();
+        theirs.read_exact(&mut vec![0; MANY * message])
+    });
+    // When it has all, it hangs up.
+    let error = loop {
+        assert!(own.wait(Duration::from_secs(20)), "nothing happens");
+        match own.source.process() {
+            Ok(tokens) => assert_eq!(tokens, []),
+            Err(error) => break error,
+        }
+    };
+    assert!(error.is_lost(), "{error}");
+    peer.join().unwrap().unwrap();
 }
 
 #[test]
