@@ -362,3 +362,63 @@ impl Builder {
         Client { tree: Tree { handle, scope: Scope::NONE, timeout: self.timeout } }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use xs_proto::MessageType;
+    use xs_transport::mock::{Fault, Flavour, Xenstored};
+
+    use super::*;
+
+    #[test]
+    fn a_client_knows_its_way_and_how_long_to_look_for_it() {
+        let xenstored = Xenstored::new();
+        let name = xenstored.connect(DomId::DOM0).describe();
+        let given = Arc::new(Mutex::new(Vec::new()));
+        let times = given.clone();
+        let client = Client::builder()
+            .reconnect(true)
+            .connect_timeout(Duration::from_secs(7))
+            .over_each(move |timeout| {
+                times.lock().unwrap().push(timeout);
+                Ok(Box::new(xenstored.connect(DomId::DOM0)))
+            })
+            .unwrap();
+        assert_eq!(client.transport_name(), name);
+        assert!(client.handle.reconnects());
+        let shown = format!("{client:?}");
+        assert!(shown.contains("Opener {") && shown.contains("Background {"), "{shown}");
+        assert_eq!(*given.lock().unwrap(), [Duration::from_secs(7)]);
+    }
+
+    /// The features, and how many requests there were.
+    fn features(xenstored: &Xenstored) -> (Result<u32>, usize) {
+        let client = Client::over(xenstored.connect(DomId::DOM0));
+        xenstored.record();
+        let features = client.with_timeout(Duration::from_millis(10)).get_features();
+        (features, xenstored.take_records().len())
+    }
+
+    #[test]
+    fn a_daemon_is_not_asked_without_payload_for_what_it_does_not_know() {
+        let (features, requests) = features(&Xenstored::with_flavour(Flavour::Ocaml417));
+        assert_eq!(features.unwrap_err().code(), Some(&ErrorCode::NotSupported));
+        assert_eq!(requests, 1);
+    }
+
+    #[test]
+    fn whether_it_knows_is_all_that_is_asked_before() {
+        let xenstored = Xenstored::new();
+        xenstored.inject(Fault::error(ErrorCode::Access).on(MessageType::GetFeature));
+        let (answer, requests) = features(&xenstored);
+        assert!(answer.is_ok());
+        assert_eq!(requests, 2);
+        // But that has to be answered.
+        xenstored.inject(Fault::ignore().on(MessageType::GetFeature));
+        let (answer, requests) = features(&xenstored);
+        assert!(answer.unwrap_err().is_timeout());
+        assert_eq!(requests, 1);
+    }
+}

@@ -96,7 +96,18 @@ mod tests {
         assert!(listing.take(part(1, &[], false)).is_err());
 
         let mut listing = Listing::new("/a");
-        let error = (0..).find_map(|at| listing.take(part(at, &["x"], false)).err());
-        assert!(error.unwrap().to_string().contains("changes faster"));
+        let changes = u64::from(MAX_RESTARTS);
+        for at in 0..2 * (changes + 1) {
+            // One part of each, and its end.
+            assert_eq!(listing.take(part(at / 2, &["x"], false)).unwrap(), None);
+        }
+        let error = listing.take(part(changes + 1, &["x"], false)).unwrap_err();
+        assert!(error.to_string().contains("changes faster"), "{error}");
+
+        let mut listing = Listing::new("/a");
+        let half = || Part { bytes: MAX_BYTES as usize / 2, ..part(1, &["x"], false) };
+        assert!(listing.take(half()).is_ok() && listing.take(half()).is_ok());
+        let error = listing.take(part(1, &["x"], false)).unwrap_err();
+        assert!(error.to_string().contains("does not end"), "{error}");
     }
 }

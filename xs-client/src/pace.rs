@@ -55,5 +55,10 @@ mod tests {
             }
             now += SOON;
         }
+        // That is no flood any more.
+        for _ in 0..=FLOOD {
+            now += SOON;
+            assert_eq!(pace.pause(now), None);
+        }
     }
 }

@@ -250,7 +250,7 @@ fn gone<T>(answer: &Result<T>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use xs_proto::{DomId, ErrorCode};
+    use xs_proto::{DomId, ErrorCode, MessageType};
     use xs_transport::mock::{Fault, Xenstored};
 
     use super::*;
@@ -372,8 +372,14 @@ mod tests {
         assert_eq!(nodes.len(), 3);
         assert!(nodes[1].children.is_err());
 
-        xenstored.inject(Fault::error(ErrorCode::NoEntry).at("/a/d"));
-        assert_eq!(paths(client.walk("/a")).len(), 2);
+        for (msg_type, walk) in [
+            (MessageType::Directory, client.walk("/a")),
+            (MessageType::Read, client.walk("/a").with_values()),
+            (MessageType::GetPerms, client.walk("/a").with_perms()),
+        ] {
+            xenstored.inject(Fault::error(ErrorCode::NoEntry).on(msg_type).at("/a/d"));
+            assert_eq!(paths(walk).len(), 2, "{msg_type:?}");
+        }
 
         let missing = client.walk("/a/missing").next().unwrap();
         assert!(missing.children.unwrap_err().is_not_found());

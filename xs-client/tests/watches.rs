@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use xs_client::{Client, DomId, ErrorCode};
 use xs_proto::MessageType;
-use xs_transport::mock::{Fault, Xenstored};
+use xs_transport::mock::{Fault, Kernel, Xenstored};
 
 use host::{Host, PATIENCE, in_time};
 
@@ -28,6 +28,17 @@ fn an_iterator_ends_with_the_loss_and_says_so_once() {
     // To ask is not forbidden.
     assert!(watch.try_next().unwrap_err().is_lost());
     assert!(watch.next_timeout(Duration::ZERO).unwrap_err().is_lost());
+}
+
+#[test]
+fn one_that_the_device_refuses_has_no_reply_and_fails_at_once() {
+    let xenstored = Xenstored::new();
+    let device = Kernel::new(&xenstored, DomId::DOM0).open().unwrap();
+    let client = Client::over(device.transport().unwrap());
+    xenstored.inject(Fault::error(ErrorCode::Quota).on(MessageType::Watch));
+    // The device has EINVAL for whatever the daemon says.
+    assert!(client.watch("/a").unwrap_err().code().is_some());
+    client.watch("/a").unwrap().wait().unwrap();
 }
 
 #[test]

@@ -104,7 +104,12 @@ on_every_site! {
         assert!(quotas.iter().any(|name| name == "watches"), "{quotas:?}");
         let watches = on.client.get_quota("watches").unwrap();
         assert!(watches > 0);
-        assert!(on.client.get_domain_quota(DomId::new(5), "watches").unwrap() > 0);
+        let guest = DomId::new(5);
+        let own = on.client.get_domain_quota(guest, "watches").unwrap();
+        assert!(own > 0);
+        on.client.set_domain_quota(guest, "watches", own + 1).unwrap();
+        assert_eq!(on.client.get_domain_quota(guest, "watches").unwrap(), own + 1);
+        on.client.set_domain_quota(guest, "watches", own).unwrap();
         assert!(on.client.get_quota("no-such-quota").is_err());
         on.client.set_quota("watches", watches).unwrap();
         assert_eq!(on.client.get_quota("watches").unwrap(), watches);
