@@ -146,7 +146,11 @@ fn a_removal_that_is_dropped_still_removes() {
 fn a_transaction_is_ended_once() {
     let (xenstored, client) = start();
     xenstored.record();
-    for end in [Transaction::commit, Transaction::abort, |tx| Ok(drop(tx))] {
+    let dropped = |tx| {
+        drop(tx);
+        Ok(())
+    };
+    for end in [Transaction::commit, Transaction::abort, dropped] {
         let tx = client.start_transaction().unwrap();
         end(tx).unwrap();
         settle(&client);
