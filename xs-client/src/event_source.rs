@@ -144,12 +144,12 @@ impl EventSource {
         let session = guard.session();
         drop(link.wake_ready(guard));
 
-        if failed {
-            return match failure {
-                Some(failure) if !self.reconnect()? => {
-                    Err(Error::new("process", None, ErrorKind::Lost(failure)))
-                }
-                _ => Ok(tokens),
+        // Without a failure somebody has connected again since then, before the lock was taken anew.
+        if let (true, Some(failure)) = (failed, failure) {
+            return if self.reconnect()? {
+                Ok(tokens)
+            } else {
+                Err(Error::new("process", None, ErrorKind::Lost(failure)))
             };
         }
         self.retry = None;

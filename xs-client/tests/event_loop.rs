@@ -6,8 +6,10 @@ mod host;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -193,6 +195,52 @@ fn after_a_reconnect_the_descriptor_is_the_same() {
         own.source.process().unwrap();
     }
     current.lock().unwrap().set("/a", "1").unwrap();
+    assert_eq!(own.turn(), [watch.token()]);
+}
+
+/// Who is told of the loss may be quick, and connect again before the loop has looked.
+#[test]
+fn a_connection_that_somebody_else_makes_meanwhile_is_watched() {
+    struct Reads(Client);
+    impl Wake for Reads {
+        fn wake(self: Arc<Self>) {
+            self.0.read("/").unwrap();
+        }
+    }
+
+    let xenstored = Xenstored::new();
+    let host = xenstored.clone();
+    // What becomes of the next sends on the first connection, once there is something.
+    let sends: Arc<Mutex<Vec<io::ErrorKind>>> = Arc::default();
+    let (errors, opened) = (sends.clone(), AtomicUsize::new(0));
+    let open = move |_| {
+        let mut way = Hooked::new(host.connect(DomId::DOM0));
+        if opened.fetch_add(1, Ordering::SeqCst) == 0 {
+            let errors = errors.clone();
+            way.before_send = Box::new(move || errors.lock().unwrap().pop().map(io::Error::from));
+        }
+        Ok(Box::new(way) as Box<dyn Transport>)
+    };
+    let client = Client::builder().reconnect(true).over_each(open).unwrap();
+    let mut watch = client.watch("/a").unwrap();
+    watch.wait().unwrap();
+    let mut own = Loop::new(&client);
+    // It is found out when the loop tries to send what could not be sent before.
+    *sends.lock().unwrap() = vec![io::ErrorKind::BrokenPipe, io::ErrorKind::WouldBlock];
+    let mut pending = client.start(&op::read("/")).unwrap();
+    let waker = Waker::from(Arc::new(Reads(client.clone())));
+    let mut cx = Context::from_waker(&waker);
+    assert!(Pin::new(&mut pending).poll(&mut cx).is_pending());
+    own.turn();
+    assert_eq!(*sends.lock().unwrap(), []);
+    loop {
+        while watch.try_next().unwrap().is_some() {}
+        if !own.is_ready() {
+            break;
+        }
+        own.source.process().unwrap();
+    }
+    xenstored.set("/a", "1").unwrap();
     assert_eq!(own.turn(), [watch.token()]);
 }
 
