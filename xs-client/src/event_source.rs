@@ -117,7 +117,7 @@ impl EventSource {
         // What we receive ourselves is no news to us.
         guard.observer = None;
         guard.observer_stands = false;
-        let failed = loop {
+        loop {
             guard = link.drive.flush(guard);
             let (again, turn) = link.drive.turn(guard, Wait::No);
             guard = link.wake_ready(again);
@@ -125,27 +125,26 @@ impl EventSource {
                 Turn::Received => {}
                 // They stopped before they could know whom to tell.
                 Turn::Occupied if guard.is_free() => {}
+                Turn::Nothing | Turn::Failed => break,
                 // Whoever receives meanwhile rings when they stop.
-                Turn::Nothing => break false,
                 Turn::Occupied => {
                     guard.observer_stands = true;
-                    break false;
+                    break;
                 }
-                Turn::Failed => break true,
             }
-        };
+        }
         if guard.is_unattended() {
             guard.hand_over();
         }
         guard.observer = Some(self.bell.clone());
-        let tokens = guard.books.watches.with_events(link.reconnects() && !guard.closed);
+        let tokens = guard.books.watches.with_events();
         let blocked = guard.is_blocked();
         let failure = guard.failure().cloned();
         let session = guard.session();
         drop(link.wake_ready(guard));
 
-        // Without a failure somebody has connected again since then, before the lock was taken anew.
-        if let (true, Some(failure)) = (failed, failure) {
+        // If there was one, somebody may have connected again before the lock was taken anew.
+        if let Some(failure) = failure {
             return if self.reconnect()? {
                 Ok(tokens)
             } else {

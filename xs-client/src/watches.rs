@@ -266,17 +266,13 @@ impl Watches {
         }
     }
 
-    /// The watches whose owners have something to take. That the connection is lost is nothing as
-    /// long as there may be another one.
+    /// The watches whose owners have something to take. A lost connection does not count: there may
+    /// be another one, and if not, that is told otherwise.
     #[cfg(feature = "mio")]
-    pub(crate) fn with_events(&self, hopeful: bool) -> Vec<Token> {
+    pub(crate) fn with_events(&self) -> Vec<Token> {
         let ready = |watched: &Watched| {
-            let is_over = match watched.end {
-                Some(End::Failed(_)) => !hopeful,
-                Some(End::Refused(_)) => true,
-                None => false,
-            };
-            watched.taker == Taker::Owner && (!watched.queue.is_empty() || is_over)
+            let is_refused = matches!(watched.end, Some(End::Refused(_)));
+            watched.taker == Taker::Owner && (!watched.queue.is_empty() || is_refused)
         };
         self.table.iter().filter(|(_, watched)| ready(watched)).map(|(token, _)| *token).collect()
     }
