@@ -134,17 +134,10 @@ impl<M: Machine> Drive<M> {
 
     /// Sends what the machine has to say, until nothing is left or the transport takes no more.
     /// If somebody else is sending, it is left to them.
-    #[inline]
-    pub fn flush<'a>(&'a self, guard: Guard<'a, M>) -> Guard<'a, M> {
-        if guard.0.has_output() { self.send(guard) } else { guard }
-    }
-
-    fn send<'a>(&'a self, mut guard: Guard<'a, M>) -> Guard<'a, M> {
-        loop {
+    pub fn flush<'a>(&'a self, mut guard: Guard<'a, M>) -> Guard<'a, M> {
+        while guard.0.has_output() {
             let state = &mut *guard.0;
-            let Some(mut seat) = state.sender.take() else {
-                return guard;
-            };
+            let Some(mut seat) = state.sender.take() else { break };
             if seat.buffer.is_empty() {
                 state.machine.take_output(&mut seat.buffer);
             }
@@ -156,44 +149,29 @@ impl<M: Machine> Drive<M> {
             let state = &mut *guard.0;
             if !Arc::ptr_eq(&seat.transport, &state.transport) {
                 guard = self.dispose(guard, seat);
-                if guard.0.has_output() {
-                    continue;
-                }
-                return guard;
+                continue;
             }
-            let Seat { transport, buffer } = &mut *seat;
-            let mut blocked = false;
-            match sent {
-                Ok(Sent::Bytes(n)) if n > buffer.len() => state.give_up(nonsense()),
+            let blocked = match sent {
                 // All of its space serves again.
-                Ok(Sent::Bytes(n)) if n == buffer.len() => buffer.clear(),
-                Ok(Sent::Bytes(n)) => buffer.advance(n),
-                Ok(Sent::Refused(code)) => {
-                    buffer.clear();
-                    if state.failure.is_none() {
-                        state.machine.refused(code);
-                        if state.receiver.is_none() {
-                            // Perhaps it was the message of who waits there: it would wait for a
-                            // reply that never comes.
-                            transport.wake();
-                        }
-                    }
+                Ok(Sent::Bytes(n)) if n == seat.buffer.len() => {
+                    seat.buffer.clear();
+                    false
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // Who received meanwhile could not send, and may sit there again: nobody else
-                // would find out that there is room now. Otherwise they will, with the reply to
-                // something that is still on its way.
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    blocked = state.received == received;
-                }
-                Err(error) => state.give_up(Failure::Io(Arc::new(error))),
-            }
+                sent => state.sent_otherwise(&mut seat, sent, received),
+            };
             state.sender = Some(seat);
             state.blocked = blocked;
-            if blocked || !state.has_output() {
-                return guard;
+            if blocked {
+                break;
             }
         }
+        guard
+    }
+
+    /// The same where there is rarely anything to send.
+    #[inline]
+    fn flush_rest<'a>(&'a self, guard: Guard<'a, M>) -> Guard<'a, M> {
+        if guard.0.has_output() { self.flush(guard) } else { guard }
     }
 
     /// Takes a turn: waits for bytes in the receiver's seat, if it is free, hands them to the
@@ -218,7 +196,7 @@ impl<M: Machine> Drive<M> {
             return (guard, Turn::Occupied);
         };
         let (guard, turn) = self.receive(guard, seat, wait);
-        (self.flush(guard), turn)
+        (self.flush_rest(guard), turn)
     }
 
     /// Gives the connection up, for the reason given; the first one counts.
@@ -295,7 +273,7 @@ impl<M: Machine> Drive<M> {
         if let Some(seat) = guard.0.receiver.take() {
             (guard, turn) = self.receive(guard, seat, Wait::No);
         }
-        (self.flush(guard), turn)
+        (self.flush_rest(guard), turn)
     }
 
     /// In the receiver's seat: receives once.
@@ -317,20 +295,13 @@ impl<M: Machine> Drive<M> {
         let mut turn = Turn::Received;
         if state.failure.is_none() {
             match received {
-                Ok(0) => {
-                    let error = state.machine.end_of_input();
-                    state.give_up(Failure::Protocol(error));
-                }
-                Ok(n) if n > seat.buffer.len() => state.give_up(nonsense()),
-                Ok(n) => {
+                Ok(n) if n > 0 && n <= seat.buffer.len() => {
                     state.received += 1;
                     if let Err(error) = state.machine.receive(&seat.buffer[..n]) {
                         state.give_up(Failure::Protocol(error));
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => turn = Turn::Nothing,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => state.give_up(Failure::Io(Arc::new(error))),
+                received => turn = state.received_nothing(received),
             }
         }
         state.receiver = Some(seat);
@@ -361,6 +332,57 @@ impl<M: Machine> State<M> {
     fn has_output(&self) -> bool {
         let output = |seat: &Seat<BytesMut>| !seat.buffer.is_empty() || self.machine.has_output();
         self.failure.is_none() && self.sender.as_deref().is_some_and(output)
+    }
+
+    /// Not all was sent; says whether somebody has to wait until more can be.
+    #[cold]
+    fn sent_otherwise(
+        &mut self,
+        seat: &mut Seat<BytesMut>,
+        sent: io::Result<Sent>,
+        received_before: u64,
+    ) -> bool {
+        let Seat { transport, buffer } = seat;
+        match sent {
+            Ok(Sent::Bytes(n)) if n > buffer.len() => self.give_up(nonsense()),
+            Ok(Sent::Bytes(n)) => buffer.advance(n),
+            Ok(Sent::Refused(code)) => {
+                buffer.clear();
+                if self.failure.is_none() {
+                    self.machine.refused(code);
+                    if self.receiver.is_none() {
+                        // Perhaps it was the message of who waits there: it would wait for a
+                        // reply that never comes.
+                        transport.wake();
+                    }
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // Who received meanwhile could not send, and may sit there again: nobody else would
+            // find out that there is room now. Otherwise they will, with the reply to something
+            // that is still on its way.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return self.received == received_before;
+            }
+            Err(error) => self.give_up(Failure::Io(Arc::new(error))),
+        }
+        false
+    }
+
+    /// Nothing was received; says what became of the turn.
+    #[cold]
+    fn received_nothing(&mut self, received: io::Result<usize>) -> Turn {
+        match received {
+            Ok(0) => {
+                let error = self.machine.end_of_input();
+                self.give_up(Failure::Protocol(error));
+            }
+            Ok(_) => self.give_up(nonsense()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Turn::Nothing,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => self.give_up(Failure::Io(Arc::new(error))),
+        }
+        Turn::Received
     }
 
     #[cold]

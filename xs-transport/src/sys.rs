@@ -6,24 +6,25 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Receives from a socket; with `block`, waits as long as the socket's timeout says.
-pub(crate) fn recv(fd: BorrowedFd<'_>, buf: &mut [u8], block: bool) -> io::Result<usize> {
+pub(crate) fn recv(socket: &UnixStream, buf: &mut [u8], block: bool) -> io::Result<usize> {
+    let fd = socket.as_raw_fd();
     let flags = if block { 0 } else { libc::MSG_DONTWAIT };
     // SAFETY: the pointer and the length are those of a live, writable slice.
-    let n =
-        unsafe { libc::recv(fd.as_raw_fd(), buf.as_mut_ptr().cast::<c_void>(), buf.len(), flags) };
+    let n = unsafe { libc::recv(fd, buf.as_mut_ptr().cast::<c_void>(), buf.len(), flags) };
     usize::try_from(n).map_err(|_| io::Error::last_os_error())
 }
 
 /// Sends to a socket without waiting and without SIGPIPE.
-pub(crate) fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+pub(crate) fn send(socket: &UnixStream, bytes: &[u8]) -> io::Result<usize> {
+    let fd = socket.as_raw_fd();
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
     // SAFETY: the pointer and the length are those of a live slice.
-    let n =
-        unsafe { libc::send(fd.as_raw_fd(), bytes.as_ptr().cast::<c_void>(), bytes.len(), flags) };
+    let n = unsafe { libc::send(fd, bytes.as_ptr().cast::<c_void>(), bytes.len(), flags) };
     usize::try_from(n).map_err(|_| io::Error::last_os_error())
 }
 

@@ -84,6 +84,7 @@ impl UnixTransport {
 }
 
 impl UnixTransport {
+    #[cold]
     fn wait_to_receive(&self, wait: Wait) -> io::Result<()> {
         match wait {
             Wait::UntilWoken(deadline) => self.wait(Interest::Receive, deadline),
@@ -97,16 +98,14 @@ impl UnixTransport {
 
 impl Transport for UnixTransport {
     fn send(&self, bytes: &[u8]) -> io::Result<Sent> {
-        sys::send(self.stream.as_fd(), bytes).map(Sent::Bytes)
+        sys::send(&self.stream, bytes).map(Sent::Bytes)
     }
 
     fn recv(&self, buf: &mut [u8], wait: Wait) -> io::Result<usize> {
-        let fd = self.stream.as_fd();
-        if wait == Wait::Long {
-            return sys::recv(fd, buf, true);
+        if wait != Wait::Long {
+            self.wait_to_receive(wait)?;
         }
-        self.wait_to_receive(wait)?;
-        sys::recv(fd, buf, false)
+        sys::recv(&self.stream, buf, wait == Wait::Long)
     }
 
     fn wait(&self, interest: Interest, deadline: Option<Instant>) -> io::Result<()> {
