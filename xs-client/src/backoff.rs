@@ -48,8 +48,11 @@ impl Backoff {
     }
 
     /// The peer said something: it is there.
+    #[inline]
     pub(crate) fn reset(&mut self) {
-        *self = Self::default();
+        if self.attempts > 0 {
+            *self = Self::default();
+        }
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) struct Calls {
 /// Names a call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CallId {
-    place: u32,
+    pub(crate) place: u32,
     /// For those who look from outside.
     pub(crate) req_id: ReqId,
     /// The connection that took the request: no other one answers.
@@ -53,22 +53,16 @@ enum State {
 impl Calls {
     /// A place for one more call: the key by which its answer comes.
     #[inline]
-    pub(crate) fn vacant(&mut self) -> u32 {
-        if let Some(&place) = self.free.last() {
-            return place;
-        }
-        let place = self.places.len() as u32;
-        self.places.push(Call::default());
-        self.free.push(place);
+    pub(crate) fn open(&mut self) -> u32 {
+        let place = self.free.pop().unwrap_or_else(|| self.grow());
+        self.places[place as usize].state = State::Wanted;
         place
     }
 
-    /// Uses the place that `vacant` offered.
-    #[inline]
-    pub(crate) fn occupy(&mut self, req_id: ReqId, session: u64) -> Option<CallId> {
-        let place = self.free.pop()?;
-        self.places[place as usize].state = State::Wanted;
-        Some(CallId { place, req_id, session })
+    #[cold]
+    fn grow(&mut self) -> u32 {
+        self.places.push(Call::default());
+        self.places.len() as u32 - 1
     }
 
     /// Whether the answer is here, or there will be none. Otherwise `waker` is remembered.
@@ -105,9 +99,14 @@ impl Calls {
         None
     }
 
-    /// An answer came; says whether somebody wants it.
-    #[inline]
-    pub(crate) fn finish(&mut self, place: u32, reply: Reply<'static>, ready: &mut Ready) -> bool {
+    /// An answer came; says whether somebody wants it. It is made when its place has been found.
+    #[inline(always)]
+    pub(crate) fn finish(
+        &mut self,
+        place: u32,
+        reply: impl FnOnce() -> Reply<'static>,
+        ready: &mut Ready,
+    ) -> bool {
         let call = &mut self.places[place as usize];
         if call.state != State::Wanted {
             if call.state == State::Forgotten {
@@ -115,15 +114,16 @@ impl Calls {
             }
             return false;
         }
-        call.answer = Some(Ok(reply));
         if let Some(waker) = call.waker.take() {
             ready.push(waker);
         }
+        call.answer = Some(Ok(reply()));
         true
     }
 
+    /// Nothing will come for this place, or it has been fetched.
     #[inline]
-    fn release(&mut self, place: u32) {
+    pub(crate) fn release(&mut self, place: u32) {
         self.places[place as usize].state = State::Free;
         self.free.push(place);
     }
@@ -152,8 +152,7 @@ mod tests {
     use super::*;
 
     fn add(calls: &mut Calls) -> CallId {
-        calls.vacant();
-        calls.occupy(ReqId(1), 0).unwrap()
+        CallId { place: calls.open(), req_id: ReqId(1), session: 0 }
     }
 
     #[test]
@@ -163,7 +162,7 @@ mod tests {
         let second = add(&mut calls);
         assert_ne!(first.place, second.place);
         assert!(!calls.is_answered(first, None, &mut Ready::default()));
-        assert!(calls.finish(first.place, Reply::Done, &mut Ready::default()));
+        assert!(calls.finish(first.place, || Reply::Done, &mut Ready::default()));
         // The answer waits; the place is not given to anybody else.
         let third = add(&mut calls);
         assert_ne!(third.place, first.place);
@@ -177,7 +176,7 @@ mod tests {
         let first = add(&mut calls);
         assert!(calls.forget(first, &mut Ready::default()).is_none());
         assert_ne!(add(&mut calls).place, first.place);
-        assert!(!calls.finish(first.place, Reply::Boolean(true), &mut Ready::default()));
+        assert!(!calls.finish(first.place, || Reply::Boolean(true), &mut Ready::default()));
         assert_eq!(add(&mut calls).place, first.place);
     }
 
@@ -187,9 +186,9 @@ mod tests {
         let (waiting, done, forgotten) = (add(&mut calls), add(&mut calls), add(&mut calls));
         let transaction = add(&mut calls);
         assert!(!calls.is_answered(waiting, Some(Waker::noop()), &mut Ready::default()));
-        calls.finish(done.place, Reply::Done, &mut Ready::default());
+        calls.finish(done.place, || Reply::Done, &mut Ready::default());
         let tx_id = Reply::Transaction(TxId(1));
-        calls.finish(transaction.place, tx_id, &mut Ready::default());
+        calls.finish(transaction.place, || tx_id, &mut Ready::default());
         calls.forget(forgotten, &mut Ready::default());
         let mut ready = Ready::default();
         calls.fail(&Failure::Closed, &mut ready);

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use xs_proto::{
-    ClientConnection, ConnectionError, ErrorCode, Event, Limits, Path, Reply, Request,
+    ClientConnection, ConnectionError, ErrorCode, Inbox, Limits, Path, Reply, ReqId, Request,
     RequestError, SubmitError, TxId,
 };
 use xs_transport::{Failure, Machine};
@@ -104,11 +104,23 @@ pub(crate) enum Refusal {
     Failed(Failure),
 }
 
+impl From<SubmitError> for Refusal {
+    fn from(error: SubmitError) -> Self {
+        match error {
+            SubmitError::Invalid(error) => Refusal::Invalid(error),
+            SubmitError::Failed(error) => Refusal::Failed(Failure::Protocol(error)),
+            _ => Refusal::Full,
+        }
+    }
+}
+
 /// What a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
     /// Somebody waits for the answer, at this place.
     Call(u32),
+    /// Likewise, and it opens a transaction.
+    Start(u32),
     /// Likewise, and if it is granted, all watches and transactions that were there end.
     Reset(u32),
     /// Nobody does.
@@ -170,7 +182,6 @@ impl Core {
     }
 
     /// Takes a request whose answer somebody will [wait for](Self::is_answered).
-    #[inline]
     pub(crate) fn submit(
         &mut self,
         scope: Scope,
@@ -185,8 +196,9 @@ impl Core {
         if !scope.tx_id.is_none() && !self.books.transactions.contains(&scope.tx_id) {
             return Err(Refusal::TransactionEnded);
         }
-        let place = self.books.calls.vacant();
+        let place = self.books.calls.open();
         let purpose = match request {
+            Request::TransactionStart => Purpose::Start(place),
             Request::ResetWatches => Purpose::Reset(place),
             _ => Purpose::Call(place),
         };
@@ -202,11 +214,12 @@ impl Core {
                     Request::TransactionStart => drop(self.books.starting.insert(place)),
                     _ => {}
                 }
-                self.books.calls.occupy(req_id, self.session).ok_or(Refusal::Full)
+                Ok(CallId { place, req_id, session: self.session })
             }
-            Err(SubmitError::Invalid(error)) => Err(Refusal::Invalid(error)),
-            Err(SubmitError::Failed(error)) => Err(Refusal::Failed(Failure::Protocol(error))),
-            Err(_) => Err(Refusal::Full),
+            Err(error) => {
+                self.books.calls.release(place);
+                Err(error.into())
+            }
         }
     }
 
@@ -466,56 +479,69 @@ impl Books {
         }
     }
 
-    #[inline]
-    fn on_event(&mut self, event: Event<'_, Purpose>) {
-        match event {
-            Event::Reply { key, reply, .. } => self.answered(key, reply),
-            Event::Watch { path, token } => {
-                trace::watch_fired(path, token, &mut self.ready);
-                self.watches.deliver(path, token, &mut self.ready);
-            }
-            _ => {}
-        }
-    }
-
-    #[inline]
-    fn answered(&mut self, purpose: Purpose, reply: Reply<'_>) {
+    #[inline(always)]
+    fn answered(&mut self, purpose: Purpose, reply: impl FnOnce() -> Reply<'static>) {
         if !self.room.is_empty() {
             self.ready.extend(self.room.drain(..));
         }
-        let purpose = match purpose {
-            Purpose::Reset(place) => {
-                self.end_reset(place, reply == Reply::Done);
-                Purpose::Call(place)
-            }
-            purpose => purpose,
-        };
-        let begun = match reply {
-            Reply::Transaction(tx_id) => Some(tx_id),
-            _ => None,
-        };
+        match purpose {
+            Purpose::Call(place) => drop(self.calls.finish(place, reply, &mut self.ready)),
+            purpose => self.answered_specially(purpose, reply()),
+        }
+    }
+
+    /// The answer changes more than what its caller knows.
+    #[cold]
+    fn answered_specially(&mut self, purpose: Purpose, reply: Reply<'static>) {
         match (purpose, reply) {
-            (Purpose::Call(place), reply) => {
-                self.starting.remove(&place);
-                for (_, reset) in &mut self.resets {
-                    if reset.starting.remove(&place) {
-                        reset.transactions.extend(begun);
-                    }
-                }
-                let wanted = self.calls.finish(place, reply.into_owned(), &mut self.ready);
-                match begun {
-                    Some(tx_id) if wanted => drop(self.transactions.insert(tx_id)),
-                    // It must not stay open.
-                    Some(tx_id) => self.leftovers.push_back(Leftover::Transaction(tx_id)),
-                    None => {}
-                }
+            (Purpose::Start(place), reply) => self.started(place, reply),
+            (Purpose::Reset(place), reply) => {
+                self.end_reset(place, reply == Reply::Done);
+                self.calls.finish(place, || reply, &mut self.ready);
             }
             (Purpose::Rewatch(token), Reply::Error(code)) => {
                 self.watches.refused(token, code, &mut self.ready);
             }
             (Purpose::Rewatch(token), _) => self.watches.set_again(token, &mut self.ready),
-            (Purpose::Reset(_) | Purpose::None, _) => {}
+            (Purpose::Call(_) | Purpose::None, _) => {}
         }
+    }
+
+    /// TRANSACTION_START was answered.
+    fn started(&mut self, place: u32, reply: Reply<'static>) {
+        let begun = match reply {
+            Reply::Transaction(tx_id) => Some(tx_id),
+            _ => None,
+        };
+        self.starting.remove(&place);
+        for (_, reset) in &mut self.resets {
+            if reset.starting.remove(&place) {
+                reset.transactions.extend(begun);
+            }
+        }
+        let wanted = self.calls.finish(place, || reply, &mut self.ready);
+        match begun {
+            Some(tx_id) if wanted => drop(self.transactions.insert(tx_id)),
+            // It must not stay open.
+            Some(tx_id) => self.leftovers.push_back(Leftover::Transaction(tx_id)),
+            None => {}
+        }
+    }
+}
+
+impl<'a> Inbox<'a, Purpose> for Books {
+    #[inline(always)]
+    fn value(&mut self, _: ReqId, purpose: Purpose, value: &'a [u8]) {
+        self.answered(purpose, || Reply::Value(value.into()).into_owned());
+    }
+
+    fn reply(&mut self, _: ReqId, purpose: Purpose, reply: Reply<'a>) {
+        self.answered(purpose, || reply.into_owned());
+    }
+
+    fn watch_event(&mut self, path: &'a str, token: &'a [u8]) {
+        trace::watch_fired(path, token, &mut self.ready);
+        self.watches.deliver(path, token, &mut self.ready);
     }
 }
 
@@ -536,8 +562,7 @@ impl Machine for Core {
             self.books.ready.push(observer);
         }
         self.backoff.reset();
-        let Core { connection, books, .. } = self;
-        connection.receive_all(input, |event| books.on_event(event))?;
+        self.connection.receive_all(input, &mut self.books)?;
         // Ahead of those who wait for room: they get the lock later.
         self.take_leftovers_back();
         Ok(())
@@ -545,7 +570,7 @@ impl Machine for Core {
 
     fn refused(&mut self, code: ErrorCode) {
         if let Some((_, Some(purpose))) = self.connection.refused() {
-            self.books.answered(purpose, Reply::Error(code));
+            self.books.answered(purpose, || Reply::Error(code));
         }
         self.take_leftovers_back();
     }

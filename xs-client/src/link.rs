@@ -126,7 +126,7 @@ impl Link {
         let (guard, call) = self.submit(self.drive.lock(), scope, deadline, op.label, &op.request);
         let call = call?;
         let (guard, answer) = self.answer(guard, deadline, call);
-        drop(guard);
+        drop(self.leave(guard));
         let result = op.label.take(answer);
         trace.end(op.label, scope.tx_id(), call.req_id, &result);
         result
@@ -227,7 +227,8 @@ impl Link {
         }
     }
 
-    /// Waits for the answer to a request; `None`: it did not come in time, and is given up.
+    /// Waits for the answer to a request; `None`: it did not come in time, and is given up. The caller
+    /// then [leaves](Self::leave).
     #[inline(always)]
     pub(crate) fn answer<'a>(
         &'a self,
@@ -240,7 +241,7 @@ impl Link {
         if let Err(Late) = waited {
             guard.forget(call);
         }
-        (self.leave(guard), answer)
+        (guard, answer)
     }
 
     /// Waits until something is here, and receives for everybody meanwhile, if nobody else does.
@@ -519,7 +520,7 @@ impl Batch<'_> {
                 Err(error) => Err(error),
             });
         }
-        drop(guard);
+        drop(self.link.leave(guard));
         let taken = ops.iter().zip(answers.into_iter().rev()).map(|(op, answer)| {
             let (call, answer) = answer?;
             let result = op.label.take(answer);

@@ -160,7 +160,7 @@ impl<T: Answer> Pending<T> {
         let mut guard = link.drive.lock();
         stop_timer(&mut guard, &mut self.timer);
         let (guard, answer) = link.answer(guard, &mut deadline, call);
-        drop(guard);
+        drop(link.leave(guard));
         self.finish(call, answer)
     }
 

@@ -46,7 +46,7 @@ impl Client {
             link.submit(link.drive.lock(), Scope::NONE, &mut deadline, op.label, &op.request);
         let call = call?;
         let (guard, answer) = link.answer(guard, &mut deadline, call);
-        drop(guard);
+        drop(link.leave(guard));
         let scope = Scope::opened(op.label.take(answer)?, call);
         let tree = self.in_transaction(scope);
         Ok(Transaction { _open: Open::new(&tree), tree })

@@ -1,5 +1,6 @@
 //! The client's end of a connection.
 
+use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
 use bytes::BytesMut;
@@ -124,6 +125,31 @@ pub enum Event<'a, K> {
     },
 }
 
+/// Takes what comes from the server where it is to go: what [`Event`] says, with a method for each.
+pub trait Inbox<'a, K> {
+    /// The answer to a request; see [`Event::Reply`].
+    fn reply(&mut self, req_id: ReqId, key: K, reply: Reply<'a>);
+
+    /// Likewise, when it is a [`Reply::Value`].
+    fn value(&mut self, req_id: ReqId, key: K, value: &'a [u8]) {
+        self.reply(req_id, key, Reply::Value(Cow::Borrowed(value)));
+    }
+
+    /// A watch fired; see [`Event::Watch`].
+    fn watch_event(&mut self, path: &'a str, token: &'a [u8]);
+}
+
+/// Room for one event.
+impl<'a, K> Inbox<'a, K> for Option<Event<'a, K>> {
+    fn reply(&mut self, req_id: ReqId, key: K, reply: Reply<'a>) {
+        *self = Some(Event::Reply { req_id, key, reply });
+    }
+
+    fn watch_event(&mut self, path: &'a str, token: &'a [u8]) {
+        *self = Some(Event::Watch { path, token });
+    }
+}
+
 /// What [`ClientConnection::receive`] made of its input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received<E> {
@@ -162,7 +188,7 @@ impl<K> ClientConnection<K> {
     ///
     /// # Errors
     /// Nothing has been accepted then, and nothing will be sent.
-    #[inline]
+    #[inline(always)]
     pub fn submit(
         &mut self,
         tx_id: TxId,
@@ -172,22 +198,27 @@ impl<K> ClientConnection<K> {
         if let Some(error) = self.failed {
             return Err(SubmitError::Failed(error));
         }
-        if tx_id.is_none() && matches!(request, Request::TransactionEnd { .. }) {
-            // The Linux device would never answer.
-            return Err(SubmitError::Invalid(RequestError::NoTransaction));
-        }
-        let msg_type = request.msg_type();
-        let tx_id = match msg_type {
+        let tx_id = match request {
             // No server heeds it, and Linux kernels that answer these themselves do it outside.
-            MessageType::Watch | MessageType::Unwatch => TxId::NONE,
+            Request::Watch { .. } | Request::Unwatch { .. } => TxId::NONE,
+            // The Linux device would never answer.
+            Request::TransactionEnd { .. } if tx_id.is_none() => {
+                return Err(SubmitError::Invalid(RequestError::NoTransaction));
+            }
             _ => tx_id,
         };
-        let req_id = self.pending.vacant().ok_or(SubmitError::Full)?;
-        self.outbox
-            .push(msg_type as u32, req_id, tx_id, |out| request.encode(self.limits.payload, out))
-            .map_err(SubmitError::Invalid)?;
-        self.pending.occupy(req_id, Waiting { msg_type, tx_id, key: Some(key) });
-        Ok(req_id)
+        let msg_type = request.msg_type();
+        let slot = self.pending.vacant().ok_or(SubmitError::Full)?;
+        slot.waiting = Some(Waiting { msg_type, tx_id, key: Some(key) });
+        let req_id = slot.id;
+        let max = self.limits.payload;
+        match self.outbox.push(msg_type as u32, req_id, tx_id, |out| request.encode(max, out)) {
+            Ok(()) => Ok(req_id),
+            Err(error) => {
+                self.pending.remove(req_id);
+                Err(SubmitError::Invalid(error))
+            }
+        }
     }
 
     /// The caller waits no longer: the key is given back, and the reply will be discarded. `None`
@@ -198,7 +229,7 @@ impl<K> ClientConnection<K> {
 
     /// The number of requests without an answer, forgotten ones included.
     pub fn pending(&self) -> usize {
-        self.pending.len
+        self.pending.len()
     }
 
     /// Whether [`take_output`](Self::take_output) would give something.
@@ -238,25 +269,12 @@ impl<K> ClientConnection<K> {
         &'a mut self,
         input: &'a [u8],
     ) -> Result<Received<Event<'a, K>>, ConnectionError> {
-        if let Some(error) = self.failed {
-            return Err(error);
-        }
-        let (pending, current) = (&mut self.pending, &mut self.current);
-        let result = match self.decoder.decode(input) {
-            Ok(Decoded { consumed, frame: None }) => Ok(Received { consumed, event: None }),
-            Ok(Decoded { consumed, frame: Some(frame) }) => {
-                dispatch(pending, current, frame, |event| event)
-                    .map(|event| Received { consumed, event })
-            }
-            Err(error) => Err(ConnectionError::Frame(error)),
-        };
-        if let Err(error) = &result {
-            self.failed = Some(*error);
-        }
-        result
+        let mut event = None;
+        let consumed = self.receive_one(input, &mut event)?;
+        Ok(Received { consumed, event })
     }
 
-    /// Takes all messages from the input, and all of the input.
+    /// Takes all messages from the input, and all of the input. What they say goes to `inbox`.
     ///
     /// # Errors
     /// As of [`receive`](Self::receive).
@@ -264,29 +282,39 @@ impl<K> ClientConnection<K> {
     pub fn receive_all(
         &mut self,
         mut input: &[u8],
-        mut on_event: impl FnMut(Event<'_, K>),
+        inbox: &mut impl for<'a> Inbox<'a, K>,
     ) -> Result<(), ConnectionError> {
+        loop {
+            let consumed = self.receive_one(input, inbox)?;
+            input = &input[consumed..];
+            if input.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes one message at the most, and says how many bytes are done with.
+    #[inline(always)]
+    fn receive_one<'a>(
+        &'a mut self,
+        input: &'a [u8],
+        inbox: &mut impl Inbox<'a, K>,
+    ) -> Result<usize, ConnectionError> {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        while !input.is_empty() {
-            let error = match self.decoder.decode(input) {
-                Ok(Decoded { consumed, frame }) => {
-                    input = &input[consumed..];
-                    let Some(frame) = frame else { continue };
-                    match dispatch(&mut self.pending, &mut self.current, frame, |event| {
-                        on_event(event)
-                    }) {
-                        Ok(_) => continue,
-                        Err(error) => error,
-                    }
+        let error = match self.decoder.decode(input) {
+            Ok(Decoded { consumed, frame: None }) => return Ok(consumed),
+            Ok(Decoded { consumed, frame: Some(frame) }) => {
+                match dispatch(&mut self.pending, &mut self.current, frame, inbox) {
+                    Ok(()) => return Ok(consumed),
+                    Err(error) => error,
                 }
-                Err(error) => ConnectionError::Frame(error),
-            };
-            self.failed = Some(error);
-            return Err(error);
-        }
-        Ok(())
+            }
+            Err(error) => ConnectionError::Frame(error),
+        };
+        self.failed = Some(error);
+        Err(error)
     }
 
     /// The message that was taken last has been refused on its way, and no reply will come: this
@@ -294,7 +322,8 @@ impl<K> ClientConnection<K> {
     /// [`Limits::one_at_a_time`] is it known which message that was; otherwise nothing happens.
     pub fn refused(&mut self) -> Option<(ReqId, Option<K>)> {
         let req_id = self.current.take()?;
-        Some((req_id, self.pending.remove(req_id)?.key))
+        self.pending.get_mut(req_id)?;
+        Some((req_id, self.pending.remove(req_id)))
     }
 
     /// Starts anew on another stream, as if nothing had been submitted; the keys of requests
@@ -318,28 +347,35 @@ impl<K> ClientConnection<K> {
 }
 
 /// The type comes first: the ids of a watch event may be garbage.
-#[inline(always)]
-fn dispatch<'a, K, R>(
+///
+/// Not part of the loop that calls it: neither has enough registers for both.
+#[inline(never)]
+fn dispatch<'a, K>(
     pending: &mut Pending<K>,
     current: &mut Option<ReqId>,
     Frame { header, payload }: Frame<'a>,
-    on_event: impl FnOnce(Event<'a, K>) -> R,
-) -> Result<Option<R>, ConnectionError> {
+    inbox: &mut impl Inbox<'a, K>,
+) -> Result<(), ConnectionError> {
     let Some(msg_type) = MessageType::from_u32(header.msg_type) else {
         return Err(ConnectionError::UnknownType { msg_type: header.msg_type });
     };
+    let malformed = |cause| ConnectionError::Payload { msg_type, cause };
     if msg_type == MessageType::WatchEvent {
-        return match watch_event(payload) {
-            Ok((path, token)) => Ok(Some(on_event(Event::Watch { path, token }))),
-            Err(cause) => Err(ConnectionError::Payload { msg_type, cause }),
-        };
+        let (path, token) = watch_event(payload).map_err(malformed)?;
+        inbox.watch_event(path, token);
+        return Ok(());
     }
 
-    // Older Linux kernels answer WATCH and UNWATCH themselves, with id 0.
-    let req_id = match *current {
-        Some(only) if header.req_id == ReqId(0) => only,
-        _ => header.req_id,
-    };
+    let mut req_id = header.req_id;
+    if let Some(only) = *current {
+        // Older Linux kernels answer WATCH and UNWATCH themselves, with id 0.
+        if req_id == ReqId(0) {
+            req_id = only;
+        }
+        if req_id == only {
+            *current = None;
+        }
+    }
     let Some(waiting) = pending.get_mut(req_id) else {
         return Err(ConnectionError::UnknownRequest { msg_type, req_id });
     };
@@ -351,19 +387,18 @@ fn dispatch<'a, K, R>(
         let got = header.tx_id;
         return Err(ConnectionError::WrongTransaction { msg_type, expected: tx_id, got });
     }
-    let reply = match Reply::decode(msg_type, payload) {
-        Ok(reply) => reply,
-        Err(cause) => return Err(ConnectionError::Payload { msg_type, cause }),
-    };
-    if *current == Some(req_id) {
-        *current = None;
-    }
-    match pending.remove(req_id) {
-        Some(Waiting { key: Some(key), .. }) => {
-            Ok(Some(on_event(Event::Reply { req_id, key, reply })))
+    if msg_type == MessageType::Read {
+        // The most frequent one, before all those that take decoding.
+        if let Some(key) = pending.remove(req_id) {
+            inbox.value(req_id, key, payload);
         }
-        _ => Ok(None),
+        return Ok(());
     }
+    let reply = Reply::decode(msg_type, payload).map_err(malformed)?;
+    if let Some(key) = pending.remove(req_id) {
+        inbox.reply(req_id, key, reply);
+    }
+    Ok(())
 }
 
 /// The path and the token.
@@ -450,13 +485,12 @@ pub enum ConnectionError {
 struct Pending<K> {
     slots: Vec<Slot<K>>,
     free: Vec<u16>,
-    len: usize,
 }
 
 #[derive(Debug)]
 struct Slot<K> {
-    /// Counts the users of the slot, so that no two have the same id for a long time.
-    turn: u32,
+    /// Of the request that is here, or of the next one.
+    id: ReqId,
     waiting: Option<Waiting<K>>,
 }
 
@@ -471,40 +505,42 @@ struct Waiting<K> {
 impl<K> Pending<K> {
     const INDEX_BITS: u32 = 12;
     const INDEX_MASK: u32 = (1 << Self::INDEX_BITS) - 1;
+    /// Above the slot's number, an id counts the users of the slot, so that no two have the same one
+    /// for a long time. It counts from 1: id 0 is what old kernels answer with.
+    const TURN: u32 = 1 << Self::INDEX_BITS;
 
     const fn new() -> Self {
-        Pending { slots: Vec::new(), free: Vec::new(), len: 0 }
+        Pending { slots: Vec::new(), free: Vec::new() }
     }
 
-    /// The id that the next request gets; `None` if all are in use.
+    fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// A slot for one more request, which is no longer vacant; `None` if all are in use.
     #[inline]
-    fn vacant(&mut self) -> Option<ReqId> {
-        if self.free.is_empty() {
-            let index = self.slots.len();
-            if index > Self::INDEX_MASK as usize {
-                return None;
-            }
-            // Turns start at 1: id 0 is what old kernels answer with.
-            self.slots.push(Slot { turn: 1, waiting: None });
-            self.free.push(index as u16);
+    fn vacant(&mut self) -> Option<&mut Slot<K>> {
+        let index = match self.free.pop() {
+            Some(index) => usize::from(index),
+            None => self.grow()?,
+        };
+        Some(&mut self.slots[index])
+    }
+
+    #[cold]
+    fn grow(&mut self) -> Option<usize> {
+        let index = self.slots.len();
+        if index > Self::INDEX_MASK as usize {
+            return None;
         }
-        let index = *self.free.last()?;
-        Some(id(self.slots[usize::from(index)].turn, index, Self::INDEX_BITS))
-    }
-
-    /// Uses the slot that `vacant` offered.
-    #[inline]
-    fn occupy(&mut self, req_id: ReqId, waiting: Waiting<K>) {
-        let index = self.free.pop();
-        debug_assert_eq!(index.map(u32::from), Some(req_id.0 & Self::INDEX_MASK));
-        self.slots[(req_id.0 & Self::INDEX_MASK) as usize].waiting = Some(waiting);
-        self.len += 1;
+        self.slots.push(Slot { id: ReqId(Self::TURN | index as u32), waiting: None });
+        Some(index)
     }
 
     #[inline]
     fn slot(&mut self, req_id: ReqId) -> Option<&mut Slot<K>> {
         let slot = self.slots.get_mut((req_id.0 & Self::INDEX_MASK) as usize)?;
-        (slot.turn == req_id.0 >> Self::INDEX_BITS).then_some(slot)
+        (slot.id == req_id).then_some(slot)
     }
 
     #[inline]
@@ -513,26 +549,19 @@ impl<K> Pending<K> {
     }
 
     fn clear(&mut self) {
-        for index in 0..self.slots.len() as u16 {
-            let turn = self.slots[usize::from(index)].turn;
-            self.remove(id(turn, index, Self::INDEX_BITS));
+        for index in 0..self.slots.len() {
+            self.remove(self.slots[index].id);
         }
     }
 
-    #[inline]
-    fn remove(&mut self, req_id: ReqId) -> Option<Waiting<K>> {
+    /// Makes room for another one; gives the key, unless the request was forgotten.
+    #[inline(always)]
+    fn remove(&mut self, req_id: ReqId) -> Option<K> {
+        let index = req_id.0 & Self::INDEX_MASK;
         let slot = self.slot(req_id)?;
         let waiting = slot.waiting.take()?;
-        slot.turn = match slot.turn + 1 {
-            turn if turn >> (u32::BITS - Self::INDEX_BITS) != 0 => 1,
-            turn => turn,
-        };
-        self.free.push((req_id.0 & Self::INDEX_MASK) as u16);
-        self.len -= 1;
-        Some(waiting)
+        slot.id = ReqId(req_id.0.checked_add(Self::TURN).unwrap_or(Self::TURN | index));
+        self.free.push(index as u16);
+        waiting.key
     }
-}
-
-fn id(turn: u32, index: u16, index_bits: u32) -> ReqId {
-    ReqId(turn << index_bits | u32::from(index))
 }

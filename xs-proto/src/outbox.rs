@@ -20,7 +20,7 @@ pub(crate) struct Outbox(BytesMut);
 impl Outbox {
     /// Appends a message whose payload `encode` writes; it returns the payload's length. If it
     /// fails, nothing is appended.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push(
         &mut self,
         msg_type: u32,

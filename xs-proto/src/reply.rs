@@ -99,16 +99,7 @@ impl<'a> Reply<'a> {
 
     /// The reply with this payload, given the type of its header (which is that of the request,
     /// or ERROR).
-    #[inline]
     pub fn decode(msg_type: MessageType, payload: &'a [u8]) -> Result<Self, PayloadError> {
-        match msg_type {
-            // The most frequent one, before all those that take decoding.
-            MessageType::Read => Ok(Reply::Value(Cow::Borrowed(payload))),
-            _ => Self::decode_fields(msg_type, payload),
-        }
-    }
-
-    fn decode_fields(msg_type: MessageType, payload: &'a [u8]) -> Result<Self, PayloadError> {
         let mut fields = Fields::new(payload);
         let f = &mut fields;
         let reply = match msg_type {
@@ -169,10 +160,14 @@ impl<'a> Reply<'a> {
     }
 
     /// The same reply, borrowing nothing.
-    #[inline]
+    #[inline(always)]
     pub fn into_owned(self) -> Reply<'static> {
         match self {
-            Reply::Value(value) => Reply::Value(Cow::Owned(owned(value))),
+            // The most frequent one, short enough to be put where it is needed.
+            Reply::Value(value) => Reply::Value(Cow::Owned(match value {
+                Cow::Borrowed(value) => copied(value),
+                Cow::Owned(value) => value,
+            })),
             other => other.other_into_owned(),
         }
     }
@@ -180,7 +175,7 @@ impl<'a> Reply<'a> {
     fn other_into_owned(self) -> Reply<'static> {
         match self {
             Reply::Done => Reply::Done,
-            Reply::Value(value) => Reply::Value(Cow::Owned(owned(value))),
+            Reply::Value(value) => Reply::Value(Cow::Owned(value.into_owned())),
             Reply::Children(children) => Reply::Children(children.into_owned()),
             Reply::Part { generation, children, last } => {
                 Reply::Part { generation, children: children.into_owned(), last }
@@ -196,8 +191,10 @@ impl<'a> Reply<'a> {
     }
 }
 
-fn owned(value: Cow<'_, [u8]>) -> Vec<u8> {
-    value.into_owned()
+/// On its own, for what allocates is not small enough to be put wherever it is needed.
+#[inline(never)]
+fn copied(value: &[u8]) -> Vec<u8> {
+    value.to_vec()
 }
 
 /// What a daemon says to CONTROL is for people; some commands leave the final NUL away.
