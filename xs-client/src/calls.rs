@@ -65,33 +65,25 @@ impl Calls {
         self.places.len() as u32 - 1
     }
 
-    /// Whether the answer is here, or there will be none. Otherwise `waker` is remembered.
-    #[inline]
-    pub(crate) fn is_answered(
-        &mut self,
-        call: CallId,
-        waker: Option<&Waker>,
-        ready: &mut Ready,
-    ) -> bool {
-        let call = &mut self.places[call.place as usize];
-        if call.answer.is_none() {
-            remember(&mut call.waker, waker, ready);
-        }
-        call.answer.is_some()
+    /// This waker is called when the answer has come.
+    pub(crate) fn await_answer(&mut self, call: CallId, waker: &Waker, ready: &mut Ready) {
+        remember(&mut self.places[call.place as usize].waker, Some(waker), ready);
     }
 
     /// The answer, or why there will be none. `None` as long as it may come.
     #[inline]
     pub(crate) fn take(&mut self, call: CallId) -> Option<Answered> {
-        let answer = self.places[call.place as usize].answer.take()?;
-        self.release(call.place);
-        Some(answer)
+        let here = self.places[call.place as usize].answer.is_some();
+        if here {
+            self.release(call.place);
+        }
+        self.places[call.place as usize].answer.take()
     }
 
     /// The answer is of no interest any more; it is given back if it is here already.
     pub(crate) fn forget(&mut self, call: CallId, ready: &mut Ready) -> Option<Reply<'static>> {
-        if self.is_answered(call, None, ready) {
-            return self.take(call)?.ok();
+        if let Some(answer) = self.take(call) {
+            return answer.ok();
         }
         let call = &mut self.places[call.place as usize];
         call.state = State::Forgotten;
@@ -161,7 +153,7 @@ mod tests {
         let first = add(&mut calls);
         let second = add(&mut calls);
         assert_ne!(first.place, second.place);
-        assert!(!calls.is_answered(first, None, &mut Ready::default()));
+        assert!(calls.take(first).is_none());
         assert!(calls.finish(first.place, || Reply::Done, &mut Ready::default()));
         // The answer waits; the place is not given to anybody else.
         let third = add(&mut calls);
@@ -185,7 +177,7 @@ mod tests {
         let mut calls = Calls::default();
         let (waiting, done, forgotten) = (add(&mut calls), add(&mut calls), add(&mut calls));
         let transaction = add(&mut calls);
-        assert!(!calls.is_answered(waiting, Some(Waker::noop()), &mut Ready::default()));
+        calls.await_answer(waiting, Waker::noop(), &mut Ready::default());
         calls.finish(done.place, || Reply::Done, &mut Ready::default());
         let tx_id = Reply::Transaction(TxId(1));
         calls.finish(transaction.place, || tx_id, &mut Ready::default());

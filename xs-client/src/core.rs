@@ -181,7 +181,7 @@ impl Core {
         self.failure.as_ref()
     }
 
-    /// Takes a request whose answer somebody will [wait for](Self::is_answered).
+    /// Takes a request whose answer somebody will [wait for](Self::take_answer).
     pub(crate) fn submit(
         &mut self,
         scope: Scope,
@@ -292,19 +292,18 @@ impl Core {
         self.session
     }
 
-    /// Whether the answer is here, or there will be none. Otherwise `waker` is remembered.
-    #[inline]
-    pub(crate) fn is_answered(&mut self, call: CallId, waker: Option<&Waker>) -> bool {
-        self.books.calls.is_answered(call, waker, &mut self.books.ready)
-    }
-
-    /// The answer, if it is here; once.
-    #[inline]
-    pub(crate) fn take_answer(&mut self, call: CallId) -> Option<Answered> {
-        self.books.calls.take(call)
+    /// The answer, or why there will be none; once. If it is not here, `waker` is remembered.
+    #[inline(always)]
+    pub(crate) fn take_answer(&mut self, call: CallId, waker: Option<&Waker>) -> Option<Answered> {
+        let answer = self.books.calls.take(call);
+        if let (None, Some(waker)) = (&answer, waker) {
+            self.books.calls.await_answer(call, waker, &mut self.books.ready);
+        }
+        answer
     }
 
     /// The answer is of no interest any more, and is dropped now or when it comes.
+    #[cold]
     pub(crate) fn forget(&mut self, call: CallId) {
         if let Some(Reply::Transaction(tx_id)) =
             self.books.calls.forget(call, &mut self.books.ready)

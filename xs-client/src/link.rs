@@ -71,33 +71,50 @@ pub(crate) enum Attempt {
 pub(crate) struct Late;
 
 /// Something a thread can wait for.
-pub(crate) trait Awaited {
-    /// Whether it is here. Otherwise `waker` is remembered, and called when there is reason to
-    /// look again.
-    fn is_here(&self, core: &mut Core, waker: Option<&Waker>) -> bool;
+pub(crate) trait Awaited: Copy {
+    /// What it gets.
+    type Output;
+
+    /// What is awaited, if it is here. Otherwise `waker` is remembered, and called when there is
+    /// reason to look again.
+    fn look(self, core: &mut Core, waker: Option<&Waker>) -> Option<Self::Output>;
+
+    /// It did not come in time.
+    fn give_up(self, _: &mut Core) {}
 }
 
-/// The answer to a request.
+/// The answer to a request. If it does not come in time, it is of no interest any more.
 impl Awaited for CallId {
-    #[inline]
-    fn is_here(&self, core: &mut Core, waker: Option<&Waker>) -> bool {
-        core.is_answered(*self, waker)
+    type Output = Answered;
+
+    #[inline(always)]
+    fn look(self, core: &mut Core, waker: Option<&Waker>) -> Option<Answered> {
+        core.take_answer(self, waker)
+    }
+
+    fn give_up(self, core: &mut Core) {
+        core.forget(self);
     }
 }
 
-/// What comes next for a watch.
+/// That something comes next for a watch.
 impl Awaited for Token {
-    fn is_here(&self, core: &mut Core, waker: Option<&Waker>) -> bool {
-        core.books.watches.has_next(*self, waker, &mut core.books.ready)
+    type Output = ();
+
+    fn look(self, core: &mut Core, waker: Option<&Waker>) -> Option<()> {
+        core.books.watches.has_next(self, waker, &mut core.books.ready).then_some(())
     }
 }
 
 /// Room for one more request.
+#[derive(Clone, Copy)]
 struct Room;
 
 impl Awaited for Room {
-    fn is_here(&self, core: &mut Core, waker: Option<&Waker>) -> bool {
-        core.has_room(waker)
+    type Output = ();
+
+    fn look(self, core: &mut Core, waker: Option<&Waker>) -> Option<()> {
+        core.has_room(waker).then_some(())
     }
 }
 
@@ -123,9 +140,9 @@ impl Link {
         op: &Op<'_, T>,
     ) -> Result<T> {
         let trace = Trace::start();
-        let (guard, call) = self.submit(self.drive.lock(), scope, deadline, op.label, &op.request);
+        let (guard, call) = self.submit(self.drive.lock(), scope, deadline, &op.label, &op.request);
         let call = call?;
-        let (guard, answer) = self.answer(guard, deadline, call);
+        let (guard, answer) = self.wait(guard, deadline, call);
         drop(self.leave(guard));
         let result = op.label.take(answer);
         trace.end(op.label, scope.tx_id(), call.req_id, &result);
@@ -158,7 +175,7 @@ impl Link {
         let mut calls = Vec::with_capacity(ops.len());
         let mut guard = self.drive.lock();
         for op in ops {
-            let (again, call) = self.submit(guard, scope, deadline, op.label, &op.request);
+            let (again, call) = self.submit(guard, scope, deadline, &op.label, &op.request);
             guard = again;
             calls.push(call);
         }
@@ -173,7 +190,7 @@ impl Link {
         mut guard: Guard<'a, Core>,
         scope: Scope,
         deadline: &mut Deadline,
-        label: Label<'_>,
+        label: &Label<'_>,
         request: &Result<Request<'_>, Invalid>,
     ) -> (Guard<'a, Core>, Result<CallId>) {
         let request = match request {
@@ -193,15 +210,15 @@ impl Link {
         mut guard: Guard<'a, Core>,
         scope: Scope,
         deadline: &mut Deadline,
-        label: Label<'_>,
+        label: &Label<'_>,
         request: &Request<'_>,
         mut refusal: Refusal,
     ) -> (Guard<'a, Core>, Result<CallId>) {
         loop {
             let (again, result) = match refusal {
                 Refusal::Full => {
-                    let (again, room) = self.wait(guard, deadline, &Room);
-                    (self.leave(again), room.map_err(|Late| ErrorKind::TimedOut))
+                    let (again, room) = self.wait(guard, deadline, Room);
+                    (self.leave(again), room.ok_or(ErrorKind::TimedOut))
                 }
                 Refusal::Failed(failure) => {
                     let (again, connected) =
@@ -227,42 +244,27 @@ impl Link {
         }
     }
 
-    /// Waits for the answer to a request; `None`: it did not come in time, and is given up. The caller
-    /// then [leaves](Self::leave).
-    #[inline(always)]
-    pub(crate) fn answer<'a>(
-        &'a self,
-        guard: Guard<'a, Core>,
-        deadline: &mut Deadline,
-        call: CallId,
-    ) -> (Guard<'a, Core>, Option<Answered>) {
-        let (mut guard, waited) = self.wait(guard, deadline, &call);
-        let answer = guard.take_answer(call);
-        if let Err(Late) = waited {
-            guard.forget(call);
-        }
-        (guard, answer)
-    }
-
-    /// Waits until something is here, and receives for everybody meanwhile, if nobody else does.
-    /// The caller takes what it waited for, and then [leaves](Self::leave).
+    /// Waits until something is here, and receives for everybody meanwhile, if nobody else does;
+    /// `None`: it did not come in time, and is given up. The caller then [leaves](Self::leave).
     #[inline(always)]
     pub(crate) fn wait<'a, A: Awaited>(
         &'a self,
         mut guard: Guard<'a, Core>,
         deadline: &mut Deadline,
-        awaited: &A,
-    ) -> (Guard<'a, Core>, Result<(), Late>) {
+        awaited: A,
+    ) -> (Guard<'a, Core>, Option<A::Output>) {
         guard.waits += 1;
         guard = self.drive.flush(guard);
         let mut waited = false;
         loop {
             guard = self.wake_ready(guard);
-            if awaited.is_here(&mut guard, None) {
-                return (guard, Ok(()));
+            let here = awaited.look(&mut guard, None);
+            if here.is_some() {
+                return (guard, here);
             }
             if waited && deadline.has_passed() {
-                return (guard, Err(Late));
+                awaited.give_up(&mut guard);
+                return (guard, None);
             }
             waited = true;
             let (again, turn) = self.drive.turn(guard, deadline.wait());
@@ -279,11 +281,11 @@ impl Link {
         &'a self,
         mut guard: Guard<'a, Core>,
         deadline: &Deadline,
-        awaited: &A,
+        awaited: A,
     ) -> Guard<'a, Core> {
         let waker = thread_waker();
         // The lock was not given back since the look before: nothing can have come.
-        let _ = awaited.is_here(&mut guard, Some(&waker));
+        let _ = awaited.look(&mut guard, Some(&waker));
         let ticket = guard.park(waker);
         guard = self.sleep(guard, deadline.at);
         guard.unpark(ticket);
@@ -513,7 +515,7 @@ impl Batch<'_> {
         while let Some(call) = self.calls.pop() {
             answers.push(match call {
                 Ok(call) => {
-                    let (again, answer) = self.link.answer(guard, deadline, call);
+                    let (again, answer) = self.link.wait(guard, deadline, call);
                     guard = again;
                     Ok((call, answer))
                 }

@@ -66,31 +66,36 @@ pub(crate) struct Label<'a> {
 
 impl Label<'_> {
     /// The error that this operation failed with.
-    pub(crate) fn error(self, kind: impl Into<ErrorKind>) -> Error {
+    pub(crate) fn error(&self, kind: impl Into<ErrorKind>) -> Error {
         Error::new(self.name, self.path, kind)
     }
 
     /// The error that this operation was answered with something strange.
-    pub(crate) fn unexpected(self, what: &str) -> Error {
+    pub(crate) fn unexpected(&self, what: &str) -> Error {
         self.error(ErrorKind::Unexpected(what.into()))
     }
 
     /// What an answer means to the one who asked; `None`: there was none in time.
     #[inline]
-    pub(crate) fn take<T: Answer>(self, answer: Option<Answered>) -> Result<T> {
+    pub(crate) fn take<T: Answer>(&self, answer: Option<Answered>) -> Result<T> {
         match answer {
-            Some(Ok(Reply::Error(code))) => Err(self.error(ErrorKind::Refused(code))),
-            Some(Ok(Reply::StrangePermissions(entries))) => Err(self.strange(&entries)),
-            Some(Ok(reply)) => {
-                T::from_reply(reply).ok_or_else(|| self.unexpected("the answer is not text"))
-            }
+            Some(Ok(reply)) => T::from_reply(reply).map_err(|reply| self.another(reply)),
             Some(Err(failure)) => Err(self.error(failure)),
             None => Err(self.error(ErrorKind::TimedOut)),
         }
     }
 
+    /// The error that this operation was answered with something else than was asked for.
     #[cold]
-    fn strange(self, entries: &Strings<'_>) -> Error {
+    fn another(&self, reply: Reply<'_>) -> Error {
+        match reply {
+            Reply::Error(code) => self.error(ErrorKind::Refused(code)),
+            Reply::StrangePermissions(entries) => self.strange(&entries),
+            _ => self.unexpected("the answer is not text"),
+        }
+    }
+
+    fn strange(&self, entries: &Strings<'_>) -> Error {
         let entries = entries.as_bytes().escape_ascii().to_string();
         let entries = entries.trim_end_matches("\\x00").replace("\\x00", " ");
         self.unexpected(&format!("the permissions name a domain that cannot be: {entries}"))
@@ -231,8 +236,9 @@ pub fn set_quota(domid: Option<DomId>, quota: &str, value: u32) -> Op<'_, ()> {
 
 /// What an answer can be taken for.
 pub trait Answer: Sized + sealed::Sealed {
+    /// Or the reply itself, if it is something else.
     #[doc(hidden)]
-    fn from_reply(reply: Reply<'static>) -> Option<Self>;
+    fn from_reply(reply: Reply<'static>) -> Result<Self, Reply<'static>>;
 }
 
 /// The answer to DIRECTORY_PART.
@@ -267,10 +273,10 @@ macro_rules! answers {
 
         $(impl Answer for $type {
             #[inline]
-            fn from_reply(reply: Reply<'static>) -> Option<Self> {
+            fn from_reply(reply: Reply<'static>) -> Result<Self, Reply<'static>> {
                 match reply {
                     $pattern => $value,
-                    _ => None,
+                    another => Err(another),
                 }
             }
         })*
@@ -278,19 +284,19 @@ macro_rules! answers {
 }
 
 answers! {
-    (), Reply::Done => Some(());
-    Vec<u8>, Reply::Value(value) => Some(value.into_owned());
-    Vec<String>, Reply::Children(children) => names(&children);
-    Part, Reply::Part { generation, children, last } => {
-        let bytes = children.as_bytes().len();
-        Some(Part { generation, names: names(&children)?, bytes, last })
+    (), Reply::Done => Ok(());
+    Vec<u8>, Reply::Value(value) => Ok(value.into_owned());
+    Vec<String>, Reply::Children(children) => names(&children).ok_or(Reply::Children(children));
+    Part, Reply::Part { generation, children, last } => match names(&children) {
+        Some(names) => Ok(Part { generation, names, bytes: children.as_bytes().len(), last }),
+        None => Err(Reply::Part { generation, children, last }),
     };
-    Permissions, Reply::Permissions(perms) => Some(perms);
-    TxId, Reply::Transaction(tx_id) => Some(tx_id);
-    bool, Reply::Boolean(yes) => Some(yes);
-    u32, Reply::Features(bits) => Some(bits);
-    String, Reply::Text(text) => Some(text.into_owned());
-    OfNode, reply @ (Reply::Children(_) | Reply::Value(_) | Reply::Permissions(_)) => Some(OfNode(reply));
+    Permissions, Reply::Permissions(perms) => Ok(perms);
+    TxId, Reply::Transaction(tx_id) => Ok(tx_id);
+    bool, Reply::Boolean(yes) => Ok(yes);
+    u32, Reply::Features(bits) => Ok(bits);
+    String, Reply::Text(text) => Ok(text.into_owned());
+    OfNode, reply @ (Reply::Children(_) | Reply::Value(_) | Reply::Permissions(_)) => Ok(OfNode(reply));
 }
 
 fn names(children: &Strings<'_>) -> Option<Vec<String>> {

@@ -159,7 +159,7 @@ impl<T: Answer> Pending<T> {
         let mut deadline = self.deadline.into();
         let mut guard = link.drive.lock();
         stop_timer(&mut guard, &mut self.timer);
-        let (guard, answer) = link.answer(guard, &mut deadline, call);
+        let (guard, answer) = link.wait(guard, &mut deadline, call);
         drop(link.leave(guard));
         self.finish(call, answer)
     }
@@ -174,10 +174,9 @@ impl<T: Answer> Pending<T> {
             return Poll::Ready(Err(self.taken()));
         };
         let mut guard = self.handle.drive.lock();
-        let answer = guard.take_answer(call);
+        let answer = guard.take_answer(call, waker);
         if answer.is_none() {
             if self.deadline.is_none_or(|deadline| Instant::now() < deadline) {
-                let _ = guard.is_answered(call, waker);
                 if let (Some(deadline), Some(waker)) = (self.deadline, waker) {
                     guard.set_timer(&mut self.timer, deadline, waker);
                 }

@@ -43,9 +43,9 @@ impl Client {
         let op = op::transaction_start();
         let mut deadline = self.deadline();
         let (guard, call) =
-            link.submit(link.drive.lock(), Scope::NONE, &mut deadline, op.label, &op.request);
+            link.submit(link.drive.lock(), Scope::NONE, &mut deadline, &op.label, &op.request);
         let call = call?;
-        let (guard, answer) = link.answer(guard, &mut deadline, call);
+        let (guard, answer) = link.wait(guard, &mut deadline, call);
         drop(link.leave(guard));
         let scope = Scope::opened(op.label.take(answer)?, call);
         let tree = self.in_transaction(scope);

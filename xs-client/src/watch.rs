@@ -8,7 +8,7 @@ use crate::client::Client;
 use crate::core::{Leftover, Scope};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
-use crate::link::{Attempt, Awaited, Handle, Late, earlier};
+use crate::link::{Attempt, Awaited, Handle, earlier};
 use crate::op::{self, Op};
 use crate::pace::Pace;
 use crate::queue::WatchEvent;
@@ -264,18 +264,18 @@ impl Watch {
         let link = &self.tree.handle;
         let mut deadline = Deadline::from(deadline);
         let mut guard = link.drive.lock();
-        if !self.token.is_here(&mut guard, None) {
+        if self.token.look(&mut guard, None).is_none() {
             if let Some(until) = self.pace.pause(Instant::now()) {
                 guard = link.keep_away(guard, earlier(Some(until), deadline.at));
             }
         }
         loop {
-            let (again, waited) = link.wait(guard, &mut deadline, &self.token);
+            let (again, waited) = link.wait(guard, &mut deadline, self.token);
             guard = again;
             let next =
                 waited.map(|()| guard.books.watches.take_next(self.token).unwrap_or(Next::Removed));
             guard = link.leave(guard);
-            if let Ok(Next::Failed(_)) = next {
+            if let Some(Next::Failed(_)) = next {
                 let (again, reconnected) =
                     link.reconnect(guard, deadline.at, |_| ControlFlow::Continue(None));
                 guard = again;
@@ -288,8 +288,8 @@ impl Watch {
             }
             drop(guard);
             return match next {
-                Ok(next) => self.outcome(next).map(Some),
-                Err(Late) => Ok(None),
+                Some(next) => self.outcome(next).map(Some),
+                None => Ok(None),
             };
         }
     }
