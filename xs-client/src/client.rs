@@ -11,8 +11,9 @@ use xs_transport::{Transport, discover};
 
 use crate::core::Scope;
 use crate::error::{Error, ErrorKind, Result};
-use crate::link::{Handle, Link, Opener};
+use crate::link::{Handle, Link};
 use crate::op::{self, Answer, Op};
+use crate::reconnect::Opener;
 use crate::tree::Tree;
 
 /// A connection to a xenstored, to be cloned and shared at will.

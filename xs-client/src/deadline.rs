@@ -47,6 +47,11 @@ impl From<Option<Instant>> for Deadline {
     }
 }
 
+/// The one that comes first; `None`: never.
+pub(crate) fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    one.into_iter().chain(other).min()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -13,7 +13,8 @@ use xs_transport::{Turn, Wait};
 
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, Result};
-use crate::link::{Attempt, Handle};
+use crate::link::Handle;
+use crate::reconnect::Attempt;
 use crate::watches::Token;
 
 /// A descriptor that is readable whenever a client has something for an event loop to do.

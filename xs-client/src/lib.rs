@@ -69,6 +69,7 @@
 
 mod background;
 mod backoff;
+mod batch;
 mod calls;
 mod client;
 mod core;
@@ -84,6 +85,7 @@ pub mod op;
 mod pace;
 mod pending;
 mod queue;
+mod reconnect;
 mod sync;
 mod timers;
 mod trace;

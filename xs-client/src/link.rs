@@ -1,12 +1,9 @@
 //! One connection and everybody who uses it: how a thread waits for what it asked for.
 
-use std::fmt;
-use std::io;
-use std::mem;
 use std::ops::{ControlFlow, Deref};
 use std::sync::Arc;
 use std::task::{Wake, Waker};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use xs_proto::Request;
 use xs_transport::{Drive, Failure, Guard, Transport, Turn, Wait};
@@ -17,6 +14,7 @@ use crate::core::{Core, Refusal, Scope};
 use crate::deadline::Deadline;
 use crate::error::{ErrorKind, Invalid, Result};
 use crate::op::{Answer, Label, Op};
+use crate::reconnect::{Late, Opener};
 use crate::sync::thread::{self, Thread};
 use crate::sync::thread_local;
 use crate::trace::Trace;
@@ -31,44 +29,12 @@ pub(crate) struct Link {
     pub(crate) drive: Drive<Core>,
     pub(crate) background: Background,
     /// How to connect again, if that is wanted.
-    opener: Option<Opener>,
+    pub(crate) opener: Option<Opener>,
 }
 
 /// How much is received at a time: some hundred small replies, and not so many of the smallest
 /// events that a watch has no room for them although its owner takes all it can.
 const RECEIVE_BUFFER: usize = 16 * 1024;
-
-/// How many requests of a batch are in flight together; others want their share of
-/// [`ClientConnection::MAX_PENDING`](xs_proto::ClientConnection::MAX_PENDING).
-const BATCH: usize = 1024;
-
-/// How long one attempt to connect again may take.
-const ATTEMPT: Duration = Duration::from_secs(1);
-
-pub(crate) fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
-    one.into_iter().chain(other).min()
-}
-
-/// How long an attempt may take of one who does not want to wait.
-const MOMENT: Duration = Duration::from_millis(10);
-
-/// What became of an [attempt](Link::try_reconnect) to connect again.
-#[derive(Debug)]
-pub(crate) enum Attempt {
-    Connected,
-    /// There is no connection yet. The next attempt is possible then; or somebody else is at it.
-    #[cfg_attr(
-        not(any(feature = "futures", feature = "mio")),
-        expect(dead_code, reason = "of interest to those who wait for it")
-    )]
-    Later(Option<Instant>),
-    /// There will be no other connection.
-    Never,
-}
-
-/// The deadline passed.
-#[derive(Debug)]
-pub(crate) struct Late;
 
 /// Something a thread can wait for.
 pub(crate) trait Awaited: Copy {
@@ -147,40 +113,6 @@ impl Link {
         let result = op.label.take(answer);
         trace.end(op.label, scope.tx_id(), call.req_id, &result);
         result
-    }
-
-    /// Runs several operations of one kind, in flight together.
-    pub(crate) fn call_all<T: Answer>(
-        &self,
-        scope: Scope,
-        deadline: &mut Deadline,
-        ops: &[Op<'_, T>],
-    ) -> Vec<Result<T>> {
-        let mut results = Vec::with_capacity(ops.len());
-        for ops in ops.chunks(BATCH) {
-            results.extend(self.submit_all(scope, deadline, ops).answers(deadline, ops));
-        }
-        results
-    }
-
-    /// Takes several requests. They leave when somebody waits for an answer, or with a
-    /// [flush](Batch::flush).
-    pub(crate) fn submit_all<T>(
-        &self,
-        scope: Scope,
-        deadline: &mut Deadline,
-        ops: &[Op<'_, T>],
-    ) -> Batch<'_> {
-        let trace = Trace::start();
-        let mut calls = Vec::with_capacity(ops.len());
-        let mut guard = self.drive.lock();
-        for op in ops {
-            let (again, call) = self.submit(guard, scope, deadline, &op.label, &op.request);
-            guard = again;
-            calls.push(call);
-        }
-        drop(guard);
-        Batch { link: self, scope, calls, trace }
     }
 
     /// Takes a request, as soon as there is room for it. It leaves with the next turn or flush.
@@ -292,112 +224,6 @@ impl Link {
         guard
     }
 
-    /// Whether another connection is made when one is lost.
-    pub(crate) fn reconnects(&self) -> bool {
-        self.opener.is_some()
-    }
-
-    /// Connects again after a failure, if that is wanted; one thread does it, others wait for it.
-    /// `look` is asked before each pause, and says how long that may be at the most.
-    ///
-    /// # Errors
-    /// It is not wanted, did not succeed until the deadline, or `look` said to stop.
-    pub(crate) fn reconnect<'a>(
-        &'a self,
-        mut guard: Guard<'a, Core>,
-        deadline: Option<Instant>,
-        mut look: impl FnMut(&mut Core) -> ControlFlow<(), Option<Instant>>,
-    ) -> (Guard<'a, Core>, Result<(), Late>) {
-        let Some(opener) = &self.opener else {
-            return (guard, Err(Late));
-        };
-        let late = || deadline.is_some_and(|deadline| deadline <= Instant::now());
-        while guard.poll_reconnected(Some(&thread_waker())).is_none() {
-            let ControlFlow::Continue(until) = look(&mut guard) else {
-                return (guard, Err(Late));
-            };
-            if late() || guard.closed {
-                return (guard, Err(Late));
-            }
-            guard = self.sleep(self.wake_ready(guard), earlier(deadline, until));
-        }
-        guard.reconnecting = true;
-        // A transport is dropped without the lock.
-        let mut gone: Vec<Arc<dyn Transport>> = Vec::new();
-        while guard.failure().is_some() && !guard.closed {
-            let ControlFlow::Continue(until) = look(&mut guard) else {
-                break;
-            };
-            let now = Instant::now();
-            if let next @ Some(_) = guard.backoff.next(now) {
-                if late() {
-                    break;
-                }
-                // To be woken by who closes.
-                let _ = guard.poll_reconnected(Some(&thread_waker()));
-                guard = self.sleep(self.wake_ready(guard), earlier(next, earlier(deadline, until)));
-                continue;
-            }
-            guard.backoff.begin(now);
-            drop(self.wake_ready(guard));
-            let unwinding = StopReconnecting(self);
-            let opened = opener.open(deadline).map(|transport| (transport.limits(), transport));
-            mem::forget(unwinding);
-            gone.push(self.drive.transport());
-            guard = self.drive.lock();
-            match opened {
-                Ok((limits, transport)) if !guard.closed && look(&mut guard).is_continue() => {
-                    guard = self.drive.reconnect(guard, transport.into());
-                    guard.reconnected(limits);
-                }
-                Ok((_, transport)) => gone.push(transport.into()),
-                Err(error) => {
-                    guard.backoff.failed(error);
-                    if late() {
-                        break;
-                    }
-                    // Some of those who wait may have given up.
-                    guard.wake_room();
-                }
-            }
-        }
-        let result = if guard.failure().is_some() { Err(Late) } else { Ok(()) };
-        guard.stop_reconnecting();
-        guard = self.wake_ready(self.drive.flush(guard));
-        if !gone.is_empty() {
-            drop(guard);
-            drop(gone);
-            guard = self.drive.lock();
-        }
-        (guard, result)
-    }
-
-    /// One attempt to connect again after a failure, if that is wanted and it is time for one: for
-    /// those who do not wait. It takes a moment at the most.
-    pub(crate) fn try_reconnect<'a>(
-        &'a self,
-        guard: Guard<'a, Core>,
-    ) -> (Guard<'a, Core>, Attempt) {
-        let now = Instant::now();
-        let (guard, pause) = match guard.backoff.next(now) {
-            _ if guard.failure().is_none() => return (guard, Attempt::Connected),
-            _ if guard.closed || self.opener.is_none() => return (guard, Attempt::Never),
-            // They tell the driver when they are done.
-            _ if guard.reconnecting => (guard, None),
-            Some(at) => (guard, Some(at)),
-            None => {
-                let (guard, connected) =
-                    self.reconnect(guard, Some(now), |_| ControlFlow::Continue(None));
-                if connected.is_ok() {
-                    return (guard, Attempt::Connected);
-                }
-                let pause = guard.backoff.next(now);
-                (guard, pause.or(Some(now)))
-            }
-        };
-        (guard, Attempt::Later(pause))
-    }
-
     /// Sleeps until this thread's waker is called.
     pub(crate) fn sleep<'a>(
         &'a self,
@@ -484,99 +310,6 @@ impl Link {
         let mut guard = self.drive.fail(self.drive.lock(), Failure::Closed);
         guard.close();
         drop(self.wake_ready(guard));
-    }
-}
-
-/// Several operations that are under way. Dropped, their answers are of no interest.
-#[derive(Debug)]
-pub(crate) struct Batch<'a> {
-    link: &'a Link,
-    scope: Scope,
-    /// What became of each; empty once the answers were taken.
-    calls: Vec<Result<CallId>>,
-    trace: Trace,
-}
-
-impl Batch<'_> {
-    /// Sends them, as far as that goes without waiting.
-    pub(crate) fn flush(&self) {
-        self.link.flush(self.link.drive.lock());
-    }
-
-    /// Waits for the answers to these operations, the same that were submitted.
-    pub(crate) fn answers<T: Answer>(
-        mut self,
-        deadline: &mut Deadline,
-        ops: &[Op<'_, T>],
-    ) -> Vec<Result<T>> {
-        let mut guard = self.link.drive.lock();
-        let mut answers = Vec::with_capacity(ops.len());
-        // The last answer first: when it is here, so are most likely all others.
-        while let Some(call) = self.calls.pop() {
-            answers.push(match call {
-                Ok(call) => {
-                    let (again, answer) = self.link.wait(guard, deadline, call);
-                    guard = again;
-                    Ok((call, answer))
-                }
-                Err(error) => Err(error),
-            });
-        }
-        drop(self.link.leave(guard));
-        let taken = ops.iter().zip(answers.into_iter().rev()).map(|(op, answer)| {
-            let (call, answer) = answer?;
-            let result = op.label.take(answer);
-            self.trace.end(op.label, self.scope.tx_id(), call.req_id, &result);
-            result
-        });
-        taken.collect()
-    }
-}
-
-impl Drop for Batch<'_> {
-    fn drop(&mut self) {
-        if !self.calls.is_empty() {
-            let mut guard = self.link.drive.lock();
-            self.calls.drain(..).flatten().for_each(|call| guard.forget(call));
-            // To forget may mean to take something back.
-            self.link.flush(guard);
-        }
-    }
-}
-
-/// If the user's way to connect panics, others must not wait for it.
-struct StopReconnecting<'a>(&'a Link);
-
-impl Drop for StopReconnecting<'_> {
-    fn drop(&mut self) {
-        let mut guard = self.0.drive.lock();
-        guard.stop_reconnecting();
-        drop(self.0.wake_ready(guard));
-    }
-}
-
-/// How to connect, again and again.
-#[derive(Clone)]
-pub(crate) struct Opener(Arc<Open>);
-
-type Open = dyn Fn(Duration) -> io::Result<Box<dyn Transport>> + Send + Sync;
-
-impl Opener {
-    pub(crate) fn new(
-        open: impl Fn(Duration) -> io::Result<Box<dyn Transport>> + Send + Sync + 'static,
-    ) -> Self {
-        Opener(Arc::new(open))
-    }
-
-    fn open(&self, deadline: Option<Instant>) -> io::Result<Box<dyn Transport>> {
-        let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-        (self.0)(left.map_or(ATTEMPT, |left| left.clamp(MOMENT, ATTEMPT)))
-    }
-}
-
-impl fmt::Debug for Opener {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Opener").finish_non_exhaustive()
     }
 }
 

@@ -5,8 +5,8 @@ use std::mem;
 
 use xs_proto::Permissions;
 
+use crate::batch::Batch;
 use crate::error::Result;
-use crate::link::Batch;
 use crate::listing::Listing;
 use crate::op::{self, OfNode, Op};
 use crate::tree::Tree;

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use crate::client::Client;
 use crate::core::{Leftover, Scope};
-use crate::deadline::Deadline;
+use crate::deadline::{Deadline, earlier};
 use crate::error::{Error, ErrorKind, Result};
-use crate::link::{Attempt, Awaited, Handle, earlier};
+use crate::link::{Awaited, Handle};
 use crate::op::{self, Op};
 use crate::pace::Pace;
 use crate::queue::WatchEvent;
+use crate::reconnect::Attempt;
 use crate::tree::Tree;
 use crate::watches::{Next, Taker, Token};
 

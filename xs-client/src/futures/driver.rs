@@ -11,7 +11,9 @@ use std::time::Instant;
 use xs_transport::{Failure, Interest, Turn, Wait};
 
 use super::reactor::Reactor;
-use crate::link::{Attempt, Link, earlier};
+use crate::deadline::earlier;
+use crate::link::Link;
+use crate::reconnect::Attempt;
 use crate::wakers::remember;
 
 /// Receives for all futures of one client, sends what the transport did not take at once, and
