@@ -223,6 +223,7 @@ const fn max_len(first: u8) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::format;
     use std::string::String;
     use std::vec::Vec;
 
@@ -337,6 +338,18 @@ mod tests {
             } else {
                 prop_assert!(Path::from_bytes(&bytes).is_err());
             }
+        }
+    }
+
+    #[test]
+    fn what_is_as_long_as_may_be_is_judged_by_what_it_says() {
+        for (start, max) in [("/", ABS_PATH_MAX), ("a", REL_PATH_MAX), ("@", REL_PATH_MAX)] {
+            let fits = format!("{start:x<max$}");
+            assert!(Path::new(&fits).is_ok());
+            let error = Path::new(&fits.replacen('x', " ", 1)).unwrap_err();
+            assert_eq!(error, PathError::Character { at: 1, byte: b' ' });
+            let error = Path::new(&format!("{fits} ")).unwrap_err();
+            assert_eq!(error, PathError::TooLong { len: max + 1, max });
         }
     }
 }
