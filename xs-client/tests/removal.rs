@@ -114,6 +114,21 @@ fn a_watch_that_is_set_too_late_is_removed() {
 }
 
 #[test]
+fn a_transaction_that_starts_too_late_is_aborted() {
+    let (xenstored, client) = start();
+    xenstored.record();
+    // It is open, and the answer waits for the next one.
+    xenstored.inject(Fault::merge().on(MessageType::TransactionStart));
+    let impatient = client.with_timeout(Duration::from_millis(1));
+    assert!(impatient.start_transaction().unwrap_err().is_timeout());
+    settle(&client);
+    let records = xenstored.take_records();
+    let abort = Request::TransactionEnd { commit: false };
+    let aborts = records.iter().filter(|record| record.request().is_some_and(|r| r == abort));
+    assert_eq!(aborts.count(), 1);
+}
+
+#[test]
 fn a_watch_that_is_refused_needs_no_removal() {
     let (xenstored, client) = start();
     xenstored.inject(Fault::error(ErrorCode::Quota).on(MessageType::Watch));
