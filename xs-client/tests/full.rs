@@ -4,15 +4,14 @@ mod host;
 
 use std::time::Duration;
 
-use xs_client::{Client, DomId, ErrorKind, op};
-use xs_transport::mock::{Fault, FaultHandle, Xenstored};
+use xs_client::{Client, ErrorKind, op};
+use xs_transport::mock::{Fault, FaultHandle};
 
-use host::{FULL, PATIENCE, fill, in_time};
+use host::{FULL, fill, in_time};
 
 /// A client whose next [`FULL`] requests are answered when that is released.
 fn start() -> (FaultHandle, Client) {
-    let xenstored = Xenstored::new();
-    let client = Client::builder().timeout(PATIENCE).over(xenstored.connect(DomId::DOM0));
+    let (xenstored, client) = host::start();
     (xenstored.inject(Fault::delay().times(FULL as u64)), client)
 }
 

@@ -20,7 +20,7 @@ use xs_proto::Request;
 use xs_transport::mock::{Fault, Pipe, Xenstored};
 use xs_transport::{Interest, Sent, Transport, Wait};
 
-use host::{Hooked, in_time};
+use host::{Edges, Hooked, in_time};
 
 /// Runs a test on each runtime, each with an in-memory xenstored of its own.
 fn everywhere<F: Future<Output = ()> + Send>(test: fn(Client, Xenstored) -> F) {
@@ -334,37 +334,6 @@ struct Calls(AtomicUsize);
 impl Wake for Calls {
     fn wake(self: Arc<Self>) {
         self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-/// Tells of readiness once, as epoll does when it is asked for edges.
-struct Edges(Arc<AtomicBool>);
-
-impl Reactor for Edges {
-    fn register(&mut self, _: OwnedFd) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn poll_io(
-        &mut self,
-        _: &mut Context<'_>,
-        _: Interest,
-        attempt: &mut dyn FnMut() -> io::Result<()>,
-    ) -> Poll<io::Result<()>> {
-        if !self.0.load(Ordering::SeqCst) {
-            return Poll::Pending;
-        }
-        match attempt() {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.0.store(false, Ordering::SeqCst);
-                Poll::Pending
-            }
-            result => Poll::Ready(result),
-        }
-    }
-
-    fn poll_timer(&mut self, _: &mut Context<'_>, _: Instant) -> Poll<()> {
-        Poll::Pending
     }
 }
 

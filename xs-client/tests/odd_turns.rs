@@ -5,30 +5,23 @@
 mod host;
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use xs_client::futures::Reactor;
 use xs_client::{Client, DomId, ErrorCode, ErrorKind, futures};
 use xs_proto::{Limits, MessageType};
 use xs_transport::mock::{Fault, Pipe, Xenstored};
 use xs_transport::{Interest, Sent, Transport, Wait};
 
-use host::{Host, PATIENCE, in_time};
+use host::{Edges, Host, PATIENCE, in_time, start};
 
 /// A callback that is not to come, or a loop that is to rest, gets so long to show that it does not.
 const QUIET: Duration = Duration::from_millis(300);
-
-fn start() -> (Xenstored, Client) {
-    let xenstored = Xenstored::new();
-    let client = Client::builder().timeout(PATIENCE).over(xenstored.connect(DomId::DOM0));
-    (xenstored, client)
-}
 
 #[test]
 fn deadlines_pass_while_each_attempt_takes_its_time() {
@@ -240,33 +233,13 @@ fn limits_that_panic_hold_up_nobody() {
     in_time(move || client.read("/").unwrap());
 }
 
-/// Does nothing: what comes is received by those who wait.
-struct Rests;
-
-impl Reactor for Rests {
-    fn register(&mut self, _: OwnedFd) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn poll_io(
-        &mut self,
-        _: &mut Context<'_>,
-        _: Interest,
-        _: &mut dyn FnMut() -> io::Result<()>,
-    ) -> Poll<io::Result<()>> {
-        Poll::Pending
-    }
-
-    fn poll_timer(&mut self, _: &mut Context<'_>, _: Instant) -> Poll<()> {
-        Poll::Pending
-    }
-}
-
 #[test]
 fn a_refused_watch_is_not_left_behind() {
     let host = Host::new();
     let client = host.client();
-    let (tasks, _driver) = futures::Client::with_reactor(client.clone(), Rests).unwrap();
+    // What comes is received by those who wait: it tells of nothing.
+    let rests = Edges(Arc::default());
+    let (tasks, _driver) = futures::Client::with_reactor(client.clone(), rests).unwrap();
     host.xenstored.inject(Fault::error(ErrorCode::NoSpace).on(MessageType::Watch));
     let mut setting = Box::pin(tasks.watch("/a"));
     let mut cx = Context::from_waker(Waker::noop());

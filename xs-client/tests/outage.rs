@@ -191,12 +191,12 @@ fn an_event_loop_does_not_spin() {
 #[cfg(feature = "tokio")]
 mod tasks {
     use std::future::poll_fn;
-    use std::sync::atomic::AtomicUsize;
 
     use futures_lite::future::poll_once;
     use xs_client::futures::Client;
 
     use super::*;
+    use crate::host::waits_to_connect;
 
     fn block_on<F: Future>(future: F) -> F::Output {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -231,21 +231,7 @@ mod tasks {
     #[test]
     fn a_driver_does_not_spin_while_a_thread_connects() {
         let host = Host::new();
-        let (opening, is_opening) = mpsc::channel();
-        let (go, gate) = mpsc::channel::<()>();
-        let (opener, gate) = (host.clone(), Mutex::new(gate));
-        let opened = AtomicUsize::new(0);
-        let builder = xs_client::Client::builder().reconnect(true);
-        let client = builder
-            .over_each(move |_| {
-                // The second time it takes long.
-                if opened.fetch_add(1, Ordering::SeqCst) == 1 {
-                    opening.send(()).unwrap();
-                    gate.lock().unwrap().recv().unwrap();
-                }
-                opener.open()
-            })
-            .unwrap();
+        let (client, is_opening, go) = waits_to_connect(&host, xs_client::Client::builder());
         let (tasks, driver) = block_on(async { Client::on_tokio(client.clone()) }).unwrap();
         host.cut();
         let blocking = client.clone();

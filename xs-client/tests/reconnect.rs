@@ -19,7 +19,7 @@ use xs_proto::MessageType;
 use xs_transport::Transport;
 use xs_transport::mock::{Fault, Xenstored};
 
-use host::{Host, PATIENCE};
+use host::{Host, PATIENCE, waits_to_connect};
 
 fn next(watch: &mut Watch) -> (EventKind, String) {
     let event = watch.next_timeout(PATIENCE).unwrap().expect("an event comes");
@@ -315,23 +315,9 @@ fn while_the_daemon_is_down_calls_try_until_their_deadline() {
     });
 }
 
-/// A client that has lost its connection. Whoever connects first says so, and goes on when told to.
-fn waits_to_connect(host: &Host) -> (Client, mpsc::Receiver<()>, mpsc::Sender<()>) {
-    let (opener, opened) = (host.clone(), AtomicUsize::new(0));
-    let (opening, is_opening) = mpsc::channel();
-    let (go, gate) = mpsc::channel::<()>();
-    let gate = Mutex::new(gate);
-    let client = Client::builder()
-        .timeout(PATIENCE)
-        .reconnect(true)
-        .over_each(move |_| {
-            if opened.fetch_add(1, Ordering::SeqCst) == 1 {
-                opening.send(()).unwrap();
-                gate.lock().unwrap().recv().unwrap();
-            }
-            opener.open()
-        })
-        .unwrap();
+/// A client that has lost its connection, and those who connect are [held up](host::waits_to_connect).
+fn lost(host: &Host) -> (Client, mpsc::Receiver<()>, mpsc::Sender<()>) {
+    let (client, is_opening, go) = waits_to_connect(host, Client::builder().timeout(PATIENCE));
     host.cut();
     assert!(client.read("/").unwrap_err().is_lost());
     (client, is_opening, go)
@@ -340,7 +326,7 @@ fn waits_to_connect(host: &Host) -> (Client, mpsc::Receiver<()>, mpsc::Sender<()
 #[test]
 fn while_one_connects_no_other_does() {
     let host = Host::new();
-    let (client, is_opening, go) = waits_to_connect(&host);
+    let (client, is_opening, go) = lost(&host);
     thread::scope(|scope| {
         let connecting = scope.spawn(|| client.read("/").unwrap());
         is_opening.recv().unwrap();
@@ -359,7 +345,7 @@ fn while_one_connects_no_other_does() {
 #[test]
 fn a_connection_that_is_made_after_the_end_is_not_used() {
     let host = Host::new();
-    let (client, is_opening, go) = waits_to_connect(&host);
+    let (client, is_opening, go) = lost(&host);
     thread::scope(|scope| {
         let connecting = scope.spawn(|| client.read("/").unwrap_err());
         is_opening.recv().unwrap();

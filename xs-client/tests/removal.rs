@@ -12,13 +12,7 @@ use xs_client::{Client, DomId, ErrorCode, ErrorKind, Transaction, op};
 use xs_proto::{MessageType, Request};
 use xs_transport::mock::{Fault, Record, Xenstored};
 
-use host::{FULL, Hooked, PATIENCE, fill, in_time};
-
-fn start() -> (Xenstored, Client) {
-    let xenstored = Xenstored::new();
-    let client = Client::builder().timeout(PATIENCE).over(xenstored.connect(DomId::DOM0));
-    (xenstored, client)
-}
+use host::{FULL, Hooked, fill, in_time, start};
 
 /// What was left for later has had its turn.
 fn settle(client: &Client) {

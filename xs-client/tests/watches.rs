@@ -8,13 +8,7 @@ use xs_client::{Client, DomId, ErrorCode};
 use xs_proto::MessageType;
 use xs_transport::mock::{Fault, Kernel, Xenstored};
 
-use host::{Host, PATIENCE, in_time};
-
-fn start() -> (Xenstored, Client) {
-    let xenstored = Xenstored::new();
-    let client = Client::builder().timeout(PATIENCE).over(xenstored.connect(DomId::DOM0));
-    (xenstored, client)
-}
+use host::{Host, PATIENCE, in_time, start};
 
 #[test]
 fn an_iterator_ends_with_the_loss_and_says_so_once() {

@@ -4,11 +4,17 @@
 use std::fmt;
 use std::io;
 use std::os::fd::BorrowedFd;
+#[cfg(feature = "futures")]
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
+#[cfg(feature = "futures")]
+use std::task::{Context, Poll};
 use std::thread;
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "futures")]
+use xs_client::futures::Reactor;
 use xs_client::{Builder, Client, DomId, Pending, op};
 use xs_proto::Limits;
 use xs_transport::mock::{Pipe, Xenstored};
@@ -16,6 +22,13 @@ use xs_transport::{Interest, Sent, Transport, Wait};
 
 /// Longer than anything takes that works.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A xenstored, and a client of it.
+pub(crate) fn start() -> (Xenstored, Client) {
+    let xenstored = Xenstored::new();
+    let client = Client::builder().timeout(PATIENCE).over(xenstored.connect(DomId::DOM0));
+    (xenstored, client)
+}
 
 /// As many requests as there may be under way.
 pub(crate) const FULL: usize = 4096;
@@ -101,6 +114,28 @@ impl Host {
     }
 }
 
+/// A client with a connection. Who makes another says so, and goes on when told to.
+pub(crate) fn waits_to_connect(
+    host: &Host,
+    builder: Builder,
+) -> (Client, mpsc::Receiver<()>, mpsc::Sender<()>) {
+    let (opener, opened) = (host.clone(), AtomicUsize::new(0));
+    let (opening, is_opening) = mpsc::channel();
+    let (go, gate) = mpsc::channel::<()>();
+    let gate = Mutex::new(gate);
+    let client = builder
+        .reconnect(true)
+        .over_each(move |_| {
+            if opened.fetch_add(1, Ordering::SeqCst) == 1 {
+                opening.send(()).unwrap();
+                gate.lock().unwrap().recv().unwrap();
+            }
+            opener.open()
+        })
+        .unwrap();
+    (client, is_opening, go)
+}
+
 /// A pipe with something in between.
 pub(crate) struct Hooked {
     pub(crate) way: Pipe,
@@ -178,4 +213,37 @@ pub(crate) fn in_time<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'stati
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || drop(sender.send(run())));
     receiver.recv_timeout(PATIENCE).expect("it ends")
+}
+
+/// Tells of readiness once, as epoll does when it is asked for edges.
+#[cfg(feature = "futures")]
+pub(crate) struct Edges(pub(crate) Arc<AtomicBool>);
+
+#[cfg(feature = "futures")]
+impl Reactor for Edges {
+    fn register(&mut self, _: OwnedFd) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn poll_io(
+        &mut self,
+        _: &mut Context<'_>,
+        _: Interest,
+        attempt: &mut dyn FnMut() -> io::Result<()>,
+    ) -> Poll<io::Result<()>> {
+        if !self.0.load(Ordering::SeqCst) {
+            return Poll::Pending;
+        }
+        match attempt() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.0.store(false, Ordering::SeqCst);
+                Poll::Pending
+            }
+            result => Poll::Ready(result),
+        }
+    }
+
+    fn poll_timer(&mut self, _: &mut Context<'_>, _: Instant) -> Poll<()> {
+        Poll::Pending
+    }
 }
