@@ -73,11 +73,9 @@ impl Calls {
     /// The answer, or why there will be none. `None` as long as it may come.
     #[inline]
     pub(crate) fn take(&mut self, call: CallId) -> Option<Answered> {
-        let here = self.places[call.place as usize].answer.is_some();
-        if here {
-            self.release(call.place);
-        }
-        self.places[call.place as usize].answer.take()
+        let answer = self.places[call.place as usize].answer.take()?;
+        self.release(call.place);
+        Some(answer)
     }
 
     /// The answer is of no interest any more; it is given back if it is here already.
