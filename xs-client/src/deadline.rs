@@ -2,48 +2,78 @@
 
 use std::time::{Duration, Instant};
 
-use xs_transport::Wait;
+use xs_transport::{Turn, Wait};
 
 /// A point in time at which those who wait give up.
 ///
-/// It is made when an operation begins. If it is far away then, the first wait needs no further
-/// look at the clock.
+/// One that is far away is first a timeout only: where Xen is the clock, as in most of its domains,
+/// each look at it is a system call, and an answer that comes at once has no use for it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Deadline {
+pub(crate) enum Deadline {
     /// `None`: never.
-    pub(crate) at: Option<Instant>,
-    /// It was far away a moment ago.
-    far: bool,
+    At(Option<Instant>),
+    /// So long after it was made, which was a moment ago.
+    Far(Duration),
+    /// Likewise, but for one wait since.
+    AfterWait(Duration),
 }
 
 impl Deadline {
     #[inline]
     pub(crate) fn after(timeout: Option<Duration>) -> Self {
-        // A timeout beyond what a clock can hold never ends.
-        let at = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        Deadline { at, far: timeout.is_none_or(|timeout| timeout >= Wait::LONG) }
+        match timeout {
+            Some(timeout) if timeout >= Wait::LONG => Deadline::Far(timeout),
+            _ => Deadline::from_now(timeout),
+        }
     }
 
-    pub(crate) fn has_passed(&self) -> bool {
-        self.at.is_some_and(|at| at <= Instant::now())
+    #[cold]
+    fn from_now(timeout: Option<Duration>) -> Self {
+        // A timeout beyond what a clock can hold never ends.
+        Deadline::At(timeout.and_then(|timeout| Instant::now().checked_add(timeout)))
+    }
+
+    /// When it is. Known from then on.
+    pub(crate) fn at(&mut self) -> Option<Instant> {
+        if let Deadline::Far(timeout) | Deadline::AfterWait(timeout) = *self {
+            *self = Deadline::from_now(Some(timeout));
+        }
+        match *self {
+            Deadline::At(at) => at,
+            _ => None,
+        }
+    }
+
+    /// Whether it has passed, after a [wait](Self::wait) with this result.
+    pub(crate) fn has_passed(&mut self, turn: Turn) -> bool {
+        if let (Deadline::AfterWait(timeout), Turn::Nothing) = (*self, turn) {
+            *self = Deadline::from_now(timeout.checked_sub(Wait::LONG));
+        }
+        self.at().is_some_and(|at| at <= Instant::now())
     }
 
     /// How to wait for something now.
     #[inline]
     pub(crate) fn wait(&mut self) -> Wait {
-        // Afterwards it will not be known any more.
-        if std::mem::take(&mut self.far) { Wait::Long } else { self.wait_by_clock() }
+        match *self {
+            Deadline::Far(timeout) => {
+                *self = Deadline::AfterWait(timeout);
+                Wait::Long
+            }
+            _ => self.wait_by_clock(),
+        }
     }
 
-    fn wait_by_clock(&self) -> Wait {
+    fn wait_by_clock(&mut self) -> Wait {
+        let at = self.at();
         let far = |at: Instant| at.saturating_duration_since(Instant::now()) >= Wait::LONG;
-        if self.at.is_none_or(far) { Wait::Long } else { Wait::Until(self.at) }
+        if at.is_none_or(far) { Wait::Long } else { Wait::Until(at) }
     }
 }
 
 impl From<Option<Instant>> for Deadline {
     fn from(at: Option<Instant>) -> Self {
-        Deadline { at, far: false }
+        Deadline::At(at)
     }
 }
 
@@ -56,25 +86,65 @@ pub(crate) fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<In
 mod tests {
     use super::*;
 
+    const TIMEOUT: Duration = Duration::from_secs(30);
+
+    /// How long it is from now to the deadline, whose timeout was `TIMEOUT` some moments ago.
+    fn left(deadline: &mut Deadline) -> Duration {
+        deadline.at().unwrap().duration_since(Instant::now())
+    }
+
     #[test]
-    fn only_a_fresh_deadline_is_far_without_a_look() {
-        let mut deadline = Deadline::after(Some(Wait::LONG));
+    fn a_far_one_takes_no_look_at_the_clock_before_the_first_wait_has_ended() {
+        let mut deadline = Deadline::after(Some(TIMEOUT));
         assert_eq!(deadline.wait(), Wait::Long);
-        // It is nearer now, by however little.
-        assert_eq!(deadline.wait(), Wait::Until(deadline.at));
-        let mut deadline = Deadline::after(Some(2 * Wait::LONG));
-        assert_eq!([deadline.wait(), deadline.wait()], [Wait::Long; 2]);
+        assert!(matches!(deadline, Deadline::AfterWait(TIMEOUT)));
+        // From now on it is known.
+        assert!(!deadline.has_passed(Turn::Received));
+        let at = deadline.at();
+        assert_eq!(deadline.wait(), Wait::Long);
+        assert_eq!(deadline.at(), at);
+        assert!(left(&mut deadline) > TIMEOUT - Wait::LONG);
+    }
+
+    #[test]
+    fn a_long_wait_in_vain_counts() {
+        let mut deadline = Deadline::after(Some(TIMEOUT));
+        deadline.wait();
+        assert!(!deadline.has_passed(Turn::Nothing));
+        assert!(left(&mut deadline) <= TIMEOUT - Wait::LONG);
+        // Once.
+        let at = deadline.at();
+        assert!(!deadline.has_passed(Turn::Nothing));
+        assert_eq!(deadline.at(), at);
+
+        let mut deadline = Deadline::after(Some(Wait::LONG));
+        deadline.wait();
+        assert!(deadline.has_passed(Turn::Nothing));
+    }
+
+    #[test]
+    fn one_that_was_asked_for_before_or_after_a_wait_counts_from_then() {
+        for waits in 0..3 {
+            let mut deadline = Deadline::after(Some(Wait::LONG));
+            let waits: Vec<_> = (0..waits).map(|_| deadline.wait()).collect();
+            let at = deadline.at();
+            assert!(left(&mut deadline) <= Wait::LONG);
+            assert_eq!((deadline.wait(), deadline.at()), (Wait::Until(at), at), "{waits:?}");
+        }
     }
 
     #[test]
     fn near_and_never() {
         let mut near = Deadline::after(Some(Duration::ZERO));
-        assert_eq!(near.wait(), Wait::Until(near.at));
-        assert!(near.has_passed());
+        assert_eq!(near.wait(), Wait::Until(near.at()));
+        assert!(near.has_passed(Turn::Received));
         for mut never in [Deadline::after(None), Deadline::after(Some(Duration::MAX)), None.into()]
         {
-            assert_eq!([never.wait(), never.wait()], [Wait::Long; 2]);
-            assert!(!never.has_passed());
+            for turn in [Turn::Received, Turn::Nothing, Turn::Nothing] {
+                assert_eq!(never.wait(), Wait::Long);
+                assert!(!never.has_passed(turn));
+            }
+            assert_eq!(never.at(), None);
         }
     }
 }

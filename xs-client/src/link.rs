@@ -154,9 +154,7 @@ impl Link {
                 }
                 Refusal::Failed(failure) => {
                     let (again, connected) =
-                        self.reconnect(guard, deadline.at, |_| ControlFlow::Continue(None));
-                    // It is nearer now.
-                    *deadline = deadline.at.into();
+                        self.reconnect(guard, deadline.at(), |_| ControlFlow::Continue(None));
                     let unreachable = again.backoff.refused();
                     let kind = |Late| unreachable.unwrap_or(ErrorKind::Lost(failure));
                     (again, connected.map_err(kind))
@@ -187,23 +185,23 @@ impl Link {
     ) -> (Guard<'a, Core>, Option<A::Output>) {
         guard.waits += 1;
         guard = self.drive.flush(guard);
-        let mut waited = false;
+        let mut last = None;
         loop {
             guard = self.wake_ready(guard);
             let here = awaited.look(&mut guard, None);
             if here.is_some() {
                 return (guard, here);
             }
-            if waited && deadline.has_passed() {
+            if last.is_some_and(|turn| deadline.has_passed(turn)) {
                 awaited.give_up(&mut guard);
                 return (guard, None);
             }
-            waited = true;
             let (again, turn) = self.drive.turn(guard, deadline.wait());
             guard = again;
             if turn == Turn::Occupied {
                 guard = self.wait_for_others(guard, deadline, awaited);
             }
+            last = Some(turn);
         }
     }
 
@@ -212,14 +210,14 @@ impl Link {
     fn wait_for_others<'a, A: Awaited>(
         &'a self,
         mut guard: Guard<'a, Core>,
-        deadline: &Deadline,
+        deadline: &mut Deadline,
         awaited: A,
     ) -> Guard<'a, Core> {
         let waker = thread_waker();
         // The lock was not given back since the look before: nothing can have come.
         let _ = awaited.look(&mut guard, Some(&waker));
         let ticket = guard.park(waker);
-        guard = self.sleep(guard, deadline.at);
+        guard = self.sleep(guard, deadline.at());
         guard.unpark(ticket);
         guard
     }

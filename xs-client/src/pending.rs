@@ -66,7 +66,7 @@ impl Tree {
     /// [`ErrorKind::TooManyRequests`], or the operation cannot be sent at all. Nothing has been
     /// sent then.
     pub fn start<T: Answer>(&self, op: &Op<'_, T>) -> Result<Pending<T>> {
-        match self.poll_start(op, self.deadline().at, None) {
+        match self.poll_start(op, self.deadline().at(), None) {
             Poll::Ready(started) => started,
             Poll::Pending => Err(op.label.error(ErrorKind::TooManyRequests)),
         }

@@ -130,12 +130,12 @@ impl Client {
     /// is not running, unless it is the callback itself that asks. It is no error if there is no
     /// such watch.
     pub fn unwatch(&self, token: Token) -> Result<()> {
-        unwatch(&self.handle, token, self.deadline().at)
+        unwatch(&self.handle, token, self.deadline().at())
     }
 
     /// Ends all watches of this client.
     pub fn unwatch_all(&self) -> Result<()> {
-        let deadline = self.deadline().at;
+        let deadline = self.deadline().at();
         let tokens = self.handle.drive.lock().books.watches.tokens();
         // All of them, whatever becomes of one.
         let mut result = Ok(());
@@ -176,12 +176,13 @@ impl Client {
         timeout: impl Into<Option<Duration>>,
         mut condition: impl FnMut(Option<&[u8]>) -> bool,
     ) -> Result<Option<Vec<u8>>> {
-        let mut deadline = self.with_timeout(timeout).deadline();
+        // All this has one deadline, which is a point in time from the start.
+        let mut deadline = Deadline::from(self.with_timeout(timeout).deadline().at());
         let mut setting = Setting::new(&self.handle, path, None, Taker::Owner);
         setting.run(&mut deadline)?;
         let mut watch = Watch::new(self, path, setting.done());
         loop {
-            if watch.next_until(deadline.at)?.is_none() {
+            if watch.next_until(deadline.at())?.is_none() {
                 return Err(Error::new("wait_for", Some(path), ErrorKind::TimedOut));
             }
             let value = match self.handle.call(Scope::NONE, &mut deadline, &op::read(path)) {
@@ -267,7 +268,7 @@ impl Watch {
         let mut guard = link.drive.lock();
         if self.token.look(&mut guard, None).is_none() {
             if let Some(until) = self.pace.pause(Instant::now()) {
-                guard = link.keep_away(guard, earlier(Some(until), deadline.at));
+                guard = link.keep_away(guard, earlier(Some(until), deadline.at()));
             }
         }
         loop {
@@ -278,7 +279,7 @@ impl Watch {
             guard = link.leave(guard);
             if let Some(Next::Failed(_)) = next {
                 let (again, reconnected) =
-                    link.reconnect(guard, deadline.at, |_| ControlFlow::Continue(None));
+                    link.reconnect(guard, deadline.at(), |_| ControlFlow::Continue(None));
                 guard = again;
                 if reconnected.is_ok() {
                     continue;
@@ -323,7 +324,7 @@ impl Watch {
     /// Ends the watch, and tells whether the daemon agreed; within the timeout of the client that
     /// has set it.
     pub fn remove(self) -> Result<()> {
-        unwatch(&self.tree.handle, self.token, self.tree.deadline().at)
+        unwatch(&self.tree.handle, self.token, self.tree.deadline().at())
     }
 
     pub(crate) fn outcome(&self, next: Next) -> Result<WatchEvent> {

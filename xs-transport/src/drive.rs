@@ -87,7 +87,7 @@ pub struct Guard<'a, M>(MutexGuard<'a, State<M>>);
 /// What became of a [turn](Drive::turn).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
-    /// Bytes came, or the connection failed: look.
+    /// Bytes came, or may have come, or the connection failed: look.
     Received,
     /// Nothing came in the time given.
     Nothing,
@@ -242,7 +242,8 @@ impl<M: Machine> Drive<M> {
     fn unblock<'a>(&'a self, mut guard: Guard<'a, M>, wait: Wait) -> (Guard<'a, M>, Turn) {
         let state = &mut *guard.0;
         let mut turn = Turn::Occupied;
-        if let Some(deadline) = wait.deadline() {
+        let deadline = wait.deadline();
+        if let Some(deadline) = deadline {
             let interest = match (&state.receiver, state.wakeable) {
                 (Some(_), _) => Interest::Both,
                 // They wake us when they have received something.
@@ -268,10 +269,15 @@ impl<M: Machine> Drive<M> {
                 drop(transport);
                 guard = self.lock();
             }
-            turn = Turn::Nothing;
+            // There may have been a reason; and the time need not be over.
+            turn = Turn::Received;
         }
         if let Some(seat) = guard.0.receiver.take() {
-            (guard, turn) = self.receive(guard, seat, Wait::No);
+            let (again, received) = self.receive(guard, seat, Wait::No);
+            guard = again;
+            if deadline.is_none() {
+                turn = received;
+            }
         }
         (self.flush_rest(guard), turn)
     }

@@ -10,6 +10,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::transport::Wait;
+
 /// Receives from a socket; with `block`, waits as long as the socket's timeout says.
 pub(crate) fn recv(socket: &UnixStream, buf: &mut [u8], block: bool) -> io::Result<usize> {
     let fd = socket.as_raw_fd();
@@ -29,14 +31,14 @@ pub(crate) fn send(socket: &UnixStream, bytes: &[u8]) -> io::Result<usize> {
 }
 
 /// Waits until one of the events asked for, an error or a hang-up has come on one of the
-/// descriptors, or the deadline has passed. Returns what came on each.
+/// descriptors, or the time is over. Returns what came on each.
 pub(crate) fn poll<const N: usize>(
     fds: [(BorrowedFd<'_>, i16); N],
-    deadline: Option<Instant>,
+    wait: Wait,
 ) -> io::Result<[i16; N]> {
     let mut fds = fds.map(|(fd, events)| libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 });
     // SAFETY: the pointer and the length are those of a live, writable array.
-    let n = unsafe { libc::poll(fds.as_mut_ptr(), N as libc::nfds_t, milliseconds(deadline)) };
+    let n = unsafe { libc::poll(fds.as_mut_ptr(), N as libc::nfds_t, milliseconds(wait)) };
     if n < 0 {
         return Err(io::Error::last_os_error());
     }
@@ -44,11 +46,15 @@ pub(crate) fn poll<const N: usize>(
 }
 
 /// For poll(2): rounded up, so that the deadline has passed when the time is over.
-fn milliseconds(deadline: Option<Instant>) -> c_int {
-    let Some(deadline) = deadline else {
-        return -1;
+fn milliseconds(wait: Wait) -> c_int {
+    let left = match wait {
+        Wait::No => return 0,
+        Wait::Long => Wait::LONG,
+        Wait::Until(None) | Wait::UntilWoken(None) => return -1,
+        Wait::Until(Some(deadline)) | Wait::UntilWoken(Some(deadline)) => {
+            deadline.saturating_duration_since(Instant::now())
+        }
     };
-    let left = deadline.saturating_duration_since(Instant::now());
     c_int::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(c_int::MAX)
 }
 
@@ -190,12 +196,13 @@ mod tests {
 
     #[test]
     fn poll_rounds_up() {
-        assert_eq!(milliseconds(None), -1);
-        assert_eq!(milliseconds(Some(Instant::now())), 0);
-        let soon = Instant::now() + Duration::from_micros(100);
-        assert!(milliseconds(Some(soon)) <= 1);
-        let far = Instant::now() + Duration::from_secs(1 << 40);
-        assert_eq!(milliseconds(Some(far)), c_int::MAX);
+        assert_eq!(milliseconds(Wait::Until(None)), -1);
+        assert_eq!(milliseconds(Wait::No), 0);
+        assert_eq!(milliseconds(Wait::Long), 10_000);
+        let until = |left| milliseconds(Wait::UntilWoken(Some(Instant::now() + left)));
+        assert_eq!(until(Duration::ZERO), 0);
+        assert!(until(Duration::from_micros(100)) <= 1);
+        assert_eq!(until(Duration::from_secs(1 << 40)), c_int::MAX);
     }
 
     #[test]

@@ -35,7 +35,8 @@ pub trait Transport: Debug + Send + Sync {
     /// Receives some bytes, at least one; `Ok(0)` is the end. `buf` is never empty.
     ///
     /// # Errors
-    /// `WouldBlock`: nothing has come, or nothing until the deadline. Any other error is final.
+    /// `WouldBlock`: nothing has come in the time there was. `Interrupted`: nothing, so far. Any
+    /// other error is final.
     fn recv(&self, buf: &mut [u8], wait: Wait) -> io::Result<usize>;
 
     /// Waits until one of `interest` is possible, the deadline has passed or [`wake`] is called.
@@ -77,7 +78,7 @@ pub enum Sent {
 pub enum Wait {
     /// Not at all.
     No,
-    /// As long as one system call does, [`Wait::LONG`] at the most. Costs the least.
+    /// For [`Wait::LONG`]. Costs the least: nobody looks at the clock.
     Long,
     /// Until then; for ever if there is no deadline.
     Until(Option<Instant>),

@@ -88,9 +88,7 @@ impl UnixTransport {
     fn wait_to_receive(&self, wait: Wait) -> io::Result<()> {
         match wait {
             Wait::UntilWoken(deadline) => self.wait(Interest::Receive, deadline),
-            Wait::Until(deadline) => {
-                sys::poll([(self.stream.as_fd(), libc::POLLIN)], deadline).map(drop)
-            }
+            Wait::Until(_) => sys::poll([(self.stream.as_fd(), libc::POLLIN)], wait).map(drop),
             Wait::Long | Wait::No => Ok(()),
         }
     }
@@ -118,7 +116,7 @@ impl Transport for UnixTransport {
             events |= libc::POLLOUT;
         }
         let fds = [(self.stream.as_fd(), events), (waker.as_fd(), libc::POLLIN)];
-        let [_, woken] = match sys::poll(fds, deadline) {
+        let [_, woken] = match sys::poll(fds, Wait::Until(deadline)) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             result => result?,
         };

@@ -122,14 +122,14 @@ impl XenbusTransport {
         })
     }
 
-    /// Waits for something to read, a wake or the close.
-    fn poll(&self, deadline: Option<Instant>) -> io::Result<()> {
+    /// Waits for something to read, a wake or the close; says whether it was woken.
+    fn poll(&self, wait: Wait) -> io::Result<bool> {
         let fds = [self.device.fd(), self.closing.as_fd(), self.waker.as_fd()];
-        let [_, _, woken] = sys::poll(fds.map(|fd| (fd, libc::POLLIN)), deadline)?;
+        let [_, _, woken] = sys::poll(fds.map(|fd| (fd, libc::POLLIN)), wait)?;
         if woken != 0 {
             self.waker.clear();
         }
-        Ok(())
+        Ok(woken != 0)
     }
 }
 
@@ -172,22 +172,26 @@ impl Transport for XenbusTransport {
             // The kernel would never come back from it.
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        if let Some(deadline) = wait.deadline() {
-            self.poll(deadline)?;
-        }
+        let woken = wait != Wait::No && self.poll(wait)?;
         if self.closed.load(Ordering::Acquire) {
             return Ok(0);
         }
-        self.device.read(buf)
+        match self.device.read(buf) {
+            // The time is not over.
+            Err(error) if woken && error.kind() == io::ErrorKind::WouldBlock => {
+                Err(io::ErrorKind::Interrupted.into())
+            }
+            result => result,
+        }
     }
 
     fn wait(&self, interest: Interest, deadline: Option<Instant>) -> io::Result<()> {
         if interest.send() {
             return Ok(());
         }
-        match self.poll(deadline) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
-            result => result,
+        match self.poll(Wait::Until(deadline)) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+            _ => Ok(()),
         }
     }
 
@@ -300,10 +304,11 @@ mod tests {
         let error = transport.recv(&mut buf, Wait::Until(soon)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
 
-        for wait in [Wait::Until(None), Wait::UntilWoken(None)] {
+        // The time is not over then, and who counts it must not think so.
+        for wait in [Wait::Long, Wait::Until(None), Wait::UntilWoken(None)] {
             transport.wake();
             let error = transport.recv(&mut buf, wait).unwrap_err();
-            assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+            assert_eq!(error.kind(), io::ErrorKind::Interrupted);
         }
 
         let transport = Arc::new(transport);

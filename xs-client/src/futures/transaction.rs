@@ -22,7 +22,7 @@ pub struct Transaction {
 impl Client {
     /// Opens a transaction.
     pub async fn start_transaction(&self) -> Result<Transaction> {
-        let pending = self.start(&op::transaction_start(), self.blocking.deadline().at).await?;
+        let pending = self.start(&op::transaction_start(), self.blocking.deadline().at()).await?;
         let scope = pending.scope().await?;
         let tree = self.blocking.in_transaction(scope);
         Ok(Transaction { _open: Open::new(&tree), tree: Tree(tree) })

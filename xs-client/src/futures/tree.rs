@@ -86,7 +86,7 @@ impl Tree {
 
     /// Runs one operation.
     pub async fn run<T: Answer>(&self, op: &Op<'_, T>) -> Result<T> {
-        self.start(op, self.0.deadline().at).await?.await
+        self.start(op, self.0.deadline().at()).await?.await
     }
 
     /// Sends the request, as soon as there is room for it, and a connection.
@@ -174,7 +174,7 @@ impl Tree {
     }
 
     async fn run_each<T: Answer>(&self, ops: &[Op<'_, T>]) -> Vec<Result<T>> {
-        let deadline = self.0.deadline().at;
+        let deadline = self.0.deadline().at();
         let mut started = Vec::with_capacity(ops.len());
         for op in ops {
             started.push(self.start(op, deadline).await);

@@ -57,7 +57,7 @@ impl Client {
         mut condition: impl FnMut(Option<&[u8]>) -> bool,
     ) -> Result<Option<Vec<u8>>> {
         let client = self.with_timeout(timeout);
-        let deadline = client.blocking.deadline().at;
+        let deadline = client.blocking.deadline().at();
         let mut watch = client.watch(path).await?;
         loop {
             if watch.next_until(deadline).await?.is_none() {
