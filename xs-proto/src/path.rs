@@ -184,22 +184,21 @@ fn is_valid(path: &[u8]) -> bool {
 const LANES: usize = 16;
 
 /// Whether each byte but the first may stand where it does: in blocks of one size and without an
-/// early way out of them, so that the compiler looks at all bytes of a block at once. The last
-/// block reaches back as far as it has to.
+/// early way out, so that the compiler looks at all bytes of a block at once. The last block
+/// reaches back as far as it has to.
 fn blocks_follow(path: &[u8], last_block: usize) -> bool {
-    let block = |at: usize| path.get(at..).and_then(<[u8]>::first_chunk::<LANES>);
-    let mut at = 0;
-    loop {
-        let (Some(before), Some(bytes)) = (block(at), block(at + 1)) else { return false };
-        let mut fine = true;
+    let (before, bytes) = (&path[..path.len() - 1], &path[1..]);
+    let mut wrong = [0; LANES];
+    let mut look = |before: &[u8], bytes: &[u8]| {
         for lane in 0..LANES {
-            fine &= follows(before[lane], bytes[lane]);
+            wrong[lane] |= if follows(before[lane], bytes[lane]) { 0 } else { u8::MAX };
         }
-        if !fine || at == last_block {
-            return fine;
-        }
-        at = last_block.min(at + LANES);
+    };
+    for (before, bytes) in before.chunks_exact(LANES).zip(bytes.chunks_exact(LANES)) {
+        look(before, bytes);
     }
+    look(&before[last_block..], &bytes[last_block..]);
+    wrong == [0; LANES]
 }
 
 /// Whether a byte may stand behind another one.
@@ -211,10 +210,17 @@ const fn follows(before: u8, byte: u8) -> bool {
 /// Without branches.
 #[inline]
 const fn is_allowed(byte: u8) -> bool {
-    let letter = (byte | 0x20).wrapping_sub(b'a') < 26;
+    let letter = is_among(byte | 0x20, b'a', 26);
     // From '-' to '9' there is nothing else but the dot.
-    let digit = (byte.wrapping_sub(b'-') < 13) & (byte != b'.');
+    let digit = is_among(byte, b'-', 13) & (byte != b'.');
     letter | digit | (byte == b'_') | (byte == b'@')
+}
+
+/// Whether a byte is one of so many from the first one on. Compared with signs, which is what
+/// processors do to many bytes at once.
+#[inline]
+const fn is_among(byte: u8, first: u8, count: u8) -> bool {
+    (byte.wrapping_sub(first).wrapping_add(0x80) as i8) < (count.wrapping_add(0x80) as i8)
 }
 
 const fn max_len(first: u8) -> usize {

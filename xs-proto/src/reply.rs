@@ -148,6 +148,9 @@ impl<'a> Reply<'a> {
             | MessageType::ResetWatches
             | MessageType::SetFeature
             | MessageType::SetQuota => {
+                if payload == b"OK\0" {
+                    return Ok(Reply::Done);
+                }
                 if f.string()? != b"OK" {
                     return Err(PayloadError::Word);
                 }
@@ -163,7 +166,8 @@ impl<'a> Reply<'a> {
     #[inline(always)]
     pub fn into_owned(self) -> Reply<'static> {
         match self {
-            // The most frequent one, short enough to be put where it is needed.
+            // The most frequent ones, short enough to be put where they are needed.
+            Reply::Done => Reply::Done,
             Reply::Value(value) => Reply::Value(Cow::Owned(match value {
                 Cow::Borrowed(value) => copied(value),
                 Cow::Owned(value) => value,
