@@ -76,8 +76,10 @@ impl Batch<'_> {
         while let Some(call) = self.calls.pop() {
             answers.push(match call {
                 Ok(call) => {
-                    let (again, answer) = self.link.wait(guard, deadline, call);
-                    guard = again;
+                    let mut answer = guard.take_answer(call, None);
+                    if answer.is_none() {
+                        (guard, answer) = self.link.wait(guard, deadline, call);
+                    }
                     Ok((call, answer))
                 }
                 Err(error) => Err(error),
@@ -86,9 +88,7 @@ impl Batch<'_> {
         drop(self.link.leave(guard));
         let taken = ops.iter().zip(answers.into_iter().rev()).map(|(op, answer)| {
             let (call, answer) = answer?;
-            let result = op.label.take(answer);
-            self.trace.end(op.label, self.scope.tx_id(), call.req_id, &result);
-            result
+            self.trace.end(op.label, self.scope, call, answer)
         });
         taken.collect()
     }

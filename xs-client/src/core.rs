@@ -60,6 +60,8 @@ pub(crate) struct Books {
     transactions: BTreeSet<TxId>,
     /// The places of those who open one.
     starting: BTreeSet<u32>,
+    /// The watches that are being set again, by the request for it.
+    rewatches: BTreeMap<ReqId, Token>,
     /// What ends with each RESET_WATCHES under way, by the place of who asked for it.
     resets: Vec<(u32, Reset)>,
     /// What could not be taken back yet, because as many requests are under way as may be: at the
@@ -125,8 +127,8 @@ enum Purpose {
     Reset(u32),
     /// Nobody does.
     None,
-    /// A watch is set again.
-    Rewatch(Token),
+    /// A watch is set again: which one, say the [`Books`].
+    Rewatch,
 }
 
 /// What there was when RESET_WATCHES was sent.
@@ -156,6 +158,7 @@ impl Core {
                 room: Vec::new(),
                 transactions: BTreeSet::new(),
                 starting: BTreeSet::new(),
+                rewatches: BTreeMap::new(),
                 resets: Vec::new(),
                 leftovers: VecDeque::new(),
                 ready: Ready::default(),
@@ -187,6 +190,16 @@ impl Core {
         scope: Scope,
         request: &Request<'_>,
     ) -> Result<CallId, Refusal> {
+        self.submit_inlined(scope, request)
+    }
+
+    /// The same, compiled for the one request that is taken.
+    #[inline(always)]
+    pub(crate) fn submit_inlined(
+        &mut self,
+        scope: Scope,
+        request: &Request<'_>,
+    ) -> Result<CallId, Refusal> {
         if !scope.tx_id.is_none() && scope.session != self.session {
             return Err(Refusal::TransactionLost);
         }
@@ -197,30 +210,48 @@ impl Core {
             return Err(Refusal::TransactionEnded);
         }
         let place = self.books.calls.open();
-        let purpose = match request {
-            Request::TransactionStart => Purpose::Start(place),
-            Request::ResetWatches => Purpose::Reset(place),
-            _ => Purpose::Call(place),
+        let submitted = match request {
+            Request::Watch { .. }
+            | Request::Unwatch { .. }
+            | Request::TransactionStart
+            | Request::TransactionEnd { .. }
+            | Request::ResetWatches => self.submit_specially(scope.tx_id, request, place),
+            _ => self.connection.submit(scope.tx_id, request, Purpose::Call(place)),
         };
-        match self.connection.submit(scope.tx_id, request, purpose) {
-            Ok(req_id) => {
-                match request {
-                    Request::Watch { token, .. } => self.books.watches.sent(token),
-                    // Nothing follows it in the transaction.
-                    Request::TransactionEnd { .. } => {
-                        self.books.transactions.remove(&scope.tx_id);
-                    }
-                    Request::ResetWatches => self.books.begin_reset(place),
-                    Request::TransactionStart => drop(self.books.starting.insert(place)),
-                    _ => {}
-                }
-                Ok(CallId { place, req_id, session: self.session })
-            }
+        match submitted {
+            Ok(req_id) => Ok(CallId { place, req_id, session: self.session }),
             Err(error) => {
                 self.books.calls.release(place);
                 Err(error.into())
             }
         }
+    }
+
+    /// The request changes more than a node.
+    #[cold]
+    fn submit_specially(
+        &mut self,
+        tx_id: TxId,
+        request: &Request<'_>,
+        place: u32,
+    ) -> Result<ReqId, SubmitError> {
+        let purpose = match request {
+            Request::TransactionStart => Purpose::Start(place),
+            Request::ResetWatches => Purpose::Reset(place),
+            _ => Purpose::Call(place),
+        };
+        let req_id = self.connection.submit(tx_id, request, purpose)?;
+        match request {
+            Request::Watch { token, .. } => self.books.watches.sent(token),
+            // Nothing follows it in the transaction.
+            Request::TransactionEnd { .. } => {
+                self.books.transactions.remove(&tx_id);
+            }
+            Request::ResetWatches => self.books.begin_reset(place),
+            Request::TransactionStart => drop(self.books.starting.insert(place)),
+            _ => {}
+        }
+        Ok(req_id)
     }
 
     /// Aborts a transaction, without waiting for the answer, unless its end is under way.
@@ -369,10 +400,12 @@ impl Core {
             let wire = token.to_string();
             let Ok(path) = Path::new(&path) else { continue };
             let request = Request::Watch { path, token: wire.as_bytes(), depth };
-            let purpose = Purpose::Rewatch(token);
-            if self.connection.submit(TxId::NONE, &request, purpose).is_err() {
+            match self.connection.submit(TxId::NONE, &request, Purpose::Rewatch) {
+                Ok(req_id) => drop(self.books.rewatches.insert(req_id, token)),
                 // More watches than requests in flight: far beyond every daemon's quota.
-                self.books.watches.refused(token, ErrorCode::NoSpace, &mut self.books.ready);
+                Err(_) => {
+                    self.books.watches.refused(token, ErrorCode::NoSpace, &mut self.books.ready);
+                }
             }
         }
     }
@@ -479,29 +512,37 @@ impl Books {
     }
 
     #[inline(always)]
-    fn answered(&mut self, purpose: Purpose, reply: impl FnOnce() -> Reply<'static>) {
+    fn answered(
+        &mut self,
+        req_id: ReqId,
+        purpose: Purpose,
+        reply: impl FnOnce() -> Reply<'static>,
+    ) {
         if !self.room.is_empty() {
             self.ready.extend(self.room.drain(..));
         }
         match purpose {
             Purpose::Call(place) => drop(self.calls.finish(place, reply, &mut self.ready)),
-            purpose => self.answered_specially(purpose, reply()),
+            purpose => self.answered_specially(req_id, purpose, reply()),
         }
     }
 
     /// The answer changes more than what its caller knows.
     #[cold]
-    fn answered_specially(&mut self, purpose: Purpose, reply: Reply<'static>) {
+    fn answered_specially(&mut self, req_id: ReqId, purpose: Purpose, reply: Reply<'static>) {
         match (purpose, reply) {
             (Purpose::Start(place), reply) => self.started(place, reply),
             (Purpose::Reset(place), reply) => {
                 self.end_reset(place, reply == Reply::Done);
                 self.calls.finish(place, || reply, &mut self.ready);
             }
-            (Purpose::Rewatch(token), Reply::Error(code)) => {
-                self.watches.refused(token, code, &mut self.ready);
-            }
-            (Purpose::Rewatch(token), _) => self.watches.set_again(token, &mut self.ready),
+            (Purpose::Rewatch, reply) => match (self.rewatches.remove(&req_id), reply) {
+                (Some(token), Reply::Error(code)) => {
+                    self.watches.refused(token, code, &mut self.ready);
+                }
+                (Some(token), _) => self.watches.set_again(token, &mut self.ready),
+                (None, _) => {}
+            },
             (Purpose::Call(_) | Purpose::None, _) => {}
         }
     }
@@ -530,12 +571,12 @@ impl Books {
 
 impl<'a> Inbox<'a, Purpose> for Books {
     #[inline(always)]
-    fn value(&mut self, _: ReqId, purpose: Purpose, value: &'a [u8]) {
-        self.answered(purpose, || Reply::Value(value.into()).into_owned());
+    fn value(&mut self, req_id: ReqId, purpose: Purpose, value: &'a [u8]) {
+        self.answered(req_id, purpose, || Reply::Value(value.into()).into_owned());
     }
 
-    fn reply(&mut self, _: ReqId, purpose: Purpose, reply: Reply<'a>) {
-        self.answered(purpose, || reply.into_owned());
+    fn reply(&mut self, req_id: ReqId, purpose: Purpose, reply: Reply<'a>) {
+        self.answered(req_id, purpose, || reply.into_owned());
     }
 
     fn watch_event(&mut self, path: &'a str, token: &'a [u8]) {
@@ -568,8 +609,8 @@ impl Machine for Core {
     }
 
     fn refused(&mut self, code: ErrorCode) {
-        if let Some((_, Some(purpose))) = self.connection.refused() {
-            self.books.answered(purpose, || Reply::Error(code));
+        if let Some((req_id, Some(purpose))) = self.connection.refused() {
+            self.books.answered(req_id, purpose, || Reply::Error(code));
         }
         self.take_leftovers_back();
     }
@@ -584,6 +625,7 @@ impl Machine for Core {
         self.books.leftovers.clear();
         self.books.resets.clear();
         self.books.starting.clear();
+        self.books.rewatches.clear();
         self.books.calls.fail(failure, &mut self.books.ready);
         self.wake_all();
         self.books.watches.failed(failure, &mut self.books.ready);

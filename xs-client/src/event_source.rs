@@ -119,7 +119,6 @@ impl EventSource {
         guard.observer = None;
         guard.observer_stands = false;
         loop {
-            guard = link.drive.flush(guard);
             let (again, turn) = link.drive.turn(guard, Wait::No);
             guard = link.wake_ready(again);
             match turn {

@@ -106,18 +106,64 @@ impl Link {
         op: &Op<'_, T>,
     ) -> Result<T> {
         let trace = Trace::start();
-        let (guard, call) = self.submit(self.drive.lock(), scope, deadline, &op.label, &op.request);
+        let (call, answer) = self.ask(scope, deadline, &op.label, &op.request)?;
+        trace.end(op.label, scope, call, answer)
+    }
+
+    /// The same, compiled for the one operation that is run: for the most frequent ones.
+    #[inline(always)]
+    pub(crate) fn call_inlined<T: Answer>(
+        &self,
+        scope: Scope,
+        deadline: &mut Deadline,
+        op: &Op<'_, T>,
+    ) -> Result<T> {
+        let trace = Trace::start();
+        let (call, answer) = self.ask_inlined(scope, deadline, &op.label, &op.request)?;
+        trace.end(op.label, scope, call, answer)
+    }
+
+    /// Makes a request, and waits for the answer; `None`: there was none in time.
+    pub(crate) fn ask(
+        &self,
+        scope: Scope,
+        deadline: &mut Deadline,
+        label: &Label<'_>,
+        request: &Result<Request<'_>, Invalid>,
+    ) -> Result<(CallId, Option<Answered>)> {
+        self.ask_inlined(scope, deadline, label, request)
+    }
+
+    #[inline(always)]
+    fn ask_inlined(
+        &self,
+        scope: Scope,
+        deadline: &mut Deadline,
+        label: &Label<'_>,
+        request: &Result<Request<'_>, Invalid>,
+    ) -> Result<(CallId, Option<Answered>)> {
+        let (guard, call) = self.submit_inlined(self.drive.lock(), scope, deadline, label, request);
         let call = call?;
-        let (guard, answer) = self.wait(guard, deadline, call);
+        // It has not left yet: there is no answer to look for.
+        let (guard, answer) = self.receive_until(guard, deadline, call);
         drop(self.leave(guard));
-        let result = op.label.take(answer);
-        trace.end(op.label, scope.tx_id(), call.req_id, &result);
-        result
+        Ok((call, answer))
     }
 
     /// Takes a request, as soon as there is room for it. It leaves with the next turn or flush.
-    #[inline(always)]
     pub(crate) fn submit<'a>(
+        &'a self,
+        guard: Guard<'a, Core>,
+        scope: Scope,
+        deadline: &mut Deadline,
+        label: &Label<'_>,
+        request: &Result<Request<'_>, Invalid>,
+    ) -> (Guard<'a, Core>, Result<CallId>) {
+        self.submit_inlined(guard, scope, deadline, label, request)
+    }
+
+    #[inline(always)]
+    fn submit_inlined<'a>(
         &'a self,
         mut guard: Guard<'a, Core>,
         scope: Scope,
@@ -129,7 +175,7 @@ impl Link {
             Ok(request) => request,
             Err(invalid) => return (guard, Err(label.error(invalid.clone()))),
         };
-        match guard.submit(scope, request) {
+        match guard.submit_inlined(scope, request) {
             Ok(call) => (guard, Ok(call)),
             Err(refusal) => self.submit_later(guard, scope, deadline, label, request, refusal),
         }
@@ -176,32 +222,47 @@ impl Link {
 
     /// Waits until something is here, and receives for everybody meanwhile, if nobody else does;
     /// `None`: it did not come in time, and is given up. The caller then [leaves](Self::leave).
-    #[inline(always)]
     pub(crate) fn wait<'a, A: Awaited>(
         &'a self,
         mut guard: Guard<'a, Core>,
         deadline: &mut Deadline,
         awaited: A,
     ) -> (Guard<'a, Core>, Option<A::Output>) {
+        let here = awaited.look(&mut guard, None);
+        if here.is_some() {
+            return (guard, here);
+        }
+        self.receive_until(guard, deadline, awaited)
+    }
+
+    /// The same when it is known not to be here.
+    #[inline(always)]
+    fn receive_until<'a, A: Awaited>(
+        &'a self,
+        mut guard: Guard<'a, Core>,
+        deadline: &mut Deadline,
+        awaited: A,
+    ) -> (Guard<'a, Core>, Option<A::Output>) {
         guard.waits += 1;
-        guard = self.drive.flush(guard);
-        let mut last = None;
         loop {
+            let (again, turn) = self.drive.turn(guard, deadline.wait());
+            guard = again;
+            if turn == Turn::Occupied {
+                let (again, here) = self.wait_for_others(guard, deadline, awaited);
+                guard = again;
+                if here.is_some() {
+                    return (guard, here);
+                }
+            }
             guard = self.wake_ready(guard);
             let here = awaited.look(&mut guard, None);
             if here.is_some() {
                 return (guard, here);
             }
-            if last.is_some_and(|turn| deadline.has_passed(turn)) {
+            if deadline.has_passed(turn) {
                 awaited.give_up(&mut guard);
                 return (guard, None);
             }
-            let (again, turn) = self.drive.turn(guard, deadline.wait());
-            guard = again;
-            if turn == Turn::Occupied {
-                guard = self.wait_for_others(guard, deadline, awaited);
-            }
-            last = Some(turn);
         }
     }
 
@@ -212,14 +273,17 @@ impl Link {
         mut guard: Guard<'a, Core>,
         deadline: &mut Deadline,
         awaited: A,
-    ) -> Guard<'a, Core> {
+    ) -> (Guard<'a, Core>, Option<A::Output>) {
         let waker = thread_waker();
-        // The lock was not given back since the look before: nothing can have come.
-        let _ = awaited.look(&mut guard, Some(&waker));
+        // The look before may have been one send ago.
+        let here = awaited.look(&mut guard, Some(&waker));
+        if here.is_some() {
+            return (guard, here);
+        }
         let ticket = guard.park(waker);
         guard = self.sleep(guard, deadline.at());
         guard.unpark(ticket);
-        guard
+        (guard, None)
     }
 
     /// Sleeps until this thread's waker is called.
@@ -257,7 +321,6 @@ impl Link {
 
     /// Receives what is there, without waiting.
     pub(crate) fn receive_now<'a>(&'a self, guard: Guard<'a, Core>) -> Guard<'a, Core> {
-        let guard = self.drive.flush(guard);
         let (guard, _) = self.drive.turn(guard, Wait::No);
         self.leave(guard)
     }

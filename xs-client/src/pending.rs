@@ -7,13 +7,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
+#[cfg(feature = "futures")]
 use xs_proto::TxId;
 use xs_transport::Guard;
 
 use crate::calls::{Answered, CallId};
-#[cfg(feature = "futures")]
-use crate::core::Scope;
-use crate::core::{Core, Refusal};
+use crate::core::{Core, Refusal, Scope};
 use crate::error::{Error, ErrorKind, Result};
 use crate::link::Handle;
 use crate::op::{Answer, Label, Op};
@@ -52,7 +51,7 @@ pub struct Pending<T> {
     timer: Option<Timer>,
     name: &'static str,
     path: Option<Box<str>>,
-    tx_id: TxId,
+    scope: Scope,
     trace: Trace,
     answer: PhantomData<fn() -> T>,
 }
@@ -106,7 +105,7 @@ impl Tree {
                     timer: None,
                     name: op.label.name,
                     path: op.label.path.map(Into::into),
-                    tx_id: self.scope.tx_id(),
+                    scope: self.scope,
                     trace: Trace::start(),
                     answer: PhantomData,
                 }));
@@ -192,9 +191,7 @@ impl<T: Answer> Pending<T> {
     }
 
     fn finish(&self, call: CallId, answer: Option<Answered>) -> Result<T> {
-        let result = self.label().take(answer);
-        self.trace.end(self.label(), self.tx_id, call.req_id, &result);
-        result
+        self.trace.end(self.label(), self.scope, call, answer)
     }
 
     fn taken(&self) -> Error {

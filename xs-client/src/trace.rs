@@ -7,8 +7,10 @@
 use xs_proto::{ReqId, TxId};
 use xs_transport::Failure;
 
-use crate::error::Error;
-use crate::op::Label;
+use crate::calls::{Answered, CallId};
+use crate::core::Scope;
+use crate::error::Result;
+use crate::op::{Answer, Label};
 use crate::wakers::Ready;
 
 /// An operation that is to be told of when it has ended.
@@ -18,19 +20,29 @@ pub(crate) struct Trace {
     start: std::time::Instant,
 }
 
+impl Trace {
+    /// The operation has ended; says what the answer means to the one who asked.
+    #[inline(always)]
+    pub(crate) fn end<T: Answer>(
+        self,
+        label: Label<'_>,
+        scope: Scope,
+        call: CallId,
+        answer: Option<Answered>,
+    ) -> Result<T> {
+        let result = label.take(answer);
+        self.tell(label, scope.tx_id(), call.req_id, &result);
+        result
+    }
+}
+
 #[cfg(feature = "tracing")]
 impl Trace {
     pub(crate) fn start() -> Self {
         Trace { start: std::time::Instant::now() }
     }
 
-    pub(crate) fn end<T>(
-        self,
-        label: Label<'_>,
-        tx_id: TxId,
-        req_id: ReqId,
-        result: &Result<T, Error>,
-    ) {
+    fn tell<T>(self, label: Label<'_>, tx_id: TxId, req_id: ReqId, result: &Result<T>) {
         let latency_us = u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX);
         let (operation, path) = (label.name, label.path);
         let (tx_id, req_id) = (tx_id.0, req_id.0);
@@ -92,7 +104,7 @@ impl Trace {
     }
 
     #[inline(always)]
-    pub(crate) fn end<T>(self, _: Label<'_>, _: TxId, _: ReqId, _: &Result<T, Error>) {}
+    fn tell<T>(self, _: Label<'_>, _: TxId, _: ReqId, _: &Result<T>) {}
 }
 
 #[cfg(not(feature = "tracing"))]

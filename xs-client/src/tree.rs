@@ -54,7 +54,7 @@ pub struct Tree {
 impl Tree {
     /// The value of a node.
     pub fn read(&self, path: &str) -> Result<Vec<u8>> {
-        self.run(&op::read(path))
+        self.handle.call_inlined(self.scope, &mut self.deadline(), &op::read(path))
     }
 
     /// The value of a node, as text.
@@ -75,7 +75,7 @@ impl Tree {
 
     /// Sets the value of a node. The node is created as needed, as are its parents.
     pub fn write(&self, path: &str, value: impl AsRef<[u8]>) -> Result<()> {
-        self.run(&op::write(path, &value))
+        self.handle.call_inlined(self.scope, &mut self.deadline(), &op::write(path, &value))
     }
 
     /// Sets the value of a node to what `value` is displayed as.

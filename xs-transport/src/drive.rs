@@ -67,8 +67,8 @@ struct State<M> {
     buffer: usize,
     /// Who sits there can be woken.
     wakeable: bool,
-    /// Counts what was received.
-    received: u64,
+    /// Counts what may be news to those who wait: that something was received or refused, or failed.
+    news: u64,
     failure: Option<Failure>,
 }
 
@@ -113,7 +113,7 @@ impl<M: Machine> Drive<M> {
             receiver: Some(Box::new(receiver)),
             buffer,
             wakeable: false,
-            received: 0,
+            news: 0,
             failure: None,
         };
         Drive { state: Mutex::new(state) }
@@ -134,14 +134,20 @@ impl<M: Machine> Drive<M> {
 
     /// Sends what the machine has to say, until nothing is left or the transport takes no more.
     /// If somebody else is sending, it is left to them.
-    pub fn flush<'a>(&'a self, mut guard: Guard<'a, M>) -> Guard<'a, M> {
+    pub fn flush<'a>(&'a self, guard: Guard<'a, M>) -> Guard<'a, M> {
+        self.send(guard)
+    }
+
+    /// In the sender's seat.
+    #[inline(always)]
+    fn send<'a>(&'a self, mut guard: Guard<'a, M>) -> Guard<'a, M> {
         while guard.0.has_output() {
             let state = &mut *guard.0;
             let Some(mut seat) = state.sender.take() else { break };
             if seat.buffer.is_empty() {
                 state.machine.take_output(&mut seat.buffer);
             }
-            let received = state.received;
+            let news = state.news;
             drop(guard);
             let sent = without_panic(|| seat.transport.send(&seat.buffer));
             guard = self.lock();
@@ -157,7 +163,7 @@ impl<M: Machine> Drive<M> {
                     seat.buffer.clear();
                     false
                 }
-                sent => state.sent_otherwise(&mut seat, sent, received),
+                sent => state.sent_otherwise(&mut seat, sent, news),
             };
             state.sender = Some(seat);
             state.blocked = blocked;
@@ -169,22 +175,30 @@ impl<M: Machine> Drive<M> {
     }
 
     /// The same where there is rarely anything to send.
-    #[inline]
+    #[inline(always)]
     fn flush_rest<'a>(&'a self, guard: Guard<'a, M>) -> Guard<'a, M> {
         if guard.0.has_output() { self.flush(guard) } else { guard }
     }
 
-    /// Takes a turn: waits for bytes in the receiver's seat, if it is free, hands them to the
-    /// machine, and sends what there is to send then.
+    /// Takes a turn: sends what there is to send, waits for bytes in the receiver's seat, if it is
+    /// free, hands them to the machine, and sends what there is to send then.
     ///
-    /// [Flush](Self::flush) before, and then look whether what you want is here already: while
-    /// one sends, another may have received it. Nothing happens between this call and the wait.
+    /// Look before whether what you want is here already. If something happens that may be news to
+    /// you, between this call and the wait, there is no wait.
     #[inline]
     pub fn turn<'a>(&'a self, mut guard: Guard<'a, M>, wait: Wait) -> (Guard<'a, M>, Turn) {
-        let state = &mut *guard.0;
-        if state.failure.is_some() {
+        if guard.0.failure.is_some() {
             return (guard, Turn::Failed);
         }
+        // Who can wait, waits before another attempt.
+        if !guard.0.blocked || wait == Wait::No {
+            let news = guard.0.news;
+            guard = self.flush(guard);
+            if guard.0.news != news {
+                return (guard, Turn::Received);
+            }
+        }
+        let state = &mut *guard.0;
         if state.unblocking {
             return (guard, Turn::Occupied);
         }
@@ -242,6 +256,7 @@ impl<M: Machine> Drive<M> {
     fn unblock<'a>(&'a self, mut guard: Guard<'a, M>, wait: Wait) -> (Guard<'a, M>, Turn) {
         let state = &mut *guard.0;
         let mut turn = Turn::Occupied;
+        let news = state.news;
         let deadline = wait.deadline();
         if let Some(deadline) = deadline {
             let interest = match (&state.receiver, state.wakeable) {
@@ -279,11 +294,15 @@ impl<M: Machine> Drive<M> {
                 turn = received;
             }
         }
-        (self.flush_rest(guard), turn)
+        // Otherwise nothing has changed since the last attempt.
+        if deadline.is_some() || guard.0.news != news {
+            guard = self.flush_rest(guard);
+        }
+        (guard, turn)
     }
 
     /// In the receiver's seat: receives once.
-    #[inline]
+    #[inline(always)]
     fn receive<'a>(
         &'a self,
         mut guard: Guard<'a, M>,
@@ -302,7 +321,7 @@ impl<M: Machine> Drive<M> {
         if state.failure.is_none() {
             match received {
                 Ok(n) if n > 0 && n <= seat.buffer.len() => {
-                    state.received += 1;
+                    state.news += 1;
                     if let Err(error) = state.machine.receive(&seat.buffer[..n]) {
                         state.give_up(Failure::Protocol(error));
                     }
@@ -346,7 +365,7 @@ impl<M: Machine> State<M> {
         &mut self,
         seat: &mut Seat<BytesMut>,
         sent: io::Result<Sent>,
-        received_before: u64,
+        news_before: u64,
     ) -> bool {
         let Seat { transport, buffer } = seat;
         match sent {
@@ -354,6 +373,7 @@ impl<M: Machine> State<M> {
             Ok(Sent::Bytes(n)) => buffer.advance(n),
             Ok(Sent::Refused(code)) => {
                 buffer.clear();
+                self.news += 1;
                 if self.failure.is_none() {
                     self.machine.refused(code);
                     if self.receiver.is_none() {
@@ -368,7 +388,7 @@ impl<M: Machine> State<M> {
             // find out that there is room now. Otherwise they will, with the reply to something
             // that is still on its way.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                return self.received == received_before;
+                return self.news == news_before;
             }
             Err(error) => self.give_up(Failure::Io(Arc::new(error))),
         }
@@ -394,6 +414,7 @@ impl<M: Machine> State<M> {
     #[cold]
     fn give_up(&mut self, failure: Failure) {
         if self.failure.is_none() {
+            self.news += 1;
             self.machine.failed(&failure);
             self.failure = Some(failure);
             // Whoever waits in the transport returns.
