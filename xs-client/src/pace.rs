@@ -15,7 +15,7 @@ pub(crate) struct Pace {
 }
 
 /// A wait that is over within this time, with what it brought taken, found events or was about to.
-const SOON: Duration = Duration::from_micros(150);
+const SOON: Duration = Duration::from_micros(300);
 
 /// So many of them in a row are a flood.
 const FLOOD: u32 = 16;

@@ -1,8 +1,10 @@
 //! The floor: what has to go over the socket, and nothing else.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use xs_proto::{Header, MessageType, ReqId, TxId};
 
@@ -89,7 +91,7 @@ pub(super) fn flood(socket: &Path) -> Started {
 pub(crate) fn prepare(
     socket: &Path,
     nodes: impl Iterator<Item = (String, &'static str)>,
-) -> std::io::Result<()> {
+) -> io::Result<()> {
     let mut flooder = Flooder::new(socket)?;
     for (path, value) in nodes {
         flooder.queue(&path, value.as_bytes());
@@ -98,25 +100,29 @@ pub(crate) fn prepare(
 }
 
 /// Fires watches: writes, with so many on their way.
+///
+/// It never waits in a read: each answer would wake it, on the core that it shares with the daemon,
+/// and how often that happens depends on how busy readers keep that core, not on how well they read.
+/// It looks from time to time, and has another connection with writes on their way meanwhile, so that
+/// the daemon is always at work.
 #[derive(Debug)]
 pub(crate) struct Flooder {
-    stream: UnixStream,
+    ways: Vec<Way>,
     messages: Vec<Vec<u8>>,
 }
 
 /// Few enough that they and their answers fit into any buffer, and enough to keep a daemon at work.
-const WINDOW: usize = 32;
+const WINDOW: usize = 96;
+
+const WAYS: usize = 2;
+
+/// Between two looks.
+const LOOK: Duration = Duration::from_micros(50);
 
 impl Flooder {
-    /// Nothing of it takes longer than this: oxenstored leaves a writer unanswered when a watcher
-    /// does not take its events.
-    const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
-
-    pub(crate) fn new(socket: &Path) -> std::io::Result<Self> {
-        let stream = UnixStream::connect(socket)?;
-        stream.set_read_timeout(Some(Self::PATIENCE))?;
-        stream.set_write_timeout(Some(Self::PATIENCE))?;
-        Ok(Flooder { stream, messages: Vec::new() })
+    pub(crate) fn new(socket: &Path) -> io::Result<Self> {
+        let ways = (0..WAYS).map(|_| Way::new(socket)).collect::<io::Result<_>>()?;
+        Ok(Flooder { ways, messages: Vec::new() })
     }
 
     pub(crate) fn queue(&mut self, path: &str, value: &[u8]) {
@@ -125,19 +131,54 @@ impl Flooder {
     }
 
     /// Writes all that is queued.
-    pub(crate) fn run(&mut self) -> std::io::Result<()> {
-        let reply = message(MessageType::Write, b"OK\0");
-        let mut buffer = vec![0; WINDOW * reply.len()];
-        for window in self.messages.chunks(WINDOW) {
-            self.stream.write_all(&window.concat())?;
-            let replies = &mut buffer[..window.len() * reply.len()];
-            self.stream.read_exact(replies)?;
-            if replies.chunks(reply.len()).any(|it| it != reply) {
-                return Err(std::io::Error::other("a write failed"));
-            }
+    pub(crate) fn run(&mut self) -> io::Result<()> {
+        for (at, window) in self.messages.chunks(WINDOW).enumerate() {
+            let way = &mut self.ways[at % WAYS];
+            way.settle()?;
+            way.stream.write_all(&window.concat())?;
+            way.unanswered = window.len();
         }
         self.messages.clear();
-        Ok(())
+        self.ways.iter_mut().try_for_each(Way::settle)
+    }
+}
+
+#[derive(Debug)]
+struct Way {
+    stream: UnixStream,
+    unanswered: usize,
+}
+
+impl Way {
+    /// Nothing of it takes longer than this: oxenstored leaves a writer unanswered when a watcher
+    /// does not take its events.
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    fn new(socket: &Path) -> io::Result<Self> {
+        let stream = UnixStream::connect(socket)?;
+        stream.set_nonblocking(true)?;
+        Ok(Way { stream, unanswered: 0 })
+    }
+
+    /// Takes the answers to all that it has written.
+    fn settle(&mut self) -> io::Result<()> {
+        let reply = message(MessageType::Write, b"OK\0");
+        let mut buffer = vec![0; self.unanswered * reply.len()];
+        let (mut have, start) = (0, Instant::now());
+        while have < buffer.len() {
+            match self.stream.read(&mut buffer[have..]) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(n) => have += n,
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+                Err(error) if start.elapsed() > Self::PATIENCE => return Err(error),
+                Err(_) => thread::sleep(LOOK),
+            }
+        }
+        self.unanswered = 0;
+        match buffer.chunks(reply.len()).all(|it| it == reply) {
+            true => Ok(()),
+            false => Err(io::Error::other("a write failed")),
+        }
     }
 }
 
