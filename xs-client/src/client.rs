@@ -279,6 +279,10 @@ impl Builder {
     }
 
     /// How long each operation may take; 30 seconds unless set, for ever if `None`.
+    ///
+    /// One of ten seconds or more may end up to ten seconds late, if something else comes meanwhile:
+    /// nobody looks at the clock for an answer that comes at once. A shorter one costs each
+    /// operation a poll(2) and two looks, which in most domains of Xen are system calls as well.
     #[must_use]
     pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.timeout = timeout.into();

@@ -134,13 +134,8 @@ impl<M: Machine> Drive<M> {
 
     /// Sends what the machine has to say, until nothing is left or the transport takes no more.
     /// If somebody else is sending, it is left to them.
-    pub fn flush<'a>(&'a self, guard: Guard<'a, M>) -> Guard<'a, M> {
-        self.send(guard)
-    }
-
-    /// In the sender's seat.
     #[inline(always)]
-    fn send<'a>(&'a self, mut guard: Guard<'a, M>) -> Guard<'a, M> {
+    pub fn flush<'a>(&'a self, mut guard: Guard<'a, M>) -> Guard<'a, M> {
         while guard.0.has_output() {
             let state = &mut *guard.0;
             let Some(mut seat) = state.sender.take() else { break };
@@ -177,7 +172,12 @@ impl<M: Machine> Drive<M> {
     /// The same where there is rarely anything to send.
     #[inline(always)]
     fn flush_rest<'a>(&'a self, guard: Guard<'a, M>) -> Guard<'a, M> {
-        if guard.0.has_output() { self.flush(guard) } else { guard }
+        if guard.0.has_output() { self.flush_more(guard) } else { guard }
+    }
+
+    #[cold]
+    fn flush_more<'a>(&'a self, guard: Guard<'a, M>) -> Guard<'a, M> {
+        self.flush(guard)
     }
 
     /// Takes a turn: sends what there is to send, waits for bytes in the receiver's seat, if it is

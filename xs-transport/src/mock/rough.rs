@@ -220,7 +220,12 @@ impl<T: Transport> Transport for Rough<T> {
             Luck::Cut => return Ok(0),
             Luck::Interrupted => return Err(io::ErrorKind::Interrupted.into()),
             Luck::Nothing if !self.lock().is_polled => {
-                return Err(io::ErrorKind::WouldBlock.into());
+                // Otherwise it would say that the time is over.
+                let kind = match wait {
+                    Wait::No => io::ErrorKind::WouldBlock,
+                    _ => io::ErrorKind::Interrupted,
+                };
+                return Err(kind.into());
             }
             Luck::Nothing => 1,
             Luck::Bytes(n) => n,
