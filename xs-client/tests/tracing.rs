@@ -66,6 +66,7 @@ fn operations_are_told_and_values_are_not() {
     );
     assert!(find(&["operation=\"read\"", "path=\"/none\"", "error=ENOENT"]), "{lines}");
     assert!(find(&["operation=\"read\"", "path=\"/other\"", "error=ENOENT"]), "{lines}");
+    assert!(find(&["operation=\"transaction_start\"", "tx_id=0", "req_id="]), "{lines}");
     assert!(
         find(&["operation=\"commit\""]) && !find(&["operation=\"commit\"", "tx_id=0 "]),
         "{lines}"

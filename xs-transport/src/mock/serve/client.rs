@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 
 use bytes::{Buf, BytesMut};
+use mio::event::Event;
 use mio::net::UnixStream;
 
 use crate::mock::pipe::Pipe;
@@ -17,8 +18,10 @@ pub(super) struct Client {
     unsent: BytesMut,
     /// Received and not yet taken by the xenstored.
     unfed: BytesMut,
-    pub(super) readable: bool,
-    pub(super) writable: bool,
+    readable: bool,
+    writable: bool,
+    /// Nothing more will come. It is told once, and there may be bytes before it.
+    ended: bool,
 }
 
 /// What became of a client's turn.
@@ -35,7 +38,14 @@ pub(super) enum Turn {
 impl Client {
     pub(super) fn new(stream: UnixStream, pipe: Pipe) -> Self {
         let (unsent, unfed) = (BytesMut::new(), BytesMut::new());
-        Client { stream, pipe, unsent, unfed, readable: true, writable: true }
+        Client { stream, pipe, unsent, unfed, readable: true, writable: true, ended: false }
+    }
+
+    /// Something has happened to the socket.
+    pub(super) fn note(&mut self, event: &Event) {
+        self.ended |= event.is_read_closed();
+        self.readable |= event.is_readable() || self.ended;
+        self.writable |= event.is_writable();
     }
 
     /// Takes some requests from the client, and tells it all that it takes.
@@ -48,8 +58,9 @@ impl Client {
             match self.stream.read(buffer) {
                 Ok(0) => return Turn::Gone,
                 Ok(n) => {
-                    // A socket that gave less had no more; the next byte is a new event.
-                    self.readable = n == buffer.len();
+                    // A socket that gave less had no more; the next byte is a new event. Its end is
+                    // none, if it came together with these.
+                    self.readable = n == buffer.len() || self.ended;
                     let is_alive = self.feed_bytes(&buffer[..n]);
                     if !is_alive {
                         self.flush();
@@ -112,5 +123,36 @@ impl Client {
                 Err(_) => return false,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mio::{Events, Interest, Poll, Token};
+    use xs_proto::DomId;
+
+    use super::*;
+    use crate::mock::Xenstored;
+
+    #[test]
+    fn the_end_that_comes_with_the_last_bytes_is_seen() {
+        let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let mut stream = UnixStream::from_std(ours);
+        let mut poll = Poll::new().unwrap();
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        poll.registry().register(&mut stream, Token(0), interest).unwrap();
+        let mut client = Client::new(stream, Xenstored::new().connect(DomId::DOM0));
+        let mut buffer = [0; 4096];
+        assert!(client.take_turn(&mut buffer) == Turn::Done, "there is nothing yet");
+
+        // Part of a header: nothing is answered to it, and nothing will come after it.
+        theirs.write_all(&[0; 9]).unwrap();
+        drop(theirs);
+        let mut events = Events::with_capacity(8);
+        poll.poll(&mut events, None).unwrap();
+        events.iter().for_each(|event| client.note(event));
+        assert!(client.take_turn(&mut buffer) == Turn::More, "the end is still to be read");
+        assert!(client.take_turn(&mut buffer) == Turn::Gone);
     }
 }

@@ -155,8 +155,7 @@ impl Server {
                     Token(at) if at >= LISTENERS => self.listeners[at - LISTENERS].pending = true,
                     Token(at) => {
                         if let Some(client) = self.clients.get_mut(at).and_then(Option::as_mut) {
-                            client.readable |= event.is_readable() || event.is_read_closed();
-                            client.writable |= event.is_writable();
+                            client.note(event);
                             self.serve(at);
                         }
                     }
