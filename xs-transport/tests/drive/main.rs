@@ -2,6 +2,7 @@
 //! target `drive` is the same with inputs that are chosen better.
 
 mod script;
+mod turn;
 
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -96,13 +96,13 @@ fn check(script: &Script, wire: &Mutex<Wire>) {
 
 /// Says what it is told to, and keeps what it is told.
 #[derive(Debug, Default)]
-struct Script {
-    unsent: VecDeque<Vec<u8>>,
+pub(crate) struct Script {
+    pub(crate) unsent: VecDeque<Vec<u8>>,
     /// All that was taken out.
     given: Vec<u8>,
-    received: Vec<u8>,
+    pub(crate) received: Vec<u8>,
     next: u8,
-    refused: u32,
+    pub(crate) refused: u32,
     failed: bool,
 }
 
