@@ -76,10 +76,8 @@ impl Batch<'_> {
         while let Some(call) = self.calls.pop() {
             answers.push(match call {
                 Ok(call) => {
-                    let mut answer = guard.take_answer(call, None);
-                    if answer.is_none() {
-                        (guard, answer) = self.link.wait(guard, deadline, call);
-                    }
+                    let (again, answer) = self.link.wait(guard, deadline, call);
+                    guard = again;
                     Ok((call, answer))
                 }
                 Err(error) => Err(error),

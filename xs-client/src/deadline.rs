@@ -23,31 +23,24 @@ impl Deadline {
     pub(crate) fn after(timeout: Option<Duration>) -> Self {
         match timeout {
             Some(timeout) if timeout >= Wait::LONG => Deadline::Far(timeout),
-            _ => Deadline::from_now(timeout),
+            timeout => Deadline::At(timeout.and_then(from_now)),
         }
-    }
-
-    #[cold]
-    fn from_now(timeout: Option<Duration>) -> Self {
-        // A timeout beyond what a clock can hold never ends.
-        Deadline::At(timeout.and_then(|timeout| Instant::now().checked_add(timeout)))
     }
 
     /// When it is. Known from then on.
     pub(crate) fn at(&mut self) -> Option<Instant> {
-        if let Deadline::Far(timeout) | Deadline::AfterWait(timeout) = *self {
-            *self = Deadline::from_now(Some(timeout));
-        }
-        match *self {
-            Deadline::At(at) => at,
-            _ => None,
-        }
+        let at = match *self {
+            Deadline::At(at) => return at,
+            Deadline::Far(timeout) | Deadline::AfterWait(timeout) => from_now(timeout),
+        };
+        *self = Deadline::At(at);
+        at
     }
 
     /// Whether it has passed, after a [wait](Self::wait) with this result.
     pub(crate) fn has_passed(&mut self, turn: Turn) -> bool {
         if let (Deadline::AfterWait(timeout), Turn::Nothing) = (*self, turn) {
-            *self = Deadline::from_now(timeout.checked_sub(Wait::LONG));
+            *self = Deadline::At(from_now(timeout.saturating_sub(Wait::LONG)));
         }
         self.at().is_some_and(|at| at <= Instant::now())
     }
@@ -69,6 +62,12 @@ impl Deadline {
         let far = |at: Instant| at.saturating_duration_since(Instant::now()) >= Wait::LONG;
         if at.is_none_or(far) { Wait::Long } else { Wait::Until(at) }
     }
+}
+
+/// A timeout beyond what a clock can hold never ends.
+#[cold]
+fn from_now(timeout: Duration) -> Option<Instant> {
+    Instant::now().checked_add(timeout)
 }
 
 impl From<Option<Instant>> for Deadline {

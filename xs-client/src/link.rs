@@ -105,9 +105,7 @@ impl Link {
         deadline: &mut Deadline,
         op: &Op<'_, T>,
     ) -> Result<T> {
-        let trace = Trace::start();
-        let (call, answer) = self.ask(scope, deadline, &op.label, &op.request)?;
-        trace.end(op.label, scope, call, answer)
+        self.ask(scope, deadline, &op.label, &op.request)?.take(op.label, scope)
     }
 
     /// The same, compiled for the one operation that is run: for the most frequent ones.
@@ -118,19 +116,17 @@ impl Link {
         deadline: &mut Deadline,
         op: &Op<'_, T>,
     ) -> Result<T> {
-        let trace = Trace::start();
-        let (call, answer) = self.ask_inlined(scope, deadline, &op.label, &op.request)?;
-        trace.end(op.label, scope, call, answer)
+        self.ask_inlined(scope, deadline, &op.label, &op.request)?.take(op.label, scope)
     }
 
-    /// Makes a request, and waits for the answer; `None`: there was none in time.
+    /// Makes a request, and waits for the answer.
     pub(crate) fn ask(
         &self,
         scope: Scope,
         deadline: &mut Deadline,
         label: &Label<'_>,
         request: &Result<Request<'_>, Invalid>,
-    ) -> Result<(CallId, Option<Answered>)> {
+    ) -> Result<Asked> {
         self.ask_inlined(scope, deadline, label, request)
     }
 
@@ -141,13 +137,14 @@ impl Link {
         deadline: &mut Deadline,
         label: &Label<'_>,
         request: &Result<Request<'_>, Invalid>,
-    ) -> Result<(CallId, Option<Answered>)> {
+    ) -> Result<Asked> {
+        let trace = Trace::start();
         let (guard, call) = self.submit_inlined(self.drive.lock(), scope, deadline, label, request);
         let call = call?;
         // It has not left yet: there is no answer to look for.
         let (guard, answer) = self.receive_until(guard, deadline, call);
         drop(self.leave(guard));
-        Ok((call, answer))
+        Ok(Asked { trace, call, answer })
     }
 
     /// Takes a request, as soon as there is room for it. It leaves with the next turn or flush.
@@ -371,6 +368,22 @@ impl Link {
         let mut guard = self.drive.fail(self.drive.lock(), Failure::Closed);
         guard.close();
         drop(self.wake_ready(guard));
+    }
+}
+
+/// A request that was made, and what came of it.
+pub(crate) struct Asked {
+    trace: Trace,
+    pub(crate) call: CallId,
+    /// `None`: there was none in time.
+    answer: Option<Answered>,
+}
+
+impl Asked {
+    /// What the answer means to the one who asked.
+    #[inline(always)]
+    pub(crate) fn take<T: Answer>(self, label: Label<'_>, scope: Scope) -> Result<T> {
+        self.trace.end(label, scope, self.call, self.answer)
     }
 }
 

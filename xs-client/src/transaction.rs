@@ -11,7 +11,6 @@ use crate::core::Scope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::link::Handle;
 use crate::op;
-use crate::trace::Trace;
 use crate::tree::Tree;
 
 /// An open transaction: what is done through it becomes visible to others all at once, when it is
@@ -43,9 +42,9 @@ impl Client {
         let link = &self.handle;
         let op = op::transaction_start();
         let mut deadline = self.deadline();
-        let trace = Trace::start();
-        let (call, answer) = link.ask(Scope::NONE, &mut deadline, &op.label, &op.request)?;
-        let scope = Scope::opened(trace.end(op.label, Scope::NONE, call, answer)?, call);
+        let asked = link.ask(Scope::NONE, &mut deadline, &op.label, &op.request)?;
+        let call = asked.call;
+        let scope = Scope::opened(asked.take(op.label, Scope::NONE)?, call);
         let tree = self.in_transaction(scope);
         Ok(Transaction { _open: Open::new(&tree), tree })
     }

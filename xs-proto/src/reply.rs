@@ -148,6 +148,7 @@ impl<'a> Reply<'a> {
             | MessageType::ResetWatches
             | MessageType::SetFeature
             | MessageType::SetQuota => {
+                // What is wrong otherwise, is found out later.
                 if payload == b"OK\0" {
                     return Ok(Reply::Done);
                 }

@@ -321,6 +321,20 @@ mod tests {
     }
 
     #[test]
+    fn only_who_does_not_wait_is_told_that_there_is_nothing() {
+        for seed in 0..50 {
+            let way = way(seed);
+            // The answer has 32 bytes: something is there all the while.
+            way.way.send(&request(1)).unwrap();
+            for _ in 0..20 {
+                if let Err(error) = way.recv(&mut [0], Wait::Long) {
+                    assert_eq!(error.kind(), io::ErrorKind::Interrupted, "seed {seed}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn everything_arrives_in_order() {
         let (asked, answered) = conversation();
         for seed in 0..50 {
