@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use xs_proto::{
-    ClientConnection, ConnectionError, ErrorCode, Inbox, Limits, Path, Reply, ReqId, Request,
+    ClientConnection, ConnectionError, ErrorCode, Event, Limits, Path, Reply, ReqId, Request,
     RequestError, SubmitError, TxId,
 };
 use xs_transport::{Failure, Machine};
@@ -569,19 +569,19 @@ impl Books {
     }
 }
 
-impl<'a> Inbox<'a, Purpose> for Books {
-    #[inline(always)]
-    fn value(&mut self, req_id: ReqId, purpose: Purpose, value: &'a [u8]) {
-        self.answered(req_id, purpose, || Reply::Value(value.into()).into_owned());
-    }
-
-    fn reply(&mut self, req_id: ReqId, purpose: Purpose, reply: Reply<'a>) {
-        self.answered(req_id, purpose, || reply.into_owned());
-    }
-
-    fn watch_event(&mut self, path: &'a str, token: &'a [u8]) {
-        trace::watch_fired(path, token, &mut self.ready);
-        self.watches.deliver(path, token, &mut self.ready);
+impl Books {
+    /// Handles one reply or watch event.
+    fn handle(&mut self, event: Event<'_, Purpose>) {
+        match event {
+            Event::Reply { req_id, key, reply } => {
+                self.answered(req_id, key, || reply.into_owned());
+            }
+            Event::Watch { path, token } => {
+                trace::watch_fired(path, token, &mut self.ready);
+                self.watches.deliver(path, token, &mut self.ready);
+            }
+            _ => {}
+        }
     }
 }
 
@@ -597,12 +597,21 @@ impl Machine for Core {
     }
 
     #[inline]
-    fn receive(&mut self, input: &[u8]) -> Result<(), ConnectionError> {
+    fn receive(&mut self, mut input: &[u8]) -> Result<(), ConnectionError> {
         if let Some(observer) = self.observer.take() {
             self.books.ready.push(observer);
         }
         self.backoff.reset();
-        self.connection.receive_all(input, &mut self.books)?;
+        loop {
+            let received = self.connection.receive(input)?;
+            input = &input[received.consumed..];
+            if let Some(event) = received.event {
+                self.books.handle(event);
+            }
+            if input.is_empty() {
+                break;
+            }
+        }
         // Ahead of those who wait for room: they get the lock later.
         self.take_leftovers_back();
         Ok(())

@@ -1,6 +1,5 @@
 //! The client's end of a connection.
 
-use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
 use bytes::BytesMut;
@@ -125,31 +124,6 @@ pub enum Event<'a, K> {
     },
 }
 
-/// Takes what comes from the server where it is to go: what [`Event`] says, with a method for each.
-pub trait Inbox<'a, K> {
-    /// The answer to a request; see [`Event::Reply`].
-    fn reply(&mut self, req_id: ReqId, key: K, reply: Reply<'a>);
-
-    /// Likewise, when it is a [`Reply::Value`].
-    fn value(&mut self, req_id: ReqId, key: K, value: &'a [u8]) {
-        self.reply(req_id, key, Reply::Value(Cow::Borrowed(value)));
-    }
-
-    /// A watch fired; see [`Event::Watch`].
-    fn watch_event(&mut self, path: &'a str, token: &'a [u8]);
-}
-
-/// Room for one event.
-impl<'a, K> Inbox<'a, K> for Option<Event<'a, K>> {
-    fn reply(&mut self, req_id: ReqId, key: K, reply: Reply<'a>) {
-        *self = Some(Event::Reply { req_id, key, reply });
-    }
-
-    fn watch_event(&mut self, path: &'a str, token: &'a [u8]) {
-        *self = Some(Event::Watch { path, token });
-    }
-}
-
 /// What [`ClientConnection::receive`] made of its input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received<E> {
@@ -261,53 +235,25 @@ impl<K> ClientConnection<K> {
         }
     }
 
-    /// Takes one message from the input.
+    /// Decodes at most one message from the start of `input`.
+    ///
+    /// Call it in a loop until all input is consumed. Input that ends in the middle of a message
+    /// is consumed too; the connection keeps that part for the next call.
     ///
     /// # Errors
-    /// The server broke the protocol. The connection is of no use from there on.
+    /// The server broke the protocol. The error is final: every later call returns it again.
     pub fn receive<'a>(
         &'a mut self,
         input: &'a [u8],
     ) -> Result<Received<Event<'a, K>>, ConnectionError> {
-        let mut event = None;
-        let consumed = self.receive_one(input, &mut event)?;
-        Ok(Received { consumed, event })
-    }
-
-    /// Takes all messages from the input, and all of the input. What they say goes to `inbox`.
-    ///
-    /// # Errors
-    /// As of [`receive`](Self::receive).
-    #[inline]
-    pub fn receive_all(
-        &mut self,
-        mut input: &[u8],
-        inbox: &mut impl for<'a> Inbox<'a, K>,
-    ) -> Result<(), ConnectionError> {
-        loop {
-            let consumed = self.receive_one(input, inbox)?;
-            input = &input[consumed..];
-            if input.is_empty() {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Takes one message at the most, and says how many bytes are done with.
-    #[inline(always)]
-    fn receive_one<'a>(
-        &'a mut self,
-        input: &'a [u8],
-        inbox: &mut impl Inbox<'a, K>,
-    ) -> Result<usize, ConnectionError> {
         if let Some(error) = self.failed {
             return Err(error);
         }
         let error = match self.decoder.decode(input) {
-            Ok(Decoded { consumed, frame: None }) => return Ok(consumed),
+            Ok(Decoded { consumed, frame: None }) => return Ok(Received { consumed, event: None }),
             Ok(Decoded { consumed, frame: Some(frame) }) => {
-                match dispatch(&mut self.pending, &mut self.current, frame, inbox) {
-                    Ok(()) => return Ok(consumed),
+                match dispatch(&mut self.pending, &mut self.current, frame) {
+                    Ok(event) => return Ok(Received { consumed, event }),
                     Err(error) => error,
                 }
             }
@@ -346,24 +292,21 @@ impl<K> ClientConnection<K> {
     }
 }
 
-/// The type comes first: the ids of a watch event may be garbage.
+/// Turns a frame into an event; `None` for the reply to a forgotten request.
 ///
-/// Not part of the loop that calls it: neither has enough registers for both.
-#[inline(never)]
+/// The type is checked first, because the xenbus device leaves garbage in the ids of watch events.
 fn dispatch<'a, K>(
     pending: &mut Pending<K>,
     current: &mut Option<ReqId>,
     Frame { header, payload }: Frame<'a>,
-    inbox: &mut impl Inbox<'a, K>,
-) -> Result<(), ConnectionError> {
+) -> Result<Option<Event<'a, K>>, ConnectionError> {
     let Some(msg_type) = MessageType::from_u32(header.msg_type) else {
         return Err(ConnectionError::UnknownType { msg_type: header.msg_type });
     };
     let malformed = |cause| ConnectionError::Payload { msg_type, cause };
     if msg_type == MessageType::WatchEvent {
         let (path, token) = watch_event(payload).map_err(malformed)?;
-        inbox.watch_event(path, token);
-        return Ok(());
+        return Ok(Some(Event::Watch { path, token }));
     }
 
     let mut req_id = header.req_id;
@@ -387,18 +330,9 @@ fn dispatch<'a, K>(
         let got = header.tx_id;
         return Err(ConnectionError::WrongTransaction { msg_type, expected: tx_id, got });
     }
-    if msg_type == MessageType::Read {
-        // The most frequent one, before all those that take decoding.
-        if let Some(key) = pending.remove(req_id) {
-            inbox.value(req_id, key, payload);
-        }
-        return Ok(());
-    }
     let reply = Reply::decode(msg_type, payload).map_err(malformed)?;
-    if let Some(key) = pending.remove(req_id) {
-        inbox.reply(req_id, key, reply);
-    }
-    Ok(())
+    let key = pending.remove(req_id);
+    Ok(key.map(|key| Event::Reply { req_id, key, reply }))
 }
 
 /// The path and the token.

@@ -39,7 +39,7 @@ mod request;
 mod server;
 mod wire;
 
-pub use client::{ClientConnection, ConnectionError, Event, Inbox, Limits, Received, SubmitError};
+pub use client::{ClientConnection, ConnectionError, Event, Limits, Received, SubmitError};
 pub use error_code::ErrorCode;
 pub use frame::{Decoded, Decoder, Frame, FrameError};
 pub use path::{Path, PathError};

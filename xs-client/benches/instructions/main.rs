@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use xs_client::{Client, DomId};
-use xs_proto::{ClientConnection, Header, Inbox, Limits, MessageType, Reply, ReqId, Request, TxId};
+use xs_proto::{ClientConnection, Event, Header, Limits, MessageType, Reply, ReqId, Request, TxId};
 use xs_transport::mock::{Server, Xenstored};
 
 const PATH: &str = "/local/domain/5/device/vif/0/state";
@@ -123,26 +123,6 @@ fn bare(socket: &str, count: usize) {
 /// The same with what lets many requests be under way, each with a deadline: the machine that
 /// matches answers to them, and a look at the clock.
 fn bare_matched(socket: &str, count: usize) {
-    struct Wanted {
-        key: usize,
-        value: Option<Vec<u8>>,
-    }
-
-    impl<'a> Inbox<'a, usize> for Wanted {
-        fn value(&mut self, _: ReqId, key: usize, value: &'a [u8]) {
-            assert_eq!(key, self.key);
-            self.value = Some(value.to_vec());
-        }
-
-        fn reply(&mut self, _: ReqId, _: usize, reply: Reply<'a>) {
-            panic!("{reply:?}");
-        }
-
-        fn watch_event(&mut self, path: &'a str, _: &'a [u8]) {
-            panic!("{path}");
-        }
-    }
-
     struct Shared {
         machine: ClientConnection<usize>,
         out: BytesMut,
@@ -165,14 +145,25 @@ fn bare_matched(socket: &str, count: usize) {
         guard.out = out;
         let mut buffer = std::mem::take(&mut guard.buffer);
         drop(guard);
-        let mut wanted = Wanted { key: at, value: None };
-        while wanted.value.is_none() {
-            let came = stream.read(&mut buffer).expect("to receive");
+        let mut value = None;
+        while value.is_none() {
+            let len = stream.read(&mut buffer).expect("to receive");
             let mut guard = locked();
-            guard.machine.receive_all(&buffer[..came], &mut wanted).expect("a fine reply");
+            let mut input = &buffer[..len];
+            while !input.is_empty() {
+                let received = guard.machine.receive(input).expect("a valid reply");
+                input = &input[received.consumed..];
+                match received.event {
+                    Some(Event::Reply { key, reply: Reply::Value(bytes), .. }) if key == at => {
+                        value = Some(bytes.into_owned());
+                    }
+                    None => {}
+                    other => panic!("{other:?}"),
+                }
+            }
         }
         locked().buffer = buffer;
-        assert_eq!(wanted.value.as_deref(), Some(VALUE));
+        assert_eq!(value.as_deref(), Some(VALUE));
         black_box(deadline);
     }
 }
