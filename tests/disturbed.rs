@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::thread;
 
 use xs_transport::Transport;
-use xs_transport::mock::Rough;
+use xs_transport::mock::Unreliable;
 
 use crate::PATIENCE;
 use crate::on::On;
@@ -31,7 +31,7 @@ pub fn disturbed(test: fn(&On)) {
     let seed = seed();
     println!("XS_TEST_SEED={seed}");
     watch_panics();
-    let (whole, how) = run(test, move |way| Rough::new(way, seed));
+    let (whole, how) = run(test, move |way| Unreliable::new(way, seed));
     how.expect("it passes without a disturbance");
     let rounds = env::var("XS_TEST_ROUNDS").map_or(4, |rounds| rounds.parse().expect("a number"));
     for round in 1..=rounds {
@@ -42,7 +42,7 @@ pub fn disturbed(test: fn(&On)) {
         let what = if round % 2 == 0 { "cut" } else { "garbled" };
         println!("{what} after {at} bytes");
         let (way, how) = run(test, move |way| {
-            let way = Rough::new(way, seed);
+            let way = Unreliable::new(way, seed);
             if round % 2 == 0 { way.cut_after(at) } else { way.garble_after(at) }
         });
         if let Err(message) = how {
@@ -56,7 +56,7 @@ pub fn disturbed(test: fn(&On)) {
 /// Runs a test over what is made of a way to memory; says how it went.
 fn run(
     test: fn(&On),
-    make: impl FnOnce(Box<dyn Transport>) -> Rough<Box<dyn Transport>> + Send + 'static,
+    make: impl FnOnce(Box<dyn Transport>) -> Unreliable<Box<dyn Transport>> + Send + 'static,
 ) -> (Way, Result<(), String>) {
     let (done, ended) = mpsc::channel();
     let thread = thread::spawn(move || {

@@ -10,7 +10,7 @@
 //! | `XS_TEST_OX_SOCKET`, `XS_TEST_OX_GUEST5`, `XS_TEST_OX_GUEST7` | the same for an oxenstored |
 //! | `XS_TEST_DEVICE` | a xenbus device |
 //!
-//! Each test is also run over ways that are as bad as [`Rough`](xs_transport::mock::Rough) makes
+//! Each test is also run over ways that are as bad as [`Unreliable`](xs_transport::mock::Unreliable) makes
 //! them; and over such a way which is cut, or garbles a message, at a place that is another one
 //! each time. There it may fail, but it ends, and what it was told is right or an error.
 //! `XS_TEST_SEED` repeats what happened, and `XS_TEST_ROUNDS` says how many times each test is cut

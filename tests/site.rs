@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use xs_client::{Builder, Client, DomId};
-use xs_transport::mock::{Device, Flavour, Kernel, Rough, Server, StopHandle, Xenstored};
+use xs_transport::mock::{Device, Flavour, Kernel, Server, StopHandle, Unreliable, Xenstored};
 use xs_transport::{Transport, UnixTransport};
 
 use crate::PATIENCE;
@@ -112,7 +112,7 @@ pub(crate) enum Place {
 }
 
 /// A way that can be asked what has become of it.
-pub(crate) type Way = Arc<Rough<Box<dyn Transport>>>;
+pub(crate) type Way = Arc<Unreliable<Box<dyn Transport>>>;
 
 fn rough(place: Place) -> Place {
     let seed = crate::seed();
@@ -202,7 +202,7 @@ impl Place {
             }
             Place::Rough(place, seed) => {
                 let seed = seed.fetch_add(1, Ordering::Relaxed);
-                Box::new(Rough::new(place.way(), seed))
+                Box::new(Unreliable::new(place.way(), seed))
             }
             Place::Disturbed(place, _) => place.way(),
             Place::Daemon { .. } | Place::Device(..) => unreachable!("it is not in memory"),

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use xs_client::{Client, DomId, EventKind, Result};
 use xs_transport::Transport;
-use xs_transport::mock::{Kernel, Rough, Xenstored};
+use xs_transport::mock::{Kernel, Unreliable, Xenstored};
 
 /// Longer than anything takes that works.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -90,7 +90,7 @@ fn the_right_answer_or_a_lost_connection() {
         };
         let seed = seed.wrapping_add(round);
         let at = (seed as f64 * 0.618_033_988_749_895).fract() * 30_000.0;
-        let way = Rough::new(way, seed);
+        let way = Unreliable::new(way, seed);
         let way = Arc::new(match round % 3 {
             0 => way,
             1 => way.cut_after(at as usize),

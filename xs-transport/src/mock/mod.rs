@@ -11,7 +11,7 @@
 //!
 //! For tests of programs that use Xenstore it can be given [guests](Xenstored::add_guest), looked
 //! into, filled from [`text`], disturbed ([`Fault`], [`Xenstored::disconnect`]) and listened to
-//! ([`Xenstored::set_trace`]). [`Rough`] makes any way to it a bad one.
+//! ([`Xenstored::set_trace`]). [`Unreliable`] makes any way to it a bad one.
 //!
 //! ```
 //! use xs_proto::{ClientConnection, DomId, Event, Limits, Path, Reply, Request, TxId};
@@ -52,12 +52,10 @@
 //! compared: `tests/tests/differential/known.rs`.
 
 mod args;
-mod bell;
+mod connection;
 mod control;
 mod daemon;
-mod device;
 mod domains;
-mod fault;
 mod flavour;
 mod guest;
 mod idmap;
@@ -65,34 +63,34 @@ mod kernel;
 mod nodes;
 mod ocaml;
 mod outbox;
-mod pipe;
 mod quota;
 mod request;
-mod rough;
 #[cfg(feature = "serve")]
 mod serve;
 mod sessions;
 mod store;
+mod testing;
 #[cfg(test)]
 mod tests;
-pub mod text;
 mod toolstack;
 mod trace;
 mod transaction;
 mod watches;
 mod xenstored;
 
+pub use connection::pipe::Pipe;
 pub use daemon::ConnId;
-pub use device::Device;
-pub use fault::{Fault, FaultHandle};
 pub use flavour::Flavour;
 pub use kernel::Kernel;
-pub use pipe::Pipe;
-pub use rough::Rough;
+pub use kernel::device::Device;
 #[cfg(feature = "serve")]
-pub use serve::{Server, StopHandle};
+pub use serve::server::{Server, StopHandle};
+pub use testing::fault::{Fault, FaultHandle};
+pub use testing::record::Record;
+pub use testing::text;
+pub use testing::unreliable::Unreliable;
 pub use trace::{Trace, Traced};
-pub use xenstored::{Record, Xenstored};
+pub use xenstored::Xenstored;
 
 // What is said and taken here, so that a test needs no further crate.
 #[doc(no_inline)]

@@ -6,7 +6,7 @@ use bytes::{Buf, BytesMut};
 use mio::event::Event;
 use mio::net::UnixStream;
 
-use crate::mock::pipe::Pipe;
+use crate::mock::connection::pipe::Pipe;
 use crate::transport::{Sent, Transport};
 
 /// One client of the server.

@@ -8,7 +8,8 @@ use std::thread::{self, JoinHandle};
 
 use xs_proto::{DomId, Header, MessageType, ReqId, TxId};
 
-use super::*;
+use super::server::{Server, StopHandle};
+use crate::mock::Xenstored;
 
 /// A server in a thread, with a socket of dom0 and one of domain 5.
 struct Served {

@@ -33,8 +33,7 @@ use std::str::FromStr;
 
 use xs_proto::{Path, PathError, Permissions};
 
-use super::store::{Store, join};
-use super::xenstored::Xenstored;
+use crate::mock::store::{Store, join};
 
 /// A line of the text form makes no sense.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -137,24 +136,7 @@ impl fmt::Display for Line {
     }
 }
 
-pub(super) fn seed(xenstored: &Xenstored, text: &str) -> Result<(), SeedError> {
-    for line in lines(text) {
-        let (number, Line { path, perms, value }) = line?;
-        // Special nodes are there or cannot be, and have no values.
-        let is_known = xenstored.perms(&path).is_some();
-        if value.is_some() || !is_known {
-            let value = value.unwrap_or_default();
-            let failed = |error| SeedError { line: number, cause: SeedCause::Path(error) };
-            xenstored.set(&path, value).map_err(failed)?;
-        }
-        if let Some(perms) = perms {
-            xenstored.set_perms(&path, &perms);
-        }
-    }
-    Ok(())
-}
-
-pub(super) fn dump(store: &Store) -> String {
+pub(in crate::mock) fn dump(store: &Store) -> String {
     let mut text = String::new();
     let mut at = vec!["@releaseDomain".to_owned(), "@introduceDomain".to_owned(), "/".to_owned()];
     while let Some(path) = at.pop() {
@@ -198,6 +180,7 @@ fn unescape(quoted: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mock::Xenstored;
 
     #[test]
     fn every_value_survives_dump_and_seed() {

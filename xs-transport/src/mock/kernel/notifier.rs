@@ -13,7 +13,7 @@ use crate::sys;
 /// It may be rung while the locks of the xenstored are held; its own is never held while another
 /// one is taken.
 #[derive(Debug, Default)]
-pub(super) struct Bell {
+pub(in crate::mock) struct Bell {
     state: Mutex<State>,
     rang: Condvar,
 }
@@ -27,16 +27,16 @@ struct State {
 }
 
 impl Bell {
-    pub(super) fn add(&self, id: u64, signal: Arc<Signal>) {
+    pub(in crate::mock) fn add(&self, id: u64, signal: Arc<Signal>) {
         self.lock().signals.insert(id, signal);
     }
 
-    pub(super) fn remove(&self, id: u64) {
+    pub(in crate::mock) fn remove(&self, id: u64) {
         self.lock().signals.remove(&id);
     }
 
     /// Something came from outside: everybody shall look.
-    pub(super) fn ring(&self) {
+    pub(in crate::mock) fn ring(&self) {
         let mut state = self.lock();
         state.rung = true;
         state.signals.values().for_each(|signal| signal.set(true));
@@ -45,13 +45,13 @@ impl Bell {
     }
 
     /// Takes back the ringing that there was; from now on it counts anew.
-    pub(super) fn silence(&self) {
+    pub(in crate::mock) fn silence(&self) {
         self.lock().rung = false;
     }
 
     /// Makes those readable that have something to read; not if it rang meanwhile. `news`: it is
     /// worth looking for those who wait.
-    pub(super) fn settle(&self, news: bool, has_something: impl Fn(u64) -> bool) -> bool {
+    pub(in crate::mock) fn settle(&self, news: bool, has_something: impl Fn(u64) -> bool) -> bool {
         let mut state = self.lock();
         if news {
             state.turns += 1;
@@ -64,12 +64,12 @@ impl Bell {
     }
 
     /// To be given to [`wait`](Self::wait).
-    pub(super) fn turns(&self) -> u64 {
+    pub(in crate::mock) fn turns(&self) -> u64 {
         self.lock().turns
     }
 
     /// Waits until something happens, unless it did since.
-    pub(super) fn wait(&self, turns: u64) {
+    pub(in crate::mock) fn wait(&self, turns: u64) {
         let mut state = self.lock();
         while state.turns == turns {
             state = self.rang.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -84,14 +84,14 @@ impl Bell {
 /// A pipe's end to read from: unlike a socket, and like the device, poll(2) never says that it
 /// could be written to.
 #[derive(Debug)]
-pub(super) struct Signal {
+pub(in crate::mock) struct Signal {
     polled: File,
     written: File,
     is_set: Mutex<bool>,
 }
 
 impl Signal {
-    pub(super) fn new() -> io::Result<Self> {
+    pub(in crate::mock) fn new() -> io::Result<Self> {
         let (polled, written) = sys::pipe()?;
         Ok(Signal { polled, written, is_set: Mutex::new(false) })
     }

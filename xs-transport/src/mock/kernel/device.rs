@@ -7,8 +7,8 @@ use std::sync::{Arc, MutexGuard};
 
 use xs_proto::{ErrorCode, Header, MessageType, TxId};
 
-use super::bell::Signal;
-use super::kernel::{Kernel, State, two_strings, watch_payload};
+use super::notifier::Signal;
+use super::{Kernel, State, two_strings, watch_payload};
 use crate::xenbus::{self, XenbusTransport};
 
 /// An open device of a [`Kernel`]: what a descriptor of `/dev/xen/xenbus`, opened with
@@ -25,16 +25,16 @@ pub struct Device {
 
 /// What the kernel keeps for an open device.
 #[derive(Debug)]
-pub(super) struct Opened {
+pub(in crate::mock) struct Opened {
     /// The one message that is being written, or that was written last.
     buffer: Box<[u8; BUFFER]>,
     /// How much of a message is there.
     len: usize,
     /// Requests that were written and have no reply.
-    pub(super) unanswered: usize,
+    pub(in crate::mock) unanswered: usize,
     /// Those that are open, and the kernel's generation in which each was started.
-    pub(super) transactions: HashMap<TxId, u64>,
-    pub(super) readable: VecDeque<u8>,
+    pub(in crate::mock) transactions: HashMap<TxId, u64>,
+    pub(in crate::mock) readable: VecDeque<u8>,
 }
 
 /// The kernel's buffer holds one message, header included.
@@ -46,7 +46,7 @@ const DEADLOCK: &str = "a WATCH or UNWATCH was written behind an unanswered requ
 const ZERO_READ: &str = "a read of length 0: the kernel would spin for ever";
 
 impl Device {
-    pub(super) fn new(kernel: Kernel, id: u64, signal: Arc<Signal>) -> Self {
+    pub(in crate::mock) fn new(kernel: Kernel, id: u64, signal: Arc<Signal>) -> Self {
         Device { kernel, id, signal }
     }
 
@@ -270,12 +270,12 @@ impl Opened {
     }
 
     /// What is in the buffer now, in the place of this message's payload.
-    pub(super) fn payload(&self, header: Header) -> &[u8] {
+    pub(in crate::mock) fn payload(&self, header: Header) -> &[u8] {
         &self.buffer[Header::LEN..][..header.len as usize]
     }
 
     /// Makes a message readable.
-    pub(super) fn reply(&mut self, header: Header, payload: &[u8]) {
+    pub(in crate::mock) fn reply(&mut self, header: Header, payload: &[u8]) {
         let header = Header { len: payload.len() as u32, ..header };
         self.readable.extend(header.encode());
         self.readable.extend(payload);
@@ -288,14 +288,14 @@ impl Opened {
     }
 
     /// Likewise; old kernels leave the ids out.
-    pub(super) fn done(&mut self, header: Header, old: bool) {
+    pub(in crate::mock) fn done(&mut self, header: Header, old: bool) {
         let (req_id, tx_id) = if old { Default::default() } else { (header.req_id, header.tx_id) };
         self.reply(Header { req_id, tx_id, ..header }, b"OK\0");
     }
 
     /// A watch fired. The kernel does not set the ids: they are whatever was there, say those of
     /// a request under way.
-    pub(super) fn event(&mut self, path: &[u8], token: &[u8]) {
+    pub(in crate::mock) fn event(&mut self, path: &[u8], token: &[u8]) {
         let ids = Header::decode(self.buffer.first_chunk().unwrap_or(&[0; Header::LEN]));
         let msg_type = MessageType::WatchEvent as u32;
         let header = Header { msg_type, tx_id: TxId(!ids.tx_id.0), ..ids };

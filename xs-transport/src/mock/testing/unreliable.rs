@@ -20,16 +20,16 @@ use crate::transport::{Interest, Sent, Transport, Wait};
 ///
 /// ```
 /// use std::sync::Arc;
-/// use xs_transport::mock::{Rough, Xenstored};
+/// use xs_transport::mock::{Unreliable, Xenstored};
 /// use xs_proto::DomId;
 ///
 /// let pipe = Xenstored::new().connect(DomId::DOM0);
-/// let way = Arc::new(Rough::new(pipe, 42).cut_after(1000));
+/// let way = Arc::new(Unreliable::new(pipe, 42).cut_after(1000));
 /// // … run a client over a clone of `way` …
 /// assert!(!way.is_cut());
 /// ```
 #[derive(Debug)]
-pub struct Rough<T> {
+pub struct Unreliable<T> {
     way: T,
     state: Mutex<State>,
 }
@@ -66,7 +66,7 @@ enum Luck {
     Cut,
 }
 
-impl<T: Transport> Rough<T> {
+impl<T: Transport> Unreliable<T> {
     /// Over this way, as this seed decides.
     pub fn new(way: T, seed: u64) -> Self {
         let state = State {
@@ -80,7 +80,7 @@ impl<T: Transport> Rough<T> {
             incoming: Incoming { header: [0; Header::LEN], at: 0, garbled: None },
             is_polled: false,
         };
-        Rough { way, state: Mutex::new(state) }
+        Unreliable { way, state: Mutex::new(state) }
     }
 
     /// The connection is cut when so many bytes have passed, both ways taken together.
@@ -197,7 +197,7 @@ impl Incoming {
     }
 }
 
-impl<T: Transport> Transport for Rough<T> {
+impl<T: Transport> Transport for Unreliable<T> {
     fn limits(&self) -> Limits {
         self.way.limits()
     }
@@ -274,8 +274,8 @@ mod tests {
     use super::*;
     use crate::mock::{Pipe, Xenstored};
 
-    fn way(seed: u64) -> Rough<Pipe> {
-        Rough::new(Xenstored::new().connect(DomId::DOM0), seed)
+    fn way(seed: u64) -> Unreliable<Pipe> {
+        Unreliable::new(Xenstored::new().connect(DomId::DOM0), seed)
     }
 
     fn request(req_id: u32) -> Vec<u8> {

@@ -5,8 +5,7 @@ use std::sync::{Arc, Weak};
 
 use xs_proto::{DomId, ErrorCode, Header, Incoming, MessageType};
 
-use super::daemon::ConnId;
-use super::xenstored::Shared;
+use crate::mock::daemon::ConnId;
 
 /// A disturbance, and the request that it strikes.
 ///
@@ -25,7 +24,7 @@ use super::xenstored::Shared;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Fault {
-    pub(super) action: Action,
+    pub(in crate::mock) action: Action,
     msg_type: Option<u32>,
     domid: Option<DomId>,
     path: Option<Box<[u8]>>,
@@ -34,7 +33,7 @@ pub struct Fault {
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Action {
+pub(in crate::mock) enum Action {
     Error(ErrorCode),
     Ignore,
     Delay,
@@ -62,7 +61,7 @@ impl Fault {
     }
 
     /// The request is not carried out, and its connection closed. Connections that are idle are
-    /// broken by [`Xenstored::disconnect`](super::Xenstored::disconnect).
+    /// broken by [`Xenstored::disconnect`](crate::mock::Xenstored::disconnect).
     pub fn close() -> Self {
         Self::new(Action::Close)
     }
@@ -139,11 +138,20 @@ impl Fault {
 
 /// All faults that have been injected and not spent.
 #[derive(Debug, Default)]
-pub(super) struct Faults {
+pub(in crate::mock) struct Faults {
     armed: Vec<Armed>,
     /// Requests kept back, in the order in which they came.
     delayed: Vec<Delayed>,
     next: u64,
+}
+
+/// The xenstored, as a [`FaultHandle`] knows it.
+pub(in crate::mock) trait FaultTarget: Send + Sync {
+    /// Carries out the requests that a fault has delayed.
+    fn release(&self, fault: u64);
+
+    /// Removes a fault.
+    fn disarm(&self, fault: u64);
 }
 
 #[derive(Debug)]
@@ -154,23 +162,27 @@ struct Armed {
 }
 
 #[derive(Debug)]
-pub(super) struct Delayed {
+pub(in crate::mock) struct Delayed {
     fault: u64,
-    pub(super) conn: ConnId,
-    pub(super) header: Header,
-    pub(super) payload: Box<[u8]>,
+    pub(in crate::mock) conn: ConnId,
+    pub(in crate::mock) header: Header,
+    pub(in crate::mock) payload: Box<[u8]>,
 }
 
 impl Faults {
-    pub(super) fn inject(&mut self, fault: Fault, shared: Weak<Shared>) -> FaultHandle {
+    pub(in crate::mock) fn inject(
+        &mut self,
+        fault: Fault,
+        target: Weak<dyn FaultTarget>,
+    ) -> FaultHandle {
         self.next += 1;
         let hits = Arc::new(AtomicU64::new(0));
         self.armed.push(Armed { id: self.next, fault, hits: hits.clone() });
-        FaultHandle { id: self.next, hits, shared }
+        FaultHandle { id: self.next, hits, target }
     }
 
     /// The action that strikes this request, if one does.
-    pub(super) fn strike(
+    pub(in crate::mock) fn strike(
         &mut self,
         conn: ConnId,
         domid: DomId,
@@ -197,14 +209,14 @@ impl Faults {
         Some(action)
     }
 
-    fn take_delayed(&mut self, fault: u64) -> Vec<Delayed> {
+    pub(in crate::mock) fn take_delayed(&mut self, fault: u64) -> Vec<Delayed> {
         let (released, kept) =
             std::mem::take(&mut self.delayed).into_iter().partition(|one| one.fault == fault);
         self.delayed = kept;
         released
     }
 
-    fn disarm(&mut self, fault: u64) {
+    pub(in crate::mock) fn disarm(&mut self, fault: u64) {
         self.armed.retain(|armed| armed.id != fault);
     }
 }
@@ -214,7 +226,7 @@ impl Faults {
 pub struct FaultHandle {
     id: u64,
     hits: Arc<AtomicU64>,
-    shared: Weak<Shared>,
+    target: Weak<dyn FaultTarget>,
 }
 
 impl FaultHandle {
@@ -225,18 +237,15 @@ impl FaultHandle {
 
     /// Carries out the requests that it [kept back](Fault::delay).
     pub fn release(&self) {
-        if let Some(shared) = self.shared.upgrade() {
-            let mut state = shared.lock();
-            for delayed in state.faults.take_delayed(self.id) {
-                state.handle(&delayed);
-            }
+        if let Some(target) = self.target.upgrade() {
+            target.release(self.id);
         }
     }
 
     /// Lets it strike no more.
     pub fn disarm(&self) {
-        if let Some(shared) = self.shared.upgrade() {
-            shared.lock().faults.disarm(self.id);
+        if let Some(target) = self.target.upgrade() {
+            target.disarm(self.id);
         }
     }
 }

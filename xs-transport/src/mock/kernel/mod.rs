@@ -1,15 +1,19 @@
 //! A domain's kernel: the one connection to the xenstored that all open devices share.
 
+pub(super) mod device;
+mod notifier;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use xs_proto::{Decoder, DomId, ErrorCode, Frame, Header, MessageType, Reply, ReqId, TxId};
 
-use super::bell::{Bell, Signal};
-use super::device::{Device, Opened};
-use super::pipe::{Notify, Pipe};
-use super::xenstored::Xenstored;
+use self::device::{Device, Opened};
+use self::notifier::{Bell, Signal};
+use crate::mock::connection::pipe::Pipe;
+use crate::mock::connection::queue::Notify;
+use crate::mock::xenstored::Xenstored;
 use crate::transport::{Transport, Wait};
 
 /// The kernel of a domain whose xenstored is in memory: opens devices that behave as
@@ -47,20 +51,20 @@ use crate::transport::{Transport, Wait};
 /// ```
 #[derive(Clone, Debug)]
 pub struct Kernel {
-    pub(super) shared: Arc<Shared>,
+    pub(in crate::mock) shared: Arc<Shared>,
 }
 
 /// Lock order: the state, then those of the xenstored, then the bell's.
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(in crate::mock) struct Shared {
     xenstored: Xenstored,
     domid: DomId,
-    pub(super) bell: Arc<Bell>,
+    pub(in crate::mock) bell: Arc<Bell>,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
-pub(super) struct State {
+pub(in crate::mock) struct State {
     ring: Pipe,
     decoder: Decoder,
     /// What was sent to the xenstored and has no answer.
@@ -68,13 +72,13 @@ pub(super) struct State {
     /// Requests that have been written and not been sent. Their payload is where it was written,
     /// or what has been written over it since.
     queue: VecDeque<(u64, Header)>,
-    pub(super) opened: BTreeMap<u64, Opened>,
+    pub(in crate::mock) opened: BTreeMap<u64, Opened>,
     watches: BTreeMap<u64, Watch>,
     watches_set: u64,
     /// The last number given to a call, a watch or an open device.
     last: u64,
     /// Counts the resumes.
-    pub(super) generation: u64,
+    pub(in crate::mock) generation: u64,
     old_replies: bool,
     /// Why nothing works any more.
     hung: Option<&'static str>,
@@ -174,18 +178,18 @@ impl Kernel {
         self.shared.lock().spoiled
     }
 
-    pub(super) fn domid(&self) -> DomId {
+    pub(in crate::mock) fn domid(&self) -> DomId {
         self.shared.domid
     }
 }
 
 impl Shared {
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(in crate::mock) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes what came from the xenstored, and tells the devices.
-    pub(super) fn settle(&self, state: &mut State) {
+    pub(in crate::mock) fn settle(&self, state: &mut State) {
         loop {
             self.bell.silence();
             let news = state.receive();
@@ -197,7 +201,7 @@ impl Shared {
 
     /// Sends a request of the kernel's own for a writer, and waits for the answer. The state is
     /// not locked meanwhile. `reply` goes to the writer's device as soon as the answer is good.
-    pub(super) fn ask<'a>(
+    pub(in crate::mock) fn ask<'a>(
         &'a self,
         mut state: MutexGuard<'a, State>,
         msg_type: MessageType,
@@ -226,43 +230,43 @@ impl Shared {
 }
 
 impl State {
-    pub(super) fn next(&mut self) -> u64 {
+    pub(in crate::mock) fn next(&mut self) -> u64 {
         self.last += 1;
         self.last
     }
 
     /// # Errors
     /// The kernel hangs.
-    pub(super) fn check(&self) -> io::Result<()> {
+    pub(in crate::mock) fn check(&self) -> io::Result<()> {
         self.hung.map_or(Ok(()), |why| Err(io::Error::other(why)))
     }
 
     /// Nothing works from now on.
-    pub(super) fn hang(&mut self, why: &'static str) -> io::Error {
+    pub(in crate::mock) fn hang(&mut self, why: &'static str) -> io::Error {
         io::Error::other(*self.hung.get_or_insert(why))
     }
 
     /// The xenstored has closed the connection.
-    pub(super) fn is_over(&self) -> bool {
+    pub(in crate::mock) fn is_over(&self) -> bool {
         self.is_over
     }
 
-    pub(super) fn spoil(&mut self) {
+    pub(in crate::mock) fn spoil(&mut self) {
         self.spoiled += 1;
     }
 
     /// A device's request, whose payload stays where it is.
-    pub(super) fn push(&mut self, opened: u64, header: Header) {
+    pub(in crate::mock) fn push(&mut self, opened: u64, header: Header) {
         self.queue.push_back((opened, header));
     }
 
     /// Whether requests of a device have not been sent yet.
-    pub(super) fn is_queued(&self, opened: u64) -> bool {
+    pub(in crate::mock) fn is_queued(&self, opened: u64) -> bool {
         self.queue.iter().any(|(of, _)| *of == opened)
     }
 
     /// Sends what has been written.
-    pub(super) fn send_queue(&mut self) {
+    pub(in crate::mock) fn send_queue(&mut self) {
         while let Some((opened, header)) = self.queue.pop_front() {
             if let Some(payload) = self.opened.get(&opened).map(|o| o.payload(header).to_vec()) {
                 let call = Call::Request { opened, header };
@@ -396,7 +400,7 @@ impl State {
         }
     }
 
-    pub(super) fn has_something(&self, id: u64) -> bool {
+    pub(in crate::mock) fn has_something(&self, id: u64) -> bool {
         let readable = self.opened.get(&id).is_some_and(|opened| !opened.readable.is_empty());
         // One that waits for the answer to what it wrote reads it together with sending it.
         readable || self.is_queued(id) || self.hung.is_some() || self.is_over
@@ -404,7 +408,7 @@ impl State {
 
     /// Keeps a watch of a device. Returns its number, and whether the reply waits for the first
     /// event.
-    pub(super) fn add_watch(
+    pub(in crate::mock) fn add_watch(
         &mut self,
         opened: u64,
         header: Header,
@@ -420,12 +424,17 @@ impl State {
     }
 
     /// Forgets a watch.
-    pub(super) fn drop_watch(&mut self, number: u64) {
+    pub(in crate::mock) fn drop_watch(&mut self, number: u64) {
         self.watches.remove(&number);
     }
 
     /// Forgets the first watch of a device on this path with this token; returns its number.
-    pub(super) fn remove_watch(&mut self, opened: u64, path: &[u8], token: &[u8]) -> Option<u64> {
+    pub(in crate::mock) fn remove_watch(
+        &mut self,
+        opened: u64,
+        path: &[u8],
+        token: &[u8],
+    ) -> Option<u64> {
         let (&number, _) = self.watches.iter().find(|(_, watch)| {
             watch.opened == opened && *watch.path == *path && *watch.token == *token
         })?;
@@ -433,12 +442,12 @@ impl State {
         Some(number)
     }
 
-    pub(super) fn old_replies(&self) -> bool {
+    pub(in crate::mock) fn old_replies(&self) -> bool {
         self.old_replies
     }
 
     /// A device was closed: its watches and transactions end.
-    pub(super) fn close(&mut self, id: u64) {
+    pub(in crate::mock) fn close(&mut self, id: u64) {
         self.send_queue();
         let Some(opened) = self.opened.remove(&id) else {
             return;
@@ -464,12 +473,12 @@ fn connect(xenstored: &Xenstored, domid: DomId, bell: &Arc<Bell>) -> Pipe {
 }
 
 /// The kernel's token is the number of its watch.
-pub(super) fn watch_payload(path: &[u8], number: u64) -> Vec<u8> {
+pub(in crate::mock) fn watch_payload(path: &[u8], number: u64) -> Vec<u8> {
     [path, b"\0", number.to_string().as_bytes(), b"\0"].concat()
 }
 
 /// The first two strings of a payload; `None` if there are not as many.
-pub(super) fn two_strings(payload: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(in crate::mock) fn two_strings(payload: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut strings = payload.split(|byte| *byte == 0);
     let (first, second) = (strings.next()?, strings.next()?);
     // Each of them ends with a NUL.

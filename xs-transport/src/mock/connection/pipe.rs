@@ -1,0 +1,128 @@
+//! A client's end of a connection to the in-memory xenstored.
+
+use std::fmt;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::time::Instant;
+
+use xs_proto::DomId;
+
+use super::hub::Hub;
+use super::queue::{Notify, ReceiveQueue, Taken};
+use crate::mock::daemon::ConnId;
+use crate::transport::{Interest, Sent, Transport, Wait};
+
+/// A connection to a [`Xenstored`](crate::mock::Xenstored) in the same process. Dropping it closes
+/// it.
+///
+/// [`send`](Transport::send) handles requests on the caller's thread, before it returns.
+///
+/// Up to 64 KiB of replies and events are queued in order; equal events behind them are merged. At
+/// [`BACKLOG_MAX`](Self::BACKLOG_MAX) bytes, sending fails with `WouldBlock` until the client has
+/// received some. At [`EVENTS_MAX`](Self::EVENTS_MAX) bytes, which only events can reach, the
+/// connection is closed.
+pub struct Pipe {
+    hub: Arc<Hub>,
+    id: ConnId,
+    domid: DomId,
+    queue: Arc<ReceiveQueue>,
+}
+
+impl Pipe {
+    /// How many bytes of replies and events can be pending before sending is refused.
+    pub const BACKLOG_MAX: usize = ReceiveQueue::BACKLOG_MAX;
+
+    /// How many bytes of replies and events can be pending before the connection is closed.
+    pub const EVENTS_MAX: usize = ReceiveQueue::EVENTS_MAX;
+
+    /// Opens a connection of a domain.
+    pub(in crate::mock) fn open(hub: &Arc<Hub>, domid: DomId, notify: Option<Notify>) -> Self {
+        let (id, queue) = hub.lock().connect(domid, notify);
+        Pipe { hub: hub.clone(), id, domid, queue }
+    }
+
+    /// Returns the domain of the client.
+    pub fn domid(&self) -> DomId {
+        self.domid
+    }
+
+    /// Returns the id of the connection, which a [`Trace`](crate::mock::Trace) names.
+    pub fn id(&self) -> ConnId {
+        self.id
+    }
+
+    /// Takes everything that can be received, unless a fault splits it. Returns `None` at the end
+    /// of the stream.
+    #[cfg_attr(not(feature = "serve"), allow(dead_code, reason = "only the server calls it"))]
+    pub(in crate::mock) fn take(&self) -> Option<bytes::BytesMut> {
+        let (taken, wants_more) = self.queue.take();
+        self.after_receiving(wants_more);
+        match taken {
+            Taken::Bytes(bytes) => Some(bytes),
+            Taken::Nothing => Some(bytes::BytesMut::new()),
+            Taken::End => None,
+        }
+    }
+
+    fn after_receiving(&self, wants_more: bool) {
+        if wants_more {
+            self.hub.lock().received(self.id);
+        }
+    }
+}
+
+impl Transport for Pipe {
+    fn send(&self, bytes: &[u8]) -> io::Result<Sent> {
+        match self.hub.lock().feed(self.id, bytes) {
+            Some(0) => Err(io::ErrorKind::WouldBlock.into()),
+            Some(n) => Ok(Sent::Bytes(n)),
+            None => Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+
+    fn recv(&self, buf: &mut [u8], wait: Wait) -> io::Result<usize> {
+        let until_woken = matches!(wait, Wait::UntilWoken(_));
+        let (taken, wants_more) = self.queue.read(buf, wait.deadline(), until_woken);
+        self.after_receiving(wants_more);
+        match taken {
+            Taken::Bytes(n) => Ok(n),
+            Taken::Nothing => Err(io::ErrorKind::WouldBlock.into()),
+            Taken::End => Ok(0),
+        }
+    }
+
+    fn wait(&self, interest: Interest, deadline: Option<Instant>) -> io::Result<()> {
+        self.queue.wait(interest, deadline);
+        Ok(())
+    }
+
+    fn wake(&self) {
+        self.queue.wake();
+    }
+
+    fn close(&self) {
+        self.hub.lock().disconnect(self.id);
+        self.queue.abort();
+    }
+
+    fn fd(&self) -> io::Result<BorrowedFd<'_>> {
+        self.queue.fd()
+    }
+
+    fn describe(&self) -> String {
+        format!("an in-memory xenstored, as domain {}", self.domid)
+    }
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl fmt::Debug for Pipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pipe").field("id", &self.id).field("domid", &self.domid).finish()
+    }
+}
