@@ -278,11 +278,10 @@ impl Builder {
         }
     }
 
-    /// How long each operation may take; 30 seconds unless set, for ever if `None`.
+    /// Sets how long each operation may take. The default is 30 seconds; `None` waits indefinitely.
     ///
-    /// One of ten seconds or more may end up to ten seconds late, if something else comes meanwhile:
-    /// nobody looks at the clock for an answer that comes at once. A shorter one costs each
-    /// operation a poll(2) and two looks, which in most domains of Xen are system calls as well.
+    /// With a timeout of less than ten seconds, an operation over the Unix socket takes one system
+    /// call more, a poll(2).
     #[must_use]
     pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.timeout = timeout.into();

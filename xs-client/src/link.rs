@@ -256,7 +256,7 @@ impl Link {
             if here.is_some() {
                 return (guard, here);
             }
-            if deadline.has_passed(turn) {
+            if deadline.has_passed() {
                 awaited.give_up(&mut guard);
                 return (guard, None);
             }

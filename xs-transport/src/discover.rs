@@ -1,4 +1,4 @@
-//! Which xenstored this machine has.
+//! Finds the Xenstore daemon of this machine.
 
 use std::env;
 use std::fmt;
@@ -12,12 +12,12 @@ use crate::transport::Transport;
 use crate::unix::UnixTransport;
 use crate::xenbus::XenbusTransport;
 
-/// Where the daemon's socket is, unless `$XENSTORED_RUNDIR` says otherwise.
+/// The directory of the daemon's socket, unless `$XENSTORED_RUNDIR` names another one.
 pub const RUN_DIR: &str = "/run/xenstored";
 
-/// The kernel's device, by the names it has on the system at hand, the best one first.
+/// The paths of the kernel's device on this operating system, the preferred one first.
 ///
-/// On Linux `/proc/xen/xenbus` is the old name, and can hang.
+/// On Linux, `/proc/xen/xenbus` is the old path, and can hang.
 pub const DEVICES: &[&str] = if cfg!(target_os = "netbsd") {
     &["/kern/xen/xenbus", "/dev/xen/xenbus"]
 } else if cfg!(target_os = "freebsd") {
@@ -26,9 +26,10 @@ pub const DEVICES: &[&str] = if cfg!(target_os = "netbsd") {
     &["/dev/xen/xenbus", "/proc/xen/xenbus"]
 };
 
-/// The places where a xenstored may be found, in libxenstore's order: `$XENSTORED_PATH`, else the
-/// socket in `$XENSTORED_RUNDIR`, else the one in [`RUN_DIR`]; then the [`DEVICES`]. None comes
-/// twice.
+/// Returns the paths where the daemon may be reached, in the order in which libxenstore tries them.
+///
+/// The first is `$XENSTORED_PATH`, or else the file `socket` in `$XENSTORED_RUNDIR`, or else in
+/// [`RUN_DIR`]. The [`DEVICES`] follow. No path occurs twice.
 pub fn candidates() -> Vec<PathBuf> {
     candidates_from(|name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from))
 }
@@ -45,8 +46,10 @@ fn candidates_from(var: impl Fn(&str) -> Option<PathBuf>) -> Vec<PathBuf> {
 
 /// Opens the first of the [`candidates`] that can be opened.
 ///
+/// `timeout` limits how long each attempt to connect to a socket takes.
+///
 /// # Errors
-/// None of them can; the error says what each one said.
+/// If no candidate can be opened. The error holds the error of each candidate.
 pub fn open(timeout: Duration) -> Result<Box<dyn Transport>, DiscoverError> {
     let mut tried = Vec::new();
     for path in candidates() {
@@ -58,14 +61,17 @@ pub fn open(timeout: Duration) -> Result<Box<dyn Transport>, DiscoverError> {
     Err(DiscoverError { tried })
 }
 
-/// Opens the xenstored at `path`, be it a socket or a device: stat(2) tells.
+/// Opens the socket or device at `path`, whichever it is.
+///
+/// `timeout` limits how long connecting to a socket takes.
 ///
 /// # Errors
-/// `InvalidInput`: it is neither. Others as of stat(2), connect(2) and open(2).
+/// `InvalidInput` if `path` is neither a socket nor a device. Otherwise the error of stat(2),
+/// connect(2) or open(2).
 pub fn open_at(path: impl AsRef<Path>, timeout: Duration) -> io::Result<Box<dyn Transport>> {
     let path = path.as_ref();
     let file_type = fs::metadata(path)?.file_type();
-    // The device is a plain file where a file system of the kernel's own offers it: xenfs, kernfs.
+    // Under xenfs and kernfs the device appears as a regular file, so the known paths count too.
     let is_device =
         file_type.is_char_device() || DEVICES.iter().any(|device| path == Path::new(device));
     if file_type.is_socket() {
@@ -73,19 +79,19 @@ pub fn open_at(path: impl AsRef<Path>, timeout: Duration) -> io::Result<Box<dyn 
     } else if is_device {
         Ok(Box::new(XenbusTransport::open(path)?))
     } else {
-        Err(io::Error::new(io::ErrorKind::InvalidInput, "it is neither a socket nor a device"))
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "not a socket or device"))
     }
 }
 
-/// No xenstored was found.
+/// The error of [`open`]: no Xenstore daemon could be reached.
 #[derive(Debug)]
 pub struct DiscoverError {
-    /// What was tried, in this order, and what became of it.
+    /// The paths that were tried, in order, each with its error.
     pub tried: Vec<(PathBuf, io::Error)>,
 }
 
 impl DiscoverError {
-    /// The kind of the most telling error: the first that is not `NotFound`.
+    /// Returns the kind of the most informative error: the first one that is not `NotFound`.
     pub fn io_kind(&self) -> io::ErrorKind {
         let mut kinds = self.tried.iter().map(|(_, error)| error.kind());
         kinds.find(|kind| *kind != io::ErrorKind::NotFound).unwrap_or(io::ErrorKind::NotFound)
@@ -94,7 +100,7 @@ impl DiscoverError {
 
 impl fmt::Display for DiscoverError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no xenstored can be reached")?;
+        f.write_str("cannot reach a Xenstore daemon")?;
         for (at, (path, error)) in self.tried.iter().enumerate() {
             let separator = if at == 0 { ": " } else { "; " };
             write!(f, "{separator}{}: {error}", path.display())?;
@@ -121,19 +127,19 @@ mod tests {
     }
 
     #[test]
-    fn order_is_libxenstores() {
+    fn candidates_follow_the_order_of_libxenstore() {
         assert_eq!(first(&[]), Path::new("/run/xenstored/socket"));
         assert_eq!(first(&[("XENSTORED_RUNDIR", "/x")]), Path::new("/x/socket"));
         let both = [("XENSTORED_RUNDIR", "/x"), ("XENSTORED_PATH", "/y/s")];
         assert_eq!(first(&both), Path::new("/y/s"));
         assert_eq!(candidates_from(|_| None).len(), 1 + DEVICES.len());
-        // The device by its own name is tried once.
+        // A device that the environment names is tried once.
         let device = |name: &str| (name == "XENSTORED_PATH").then(|| DEVICES[1].into());
         assert_eq!(candidates_from(device), [DEVICES[1], DEVICES[0]].map(PathBuf::from));
     }
 
     #[test]
-    fn an_error_tells_what_was_tried() {
+    fn errors_name_every_path_tried() {
         let error = DiscoverError {
             tried: vec![
                 ("/a".into(), io::ErrorKind::NotFound.into()),
@@ -146,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_file_is_neither_socket_nor_device() {
+    fn regular_files_are_rejected() {
         let file = env::current_exe().expect("the test is a file");
         let error = open_at(file, Duration::from_secs(1)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);

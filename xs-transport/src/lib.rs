@@ -1,15 +1,39 @@
-//! Ways to a xenstored, and the one loop that moves bytes over them.
+//! Byte transports to a Xenstore daemon, and the loop that drives a protocol machine over them.
 //!
-//! * [`Transport`] is what every way keeps to: the [Unix socket](UnixTransport) of dom0's daemon,
-//!   the [kernel's device](XenbusTransport), memory.
-//! * [`Drive`] runs a state machine of `xs-proto` over a transport.
-//! * [`mock`], with the feature of that name, is a xenstored in memory: Xenstore without Xen.
-//! * [`discover`](mod@discover) finds the xenstored of this machine, as libxenstore does.
+//! A domain reaches the Xenstore daemon in one of two ways: a process in dom0 connects to a Unix
+//! socket, and any domain can use the kernel's xenbus device. The two behave differently: the
+//! device takes one message at a time and loses what follows it. This crate hides the difference
+//! behind one trait.
 //!
-//! This crate moves bytes: it knows sockets, devices and memory, and no request. What people use
-//! is the crate `xs-client`, on top of it.
+//! Most programs want the crate `xs-client` instead, whose `Client` reads and writes nodes and sets
+//! watches. Use this crate directly to write another client, to implement a transport of your own,
+//! or to run tests against the in-memory daemon.
+//!
+//! * [`Transport`] is the contract: send bytes, receive bytes, wait, wake, close.
+//! * [`UnixTransport`] and [`XenbusTransport`] implement it for the socket and the device.
+//! * [`discover`](mod@discover) finds the daemon of this machine, in the order of libxenstore.
+//! * [`Drive`] runs a state machine of `xs-proto` over a transport, for any number of threads.
+//! * [`mock`] is a Xenstore daemon in memory, for tests and for machines without Xen.
+//!
+//! Nothing here interprets requests or replies. Message formats, limits and the matching of replies
+//! to requests are the business of `xs-proto`.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use xs_transport::discover;
+//!
+//! let transport = discover::open(Duration::from_secs(5))?;
+//! println!("connected to {}", transport.describe());
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! # Features
+//! No feature is enabled by default.
+//!
+//! * `mock`: the module `mock`, the in-memory daemon.
+//! * `serve`: lets the in-memory daemon listen on Unix sockets. Implies `mock`.
 #![deny(unsafe_code)]
-// docs.rs shows what belongs to which feature.
+// docs.rs marks the items that need a feature.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod discover;
@@ -24,7 +48,6 @@ mod waker;
 mod xenbus;
 
 pub use drive::{Drive, Failure, Guard, Machine, Turn};
-pub use sys::sched_batch;
 pub use transport::{Interest, Sent, Transport, Wait};
 pub use unix::UnixTransport;
 pub use xenbus::{DEVICE_PAYLOAD_MAX, XenbusTransport};

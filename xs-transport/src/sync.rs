@@ -1,4 +1,4 @@
-//! What threads meet at: the standard library's, or that of shuttle, which tries schedules.
+//! Locks: the standard library's or, for tests that explore thread schedules, those of shuttle.
 
 #[cfg(shuttle)]
 pub(crate) use shuttle::sync::{Mutex, MutexGuard};

@@ -1,4 +1,4 @@
-//! The system calls that the standard library does not offer: the only unsafe code there is.
+//! System calls that the standard library does not offer. All unsafe code of the crate is here.
 #![allow(unsafe_code)]
 
 use std::ffi::{OsStr, c_int, c_void};
@@ -10,154 +10,148 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::transport::Wait;
+/// Receives from a socket, waiting for at most its receive timeout (SO_RCVTIMEO).
+///
+/// # Errors
+/// `WouldBlock` if the timeout has passed.
+pub(crate) fn recv(socket: &UnixStream, buf: &mut [u8]) -> io::Result<usize> {
+    recv_with(socket, buf, 0)
+}
 
-/// Receives from a socket; with `block`, waits as long as the socket's timeout says.
-pub(crate) fn recv(socket: &UnixStream, buf: &mut [u8], block: bool) -> io::Result<usize> {
+/// Receives from a socket without waiting.
+///
+/// # Errors
+/// `WouldBlock` if there is nothing to receive.
+pub(crate) fn recv_now(socket: &UnixStream, buf: &mut [u8]) -> io::Result<usize> {
+    recv_with(socket, buf, libc::MSG_DONTWAIT)
+}
+
+fn recv_with(socket: &UnixStream, buf: &mut [u8], flags: c_int) -> io::Result<usize> {
     let fd = socket.as_raw_fd();
-    let flags = if block { 0 } else { libc::MSG_DONTWAIT };
-    // SAFETY: the pointer and the length are those of a live, writable slice.
+    // SAFETY: `buf` is borrowed mutably for the whole call, and recv(2) writes at most `buf.len()`
+    // bytes to it.
     let n = unsafe { libc::recv(fd, buf.as_mut_ptr().cast::<c_void>(), buf.len(), flags) };
     usize::try_from(n).map_err(|_| io::Error::last_os_error())
 }
 
-/// Sends to a socket without waiting and without SIGPIPE.
+/// Sends to a socket without waiting and without raising SIGPIPE.
 pub(crate) fn send(socket: &UnixStream, bytes: &[u8]) -> io::Result<usize> {
     let fd = socket.as_raw_fd();
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-    // SAFETY: the pointer and the length are those of a live slice.
+    // SAFETY: `bytes` is borrowed for the whole call, and send(2) reads at most `bytes.len()` bytes
+    // from it.
     let n = unsafe { libc::send(fd, bytes.as_ptr().cast::<c_void>(), bytes.len(), flags) };
     usize::try_from(n).map_err(|_| io::Error::last_os_error())
 }
 
-/// Waits until one of the events asked for, an error or a hang-up has come on one of the
-/// descriptors, or the time is over. Returns what came on each.
+/// Waits until one of the descriptors has a requested event, an error or a hang-up, or until the
+/// deadline. Without a deadline, waits indefinitely. Returns the events of each descriptor.
+///
+/// # Errors
+/// `Interrupted` if a signal ended the wait.
 pub(crate) fn poll<const N: usize>(
     fds: [(BorrowedFd<'_>, i16); N],
-    wait: Wait,
+    deadline: Option<Instant>,
 ) -> io::Result<[i16; N]> {
     let mut fds = fds.map(|(fd, events)| libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 });
-    // SAFETY: the pointer and the length are those of a live, writable array.
-    let n = unsafe { libc::poll(fds.as_mut_ptr(), N as libc::nfds_t, milliseconds(wait)) };
+    let timeout = deadline.map_or(-1, milliseconds_until);
+    // SAFETY: `fds` is a local array of `N` pollfd, which outlives the call. poll(2) writes only to
+    // their `revents`.
+    let n = unsafe { libc::poll(fds.as_mut_ptr(), N as libc::nfds_t, timeout) };
     if n < 0 {
         return Err(io::Error::last_os_error());
     }
     Ok(fds.map(|fd| fd.revents))
 }
 
-/// For poll(2): rounded up, so that the deadline has passed when the time is over.
-fn milliseconds(wait: Wait) -> c_int {
-    let left = match wait {
-        Wait::No => return 0,
-        Wait::Long => Wait::LONG,
-        Wait::Until(None) | Wait::UntilWoken(None) => return -1,
-        Wait::Until(Some(deadline)) | Wait::UntilWoken(Some(deadline)) => {
-            deadline.saturating_duration_since(Instant::now())
-        }
-    };
+/// Rounds up: the deadline must have passed when poll(2) times out.
+fn milliseconds_until(deadline: Instant) -> c_int {
+    let left = deadline.saturating_duration_since(Instant::now());
     c_int::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(c_int::MAX)
 }
 
 /// Connects to a Unix socket.
 ///
 /// # Errors
-/// `WouldBlock`: the listener's queue is full, and was for as long as `timeout`.
+/// `WouldBlock` if the queue of the listener was full for as long as `timeout`.
 pub(crate) fn connect_unix(path: &Path, timeout: Duration) -> io::Result<OwnedFd> {
     let (address, len) = unix_address(path.as_os_str())?;
 
-    // SAFETY: takes no pointers.
+    // SAFETY: socket(2) takes no pointers.
     let fd = unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the descriptor was just made, and nobody else has it.
+    // SAFETY: socket(2) has just returned this open descriptor, so it has no other owner.
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
 
-    // A connect waits for room in the listener's queue as long as a send would.
+    // The send timeout also limits how long connect(2) waits for the listener's queue.
     set_send_timeout(fd.as_fd(), timeout)?;
     let address = (&raw const address).cast::<libc::sockaddr>();
-    // SAFETY: the pointer is to a live sockaddr_un of which `len` bytes are in use.
+    // SAFETY: `address` points to a local sockaddr_un, which outlives the call, and `len` is at most
+    // its size.
     let rc = unsafe { libc::connect(fd.as_raw_fd(), address, len) };
     if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(fd) }
 }
 
+/// Returns the address of a socket, and how many of its bytes are in use.
 fn unix_address(path: &OsStr) -> io::Result<(libc::sockaddr_un, libc::socklen_t)> {
-    // SAFETY: all bytes zero is a valid sockaddr_un.
+    // SAFETY: sockaddr_un consists of integers and arrays of integers, for which zero is valid.
     let mut address: libc::sockaddr_un = unsafe { mem::zeroed() };
     let bytes = path.as_bytes();
-    if bytes.len() >= address.sun_path.len() || bytes.contains(&0) {
+    if bytes.contains(&0) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "socket path contains a NUL byte"));
+    }
+    if bytes.len() >= address.sun_path.len() {
         let max = address.sun_path.len() - 1;
-        let message = format!("the path of a socket has at most {max} bytes, none of them 0");
+        let message = format!("socket path is longer than {max} bytes");
         return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
     }
     address.sun_family = libc::AF_UNIX as libc::sa_family_t;
     for (to, from) in address.sun_path.iter_mut().zip(bytes) {
         *to = *from as libc::c_char;
     }
-    // The path's final NUL counts.
+    // Includes the terminating NUL. It fits, because the path is shorter than `sun_path`.
     let len = mem::offset_of!(libc::sockaddr_un, sun_path) + bytes.len() + 1;
     Ok((address, len as libc::socklen_t))
 }
 
-/// Makes reads and writes return at once.
+/// Sets O_NONBLOCK.
 pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: takes no pointers.
+    // SAFETY: F_GETFL takes no argument.
     let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
     if flags < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: takes no pointers.
+    // SAFETY: F_SETFL takes an integer.
     let rc = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) };
     if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Lets this thread take the processor from nobody when it is woken: SCHED_BATCH of sched(7).
-///
-/// Who asks a great many things together, and shares a core with the daemon, is otherwise woken by
-/// each single reply, for which the daemon is put aside. What the thread gets of the processor
-/// stays the same.
-///
-/// # Errors
-/// `Unsupported`: this is no Linux. Others as of sched_setscheduler(2).
-pub fn sched_batch() -> io::Result<()> {
-    #[cfg(target_os = "linux")]
-    {
-        // All that the kernel wants to know is a priority, which is 0.
-        let param: c_int = 0;
-        // SAFETY: the pointer is to a live sched_param, as the kernel knows it. The C library's
-        // function will not do: that of musl refuses everything.
-        let rc = unsafe {
-            libc::syscall(libc::SYS_sched_setscheduler, 0, libc::SCHED_BATCH, &raw const param)
-        };
-        if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
-    }
-    #[cfg(not(target_os = "linux"))]
-    Err(io::ErrorKind::Unsupported.into())
-}
-
-/// A pipe: the end to read from and the end to write to, both non-blocking.
+/// Creates a pipe and returns its read end and its write end, both non-blocking.
 #[cfg(feature = "mock")]
 pub(crate) fn pipe() -> io::Result<(std::fs::File, std::fs::File)> {
     let mut fds = [-1; 2];
-    // SAFETY: the pointer is to a live array of two.
+    // SAFETY: pipe2(2) writes two integers, and `fds` is a local array of two.
     let rc = unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) };
     if rc < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the descriptors were just made, and nobody else has them.
+    // SAFETY: pipe2(2) has just returned these open descriptors, so they have no other owner.
     let [read, write] = fds.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
     Ok((read.into(), write.into()))
 }
 
 fn set_send_timeout(fd: BorrowedFd<'_>, timeout: Duration) -> io::Result<()> {
-    // Zero would mean: for ever.
+    // Zero would mean no timeout.
     let timeout = timeout.max(Duration::from_millis(1));
     let value = libc::timeval {
-        // Their types differ between systems; 68 years fit into each of them.
+        // The types of the fields differ between systems. Each of them holds an i32: 68 years.
         tv_sec: i32::try_from(timeout.as_secs()).unwrap_or(i32::MAX).into(),
         tv_usec: (timeout.subsec_micros() as i32).into(),
     };
-    // SAFETY: the pointer and the length are those of a live timeval.
+    // SAFETY: the pointer is to a local timeval, which outlives the call, and the length is its
+    // size. SO_SNDTIMEO takes a timeval.
     let rc = unsafe {
         libc::setsockopt(
             fd.as_raw_fd(),
@@ -170,14 +164,14 @@ fn set_send_timeout(fd: BorrowedFd<'_>, timeout: Duration) -> io::Result<()> {
     if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Lets this process have at least so many descriptors.
+/// Raises the limit of open descriptors of this process to at least `count`.
 ///
 /// # Errors
-/// `InvalidInput`: the hard limit is below that.
+/// `InvalidInput` if the hard limit is lower.
 #[cfg(all(test, feature = "serve"))]
 pub(crate) fn allow_open_files(count: libc::rlim_t) -> io::Result<()> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the pointer is to a live rlimit.
+    // SAFETY: `limit` is a local rlimit, which outlives the call.
     if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } < 0 {
         return Err(io::Error::last_os_error());
     }
@@ -185,7 +179,7 @@ pub(crate) fn allow_open_files(count: libc::rlim_t) -> io::Result<()> {
         return Ok(());
     }
     limit.rlim_cur = count;
-    // SAFETY: the pointer is to a live rlimit.
+    // SAFETY: `limit` is a local rlimit, which outlives the call.
     let rc = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
     if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
@@ -195,31 +189,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn poll_rounds_up() {
-        assert_eq!(milliseconds(Wait::Until(None)), -1);
-        assert_eq!(milliseconds(Wait::No), 0);
-        assert_eq!(milliseconds(Wait::Long), 10_000);
-        let until = |left| milliseconds(Wait::UntilWoken(Some(Instant::now() + left)));
-        assert_eq!(until(Duration::ZERO), 0);
-        assert!(until(Duration::from_micros(100)) <= 1);
-        assert_eq!(until(Duration::from_secs(1 << 40)), c_int::MAX);
+    fn poll_timeouts_are_rounded_up() {
+        let timeout = |left| milliseconds_until(Instant::now() + left);
+        assert_eq!(timeout(Duration::ZERO), 0);
+        assert!(timeout(Duration::from_micros(100)) <= 1);
+        assert_eq!(timeout(Duration::from_secs(10)), 10_000);
+        assert_eq!(timeout(Duration::from_secs(1 << 40)), c_int::MAX);
     }
 
     #[test]
-    #[cfg(target_os = "linux")]
-    fn a_thread_can_be_of_batches() {
-        let policy = || {
-            let stat = std::fs::read_to_string("/proc/thread-self/stat").expect("there is one");
-            // proc(5): the 41st field, counted from the end of the name, which is the second.
-            let after_name = stat.rsplit(')').next().expect("it has a name").to_owned();
-            after_name.split_whitespace().nth(38).map(str::to_owned)
-        };
-        sched_batch().expect("it needs no rights");
-        assert_eq!(policy().as_deref(), Some("3"));
-    }
-
-    #[test]
-    fn socket_paths_have_a_limit() {
+    fn long_socket_paths_are_rejected() {
         assert!(unix_address(OsStr::new(&"x".repeat(107))).is_ok());
         let error = unix_address(OsStr::new(&"x".repeat(108))).map(|_| ()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);

@@ -1,129 +1,183 @@
-//! The contract that every transport keeps.
+//! The contract between a transport and its caller.
 
 use std::fmt::Debug;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use xs_proto::{ErrorCode, Limits};
 
-/// A way to a xenstored: moves bytes, and knows what the way is like.
+/// A connection to a Xenstore daemon that moves bytes in both directions.
 ///
-/// The methods may be called from any thread at any time, but no two threads [`send`] at once, and
-/// no two [`recv`] at once; [`Drive`] sees to that. One thread may send while another receives.
+/// A transport knows how its medium behaves: short reads and writes, error numbers, how to wait.
+/// It does not match replies to requests and does not retry. [`Drive`] is the usual caller and
+/// follows all the rules below; read them to implement a transport, or to call one directly.
 ///
+/// # Threads
+/// All methods take `&self`, and any thread may call them. The caller ensures that
+///
+/// * at most one thread is in [`send`] at a time;
+/// * at most one thread is in [`recv`] at a time;
+/// * at most one thread at a time is in a wait that [`wake`] ends, which is [`wait`] or a [`recv`]
+///   with [`Wait::UntilWoken`].
+///
+/// One thread may send while another one receives or waits. [`wake`], [`close`], [`limits`], [`fd`]
+/// and [`describe`] may be called at any time, also while other threads are in any of the methods.
+///
+/// # Blocking
+/// Only [`recv`] and [`wait`] block, and only as long as their arguments say. There is one
+/// exception: the xenbus device blocks in [`send`] while the daemon processes a WATCH or UNWATCH.
+///
+/// # Spurious returns
+/// [`recv`] may fail with `WouldBlock` or `Interrupted` and [`wait`] may return at any time, before
+/// the deadline and without a wake-up. The caller checks its condition and its deadline, and calls
+/// again.
+///
+/// # Errors
+/// `WouldBlock` and `Interrupted` are transient: the call had no effect and may be repeated. Every
+/// other error is final, and so is `Ok(0)` from [`recv`]. The caller then calls [`close`] and uses
+/// the transport no more. [`Drive`] treats a panic of a transport as a final error.
+///
+/// [`Drive`]: crate::Drive
 /// [`send`]: Transport::send
 /// [`recv`]: Transport::recv
-/// [`Drive`]: crate::Drive
+/// [`wait`]: Transport::wait
+/// [`wake`]: Transport::wake
+/// [`close`]: Transport::close
+/// [`limits`]: Transport::limits
+/// [`fd`]: Transport::fd
+/// [`describe`]: Transport::describe
 pub trait Transport: Debug + Send + Sync {
-    /// What a client's connection must keep to on this way.
+    /// Returns the limits that a client connection over this transport must respect.
+    ///
+    /// They do not change during the life of the transport.
     fn limits(&self) -> Limits {
         Limits::default()
     }
 
-    /// Sends some of `bytes`, as many as the way takes without waiting.
+    /// Sends a prefix of `bytes`, as much as the transport accepts without waiting.
     ///
-    /// With [`Limits::one_at_a_time`], `bytes` is one message or the rest of one. Only there may a
-    /// call wait, because the Linux device waits for the daemon when a watch is set or removed.
+    /// `bytes` is never empty. If the [limits](Self::limits) say [`Limits::one_at_a_time`], `bytes`
+    /// is one message, or the unsent rest of one, and the caller sends the next message only after
+    /// the reply to this one.
     ///
     /// # Errors
-    /// `WouldBlock`: not before the peer has taken, and will answer, something that was sent
-    /// earlier; [`wait`](Transport::wait) tells when. Any other error is final.
+    /// `WouldBlock` if the transport accepts nothing now. It accepts more once the peer has
+    /// received bytes sent earlier, and [`wait`](Self::wait) returns then. A transport fails in this
+    /// way only while a complete request sent earlier has not been received by the peer, so a reply
+    /// is still to come. A thread in [`recv`](Self::recv) will therefore return and can send again.
+    ///
+    /// `Interrupted` if nothing was sent and the call can be repeated at once.
     fn send(&self, bytes: &[u8]) -> io::Result<Sent>;
 
-    /// Receives some bytes, at least one; `Ok(0)` is the end. `buf` is never empty.
+    /// Receives at least one byte into `buf` and returns how many; `Ok(0)` is the end of the stream.
+    ///
+    /// `buf` is never empty. Bytes that are already here are returned without waiting, whatever
+    /// `wait` says.
     ///
     /// # Errors
-    /// `WouldBlock`: nothing has come in the time there was. `Interrupted`: nothing, so far. Any
-    /// other error is final.
+    /// `WouldBlock` if nothing was received. The deadline may not have passed yet: the caller checks
+    /// the deadline and calls again.
+    ///
+    /// `Interrupted` if nothing was received yet and the deadline has not passed.
     fn recv(&self, buf: &mut [u8], wait: Wait) -> io::Result<usize>;
 
-    /// Waits until one of `interest` is possible, the deadline has passed or [`wake`] is called.
-    /// May return without a reason.
+    /// Waits until an operation in `interest` is possible, the deadline passes, another thread calls
+    /// [`wake`](Self::wake), or the connection ends. Without a deadline, waits indefinitely.
     ///
-    /// [`wake`]: Transport::wake
-    fn wait(&self, interest: Interest, deadline: Option<Instant>) -> io::Result<()>;
-
-    /// Ends one [`wait`](Transport::wait) or [`Wait::UntilWoken`]: the one that is under way, or
-    /// else the next one. On a way that [refuses](Sent::Refused) messages, any other [`Wait`] too.
-    fn wake(&self);
-
-    /// Ends the connection. Who waits in [`recv`](Transport::recv) or [`wait`](Transport::wait)
-    /// returns at once, and from now on nothing can be sent or received.
-    fn close(&self);
-
-    /// A descriptor that is readable when something can be received, for poll(2) and its like.
+    /// May return spuriously. Returning does not mean that the operation will succeed.
     ///
     /// # Errors
-    /// The transport has none, and cannot make one.
+    /// Any error is final. An interrupted wait returns `Ok(())`.
+    fn wait(&self, interest: Interest, deadline: Option<Instant>) -> io::Result<()>;
+
+    /// Ends one [`wait`](Self::wait) or one [`recv`](Self::recv) with [`Wait::UntilWoken`]: the
+    /// current one or, if no thread is in one, the next one.
+    ///
+    /// Several calls before that wait count as one. If messages can be [refused](Sent::Refused), a
+    /// call also ends a [`recv`](Self::recv) with [`Wait::Until`]: the thread in it may be waiting
+    /// for the reply to a refused message, and that reply never comes.
+    fn wake(&self);
+
+    /// Ends the connection. May be called more than once.
+    ///
+    /// Threads in [`recv`](Self::recv) or [`wait`](Self::wait) return promptly, and neither blocks
+    /// from then on. [`send`](Self::send) fails. [`recv`](Self::recv) reports the end of the
+    /// stream, after any bytes that had already arrived.
+    fn close(&self);
+
+    /// Returns a descriptor that is readable when [`recv`](Self::recv) would not block.
+    ///
+    /// The caller may only watch it with poll(2), epoll(7) and the like: reading from it or writing
+    /// to it breaks the connection.
+    ///
+    /// # Errors
+    /// If the transport has no descriptor and cannot create one.
     fn fd(&self) -> io::Result<BorrowedFd<'_>>;
 
-    /// Which way this is, for people: the path of a socket or of a device.
+    /// Returns a name of this transport for messages to people, such as the path of the socket.
     fn describe(&self) -> String;
 }
 
-/// What became of bytes that were to be sent.
+/// The result of a successful [`Transport::send`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sent {
-    /// So many of them are on their way, at least one.
+    /// This many bytes were sent, at least one.
     Bytes(usize),
-    /// The message was refused on its way, and no reply to it will come. The connection is fine.
-    /// The Linux device gives the daemon's answer to WATCH and UNWATCH in this way.
+    /// The message was rejected as a whole, and no reply to it will come. The connection is usable.
+    ///
+    /// The Linux device reports the daemon's error for WATCH and UNWATCH in this way.
     Refused(ErrorCode),
 }
 
-/// How long to wait.
+/// How long [`Transport::recv`] waits for bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
-    /// Not at all.
+    /// Does not wait.
     No,
-    /// For [`Wait::LONG`]. Costs the least: nobody looks at the clock.
-    Long,
-    /// Until then; for ever if there is no deadline.
+    /// Waits until the deadline, or indefinitely without one.
     Until(Option<Instant>),
-    /// Likewise, or until [`Transport::wake`] is called. May cost a system call more.
+    /// Waits until the deadline, or indefinitely without one, and ends when another thread calls
+    /// [`Transport::wake`]. May cost a system call more than [`Wait::Until`].
     UntilWoken(Option<Instant>),
 }
 
 impl Wait {
-    /// Who can wait for so long needs no deadline for it.
-    pub const LONG: Duration = Duration::from_secs(10);
-
-    /// Until when to wait from now on, `Some(None)` is for ever; `None`: not at all.
+    /// Returns the deadline of the wait, where `Some(None)` waits indefinitely. `None` if there is
+    /// no wait.
     pub fn deadline(self) -> Option<Option<Instant>> {
         match self {
             Wait::No => None,
-            Wait::Long => Some(Some(Instant::now() + Self::LONG)),
             Wait::Until(deadline) | Wait::UntilWoken(deadline) => Some(deadline),
         }
     }
 }
 
-/// What to wait for.
+/// The operations that [`Transport::wait`] waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interest {
-    /// Something can be received.
+    /// Bytes can be received.
     Receive,
-    /// Something can be sent.
+    /// Bytes can be sent.
     Send,
-    /// Either.
+    /// Bytes can be received or sent.
     Both,
 }
 
 impl Interest {
-    /// Whether receiving is of interest.
+    /// Returns whether the wait ends when bytes can be received.
     pub const fn receive(self) -> bool {
         matches!(self, Interest::Receive | Interest::Both)
     }
 
-    /// Whether sending is of interest.
+    /// Returns whether the wait ends when bytes can be sent.
     pub const fn send(self) -> bool {
         matches!(self, Interest::Send | Interest::Both)
     }
 }
 
-/// A pointer to a transport is one.
+/// Implements [`Transport`] for pointers to a transport.
 macro_rules! pointers {
     ($($pointer:ident)*) => {$(
         impl<T: Transport + ?Sized> Transport for $pointer<T> {

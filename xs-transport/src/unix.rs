@@ -1,4 +1,4 @@
-//! The socket of a xenstored.
+//! The transport over a Unix socket.
 
 use std::io;
 use std::net::Shutdown;
@@ -13,7 +13,7 @@ use crate::sys;
 use crate::transport::{Interest, Sent, Transport, Wait};
 use crate::waker::Waker;
 
-/// A connection to the Unix socket of a xenstored, usually `/run/xenstored/socket`.
+/// A connection to the Unix socket of a Xenstore daemon, usually `/run/xenstored/socket`.
 ///
 /// ```
 /// use std::os::unix::net::UnixStream;
@@ -32,24 +32,32 @@ use crate::waker::Waker;
 pub struct UnixTransport {
     stream: UnixStream,
     name: String,
-    /// Made when somebody waits in a way that can be interrupted.
+    /// Created when a thread first waits in a way that can be woken.
     waker: OnceLock<Waker>,
 }
 
-/// Between two attempts to connect where the system does not wait by itself.
+/// The receive timeout of the socket (SO_RCVTIMEO).
+///
+/// A poll(2) before each receive would double the system calls of a round trip. A wait that may
+/// last at least this long therefore blocks in recv(2), which this timeout ends at the latest. The
+/// caller then checks its deadline and calls again. Waits with a nearer deadline use poll(2).
+const RECEIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The pause between attempts to connect, on systems where connect(2) does not wait by itself.
 const RETRY: Duration = Duration::from_millis(10);
 
 impl UnixTransport {
-    /// Connects to the socket at `path`, until `timeout` is over.
+    /// Connects to the socket at `path`, waiting for at most `timeout`.
     ///
-    /// The daemons listen with a queue of one: while others connect, there may be no room.
+    /// Xenstore daemons listen with a queue of one, so an attempt may have to wait while other
+    /// clients connect.
     ///
     /// # Errors
-    /// `TimedOut`: there was no room for so long. Others as of connect(2): `NotFound`,
-    /// `ConnectionRefused`, `PermissionDenied`, …
+    /// `TimedOut` if the daemon did not accept the connection in time. Otherwise the error of
+    /// connect(2), such as `NotFound`, `ConnectionRefused` or `PermissionDenied`.
     pub fn connect(path: impl AsRef<Path>, timeout: Duration) -> io::Result<Self> {
         let path = path.as_ref();
-        // A timeout beyond what a clock can hold never ends.
+        // A timeout that overflows the clock never ends.
         let deadline = Instant::now().checked_add(timeout);
         let left = || deadline.map_or(timeout, |at| at.saturating_duration_since(Instant::now()));
         loop {
@@ -61,7 +69,7 @@ impl UnixTransport {
                     if left.is_zero() {
                         return Err(io::Error::new(
                             io::ErrorKind::TimedOut,
-                            "the xenstored did not accept the connection in time",
+                            "the daemon did not accept the connection in time",
                         ));
                     }
                     thread::sleep(RETRY.min(left));
@@ -71,26 +79,19 @@ impl UnixTransport {
         }
     }
 
-    /// Takes a connection that exists already; `name` tells people which.
+    /// Creates a transport from a connected socket. [`describe`](Transport::describe) returns `name`.
     ///
     /// # Errors
-    /// The socket's timeout cannot be set.
+    /// The error of making the socket blocking or of setting its receive timeout.
     pub fn from_stream(stream: UnixStream, name: impl Into<String>) -> io::Result<Self> {
         stream.set_nonblocking(false)?;
-        // Set once, and a deadline is a poll before the receive.
-        stream.set_read_timeout(Some(Wait::LONG))?;
+        stream.set_read_timeout(Some(RECEIVE_TIMEOUT))?;
         Ok(UnixTransport { stream, name: name.into(), waker: OnceLock::new() })
     }
-}
 
-impl UnixTransport {
-    #[cold]
-    fn wait_to_receive(&self, wait: Wait) -> io::Result<()> {
-        match wait {
-            Wait::UntilWoken(deadline) => self.wait(Interest::Receive, deadline),
-            Wait::Until(_) => sys::poll([(self.stream.as_fd(), libc::POLLIN)], wait).map(drop),
-            Wait::Long | Wait::No => Ok(()),
-        }
+    /// Returns whether the wait may block in recv(2) without missing the deadline.
+    fn outlasts_receive_timeout(deadline: Option<Instant>) -> bool {
+        deadline.is_none_or(|at| at.saturating_duration_since(Instant::now()) >= RECEIVE_TIMEOUT)
     }
 }
 
@@ -100,10 +101,17 @@ impl Transport for UnixTransport {
     }
 
     fn recv(&self, buf: &mut [u8], wait: Wait) -> io::Result<usize> {
-        if wait != Wait::Long {
-            self.wait_to_receive(wait)?;
+        match wait {
+            Wait::No => {}
+            Wait::Until(deadline) if Self::outlasts_receive_timeout(deadline) => {
+                return sys::recv(&self.stream, buf);
+            }
+            Wait::Until(deadline) => {
+                sys::poll([(self.stream.as_fd(), libc::POLLIN)], deadline)?;
+            }
+            Wait::UntilWoken(deadline) => self.wait(Interest::Receive, deadline)?,
         }
-        sys::recv(&self.stream, buf, wait == Wait::Long)
+        sys::recv_now(&self.stream, buf)
     }
 
     fn wait(&self, interest: Interest, deadline: Option<Instant>) -> io::Result<()> {
@@ -116,7 +124,7 @@ impl Transport for UnixTransport {
             events |= libc::POLLOUT;
         }
         let fds = [(self.stream.as_fd(), events), (waker.as_fd(), libc::POLLIN)];
-        let [_, woken] = match sys::poll(fds, Wait::Until(deadline)) {
+        let [_, woken] = match sys::poll(fds, deadline) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             result => result?,
         };
@@ -127,14 +135,14 @@ impl Transport for UnixTransport {
     }
 
     fn wake(&self) {
-        // Without a waker nobody waits, and nobody can.
+        // If the waker cannot be created, no thread can wait with it either.
         if let Ok(waker) = Waker::get_or_new(&self.waker) {
             waker.wake();
         }
     }
 
     fn close(&self) {
-        // Whoever is in recv or poll returns; an error means that it is closed already.
+        // Ends recv(2) and poll(2) in other threads. Fails only if the peer is gone already.
         let _ = self.stream.shutdown(Shutdown::Both);
     }
 
@@ -155,12 +163,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_timeout_beyond_what_a_clock_can_hold_is_for_ever() {
+    fn connect_timeout_may_overflow_the_clock() {
         let path = std::env::temp_dir().join(format!("xs-unix-{}", std::process::id()));
         let listener = UnixListener::bind(&path).unwrap();
         let connected = UnixTransport::connect(&path, Duration::MAX);
         fs::remove_file(&path).unwrap();
         connected.unwrap();
         drop(listener);
+    }
+
+    #[test]
+    fn waits_block_in_recv_only_if_the_deadline_allows() {
+        let now = Instant::now();
+        assert!(UnixTransport::outlasts_receive_timeout(None));
+        assert!(UnixTransport::outlasts_receive_timeout(Some(now + 2 * RECEIVE_TIMEOUT)));
+        for near in [now, now + RECEIVE_TIMEOUT / 2] {
+            assert!(!UnixTransport::outlasts_receive_timeout(Some(near)));
+        }
+    }
+
+    #[test]
+    fn near_deadlines_are_kept() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let transport = UnixTransport::from_stream(ours, "a pair").unwrap();
+        for wait in [Wait::Until, Wait::UntilWoken] {
+            let deadline = Instant::now() + Duration::from_millis(5);
+            let error = transport.recv(&mut [0], wait(Some(deadline))).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+            assert!(Instant::now() >= deadline);
+        }
     }
 }

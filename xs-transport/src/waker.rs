@@ -5,7 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::OnceLock;
 
-/// A pair of sockets: one is polled, and becomes readable when a byte is written to the other.
+/// A pair of sockets. The waiting thread polls one; it becomes readable when another thread writes
+/// a byte to the other.
 #[derive(Debug)]
 pub(crate) struct Waker {
     polled: UnixStream,
@@ -20,7 +21,7 @@ impl Waker {
         Ok(Waker { polled, written })
     }
 
-    /// The waker in `cell`, which is made now if nobody needed it before.
+    /// Returns the waker in `cell`, and creates it on the first call.
     pub(crate) fn get_or_new(cell: &OnceLock<Self>) -> io::Result<&Self> {
         if let Some(waker) = cell.get() {
             return Ok(waker);
@@ -30,11 +31,11 @@ impl Waker {
     }
 
     pub(crate) fn wake(&self) {
-        // Full is as good as written: the poll returns.
+        // A full socket is readable already, so a failed write still ends the poll.
         let _ = (&self.written).write(&[0]);
     }
 
-    /// Takes back what `wake` did.
+    /// Discards the wake-ups so far.
     pub(crate) fn clear(&self) {
         let mut buf = [0; 64];
         while (&self.polled).read(&mut buf).is_ok_and(|n| n == buf.len()) {}

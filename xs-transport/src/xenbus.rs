@@ -1,4 +1,4 @@
-//! The kernel's device.
+//! The transport over the kernel's xenbus device.
 
 use std::fmt::Debug;
 use std::fs::{File, OpenOptions};
@@ -16,37 +16,39 @@ use crate::sys;
 use crate::transport::{Interest, Sent, Transport, Wait};
 use crate::waker::Waker;
 
-/// The largest payload that the device takes, in bytes: the kernel's buffer holds 4096, and the
-/// header is among them. What comes back may be larger.
+/// The largest payload that the device accepts, in bytes.
+///
+/// The kernel's buffer holds 4096 bytes, including the header. Replies may be larger.
 pub const DEVICE_PAYLOAD_MAX: usize = PAYLOAD_MAX - Header::LEN;
 
-/// The kernel's way to the xenstored, usually `/dev/xen/xenbus`: the only one that a guest has.
+/// A connection to the Xenstore daemon through the kernel's device, usually `/dev/xen/xenbus`.
 ///
-/// It looks like a socket and is none. Behind each descriptor the kernel has one buffer, which
-/// takes a message and is in use until the reply has come; behind all of them it has the one
-/// connection of the domain. This is what follows, and who keeps to it:
+/// A guest has no other connection. The device looks like a socket but does not behave like one.
+/// The kernel has one buffer for each open descriptor; it holds one message and is in use until the
+/// reply has arrived. All descriptors share the one connection of the domain. The consequences, and
+/// the part of this workspace that handles each of them:
 ///
-/// | on the device | kept to by |
+/// | behaviour of the device | handled by |
 /// |---|---|
-/// | a request that is written while another has no answer spoils that one; if it is a WATCH or an UNWATCH, Xenstore is dead for the whole domain | [`Limits::one_at_a_time`] |
-/// | what follows the first message of a write is dropped | [`Limits::one_at_a_time`] |
-/// | a payload beyond [`DEVICE_PAYLOAD_MAX`] is refused | [`Limits::payload`] |
-/// | RESET_WATCHES ends the watches and transactions of all descriptors | [`Limits::shared_session`] |
-/// | TRANSACTION_END without a transaction is never answered | `ClientConnection` |
-/// | old kernels answer WATCH and UNWATCH with id 0; watch events have any ids | `ClientConnection` |
-/// | a WATCH that the daemon refuses fails in write(2) and has no reply | [`Sent::Refused`] |
-/// | a read of length 0 never ends | [`recv`](Transport::recv) |
-/// | poll(2) never says that it can be written to, and it always can | [`wait`](Transport::wait) |
+/// | A request written before the previous one is answered corrupts the previous one. If it is a WATCH or UNWATCH, Xenstore hangs for the whole domain. | [`Limits::one_at_a_time`] |
+/// | Bytes after the first message of a write are dropped. | [`Limits::one_at_a_time`] |
+/// | Payloads larger than [`DEVICE_PAYLOAD_MAX`] are rejected. | [`Limits::payload`] |
+/// | RESET_WATCHES ends the watches and transactions of all descriptors. | [`Limits::shared_session`] |
+/// | TRANSACTION_END without a transaction is never answered. | `ClientConnection` |
+/// | Old kernels answer WATCH and UNWATCH with request id 0; the ids of watch events are arbitrary. | `ClientConnection` |
+/// | A WATCH that the daemon rejects fails in write(2) and has no reply. | [`Sent::Refused`] |
+/// | A read of length 0 never returns. | [`recv`](Transport::recv) |
+/// | poll(2) never reports the device as writable, although it always is. | [`wait`](Transport::wait) |
 ///
-/// What the daemon says to WATCH comes through the kernel as a number. One that the kernel does not
-/// know, oxenstored's EQUOTA, arrives as EINVAL.
+/// The kernel passes on the daemon's error for a WATCH as a number. An error that the kernel does
+/// not know, such as EQUOTA of oxenstored, becomes EINVAL.
 ///
-/// A blocking request costs three system calls: write, poll, read. The second cannot be spared,
-/// because no other thread could end a read that waits.
+/// A blocking request takes three system calls: write, poll and read. The poll is necessary, because
+/// no other thread could end a blocking read.
 ///
-/// Suspending and resuming a domain asks nothing of who waits here. The kernel lets all replies
-/// in first and holds new requests back until it is over, then sets the watches again, each of
-/// which fires. Only transactions do not outlive it: their commit fails with EAGAIN.
+/// Suspending and resuming the domain needs no action here. The kernel first waits for all replies
+/// and holds back new requests. After the resume it sets the watches again, and each of them fires.
+/// Transactions do not survive: their commit fails with EAGAIN.
 ///
 /// ```no_run
 /// use xs_transport::XenbusTransport;
@@ -58,19 +60,19 @@ pub const DEVICE_PAYLOAD_MAX: usize = PAYLOAD_MAX - Header::LEN;
 pub struct XenbusTransport {
     device: Box<dyn Device>,
     name: String,
-    /// The type of a message of which the device has taken a part. Only the sender looks at it.
+    /// The type of the message that has been sent in part. Used only by `send`.
     half_sent: Mutex<Option<u32>>,
     closed: AtomicBool,
-    /// Ends every wait once this side has closed; never cleared.
+    /// Ends all waits after [`close`](Transport::close); never cleared.
     closing: Waker,
     waker: Waker,
 }
 
-/// An open device, non-blocking: the kernel's, or what stands in for it.
+/// An open non-blocking device: the kernel's, or a simulated one.
 pub(crate) trait Device: Debug + Send + Sync {
     fn write(&self, bytes: &[u8]) -> io::Result<usize>;
     fn read(&self, buf: &mut [u8]) -> io::Result<usize>;
-    /// For poll(2).
+    /// Returns the descriptor to poll.
     fn fd(&self) -> BorrowedFd<'_>;
 }
 
@@ -89,23 +91,26 @@ impl Device for File {
 }
 
 impl XenbusTransport {
-    /// Opens the device at `path`; [`discover`](crate::discover) knows the usual ones.
+    /// Opens the device at `path`. [`discover::DEVICES`](crate::discover::DEVICES) lists the usual
+    /// paths.
     ///
     /// # Errors
-    /// As of open(2): `PermissionDenied`, because it is for root alone; `NotFound`.
+    /// The error of open(2), such as `NotFound`, or `PermissionDenied`: only root may open it.
     pub fn open(path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref();
-        // The standard library adds O_CLOEXEC.
         let file =
             OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path)?;
         Self::with_device(file, path.display().to_string())
     }
 
-    /// Takes a descriptor of the device that is open already, by a process that was allowed to,
-    /// say; `name` tells people which. Nobody else may use the descriptor.
+    /// Creates a transport from an open descriptor of the device, for example one that a privileged
+    /// process has opened. [`describe`](Transport::describe) returns `name`.
+    ///
+    /// Nothing else may use a duplicate of the descriptor: all duplicates share one buffer in the
+    /// kernel.
     ///
     /// # Errors
-    /// It cannot be made non-blocking.
+    /// The error of making the descriptor non-blocking.
     pub fn from_fd(fd: OwnedFd, name: impl Into<String>) -> io::Result<Self> {
         sys::set_nonblocking(fd.as_fd())?;
         Self::with_device(File::from(fd), name.into())
@@ -122,14 +127,14 @@ impl XenbusTransport {
         })
     }
 
-    /// Waits for something to read, a wake or the close; says whether it was woken.
-    fn poll(&self, wait: Wait) -> io::Result<bool> {
+    /// Waits for bytes to read, a wake-up, the close or the deadline.
+    fn poll(&self, deadline: Option<Instant>) -> io::Result<()> {
         let fds = [self.device.fd(), self.closing.as_fd(), self.waker.as_fd()];
-        let [_, _, woken] = sys::poll(fds.map(|fd| (fd, libc::POLLIN)), wait)?;
+        let [_, _, woken] = sys::poll(fds.map(|fd| (fd, libc::POLLIN)), deadline)?;
         if woken != 0 {
             self.waker.clear();
         }
-        Ok(woken != 0)
+        Ok(())
     }
 }
 
@@ -169,29 +174,25 @@ impl Transport for XenbusTransport {
 
     fn recv(&self, buf: &mut [u8], wait: Wait) -> io::Result<usize> {
         if buf.is_empty() {
-            // The kernel would never come back from it.
+            // The kernel would never return.
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        let woken = wait != Wait::No && self.poll(wait)?;
+        if let Some(deadline) = wait.deadline() {
+            self.poll(deadline)?;
+        }
         if self.closed.load(Ordering::Acquire) {
             return Ok(0);
         }
-        match self.device.read(buf) {
-            // The time is not over.
-            Err(error) if woken && error.kind() == io::ErrorKind::WouldBlock => {
-                Err(io::ErrorKind::Interrupted.into())
-            }
-            result => result,
-        }
+        self.device.read(buf)
     }
 
     fn wait(&self, interest: Interest, deadline: Option<Instant>) -> io::Result<()> {
         if interest.send() {
             return Ok(());
         }
-        match self.poll(Wait::Until(deadline)) {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
-            _ => Ok(()),
+        match self.poll(deadline) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+            result => result,
         }
     }
 
@@ -213,27 +214,27 @@ impl Transport for XenbusTransport {
     }
 }
 
-/// What a failed write(2) says about the message that it would have completed; `None`: that it
-/// was not the message's fault, and that the device is of no use any more.
+/// Returns why the device rejected a message, given the error of the write(2) that would have
+/// completed it. `None` if the error does not concern the message: the device is unusable.
 fn refusal(msg_type: Option<u32>, errno: Option<i32>) -> Option<ErrorCode> {
     let errno = errno?;
     let (_, name) = ERRNOS.iter().find(|(number, _)| *number == errno)?;
-    // The kernel does these two itself, and passes on what the daemon said. Other messages it
-    // only looks at. None of its errors means "later": there is nothing that could be waited for.
-    let asked_the_daemon =
+    // The kernel sends WATCH and UNWATCH itself, waits for the reply and returns the daemon's error.
+    // Other messages it only validates. No error means "try later", so there is nothing to wait for.
+    let has_reply =
         [MessageType::Watch, MessageType::Unwatch].iter().any(|&t| msg_type == Some(t as u32));
-    let looked_at = matches!(errno, libc::EINVAL | libc::E2BIG | libc::ENOMEM | libc::EAGAIN);
-    (asked_the_daemon || looked_at).then(|| ErrorCode::from_name(name))
+    let is_validation = matches!(errno, libc::EINVAL | libc::E2BIG | libc::ENOMEM | libc::EAGAIN);
+    (has_reply || is_validation).then(|| ErrorCode::from_name(name))
 }
 
-/// What the kernel makes of a daemon's error; of one that it does not know, EINVAL.
+/// Returns the error number to which the kernel converts a daemon's error: EINVAL if unknown.
 #[cfg(feature = "mock")]
 pub(crate) fn errno(code: &ErrorCode) -> i32 {
     let known = ERRNOS.iter().find(|(_, name)| *name == code.name());
     known.map_or(libc::EINVAL, |(number, _)| *number)
 }
 
-/// The errors that a daemon answers with (`xsd_errors` in `xs_wire.h`), by the system's number.
+/// The errors in a daemon's replies (`xsd_errors` in `xs_wire.h`), with their error numbers.
 const ERRNOS: &[(i32, &str)] = &[
     (libc::EINVAL, "EINVAL"),
     (libc::EACCES, "EACCES"),
@@ -262,14 +263,14 @@ mod tests {
 
     use super::*;
 
-    /// A socket in the device's place: both are descriptors that can be read, written and polled.
+    /// A transport over a socket instead of the device, and the other end of the socket.
     fn pair() -> (XenbusTransport, UnixStream) {
         let (ours, theirs) = UnixStream::pair().unwrap();
         (XenbusTransport::from_fd(ours.into(), "a pair").unwrap(), theirs)
     }
 
     #[test]
-    fn an_answer_to_watch_is_no_lost_connection() {
+    fn failed_watch_writes_are_replies_of_the_daemon() {
         let watch = Some(MessageType::Watch as u32);
         let unwatch = Some(MessageType::Unwatch as u32);
         for (errno, name) in ERRNOS {
@@ -278,7 +279,7 @@ mod tests {
             assert!(!matches!(code, ErrorCode::Other(_)), "{name}");
             assert_eq!(refusal(unwatch, Some(*errno)), Some(code));
         }
-        // Every error of xs_wire.h; oxenstored's EQUOTA has no number.
+        // All errors of xs_wire.h are listed. EQUOTA of oxenstored has no number.
         assert_eq!(ERRNOS.len(), ErrorCode::KNOWN.len() - 1);
         for errno in [libc::EBADF, libc::EFAULT, libc::ENODEV, libc::ENXIO, libc::EPIPE] {
             assert_eq!(refusal(watch, Some(errno)), None);
@@ -286,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn other_messages_are_refused_only_for_what_they_are() {
+    fn other_failed_writes_are_rejections_only_if_the_message_is_invalid() {
         for msg_type in [Some(MessageType::Read as u32), None] {
             assert_eq!(refusal(msg_type, Some(libc::E2BIG)), Some(ErrorCode::TooBig));
             assert_eq!(refusal(msg_type, Some(libc::EINVAL)), Some(ErrorCode::Invalid));
@@ -297,20 +298,29 @@ mod tests {
     }
 
     #[test]
-    fn waiting_ends_at_the_deadline_with_a_wake_and_with_the_close() {
+    fn recv_returns_at_the_deadline() {
         let (transport, _theirs) = pair();
-        let mut buf = [0; 16];
-        let soon = Some(Instant::now() + Duration::from_millis(5));
-        let error = transport.recv(&mut buf, Wait::Until(soon)).unwrap_err();
+        let deadline = Instant::now() + Duration::from_millis(5);
+        let error = transport.recv(&mut [0; 16], Wait::Until(Some(deadline))).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        assert!(Instant::now() >= deadline);
+    }
 
-        // The time is not over then, and who counts it must not think so.
-        for wait in [Wait::Long, Wait::Until(None), Wait::UntilWoken(None)] {
+    #[test]
+    fn wake_ends_every_kind_of_wait() {
+        let (transport, _theirs) = pair();
+        for wait in [Wait::Until(None), Wait::UntilWoken(None)] {
             transport.wake();
-            let error = transport.recv(&mut buf, wait).unwrap_err();
-            assert_eq!(error.kind(), io::ErrorKind::Interrupted);
+            let error = transport.recv(&mut [0; 16], wait).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
         }
+        transport.wake();
+        transport.wait(Interest::Receive, None).unwrap();
+    }
 
+    #[test]
+    fn close_ends_all_waits() {
+        let (transport, _theirs) = pair();
         let transport = Arc::new(transport);
         let waits = [Wait::Until(None), Wait::UntilWoken(None)].map(|wait| {
             let transport = Arc::clone(&transport);
@@ -321,17 +331,20 @@ mod tests {
             assert_eq!(wait.join().unwrap(), 0);
         }
         transport.wait(Interest::Receive, None).unwrap();
-        assert_eq!(transport.recv(&mut buf, Wait::No).unwrap(), 0);
+        assert_eq!(transport.recv(&mut [0; 16], Wait::No).unwrap(), 0);
         assert!(transport.send(&[0; 16]).is_err());
     }
 
     #[test]
-    fn it_can_always_be_written_to_and_never_read_for_nothing() {
-        let (transport, theirs) = pair();
-        // As long as the other end takes nothing, a socket would wait.
-        theirs.set_nonblocking(true).unwrap();
+    fn device_is_always_writable() {
+        let (transport, _theirs) = pair();
         transport.wait(Interest::Send, None).unwrap();
         transport.wait(Interest::Both, None).unwrap();
+    }
+
+    #[test]
+    fn empty_reads_are_rejected() {
+        let (transport, _theirs) = pair();
         let error = transport.recv(&mut [], Wait::Until(None)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     }

@@ -44,12 +44,6 @@ impl Connect {
     }
 }
 
-/// To be called before a great many questions are asked together.
-pub(crate) fn ask_for_much() {
-    // Without it, it takes longer.
-    let _ = xs_transport::sched_batch();
-}
-
 /// Seconds, with a fraction if need be.
 pub(crate) fn seconds(text: &str) -> std::result::Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "this is no number of seconds".to_owned())?;

@@ -10,7 +10,6 @@ use clap::Args;
 use xs_client::{Client, Error, Node, Tree, op};
 use xs_transport::mock::text::{self, Line};
 
-use crate::connect::ask_for_much;
 use crate::fail::{Fail, InWords, Outcome};
 use crate::progress::Progress;
 use crate::terminal;
@@ -49,7 +48,6 @@ struct TooMany;
 
 impl Dump {
     pub(crate) fn run(&self, client: &Client) -> Outcome {
-        ask_for_much();
         let mut stdout = terminal::stdout();
         let few = match self.are_few(client) {
             true => client.transaction(|tx| self.read_few(tx)),

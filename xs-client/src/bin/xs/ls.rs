@@ -5,7 +5,6 @@ use std::io::Write;
 use clap::Args;
 use xs_client::{Error, Node, Permissions, Result, Tree};
 
-use crate::connect::ask_for_much;
 use crate::escape::escape;
 use crate::fail::InWords;
 use crate::{json, terminal};
@@ -40,7 +39,6 @@ impl Ls {
             width: terminal::columns(),
             colours: !self.strict && terminal::has_colours(),
         };
-        ask_for_much();
         let mut line = Vec::new();
         let mut complete = true;
         for key in &self.keys {

@@ -327,7 +327,7 @@ mod tests {
             // The answer has 32 bytes: something is there all the while.
             way.way.send(&request(1)).unwrap();
             for _ in 0..20 {
-                if let Err(error) = way.recv(&mut [0], Wait::Long) {
+                if let Err(error) = way.recv(&mut [0], Wait::Until(None)) {
                     assert_eq!(error.kind(), io::ErrorKind::Interrupted, "seed {seed}");
                 }
             }

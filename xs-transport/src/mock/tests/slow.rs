@@ -48,7 +48,7 @@ fn the_descriptor_tells_when_to_read() {
     let mut dom0 = Client::new(&xenstored, 0);
     let is_readable = |pipe: &Pipe| {
         let fd = pipe.fd().unwrap();
-        crate::sys::poll([(fd, libc::POLLIN)], Wait::No).unwrap()[0] != 0
+        crate::sys::poll([(fd, libc::POLLIN)], Some(Instant::now())).unwrap()[0] != 0
     };
     assert!(!is_readable(&dom0.pipe));
     dom0.watch("/a", "t");
