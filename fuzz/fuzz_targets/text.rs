@@ -8,8 +8,8 @@ use xs_transport::mock::text::{self, Line};
 
 #[path = "../../xs-client/src/bin/xs/escape.rs"]
 mod escape;
-#[path = "../../xs-client/src/bin/xs/words.rs"]
-mod words;
+#[path = "../../xs-client/src/bin/xs/split_words.rs"]
+mod split_words;
 
 fuzz_target!(|input: &[u8]| {
     escapes(input);
@@ -54,11 +54,11 @@ fn dump_and_seed(text: &str) {
 /// The words of a line of `xs transaction`.
 fn script(text: &str) {
     for line in text.lines() {
-        let Some(words) = words::words(line) else { continue };
-        assert_eq!(words::words(&quoted(&words)), Some(words));
+        let Some(words) = split_words::split_words(line) else { continue };
+        assert_eq!(split_words::split_words(&quoted(&words)), Some(words));
     }
     let words = vec![text.to_owned(), String::new(), text.to_owned()];
-    assert_eq!(words::words(&quoted(&words)), Some(words));
+    assert_eq!(split_words::split_words(&quoted(&words)), Some(words));
 }
 
 /// A line that has these words.

@@ -1,4 +1,5 @@
-//! What `xs` has beyond the xenstore tools, against its own `xs serve`.
+//! Tests of `xs` against its own `xs serve`. The `side_by_side` test compares it with the xenstore
+//! tools.
 
 use std::env;
 use std::fs;
@@ -8,67 +9,76 @@ use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 #[test]
-fn a_failed_write_of_several_leaves_nothing_behind() {
+fn failed_write_of_several_values_changes_nothing() {
     let host = Host::new("");
     host.ok("write /a 1");
     let output = host.xs("write /b 2 /a 3 /c//d 4");
     assert_eq!(output.status.code(), Some(1));
-    let said = stderr(&output);
-    assert!(said.contains("write \"/c//d\"") && said.contains("empty component"), "{said}");
+    let error = stderr(&output);
+    assert!(error.starts_with("xs: write \"/c//d\": "), "{error}");
     assert_eq!(host.ok("ls /"), host.ok("ls"));
     assert_eq!(host.ok("read /a"), "1\n");
     assert_eq!(host.xs("exists /b").status.code(), Some(1));
 }
 
 #[test]
-fn errors_tell_what_was_tried_what_was_said_and_what_to_do() {
+fn errors_name_command_path_and_code_with_a_hint() {
     let host = Host::new("/closed [n0] = 1");
     let guest = |args: &str| stderr(&host.xs(&format!("--socket {} {args}", host.guest())));
-    let said = guest("read /closed");
-    for part in ["xs: read \"/closed\"", "EACCES", "permission denied", "xs get-perms /closed"] {
-        assert!(said.contains(part), "{said}");
+    let error = guest("read /closed");
+    for part in ["xs: read \"/closed\": EACCES", "hint: `xs get-perms /closed`"] {
+        assert!(error.contains(part), "{error}");
     }
-    let said = stderr(&host.xs("read /closed/missing"));
-    assert!(said.contains("ENOENT") && said.contains("xs list /closed"), "{said}");
-
-    // The advice is to look at what exists.
-    for (missing, advice) in [
-        ("/closed/a/b/c", "`xs list /closed` shows"),
-        ("/a/b/c", "`xs list /` shows"),
-        ("a/b", "the home of the domain"),
-    ] {
-        let said = stderr(&host.xs(&format!("read {missing}")));
-        assert!(said.contains(advice), "{said}");
+    let error = stderr(&host.xs("--socket /nowhere/at/all read a"));
+    for part in ["xs: cannot connect to /nowhere/at/all: No such file", "`xs info`"] {
+        assert!(error.contains(part), "{error}");
     }
-    let said = guest("read data/a/b");
-    assert!(said.contains("`xs list data` shows"), "{said}");
-
-    let said = stderr(&host.xs("--socket /nowhere/at/all read a"));
-    for part in ["/nowhere/at/all", "No such file", "xs info"] {
-        assert!(said.contains(part), "{said}");
+    let error = stderr(&host.xs("control nothing"));
+    for part in ["xs: control \"nothing\": EINVAL", "memreport"] {
+        assert!(error.contains(part), "{error}");
     }
-    let output = host.xs("write /a");
-    assert_eq!(output.status.code(), Some(2));
-    let said = stderr(&host.xs("control nothing"));
-    assert!(said.contains("nothing"), "{said}");
 }
 
 #[test]
-fn errors_speak_of_commands() {
+fn hint_for_a_missing_node_names_the_nearest_existing_ancestor() {
+    let host = Host::new("/closed [n0] = 1");
+    for (missing, hint) in [
+        ("/closed/missing", "hint: `xs list /closed` shows"),
+        ("/closed/a/b/c", "hint: `xs list /closed` shows"),
+        ("/a/b/c", "hint: `xs list /` shows"),
+        ("a/b", "relative to the home of the domain"),
+    ] {
+        let error = stderr(&host.xs(&format!("read {missing}")));
+        assert!(error.contains(hint), "{error}");
+    }
+    let error = stderr(&host.xs(&format!("--socket {} read data/a/b", host.guest())));
+    assert!(error.contains("hint: `xs list data` shows"), "{error}");
+}
+
+#[test]
+fn invalid_arguments_exit_with_status_2() {
     let host = Host::new("");
-    for (command, said) in [
+    for args in ["write /a", "chmod /a x5", "write /a -x", "fly", "wait -T soon /a"] {
+        assert_eq!(host.xs(args).status.code(), Some(2), "{args}");
+    }
+}
+
+#[test]
+fn errors_name_commands_instead_of_methods() {
+    let host = Host::new("");
+    for (command, start) in [
         ("ls /nope", "xs: list \"/nope\": ENOENT"),
         ("get-perms /nope", "xs: get-perms \"/nope\": ENOENT"),
         ("chmod /nope n0", "xs: chmod \"/nope\": ENOENT"),
         ("wait //", "xs: watch \"//\": "),
     ] {
         let error = stderr(&host.xs(command));
-        assert!(error.starts_with(said), "{error}");
+        assert!(error.starts_with(start), "{error}");
     }
 }
 
 #[test]
-fn what_is_dumped_is_restored() {
+fn restore_recreates_dumped_nodes() {
     let seed = "/a [n0 r5] = \"x\\n\\xff\\\"\"\n/a/b [n5]\n/a/b/c [b5 n0] = 1";
     let host = Host::new(seed);
     let dump = host.ok("dump /a");
@@ -77,7 +87,7 @@ fn what_is_dumped_is_restored() {
     host.ok("write /a/b old");
     host.ok_with("restore", &dump);
     assert_eq!(host.ok("dump /a"), dump);
-    // A mistake at the end, and nothing is done at the start.
+    // An invalid last line prevents all changes.
     host.ok("rm /a");
     let output = host.xs_with("restore", &format!("{dump}/x [wrong]\n"));
     assert_eq!(output.status.code(), Some(1));
@@ -86,7 +96,7 @@ fn what_is_dumped_is_restored() {
 }
 
 #[test]
-fn many_nodes_are_dumped_and_restored_as_a_stream() {
+fn large_subtrees_are_dumped_and_restored() {
     let host = Host::new("");
     let many: String =
         (0..2500).map(|at| format!("/many/{}/{} [n0 r5] = \"v{at}\"\n", at % 7, at)).collect();
@@ -103,35 +113,35 @@ fn many_nodes_are_dumped_and_restored_as_a_stream() {
 }
 
 #[test]
-fn transactions_are_all_or_nothing() {
+fn failed_transactions_change_nothing() {
     let host = Host::new("/from = x");
     let script = "read /from\nwrite /to/new 'with blanks' /to/two \"a\\tb\"\nrm /from\nls -f /to\n";
     assert_eq!(
         host.ok_with("transaction", script),
         "x\n/to/new = \"with blanks\"\n/to/two = \"a\\tb\"\n"
     );
-    for (script, said) in [
-        ("rm /to\nread /from\n", "line 2 failed; nothing was done"),
+    for (script, message) in [
+        ("rm /to\nread /from\n", "line 2 failed; nothing was changed"),
         ("rm /to\nexists /from\n", ""),
         ("rm /to\nfly\n", "line 2: unrecognized subcommand 'fly'"),
     ] {
         let output = host.xs_with("transaction", script);
         assert_eq!(output.status.code(), Some(1), "{script}");
-        assert!(stderr(&output).contains(said), "{}", stderr(&output));
+        assert!(stderr(&output).contains(message), "{}", stderr(&output));
         assert_eq!(host.ok("list /to"), "new\ntwo\n");
     }
 }
 
 #[test]
-fn wait_ends_when_the_value_comes_or_time_is_up() {
+fn wait_ends_at_the_value_or_the_timeout() {
     let host = Host::new("/state = 1");
     host.ok("wait /state");
     host.ok(r"wait /state \61");
     host.ok("wait --gone /other");
-    let mut outputs = TIMES.iter().map(|time| host.xs(&format!("wait -T {time} /state 4")));
-    let output = outputs.find(|output| !stderr(output).contains("did not answer")).unwrap();
+    let message = "xs: timed out: /state still has the value \"1\"\n";
+    let mut outputs = TIMEOUTS.iter().map(|time| host.xs(&format!("wait -T {time} /state 4")));
+    let output = outputs.find(|output| stderr(output) == message).unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("/state is \"1\""), "{}", stderr(&output));
 
     let mut waiting = host.command("wait -T 60 /state 4").spawn().unwrap();
     host.ok("write /state 3 /state 4");
@@ -139,21 +149,21 @@ fn wait_ends_when_the_value_comes_or_time_is_up() {
 }
 
 #[test]
-fn a_value_may_be_a_negative_number() {
+fn negative_numbers_are_values() {
     let host = Host::new("");
     host.ok("write /a -5 /b -0.5 -R");
     assert_eq!(host.ok("read /a /b"), "-5\n-0.5\n");
     host.ok("wait /a -5");
     host.ok_with("transaction", "write /a -6\n");
     assert_eq!(host.ok("read /a"), "-6\n");
-    // What could be an option is none only behind the mark.
+    // Any other value with a leading hyphen needs `--`.
     assert_eq!(host.xs("write /a -x").status.code(), Some(2));
     host.ok("write /a -- -R");
     assert_eq!(host.ok("read /a"), "-R\n");
 }
 
 #[test]
-fn a_watch_ends_with_a_message_when_the_daemon_goes_away() {
+fn watch_fails_when_the_daemon_stops() {
     let mut host = Host::new("");
     let mut watch =
         host.command("watch /a /b").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -166,12 +176,13 @@ fn a_watch_ends_with_a_message_when_the_daemon_goes_away() {
     host.stop();
     let output = watch.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("the connection is lost"), "{}", stderr(&output));
+    let error = stderr(&output);
+    assert!(error.starts_with("xs: watch \"/") && error.contains("hint: "), "{error}");
     assert!(lines.next().is_none());
 }
 
 #[test]
-fn a_watch_looks_as_deep_as_it_is_told_and_ends_in_time() {
+fn watch_obeys_depth_number_and_seconds() {
     let host = Host::new("/a/b/c = 1");
     let mut watch = host.command("watch -n 3 -d 1 /a").stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
@@ -182,42 +193,41 @@ fn a_watch_looks_as_deep_as_it_is_told_and_ends_in_time() {
     host.ok("write /a 2");
     assert_eq!(lines.next().unwrap().unwrap(), "/a");
     assert!(watch.wait().unwrap().success());
-    let mut seen = TIMES.iter().map(|time| host.ok(&format!("watch -T {time} /a")));
-    assert_eq!(seen.find(|seen| !seen.is_empty()).unwrap(), "/a\n");
+    let mut outputs = TIMEOUTS.iter().map(|time| host.ok(&format!("watch -T {time} /a")));
+    assert_eq!(outputs.find(|output| !output.is_empty()).unwrap(), "/a\n");
 }
 
 #[test]
-fn the_daemon_is_described() {
+fn info_describes_daemon_and_connection() {
     let host = Host::new("");
     let info = host.ok("info");
-    for part in [&host.socket(), "$XENSTORED_PATH", "opened", "watch-depth", "dom0", "a round trip"]
+    for part in
+        [&host.socket(), "($XENSTORED_PATH): connected", "watch-depth", "dom0", "per round trip"]
     {
         assert!(info.contains(part), "{info}");
     }
     let info = host.ok(&format!("--socket {} info", host.guest()));
-    assert!(info.contains("domain 5, a guest"), "{info}");
+    assert!(info.contains("guest, domain 5"), "{info}");
     assert_eq!(host.ok("ping -n 3").lines().count(), 3);
 
     let output = host.xs("--socket /nowhere info");
     assert_eq!(output.status.code(), Some(1));
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(said.contains("/nowhere (named by option): No such file"), "{said}");
-    // Who runs this need not be told to.
-    let advice = stderr(&output);
-    assert!(advice.contains("xs serve") && !advice.contains("xs info"), "{advice}");
+    let error = stderr(&output);
+    assert!(stdout(output).contains("/nowhere (--socket): No such file"));
+    // The hint is not to run `xs info` again.
+    assert!(error.contains("xs serve") && !error.contains("xs info"), "{error}");
 }
 
 #[test]
-fn permissions_are_printed_and_set() {
+fn chmod_changes_a_subtree() {
     let host = Host::new("/a [n0]\n/a/b [n0]");
     host.ok("chmod -r /a n5 r0");
     assert_eq!(host.ok("get-perms -p /a /a/b"), "/a: n5 r0\n/a/b: n5 r0\n");
-    assert_eq!(host.xs("chmod /a x5").status.code(), Some(2));
 }
 
-/// What the first program in README.md does, as the guest of an `xs serve`.
+/// Performs the operations of the first program in README.md.
 #[test]
-fn a_guest_that_is_served_has_a_home() {
+fn served_guests_have_the_nodes_of_libxl() {
     let host = Host::new("");
     let guest = |args: &str| host.ok(&format!("--socket {} {args}", host.guest()));
     assert_eq!(guest("read domid name"), "5\nguest-5\n");
@@ -229,7 +239,7 @@ fn a_guest_that_is_served_has_a_home() {
 }
 
 #[test]
-fn serve_loads_traces_and_cleans_up() {
+fn serve_loads_nodes_traces_requests_and_removes_its_sockets() {
     let mut host = Host::with("/a [n0] = loaded", &["--trace"]);
     assert_eq!(host.ok("read /a"), "loaded\n");
     let trace = host.stop();
@@ -237,26 +247,26 @@ fn serve_loads_traces_and_cleans_up() {
     assert!(!PathBuf::from(host.socket()).exists() && !PathBuf::from(host.guest()).exists());
 
     let file = host.dir.join("seed");
-    fs::write(&file, "# fine\n/a [n0\n").unwrap();
+    fs::write(&file, "# valid\n/a [n0\n").unwrap();
     let output = host.xs(&format!("serve --socket /nowhere/at/all --load {}", file.display()));
     assert!(stderr(&output).contains("seed: line 2: "), "{}", stderr(&output));
 }
 
 #[test]
-fn the_help_of_serve_is_about_the_sockets_that_it_makes() {
+fn help_of_serve_omits_connection_options() {
     let host = Host::new("");
     let help = host.ok("serve --help");
-    assert!(help.contains("The socket to make") && help.contains("--guest"), "{help}");
+    assert!(help.contains("Socket to create") && help.contains("--guest"), "{help}");
     for other in ["--device", "--timeout", "default: $XENSTORED_PATH"] {
         assert!(!help.contains(other), "{help}");
     }
     let manual = host.ok("man");
-    let section = manual.split(".SH ").find(|section| section.starts_with("\"xs serve\""));
+    let section = manual.split(".SS ").find(|section| section.starts_with("\"xs serve\""));
     assert!(!section.unwrap().contains("device"), "{manual}");
 }
 
 #[test]
-fn links_replace_links_and_nothing_else() {
+fn install_links_replaces_only_links() {
     let host = Host::new("/a = 1");
     let bin = host.dir.join("bin");
     fs::create_dir(&bin).unwrap();
@@ -271,28 +281,28 @@ fn links_replace_links_and_nothing_else() {
     assert!(stderr(&output).contains("`xs list /` shows"), "{}", stderr(&output));
     let file = bin.join("xenstore-ls");
     fs::remove_file(&file).unwrap();
-    fs::write(&file, "mine").unwrap();
+    fs::write(&file, "not a link").unwrap();
     let output = host.xs(&format!("install-links {}", bin.display()));
     assert!(stderr(&output).contains("xenstore-ls: File exists"), "{}", stderr(&output));
-    assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "not a link");
 }
 
 #[test]
-fn manual_and_completions_know_all_commands() {
+fn manual_and_completions_contain_all_commands() {
     let host = Host::new("");
     let man = host.ok("man");
     let help = host.ok("--help");
     let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1);
     let commands: Vec<_> = commands
         .take_while(|line| !line.is_empty())
-        // What is indented further goes on from the line before.
+        // Lines with a larger indent continue the description of a command.
         .filter(|line| !line.starts_with("   "))
         .filter_map(|line| line.split_whitespace().next())
         .filter(|command| *command != "help")
         .collect();
     assert!(commands.len() > 15, "{help}");
     for command in commands {
-        assert!(man.contains(&format!(".SH \"xs {command}\"")), "{command}");
+        assert!(man.contains(&format!(".SS \"xs {command}\"")), "{command}");
         for shell in ["bash", "zsh", "fish"] {
             assert!(
                 host.ok(&format!("completions {shell}")).contains(command),
@@ -303,27 +313,25 @@ fn manual_and_completions_know_all_commands() {
 }
 
 #[test]
-fn the_manual_shows_what_may_be_repeated_and_examples() {
+fn manual_marks_repeated_arguments_and_has_valid_examples() {
     let man = Host::new("").ok("man");
-    for repeated in [r"<\fIKEY\fR>...", r"<\fIKEY VALUE\fR>...", r"[\fIKEY\fR]..."] {
+    for repeated in [r"<\fIPATH\fR>...", r"<\fIPATH VALUE\fR>...", r"[\fIPATH\fR]..."] {
         assert!(man.contains(repeated), "{repeated}");
     }
     let wait = man.lines().find(|line| line.starts_with(r"\fBxs wait")).unwrap();
     assert!(!wait.contains("..."), "{wait}");
     let examples = man.split(".SH EXAMPLES\n").nth(1).unwrap();
-    // Each is of a command that there is.
     let commands = examples.lines().filter_map(|line| line.strip_prefix("xs ")?.split(' ').next());
     let commands: Vec<_> = commands.collect();
     for command in commands {
-        assert!(man.contains(&format!(".SH \"xs {command}\"")), "{command}");
+        assert!(man.contains(&format!(".SS \"xs {command}\"")), "{command}");
     }
 }
 
-/// For what ends when the time is up. On a busy machine a short time is over before the daemon has
-/// answered.
-const TIMES: [&str; 5] = ["0.01", "0.1", "1", "10", "100"];
+/// Timeouts to try in turn. On a busy machine a short one may expire before the daemon has replied.
+const TIMEOUTS: [&str; 5] = ["0.01", "0.1", "1", "10", "100"];
 
-/// An `xs serve` with a directory of its own.
+/// A running `xs serve`, with a temporary directory.
 struct Host {
     dir: PathBuf,
     daemon: Child,
@@ -353,11 +361,11 @@ impl Host {
             .stderr(Stdio::piped())
             .spawn()
             .expect("xs starts");
-        let mut stdout = BufReader::new(daemon.stdout.take().expect("it is piped"));
+        let mut stdout = BufReader::new(daemon.stdout.take().expect("stdout is piped"));
         for name in ["socket", "guest"] {
             let mut line = String::new();
-            stdout.read_line(&mut line).expect("it is text");
-            assert_eq!(line.trim_end(), dir.join(name).to_str().expect("it is text"));
+            stdout.read_line(&mut line).expect("output is UTF-8");
+            assert_eq!(line.trim_end(), dir.join(name).to_str().expect("path is UTF-8"));
         }
         Host { dir, daemon, _stdout: stdout }
     }
@@ -388,9 +396,9 @@ impl Host {
             .stderr(Stdio::piped())
             .spawn()
             .expect("xs starts");
-        // It need not read what it does not want.
-        let _ = child.stdin.take().expect("it is piped").write_all(stdin.as_bytes());
-        child.wait_with_output().expect("xs ends")
+        // The program may exit without reading its input.
+        let _ = child.stdin.take().expect("stdin is piped").write_all(stdin.as_bytes());
+        child.wait_with_output().expect("xs exits")
     }
 
     fn ok(&self, args: &str) -> String {
@@ -403,22 +411,22 @@ impl Host {
         stdout(output)
     }
 
-    /// Stops the daemon as a person would. Returns what it said on standard error.
+    /// Stops the daemon with a signal. Returns its output on standard error.
     fn stop(&mut self) -> String {
         let pid = self.daemon.id().to_string();
-        let killed = Command::new("kill").args(["-TERM", &pid]).status().expect("there is a kill");
+        let killed = Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
         assert!(killed.success());
-        assert!(self.daemon.wait().expect("it ends").success());
-        let mut said = String::new();
-        let mut stderr = self.daemon.stderr.take().expect("it is piped");
-        stderr.read_to_string(&mut said).expect("it is text");
-        said
+        assert!(self.daemon.wait().expect("xs exits").success());
+        let mut output = String::new();
+        let mut stderr = self.daemon.stderr.take().expect("stderr is piped");
+        stderr.read_to_string(&mut output).expect("output is UTF-8");
+        output
     }
 }
 
 impl Drop for Host {
     fn drop(&mut self) {
-        // It may have been stopped, and what is left behind harms nobody.
+        // The daemon may have exited already. Files that remain do no harm.
         let _ = self.daemon.kill();
         let _ = self.daemon.wait();
         let _ = fs::remove_dir_all(&self.dir);
@@ -434,7 +442,7 @@ fn xs() -> Command {
 }
 
 fn stdout(output: Output) -> String {
-    String::from_utf8(output.stdout).expect("it is text")
+    String::from_utf8(output.stdout).expect("output is UTF-8")
 }
 
 fn stderr(output: &Output) -> String {

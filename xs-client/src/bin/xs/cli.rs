@@ -1,30 +1,35 @@
-//! The commands of `xs`.
+//! The command line of `xs`: its options and subcommands.
 
 use std::ffi::OsString;
 
 use clap::{Parser, Subcommand};
 use xs_client::Client;
 
-use crate::connect::Connect;
-use crate::control::Control;
-use crate::dump::{Dump, Restore};
-use crate::extras::{Completions, InstallLinks, Man};
-use crate::fail::{Fail, Outcome};
-use crate::info::{Info, Ping};
-use crate::serve::Serve;
-use crate::transaction::TransactionCommand;
-use crate::tree::TreeCommand;
-use crate::watch::{Wait, Watch};
+use crate::commands::completions::Completions;
+use crate::commands::control::Control;
+use crate::commands::dump::Dump;
+use crate::commands::info::Info;
+use crate::commands::man::Man;
+use crate::commands::nodes::NodeCommand;
+use crate::commands::ping::Ping;
+use crate::commands::restore::Restore;
+use crate::commands::serve::Serve;
+use crate::commands::transaction::Transaction;
+use crate::commands::wait::Wait;
+use crate::commands::watch::Watch;
+use crate::compat::install_links::InstallLinks;
+use crate::connection::ConnectionArgs;
+use crate::error::CommandResult;
 
-/// Xenstore on the command line
+/// Command-line client for Xenstore
 ///
-/// Paths are absolute (/local/domain/5/name) or relative to the home of the domain that this runs
-/// in (name).
+/// Paths are absolute (/local/domain/5/name), or relative to the home of the domain that xs runs in
+/// (name).
 #[derive(Debug, Parser)]
-#[command(name = "xs", version, max_term_width = 100)]
+#[command(name = "xs", version, max_term_width = 100, subcommand_value_name = "COMMAND")]
 struct Cli {
     #[command(flatten)]
-    connect: Connect,
+    connection: ConnectionArgs,
     #[command(subcommand)]
     command: Command,
 }
@@ -32,13 +37,13 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     #[command(flatten)]
-    Tree(TreeCommand),
+    Node(NodeCommand),
     Watch(Watch),
     Wait(Wait),
     Control(Control),
     Dump(Dump),
     Restore(Restore),
-    Transaction(TransactionCommand),
+    Transaction(Transaction),
     Serve(Serve),
     Ping(Ping),
     Info(Info),
@@ -47,13 +52,15 @@ enum Command {
     Man(Man),
 }
 
-/// Runs what the arguments say. Returns the exit status: 0 for done, 1 for failed or "no", 2 for
-/// arguments that make no sense.
+/// Runs the command that `args` name, and returns the exit status.
+///
+/// The status is 0 on success, 1 if the command fails or its answer is negative, and 2 if the
+/// arguments are invalid.
 pub(crate) fn main(args: Vec<OsString>) -> u8 {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
-            // Nobody is left to be told if this fails.
+            // A failure to print cannot be reported anywhere.
             let _ = error.print();
             return if error.use_stderr() { 2 } else { 0 };
         }
@@ -61,26 +68,26 @@ pub(crate) fn main(args: Vec<OsString>) -> u8 {
     match run(&cli) {
         Ok(true) => 0,
         Ok(false) => 1,
-        Err(fail) => fail.report("xs"),
+        Err(error) => error.report("xs"),
     }
 }
 
-fn run(cli: &Cli) -> Outcome {
-    let on = |run: &dyn Fn(&Client) -> Outcome| {
-        let client = cli.connect.open()?;
-        run(&client).map_err(|fail| fail.look_around(&client))
+fn run(cli: &Cli) -> CommandResult {
+    let with_client = |run: &dyn Fn(&Client) -> CommandResult| {
+        let client = cli.connection.open()?;
+        run(&client).map_err(|error| error.suggest_existing_node(&client))
     };
     match &cli.command {
-        Command::Tree(command) => on(&|client| command.run(client)),
-        Command::Watch(command) => on(&|client| command.run(client)),
-        Command::Wait(command) => on(&|client| command.run(client)),
-        Command::Control(command) => on(&|client| command.run(client)),
-        Command::Dump(command) => on(&|client| command.run(client)),
-        Command::Restore(command) => on(&|client| command.run(client)),
-        Command::Transaction(command) => on(&|client| command.run(client)),
-        Command::Serve(command) => command.run(&cli.connect),
-        Command::Ping(command) => on(&|client| command.run(client)),
-        Command::Info(command) => command.run(&cli.connect).map_err(Fail::informed),
+        Command::Node(command) => with_client(&|client| command.run(client)),
+        Command::Watch(command) => with_client(&|client| command.run(client)),
+        Command::Wait(command) => with_client(&|client| command.run(client)),
+        Command::Control(command) => with_client(&|client| command.run(client)),
+        Command::Dump(command) => with_client(&|client| command.run(client)),
+        Command::Restore(command) => with_client(&|client| command.run(client)),
+        Command::Transaction(command) => with_client(&|client| command.run(client)),
+        Command::Serve(command) => command.run(&cli.connection),
+        Command::Ping(command) => with_client(&|client| command.run(client)),
+        Command::Info(command) => command.run(&cli.connection),
         Command::InstallLinks(command) => command.run(),
         Command::Completions(command) => command.run::<Cli>(),
         Command::Man(command) => command.run::<Cli>(),
@@ -94,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_definitions_agree_with_each_other() {
+    fn command_definitions_are_consistent() {
         Cli::command().debug_assert();
     }
 }

@@ -1,8 +1,8 @@
-//! Values as people read and write them.
+//! The escaped form of values, as printed by `xs read` and accepted by `xs write`.
 //!
-//! The form is that of the xenstore tools, so that what one prints the other reads.
+//! The xenstore tools use the same form.
 
-/// Appends a value in printable form.
+/// Appends `value` to `out`, with every byte outside printable ASCII escaped.
 pub(crate) fn escape(value: &[u8], out: &mut Vec<u8>) {
     for &byte in value {
         match byte {
@@ -17,10 +17,10 @@ pub(crate) fn escape(value: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Reads the printable form back.
+/// Returns the value whose escaped form is `text`.
 ///
-/// A backslash before a character without a meaning of its own stands for nothing, and one at the
-/// very end for a zero byte, as with the xenstore tools.
+/// As in the xenstore tools, a backslash before a character that is not an escape is dropped, and a
+/// backslash at the end of the text becomes a zero byte.
 pub(crate) fn unescape(text: &[u8]) -> Vec<u8> {
     let mut value = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -54,11 +54,10 @@ pub(crate) fn unescape(text: &[u8]) -> Vec<u8> {
     value
 }
 
-/// Takes up to `most` digits from the start of `text`. Of a number beyond a byte the low bits
-/// count.
-fn take_number(text: &mut &[u8], radix: u32, most: usize) -> u8 {
+/// Removes up to `max_digits` digits from the start of `text`. Returns the low byte of the number.
+fn take_number(text: &mut &[u8], radix: u32, max_digits: usize) -> u8 {
     let mut number = 0u32;
-    for _ in 0..most {
+    for _ in 0..max_digits {
         let Some(digit) = text.first().and_then(|byte| char::from(*byte).to_digit(radix)) else {
             break;
         };
@@ -73,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_value_is_read_back() {
+    fn escaped_values_are_read_back() {
         let value: Vec<u8> = (0..=255).flat_map(|byte| [byte, b'1', byte]).collect();
         let mut text = Vec::new();
         escape(&value, &mut text);
@@ -82,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_escapes_mean_what_they_mean_to_the_xenstore_tools() {
+    fn unusual_escapes_match_the_xenstore_tools() {
         for (text, value) in [
             (&br"\1234"[..], &b"S4"[..]),
             (br"\400", b"\0"),

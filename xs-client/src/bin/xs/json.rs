@@ -1,20 +1,21 @@
-//! A subtree as JSON.
+//! JSON output of a subtree.
 
 use std::io::Write;
 
 use xs_client::{Error, Node, Result, Walk};
 
-use crate::fail::InWords;
+use crate::error::describe;
 
-/// Writes the nodes of a walk as one object. `false` if some could not be read; each such node
-/// has an `error`.
+/// Writes the nodes of a walk as one JSON object.
+///
+/// Returns `false` if a node could not be read. Such a node has a member `error`.
 pub(crate) fn write_tree(walk: Walk<'_>, output: &mut impl Write) -> Result<bool> {
     let mut complete = true;
     let mut depth = 0;
     for (at, node) in walk.enumerate() {
         let mut text = String::new();
         if at > 0 {
-            // The node before this one stands open, and so do those above it.
+            // The objects of the previous node and of its ancestors are still open.
             if node.depth > depth {
                 text += ", \"children\": {";
             } else {
@@ -33,7 +34,7 @@ pub(crate) fn write_tree(walk: Walk<'_>, output: &mut impl Write) -> Result<bool
             Err(error) if at == 0 => return Err(error),
             Err(error) => {
                 text += ", \"error\": ";
-                string(&InWords(&error).to_string(), &mut text);
+                string(&describe(&error), &mut text);
                 complete = false;
             }
         }
@@ -45,11 +46,13 @@ pub(crate) fn write_tree(walk: Walk<'_>, output: &mut impl Write) -> Result<bool
     Ok(complete)
 }
 
+/// Appends a line break and the indentation of a node.
 fn newline(text: &mut String, depth: usize) {
     text.push('\n');
     text.extend(std::iter::repeat_n(' ', depth));
 }
 
+/// Appends the value and the permissions of a node, as far as the walk has read them.
 fn fields(node: Node, text: &mut String) -> Result<()> {
     if let Some(value) = node.value {
         let value = value?;
@@ -72,6 +75,7 @@ fn fields(node: Node, text: &mut String) -> Result<()> {
     node.children.map(|_| ())
 }
 
+/// Appends a JSON string.
 fn string(value: &str, text: &mut String) {
     text.push('"');
     for character in value.chars() {
@@ -88,6 +92,7 @@ fn string(value: &str, text: &mut String) {
     text.push('"');
 }
 
+/// Appends the base64 encoding (RFC 4648) of `value`.
 fn base64(value: &[u8], text: &mut String) {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     for three in value.chunks(3) {
@@ -117,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn braces_follow_the_depth() {
+    fn objects_nest_as_nodes_do() {
         let text = json("/a [n0]\n/a/b [n0] = 1\n/a/b/c [n0 r5]\n/a/d [n0] = \"x\\n\\xff\"", "/a");
         let wanted = r#"{"path": "/a", "value": "", "perms": ["n0"], "children": {
  "b": {"path": "/a/b", "value": "1", "perms": ["n0"], "children": {
@@ -128,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn strings_and_bytes() {
+    fn strings_are_escaped_and_bytes_are_encoded() {
         let mut text = String::new();
         string("\"\\\n\u{1}\u{85}ä", &mut text);
         assert_eq!(text, r#""\"\\\n\u0001\u0085ä""#);

@@ -1,27 +1,21 @@
-//! `xs`: Xenstore on the command line.
+//! `xs`, the command-line client for Xenstore.
 //!
-//! Under its own name it has the commands that [`cli`] defines. Called as `xenstore-read` and so
-//! on it takes the place of the xenstore tools: see [`compat`].
+//! Under its own name, the program has the commands defined in [`cli`]. Invoked as `xenstore-read`,
+//! `xenstore-ls` and so on, it behaves as that tool; see [`compat`].
 #![forbid(unsafe_code)]
 
 mod cli;
+mod commands;
 mod compat;
-mod connect;
-mod control;
-mod dump;
+mod connection;
+mod error;
 mod escape;
-mod extras;
-mod fail;
-mod info;
+mod hint;
+mod input;
 mod json;
-mod ls;
 mod progress;
-mod serve;
+mod split_words;
 mod terminal;
-mod transaction;
-mod tree;
-mod watch;
-mod words;
 
 use std::env;
 use std::ffi::OsString;

@@ -1,54 +1,62 @@
-//! How far long work has come, shown to a person who waits.
+//! A progress line for commands that take long.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-/// A line on standard error that is written anew as the work goes on, and is gone at its end.
+/// A line on standard error that is redrawn as the work proceeds, and erased when it ends.
 ///
-/// It shows if that is a terminal and standard output is not, where it would get in the way, and
-/// only for work that takes a while.
+/// The line appears only if standard error is a terminal and standard output is not, and only
+/// after [`INITIAL_DELAY`].
 #[derive(Debug)]
 pub(crate) struct Progress {
-    what: &'static str,
+    label: &'static str,
     total: Option<usize>,
     done: usize,
     started: Instant,
-    /// When the line is due next; `None`: nobody watches.
-    due: Option<Instant>,
-    shown: bool,
+    /// When to redraw the line; `None` if it is never shown.
+    next_redraw: Option<Instant>,
+    is_shown: bool,
 }
 
-const FIRST: Duration = Duration::from_millis(500);
-const AGAIN: Duration = Duration::from_millis(100);
-const BAR: usize = 30;
+/// How long a command runs before the line appears.
+const INITIAL_DELAY: Duration = Duration::from_millis(500);
+
+/// The shortest time between two redraws.
+const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The width of the bar, in columns.
+const BAR_WIDTH: usize = 30;
+
+/// Moves the cursor to column 1 and clears the line.
+const CLEAR_LINE: &str = "\r\x1b[K";
 
 impl Progress {
-    pub(crate) fn new(what: &'static str, total: Option<usize>) -> Self {
-        let is_watched = io::stderr().is_terminal() && !io::stdout().is_terminal();
+    pub(crate) fn new(label: &'static str, total: Option<usize>) -> Self {
+        let is_visible = io::stderr().is_terminal() && !io::stdout().is_terminal();
         let started = Instant::now();
-        let due = is_watched.then(|| started + FIRST);
-        Progress { what, total, done: 0, started, due, shown: false }
+        let next_redraw = is_visible.then(|| started + INITIAL_DELAY);
+        Progress { label, total, done: 0, started, next_redraw, is_shown: false }
     }
 
     pub(crate) fn add(&mut self, nodes: usize) {
         self.done += nodes;
         let now = Instant::now();
-        if self.due.is_some_and(|due| due <= now) {
-            self.due = Some(now + AGAIN);
-            self.shown = true;
-            eprint!("\r\x1b[K{}", self.line(now - self.started));
+        if self.next_redraw.is_some_and(|next| next <= now) {
+            self.next_redraw = Some(now + REDRAW_INTERVAL);
+            self.is_shown = true;
+            eprint!("{CLEAR_LINE}{}", self.line(now - self.started));
         }
     }
 
-    fn line(&self, taken: Duration) -> String {
-        let Progress { what, done, .. } = self;
-        let rate = *done as f64 / taken.as_secs_f64();
+    fn line(&self, elapsed: Duration) -> String {
+        let Progress { label, done, .. } = self;
+        let rate = *done as f64 / elapsed.as_secs_f64();
         match self.total {
-            None => format!("{what}: {done} nodes, {rate:.0} a second"),
+            None => format!("{label}: {done} nodes, {rate:.0} nodes/s"),
             Some(total) => {
-                let full = BAR * done / total.max(1);
-                let bar = "#".repeat(full) + &" ".repeat(BAR.saturating_sub(full));
-                format!("{what} [{bar}] {done} of {total} nodes, {rate:.0} a second")
+                let filled = BAR_WIDTH * done / total.max(1);
+                let bar = "#".repeat(filled) + &" ".repeat(BAR_WIDTH.saturating_sub(filled));
+                format!("{label}: [{bar}] {done}/{total} nodes, {rate:.0} nodes/s")
             }
         }
     }
@@ -56,9 +64,9 @@ impl Progress {
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        if self.shown {
-            // It is for the eye only.
-            let _ = io::stderr().write_all(b"\r\x1b[K");
+        if self.is_shown {
+            // The line is decoration: a failure to erase it is no error.
+            let _ = io::stderr().write_all(CLEAR_LINE.as_bytes());
         }
     }
 }
@@ -68,14 +76,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bar_fills() {
+    fn bar_fills_in_proportion_to_the_work_done() {
         let line = |done, total| {
             let progress = Progress { done, total, ..Progress::new("restore", None) };
             progress.line(Duration::from_secs(2))
         };
-        assert_eq!(line(500, None), "restore: 500 nodes, 250 a second");
+        assert_eq!(line(500, None), "restore: 500 nodes, 250 nodes/s");
         let half =
-            format!("restore [{}{}] 50 of 100 nodes, 25 a second", "#".repeat(15), " ".repeat(15));
+            format!("restore: [{}{}] 50/100 nodes, 25 nodes/s", "#".repeat(15), " ".repeat(15));
         assert_eq!(line(50, Some(100)), half);
         assert!(line(100, Some(100)).contains(&"#".repeat(30)));
     }

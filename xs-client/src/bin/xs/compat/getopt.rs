@@ -1,39 +1,45 @@
-//! Options as getopt_long(3) of the GNU library reads them.
+//! An option parser that behaves as getopt_long(3) of the GNU C library.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-/// An option: its letter, its long name if it has one, and whether it takes an argument.
+/// An option: its letter, its long name or `""`, and whether it takes an argument.
 pub(super) type Definition = (u8, &'static str, bool);
 
-/// The options in their order, each with its argument, and all else.
+/// A parsed command line.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Parsed {
+    /// The options in their order, each with its argument or an empty string.
     pub(super) options: Vec<(u8, OsString)>,
-    pub(super) rest: Vec<OsString>,
-    /// What made no sense. The tools say so and carry on.
-    pub(super) complaints: Vec<String>,
+    /// The arguments that are not options.
+    pub(super) operands: Vec<OsString>,
+    /// Messages about invalid options. The xenstore tools print them and continue.
+    pub(super) errors: Vec<String>,
 }
 
-/// Options may stand anywhere before `--`; long names may be shortened.
+/// Parses a command line. Options may follow operands, up to `--`. Long names may be abbreviated.
 pub(super) fn parse(args: &[OsString], known: &[Definition]) -> Parsed {
     let mut parsed = Parsed::default();
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         match arg.as_bytes() {
             b"--" => {
-                parsed.rest.extend(args.cloned());
+                parsed.operands.extend(args.cloned());
                 break;
             }
             [b'-', b'-', long @ ..] => parsed.long(long, &mut args, known),
             [b'-', letters @ ..] if !letters.is_empty() => parsed.short(letters, &mut args, known),
-            _ => parsed.rest.push(arg.clone()),
+            _ => parsed.operands.push(arg.clone()),
         }
     }
     parsed
 }
 
 impl Parsed {
+    pub(super) fn has(&self, letter: u8) -> bool {
+        self.options.iter().any(|(option, _)| *option == letter)
+    }
+
     fn short<'a>(
         &mut self,
         letters: &[u8],
@@ -43,15 +49,20 @@ impl Parsed {
         for (at, letter) in letters.iter().enumerate() {
             let shown = letter.escape_ascii();
             match known.iter().find(|(known, ..)| known == letter) {
-                None => self.complaints.push(format!("invalid option -- '{shown}'")),
+                None => self.errors.push(format!("invalid option -- '{shown}'")),
                 Some((_, _, false)) => self.options.push((*letter, OsString::new())),
                 Some((_, _, true)) => {
-                    let here = &letters[at + 1..];
-                    match if here.is_empty() { args.next().cloned() } else { Some(owned(here)) } {
+                    let attached = &letters[at + 1..];
+                    let value = if attached.is_empty() {
+                        args.next().cloned()
+                    } else {
+                        Some(owned(attached))
+                    };
+                    match value {
                         Some(value) => self.options.push((*letter, value)),
-                        None => self
-                            .complaints
-                            .push(format!("option requires an argument -- '{shown}'")),
+                        None => {
+                            self.errors.push(format!("option requires an argument -- '{shown}'"))
+                        }
                     }
                     return;
                 }
@@ -68,17 +79,17 @@ impl Parsed {
         let end = text.iter().position(|byte| *byte == b'=').unwrap_or(text.len());
         let (name, value) = (&text[..end], text.get(end + 1..));
         let shown = name.escape_ascii();
-        let fits = |full: &str| !full.is_empty() && full.as_bytes().starts_with(name);
-        let mut fitting = known.iter().filter(|(_, full, _)| fits(full));
+        let matches = |full: &str| !full.is_empty() && full.as_bytes().starts_with(name);
+        let mut matching = known.iter().filter(|(_, full, _)| matches(full));
         let exact = known.iter().find(|(_, full, _)| full.as_bytes() == name);
-        let found = match (exact, fitting.next(), fitting.next()) {
+        let found = match (exact, matching.next(), matching.next()) {
             (Some(exact), ..) => exact,
             (None, Some(one), None) => one,
             (None, None, _) => {
-                return self.complaints.push(format!("unrecognized option '--{shown}'"));
+                return self.errors.push(format!("unrecognized option '--{shown}'"));
             }
             (None, Some(_), Some(_)) => {
-                return self.complaints.push(format!("option '--{shown}' is ambiguous"));
+                return self.errors.push(format!("option '--{shown}' is ambiguous"));
             }
         };
         let (letter, full, takes_value) = found;
@@ -88,11 +99,11 @@ impl Parsed {
             (true, None) => match args.next() {
                 Some(value) => self.options.push((*letter, value.clone())),
                 None => {
-                    self.complaints.push(format!("option '--{full}' requires an argument"));
+                    self.errors.push(format!("option '--{full}' requires an argument"));
                 }
             },
             (false, Some(_)) => {
-                self.complaints.push(format!("option '--{full}' doesn't allow an argument"));
+                self.errors.push(format!("option '--{full}' doesn't allow an argument"));
             }
         }
     }
@@ -102,8 +113,8 @@ fn owned(bytes: &[u8]) -> OsString {
     OsString::from_vec(bytes.to_vec())
 }
 
-/// The number at the start of a text, as atoi(3) sees it.
-pub(super) fn number(text: &OsStr) -> i64 {
+/// Returns the number at the start of `text`, or 0 if there is none, as atoi(3) does.
+pub(super) fn leading_number(text: &OsStr) -> i64 {
     let text = text.to_string_lossy();
     let text = text.trim_start();
     let (sign, digits) = match text.as_bytes().first() {
@@ -134,28 +145,28 @@ mod tests {
             .options
             .iter()
             .map(|(letter, value)| format!("{}{}", char::from(*letter), value.to_string_lossy()));
-        (options.collect::<Vec<_>>().join(" "), parsed.rest, parsed.complaints)
+        (options.collect::<Vec<_>>().join(" "), parsed.operands, parsed.errors)
     }
 
     #[test]
-    fn options_stand_anywhere_before_two_dashes() {
-        let (options, rest, complaints) = parsed("a -pR b -n3 -n 4 --num=5 --numb 6 -- -p");
+    fn options_are_found_anywhere_before_two_hyphens() {
+        let (options, operands, errors) = parsed("a -pR b -n3 -n 4 --num=5 --numb 6 -- -p");
         assert_eq!(options, "p R n3 n4 n5 n6");
-        assert_eq!(rest, ["a", "b", "-p"]);
-        assert!(complaints.is_empty());
+        assert_eq!(operands, ["a", "b", "-p"]);
+        assert!(errors.is_empty());
     }
 
     #[test]
-    fn nonsense_is_complained_about_and_left_out() {
-        let (options, rest, complaints) = parsed("-x -px --ra --r --no --raw=1 - -n");
-        assert_eq!((&*options, &rest[..]), ("p R", &["-".into()][..]));
-        assert_eq!(complaints.len(), 6, "{complaints:?}");
+    fn invalid_options_are_reported_and_skipped() {
+        let (options, operands, errors) = parsed("-x -px --ra --r --no --raw=1 - -n");
+        assert_eq!((&*options, &operands[..]), ("p R", &["-".into()][..]));
+        assert_eq!(errors.len(), 6, "{errors:?}");
     }
 
     #[test]
-    fn numbers_end_where_digits_do() {
+    fn leading_numbers_end_at_the_first_other_character() {
         for (text, wanted) in [("5", 5), ("5x", 5), ("x", 0), ("", 0), ("-1", -1), (" +7", 7)] {
-            assert_eq!(number(OsStr::new(text)), wanted, "{text}");
+            assert_eq!(leading_number(OsStr::new(text)), wanted, "{text}");
         }
     }
 }

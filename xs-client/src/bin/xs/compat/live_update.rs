@@ -1,4 +1,4 @@
-//! `xenstore-control live-update`: has another xenstored take over, by several commands in turn.
+//! `xenstore-control live-update`: replaces the running daemon with another program.
 
 use std::ffi::OsString;
 use std::thread;
@@ -7,41 +7,43 @@ use std::time::Duration;
 use xs_client::Client;
 
 use super::getopt;
-use crate::connect::Connect;
-use crate::fail::{Fail, Outcome};
+use crate::connection::ConnectionArgs;
+use crate::error::{CommandError, CommandResult};
 
-/// What is asked for.
+/// The arguments of the command.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct LiveUpdate {
+    /// The program of the new daemon.
     file: String,
     /// The arguments of the new daemon.
     arguments: Option<String>,
-    /// Go on although there are transactions open, when the time is up.
+    /// Continue after the timeout even if transactions are open.
     force: bool,
-    /// How long to wait for all transactions to end.
-    seconds: u32,
+    /// How long to wait until no transaction is open.
+    timeout_seconds: u32,
 }
 
-/// Between two attempts while the daemon is busy.
-const PAUSE: Duration = Duration::from_secs(1);
+/// The time between two attempts while the daemon is busy.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The daemon's answer as long as there are transactions open.
+/// The daemon's reply while transactions are open.
 const BUSY: &str = "BUSY";
 
 impl LiveUpdate {
-    /// As the original reads them: what is no option is the file, and the last one counts.
+    /// Parses the arguments as the original does: the last one that is not an option is the file.
     ///
     /// # Errors
-    /// What is missing.
+    /// A message that names a missing argument.
     pub(super) fn from_args(args: &[OsString]) -> Result<Self, &'static str> {
-        let (mut file, mut arguments, mut force, mut seconds) = (None, None, false, 60);
+        let (mut file, mut arguments, mut force, mut timeout_seconds) = (None, None, false, 60);
         let mut args = args.iter();
         while let Some(arg) = args.next() {
             match arg.to_str() {
                 Some("-c") => arguments = Some(args.next().ok_or("Missing command line value")?),
                 Some("-t") => {
                     let value = args.next().ok_or("Missing timeout value")?;
-                    seconds = u32::try_from(getopt::number(value)).unwrap_or(u32::MAX);
+                    timeout_seconds =
+                        u32::try_from(getopt::leading_number(value)).unwrap_or(u32::MAX);
                 }
                 Some("-F") => force = true,
                 _ => file = Some(arg),
@@ -49,70 +51,70 @@ impl LiveUpdate {
         }
         let file = file.ok_or("Missing binary specification")?.to_string_lossy().into_owned();
         let arguments = arguments.map(|text| text.to_string_lossy().into_owned());
-        Ok(LiveUpdate { file, arguments, force, seconds })
+        Ok(LiveUpdate { file, arguments, force, timeout_seconds })
     }
 
-    pub(super) fn run(&self) -> Outcome {
-        // The daemon may take all the time that it is given.
-        let timeout = Duration::from_secs(self.seconds.into()).saturating_add(PAUSE * 30);
-        let client = Connect { timeout: Some(timeout), ..Connect::default() }.open()?;
-        if client.exists(STUBDOM).is_ok_and(|is_there| is_there) {
-            return Err(Fail::other(
-                "this xenstored runs in a domain of its own",
-                "only the xenstore-control of its Xen can load another one into it",
-            ));
+    pub(super) fn run(&self) -> CommandResult {
+        // The daemon replies to the last command only when it has finished, or given up.
+        let timeout =
+            Duration::from_secs(self.timeout_seconds.into()).saturating_add(RETRY_INTERVAL * 30);
+        let client =
+            ConnectionArgs { timeout: Some(timeout), ..ConnectionArgs::default() }.open()?;
+        if client.exists(STUBDOM_NODE).is_ok_and(|exists| exists) {
+            return Err(CommandError::new(
+                "live-update of a xenstore stub domain is not supported",
+            )
+            .with_hint("use the xenstore-control of the installed Xen"));
         }
-        self.update(|words| ask(&client, words), || thread::sleep(PAUSE))
+        self.update(|words| send(&client, words), || thread::sleep(RETRY_INTERVAL))
     }
 
     fn update(
         &self,
-        mut ask: impl FnMut(&[&str]) -> Outcome<String>,
+        mut send: impl FnMut(&[&str]) -> CommandResult<String>,
         mut pause: impl FnMut(),
-    ) -> Outcome {
-        done("set the new daemon", ask(&["-f", &self.file]))?;
+    ) -> CommandResult {
+        check("set the program of the new daemon", send(&["-f", &self.file]))?;
         let mut start = || {
             if let Some(arguments) = &self.arguments {
-                done("set the new daemon's arguments", ask(&["-c", arguments]))?;
+                check("set the arguments of the new daemon", send(&["-c", arguments]))?;
             }
-            let seconds = self.seconds.to_string();
+            let seconds = self.timeout_seconds.to_string();
             let mut words = vec!["-s", "-t", &seconds];
             words.extend(self.force.then_some("-F"));
-            for _ in 0..self.seconds {
-                match ask(&words) {
-                    Ok(answer) if answer == BUSY => pause(),
-                    answer => return done("start the new daemon", answer),
+            for _ in 0..self.timeout_seconds {
+                match send(&words) {
+                    Ok(reply) if reply == BUSY => pause(),
+                    reply => return check("start the new daemon", reply),
                 }
             }
-            done("start the new daemon", Ok(BUSY.to_owned()))
+            check("start the new daemon", Ok(BUSY.to_owned()))
         };
         start().inspect_err(|_| {
-            // It failed already, for a reason that tells more.
-            let _ = ask(&["-a"]);
+            // The first error is the one to report, even if aborting fails as well.
+            let _ = send(&["-a"]);
         })
     }
 }
 
-/// Where a xenstored in a domain of its own says so.
-const STUBDOM: &str = "/tool/xenstored/domid";
+/// The node that exists if the daemon runs in a stub domain.
+const STUBDOM_NODE: &str = "/tool/xenstored/domid";
 
-fn ask(client: &Client, words: &[&str]) -> Outcome<String> {
+fn send(client: &Client, words: &[&str]) -> CommandResult<String> {
     Ok(client.control([&["live-update"], words].concat())?)
 }
 
-fn done(what: &str, answer: Outcome<String>) -> Outcome {
-    match answer? {
-        answer if answer == "OK" => Ok(true),
-        answer => {
-            let next = match &*answer {
-                BUSY => {
-                    "there are transactions open: -t gives more time, -F does not wait for them"
-                }
-                _ => "nothing has been changed",
-            };
-            Err(Fail::other(format!("live-update: cannot {what}: {answer}"), next))
-        }
+/// Returns an error unless the daemon has replied `OK`.
+fn check(action: &str, reply: CommandResult<String>) -> CommandResult {
+    let reply = reply?;
+    if reply == "OK" {
+        return Ok(true);
     }
+    let hint = match &*reply {
+        BUSY => "transactions are open; wait longer with -t, or ignore them with -F",
+        _ => "nothing was changed",
+    };
+    Err(CommandError::new(format!("live-update: cannot {action}: {reply}")).with_hint(hint))
 }
 
 #[cfg(test)]
@@ -124,33 +126,37 @@ mod tests {
         LiveUpdate::from_args(&args)
     }
 
-    /// What is asked of a daemon that gives these answers, and `OK` to all else.
-    fn asked(args: &str, answers: &[(&str, &str)]) -> (String, bool) {
-        let mut asked = Vec::new();
-        let mut answers = answers.to_vec();
-        let ask = |words: &[&str]| {
-            asked.push(words.join(" "));
-            let known = answers.iter().position(|(word, _)| *word == words[0]);
-            Ok(known.map_or("OK", |at| answers.remove(at).1).to_owned())
+    /// Runs an update with a daemon that sends `replies`, each once, and `OK` to other commands.
+    /// Returns the commands sent, and whether the update succeeded.
+    fn run(args: &str, replies: &[(&str, &str)]) -> (String, bool) {
+        let mut sent = Vec::new();
+        let mut replies = replies.to_vec();
+        let send = |words: &[&str]| {
+            sent.push(words.join(" "));
+            let index = replies.iter().position(|(command, _)| *command == words[0]);
+            Ok(index.map_or("OK", |index| replies.remove(index).1).to_owned())
         };
-        let done = parsed(args).expect("they are right").update(ask, || ());
-        (asked.join("; "), done.is_ok())
+        let result = parsed(args).expect("valid arguments").update(send, || ());
+        (sent.join("; "), result.is_ok())
     }
 
     #[test]
-    fn arguments_are_read_as_the_original_reads_them() {
+    fn arguments_are_parsed_as_by_the_original() {
         let all = parsed("-c x first -F -t 7 last").unwrap();
         let arguments = Some("x".into());
-        assert_eq!(all, LiveUpdate { file: "last".into(), arguments, force: true, seconds: 7 });
-        assert_eq!(parsed("-Ft f").unwrap().seconds, 60);
+        assert_eq!(
+            all,
+            LiveUpdate { file: "last".into(), arguments, force: true, timeout_seconds: 7 }
+        );
+        assert_eq!(parsed("-Ft f").unwrap().timeout_seconds, 60);
         assert_eq!(parsed("f -c").unwrap_err(), "Missing command line value");
         assert_eq!(parsed("f -t").unwrap_err(), "Missing timeout value");
         assert_eq!(parsed("-F").unwrap_err(), "Missing binary specification");
     }
 
     #[test]
-    fn the_daemon_is_asked_as_the_original_asks() {
-        for (args, answers, wanted, is_done) in [
+    fn commands_sent_match_the_original() {
+        for (args, replies, wanted, succeeds) in [
             ("f", &[][..], "-f f; -s -t 60", true),
             ("-c x -F -t 7 f", &[], "-f f; -c x; -s -t 7 -F", true),
             ("-t 5 f", &[("-s", BUSY)], "-f f; -s -t 5; -s -t 5", true),
@@ -160,7 +166,7 @@ mod tests {
             ("-c x f", &[("-c", "no")], "-f f; -c x; -a", false),
             ("f", &[("-s", "no")], "-f f; -s -t 60; -a", false),
         ] {
-            assert_eq!(asked(args, answers), (wanted.to_owned(), is_done), "{args}");
+            assert_eq!(run(args, replies), (wanted.to_owned(), succeeds), "{args}");
         }
     }
 }

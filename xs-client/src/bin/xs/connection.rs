@@ -1,4 +1,4 @@
-//! Which xenstored to use, and how patiently.
+//! The options that select a xenstored, and the connection to it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,23 +6,24 @@ use std::time::Duration;
 use clap::Args;
 use xs_client::{Builder, Client, Result};
 
-/// How to find the daemon.
+/// Options that all commands share.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Connection")]
-pub(crate) struct Connect {
-    /// The daemon's socket [default: $XENSTORED_PATH, $XENSTORED_RUNDIR/socket,
+pub(crate) struct ConnectionArgs {
+    /// Connect to the socket of a daemon [default: $XENSTORED_PATH, or $XENSTORED_RUNDIR/socket, or
     /// /run/xenstored/socket]
-    #[arg(long, global = true, value_name = "PATH")]
+    #[arg(long, global = true, value_name = "FILE")]
     pub(crate) socket: Option<PathBuf>,
-    /// The kernel's device; tried by default where there is no socket
-    #[arg(long, global = true, value_name = "PATH", conflicts_with = "socket")]
+    /// Connect through a Xenstore device of the kernel [default: the device of this system, if no
+    /// socket can be opened]
+    #[arg(long, global = true, value_name = "FILE", conflicts_with = "socket")]
     pub(crate) device: Option<PathBuf>,
-    /// How long to wait for the daemon, in each operation [default: 30]
-    #[arg(long, global = true, value_name = "SECONDS", value_parser = seconds)]
+    /// Give up on an operation after this time [default: 30]
+    #[arg(long, global = true, value_name = "SECONDS", value_parser = parse_seconds)]
     pub(crate) timeout: Option<Duration>,
 }
 
-impl Connect {
+impl ConnectionArgs {
     pub(crate) fn open(&self) -> Result<Client> {
         let builder = self.builder();
         match self.path() {
@@ -31,7 +32,7 @@ impl Connect {
         }
     }
 
-    /// What the caller named.
+    /// Returns the socket or device named on the command line.
     pub(crate) fn path(&self) -> Option<&PathBuf> {
         self.socket.as_ref().or(self.device.as_ref())
     }
@@ -44,8 +45,8 @@ impl Connect {
     }
 }
 
-/// Seconds, with a fraction if need be.
-pub(crate) fn seconds(text: &str) -> std::result::Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "this is no number of seconds".to_owned())?;
+/// Parses a duration in seconds, such as `2` or `0.5`.
+pub(crate) fn parse_seconds(text: &str) -> std::result::Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a valid number of seconds".to_owned())?;
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }

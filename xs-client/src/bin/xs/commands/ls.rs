@@ -1,35 +1,35 @@
-//! `ls`: a subtree for people, laid out as xenstore-ls does, or as JSON.
+//! `xs ls`: a subtree in the layout of xenstore-ls, or as JSON.
 
 use std::io::Write;
 
 use clap::Args;
 use xs_client::{Error, Node, Permissions, Result, Tree};
 
+use crate::error::describe;
 use crate::escape::escape;
-use crate::fail::InWords;
 use crate::{json, terminal};
 
-/// Print the nodes below a node, with their values
+/// List all nodes below a node, with their values
 ///
-/// On a terminal, long values are cut to its width.
+/// On a terminal, long values are truncated to its width.
 #[derive(Debug, Args)]
 pub(crate) struct Ls {
-    /// Print whole paths, instead of indenting names
+    /// Print paths instead of indented names
     #[arg(short, long)]
     pub(crate) flat: bool,
-    /// Print the permissions, too
+    /// Print permissions
     #[arg(short, long)]
     pub(crate) perms: bool,
-    /// Print one JSON object: "path", "value", "perms", and "children" by name. Values that are
-    /// no UTF-8 come as "base64"
+    /// Print a JSON object with the members "path", "value" ("base64" if the value is not UTF-8),
+    /// "perms" and "children"
     #[arg(long, conflicts_with = "flat")]
     pub(crate) json: bool,
-    /// As xenstore-ls: no colours, and the first node that may not be read ends it.
+    /// Behave as xenstore-ls: print no colors, and stop at the first node that cannot be read.
     #[arg(skip)]
     pub(crate) strict: bool,
-    /// Where to start; at the root if there is none
-    #[arg(default_value = "/", hide_default_value = true, value_name = "KEY")]
-    pub(crate) keys: Vec<String>,
+    /// Paths of the nodes to start at [default: /]
+    #[arg(default_value = "/", hide_default_value = true, value_name = "PATH")]
+    pub(crate) paths: Vec<String>,
 }
 
 impl Ls {
@@ -37,15 +37,15 @@ impl Ls {
         let layout = Layout {
             flat: self.flat,
             width: terminal::columns(),
-            colours: !self.strict && terminal::has_colours(),
+            use_color: !self.strict && terminal::use_color(),
         };
         let mut line = Vec::new();
-        let mut complete = true;
-        for key in &self.keys {
-            let walk = tree.walk(key).with_values();
+        let mut is_complete = true;
+        for path in &self.paths {
+            let walk = tree.walk(path).with_values();
             let walk = if self.perms || self.json { walk.with_perms() } else { walk };
             if self.json {
-                complete &= json::write_tree(walk, output)?;
+                is_complete &= json::write_tree(walk, output)?;
                 continue;
             }
             for node in walk {
@@ -59,46 +59,46 @@ impl Ls {
                     Err(error) if self.strict || is_start => return Err(error),
                     Err(error) => {
                         output.flush().map_err(Error::other)?;
-                        eprintln!("xs: {}", InWords(&error));
-                        complete = false;
+                        eprintln!("xs: {}", describe(&error));
+                        is_complete = false;
                     }
                     Ok(_) => {}
                 }
             }
         }
-        Ok(complete)
+        Ok(is_complete)
     }
 }
 
-/// How lines are laid out.
+/// The layout of lines.
 ///
-/// Values are cut, and permissions lined up at the right, by rules that look odd where names are
-/// long or terminals narrow. They are those of xenstore-ls, whose output many scripts parse.
+/// The rules for truncated values and for the column of the permissions look strange with long names
+/// or on narrow terminals. They are those of xenstore-ls, whose output scripts parse.
 #[derive(Debug)]
 struct Layout {
     flat: bool,
-    /// Of the terminal; `None` if the output goes elsewhere.
+    /// The width of the terminal; `None` if the output is not a terminal.
     width: Option<u16>,
-    colours: bool,
+    use_color: bool,
 }
 
-/// The room for a line where there is no terminal, in columns.
-const DEFAULT_ROOM: i64 = 80;
+/// The columns available for a line if the output is not a terminal.
+const DEFAULT_WIDTH: i64 = 80;
 
-/// Where permissions start at the latest, if the value leaves room.
+/// The column of the permissions, unless the value extends beyond it.
 const PERMS_COLUMN: i64 = 60;
 
-/// What stands around a value that is cut, not counting the backslash.
-const AROUND_VALUE: i64 = " = \"...\"".len() as i64;
+/// The characters around a truncated value, without the backslash.
+const VALUE_OVERHEAD: i64 = " = \"...\"".len() as i64;
 
 impl Layout {
     fn line(&self, node: &Node, line: &mut Vec<u8>) {
         let room = match self.width {
-            // A terminal of no width, or hardly any, cuts nothing.
+            // Nothing is truncated on a terminal with an unknown or useless width.
             Some(0 | 1) => i64::MAX,
             Some(width) => i64::from(width) - 2,
             None if self.flat => i64::MAX,
-            None => DEFAULT_ROOM,
+            None => DEFAULT_WIDTH,
         };
 
         let mut column = 0;
@@ -110,7 +110,8 @@ impl Layout {
             }
             let name = node.path.rsplit('/').next().unwrap_or_default();
             let indent = node.depth - 1;
-            let name = &name.as_bytes()[..cut(name.len(), room - AROUND_VALUE - indent as i64)];
+            let name =
+                &name.as_bytes()[..truncate(name.len(), room - VALUE_OVERHEAD - indent as i64)];
             line.resize(line.len() + indent, b' ');
             line.extend(name);
             column = indent + name.len();
@@ -122,56 +123,55 @@ impl Layout {
         };
         let mut text = Vec::with_capacity(value.len());
         escape(value, &mut text);
-        // The value as it is decides, and its escaped form is cut.
-        let used = column as i64 + AROUND_VALUE;
-        let is_cut = room < used.saturating_add(value.len() as i64);
+        // The length of the unescaped value decides whether the escaped value is truncated.
+        let used = column as i64 + VALUE_OVERHEAD;
+        let is_truncated = room < used.saturating_add(value.len() as i64);
         line.extend(b" = \"");
-        if is_cut {
-            line.extend(&text[..cut(text.len(), room - used)]);
+        if is_truncated {
+            line.extend(&text[..truncate(text.len(), room - used)]);
             line.extend(b"\\...\"");
         } else {
             line.extend(&text);
             line.push(b'"');
         }
         if let Some(Ok(perms)) = &node.perms {
-            if !is_cut {
+            if !is_truncated {
                 column += " = \"\"".len() + text.len();
-                let until = match room {
+                let end = match room {
                     _ if self.flat => 0,
-                    // Where nothing is cut, nothing is lined up either.
+                    // Without truncation, permissions are not aligned.
                     i64::MAX => 0,
                     room => room.min(PERMS_COLUMN),
                 };
                 self.paint(line, "2", |line| {
                     line.push(b' ');
-                    let dots = column as i64 + 1..until;
+                    let dots = column as i64 + 1..end;
                     line.extend(dots.map(|at| if at % 2 == 1 { b'.' } else { b' ' }));
                 });
             }
             line.extend(b"  (");
-            self.paint(line, "2", |line| line.extend(commas(perms).bytes()));
+            self.paint(line, "2", |line| line.extend(comma_separated(perms).bytes()));
             line.push(b')');
         }
         line.push(b'\n');
     }
 
-    /// Appends something in a colour, given by the numbers of SGR.
-    fn paint(&self, line: &mut Vec<u8>, colour: &str, append: impl FnOnce(&mut Vec<u8>)) {
-        if !self.colours || colour == "0" {
+    /// Appends text with a color, given by the parameters of the SGR escape sequence.
+    fn paint(&self, line: &mut Vec<u8>, color: &str, append: impl FnOnce(&mut Vec<u8>)) {
+        if !self.use_color || color == "0" {
             return append(line);
         }
-        line.extend(format!("\x1b[{colour}m").bytes());
+        line.extend(format!("\x1b[{color}m").bytes());
         append(line);
         line.extend(b"\x1b[0m");
     }
 }
 
-/// How much of `len` is left where there is so much room; all of it where there is less than
-/// none.
-fn cut(len: usize, room: i64) -> usize {
+/// Returns `len` truncated to `room`, or all of `len` if `room` is negative.
+fn truncate(len: usize, room: i64) -> usize {
     usize::try_from(room).map_or(len, |room| len.min(room))
 }
 
-fn commas(perms: &Permissions) -> String {
+fn comma_separated(perms: &Permissions) -> String {
     perms.to_string().replace(' ', ",")
 }

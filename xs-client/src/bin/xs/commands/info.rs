@@ -1,0 +1,163 @@
+//! `xs info`: a description of the daemon and of the connection to it.
+
+use std::env;
+use std::path::Path;
+use std::time::Instant;
+
+use clap::Args;
+use xs_client::{Client, DomId, ErrorCode, ErrorKind, Result, op};
+use xs_transport::discover;
+
+use super::ping::round_trip;
+use crate::connection::ConnectionArgs;
+use crate::error::{CommandError, CommandResult};
+
+/// Print how the daemon was found, its version and features, and its latency
+///
+/// Start here if other commands cannot connect.
+#[derive(Debug, Args)]
+pub(crate) struct Info {}
+
+/// The bits of the daemon's features (`XENSTORE_SERVER_FEATURE_*`).
+const FEATURES: [(u32, &str); 4] =
+    [(1, "reconnection"), (2, "connection-error"), (4, "watch-depth"), (8, "any-domid")];
+
+/// How many single requests the latency is measured with.
+const ROUND_TRIPS: usize = 20;
+
+/// How many requests are sent in one batch to measure throughput. Slow machines take a noticeable
+/// time for more.
+const BATCH: u32 = 200;
+
+impl Info {
+    pub(crate) fn run(&self, connection: &ConnectionArgs) -> CommandResult {
+        let describe = || -> CommandResult {
+            println!("Candidates:");
+            let client = connect(connection)?;
+            println!("Connection: {}", client.transport_name());
+            Daemon::identify(&client)?.print();
+            println!("Domain:     {}", domain(&client));
+            println!("Latency:    {}", latency(&client)?);
+            Ok(true)
+        };
+        describe().map_err(CommandError::without_info_hint)
+    }
+}
+
+/// Prints each socket and device that may lead to a daemon, and connects to the first that does.
+fn connect(connection: &ConnectionArgs) -> Result<Client> {
+    let candidates = match connection.path() {
+        Some(path) => vec![path.clone()],
+        None => discover::candidates(),
+    };
+    let mut client = None;
+    for path in candidates {
+        let result = if client.is_some() {
+            "not tried".to_owned()
+        } else {
+            match connection.builder().open_at(&path) {
+                Ok(opened) => {
+                    client = Some(opened);
+                    "connected".to_owned()
+                }
+                Err(error) => match error.kind() {
+                    ErrorKind::Unreachable(error) => error.to_string(),
+                    _ => error.to_string(),
+                },
+            }
+        };
+        println!("  {} ({}): {result}", path.display(), origin(connection, &path));
+    }
+    // Connecting again gives an error that names all candidates.
+    client.map_or_else(|| connection.open(), Ok)
+}
+
+/// Returns why `path` is a candidate.
+fn origin(connection: &ConnectionArgs, path: &Path) -> &'static str {
+    let set = |name| env::var_os(name).filter(|value| !value.is_empty());
+    if connection.socket.is_some() {
+        "--socket"
+    } else if connection.device.is_some() {
+        "--device"
+    } else if set("XENSTORED_PATH").is_some_and(|named| path == Path::new(&named)) {
+        "$XENSTORED_PATH"
+    } else if discover::DEVICES.iter().any(|device| path == Path::new(device)) {
+        "kernel device"
+    } else if set("XENSTORED_RUNDIR").is_some() {
+        "$XENSTORED_RUNDIR"
+    } else {
+        "default socket"
+    }
+}
+
+/// What requests reveal about the daemon.
+struct Daemon {
+    version: &'static str,
+    /// The features and the names of the quotas, if the daemon lists them to this domain.
+    features: Option<Vec<&'static str>>,
+    quotas: Option<Vec<String>>,
+}
+
+impl Daemon {
+    fn identify(client: &Client) -> Result<Self> {
+        let unlisted = |version| Ok(Daemon { version, features: None, quotas: None });
+        match client.get_features() {
+            Ok(bits) => {
+                let known = FEATURES.iter().filter(|(bit, _)| bits & bit != 0);
+                let features = known.map(|(_, name)| *name).collect();
+                return Ok(Daemon {
+                    version: "C xenstored, Xen 4.22 or later",
+                    features: Some(features),
+                    quotas: client.quotas().ok(),
+                });
+            }
+            Err(error) if error.code() == Some(&ErrorCode::NotSupported) => {}
+            Err(error) if error.code().is_none() => return Err(error),
+            // The daemon knows the request and denies it to this domain.
+            Err(_) => return unlisted("C xenstored, Xen 4.22 or later"),
+        }
+        // Only oxenstored has nodes for the special paths.
+        match client.read("@releaseDomain") {
+            Err(error) if error.code() == Some(&ErrorCode::Invalid) => {
+                unlisted("C xenstored, before Xen 4.22")
+            }
+            Err(error) if error.code().is_none() => Err(error),
+            _ => unlisted("oxenstored"),
+        }
+    }
+
+    fn print(&self) {
+        println!("Daemon:     {}", self.version);
+        if let Some(features) = &self.features {
+            println!("Features:   {}", features.join(", "));
+        }
+        if let Some(quotas) = &self.quotas {
+            println!("Quotas:     {}", quotas.join(", "));
+        }
+    }
+}
+
+/// Describes the domain that the daemon takes this client for.
+fn domain(client: &Client) -> String {
+    // Only a privileged domain may read the root.
+    if client.directory("/").is_ok() {
+        return "privileged, such as dom0".into();
+    }
+    match client.read_str("domid") {
+        Ok(domid) => format!("guest, domain {domid}"),
+        Err(_) => "guest".into(),
+    }
+}
+
+fn latency(client: &Client) -> Result<String> {
+    let mut times = (0..ROUND_TRIPS).map(|_| round_trip(client)).collect::<Result<Vec<_>>>()?;
+    times.sort();
+    let (min, median, max) = (times[0], times[ROUND_TRIPS / 2], times[ROUND_TRIPS - 1]);
+    let start = Instant::now();
+    let batch = (0..BATCH).map(|_| op::get_domain_path(DomId::DOM0));
+    client.run_all(batch).into_iter().collect::<Result<Vec<_>>>()?;
+    let in_batch = start.elapsed() / BATCH;
+    Ok(format!(
+        "{median:.0?} per round trip ({min:.0?} to {max:.0?}), {in_batch:.0?} per request in a batch"
+    ))
+}

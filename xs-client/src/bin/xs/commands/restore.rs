@@ -1,0 +1,65 @@
+//! `xs restore`: creates nodes from the output of `xs dump`.
+
+use clap::Args;
+use xs_client::{Client, Tree, op};
+use xs_transport::mock::text::{self, Line};
+
+use super::dump::MAX_NODES_IN_TRANSACTION;
+use crate::error::{CommandError, CommandResult};
+use crate::input;
+use crate::progress::Progress;
+
+/// Create nodes from the output of `dump`
+///
+/// Sets the values and permissions of the nodes, and removes none. The input is checked before
+/// anything is changed. Up to 1000 nodes are set in one transaction: all or none.
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    /// File to read [default: standard input]
+    file: Option<String>,
+}
+
+/// How many nodes are set in one round trip, outside a transaction.
+const NODES_IN_BATCH: usize = 256;
+
+impl Restore {
+    pub(crate) fn run(&self, client: &Client) -> CommandResult {
+        let (name, text) = input::read(self.file.as_deref())?;
+        let lines = text::lines(&text).collect::<Result<Vec<_>, _>>();
+        let lines: Vec<Line> = match lines {
+            Ok(lines) => lines.into_iter().map(|(_, line)| line).collect(),
+            Err(error) => {
+                return Err(CommandError::new(format!("{name}: {error}"))
+                    .with_hint("nothing was changed; a line is: PATH [PERMS] = \"VALUE\""));
+            }
+        };
+        if lines.len() <= MAX_NODES_IN_TRANSACTION {
+            client.transaction(|tx| set_nodes(tx, &lines))?;
+            return Ok(true);
+        }
+        let mut progress = Progress::new("restore", Some(lines.len()));
+        for (index, batch) in lines.chunks(NODES_IN_BATCH).enumerate() {
+            if let Err(error) = set_nodes(client, batch) {
+                drop(progress);
+                let done = index * NODES_IN_BATCH;
+                let total = lines.len();
+                eprintln!("xs: failed after {done} of {total} nodes; the restore is incomplete");
+                return Err(error.into());
+            }
+            progress.add(batch.len());
+        }
+        Ok(true)
+    }
+}
+
+/// Sets nodes in one round trip. Parents precede their children.
+fn set_nodes(tree: &Tree, lines: &[Line]) -> xs_client::Result<()> {
+    let ops = lines.iter().flat_map(|Line { path, perms, value }| {
+        let node = match value {
+            Some(value) => op::write(path, value),
+            None => op::mkdir(path),
+        };
+        [Some(node), perms.as_ref().map(|perms| op::set_perms(path, perms))]
+    });
+    tree.run_all(ops.flatten()).into_iter().collect()
+}

@@ -1,0 +1,135 @@
+//! `xs serve`: an in-memory xenstored on Unix sockets.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use xs_client::DomId;
+use xs_transport::mock::{Flavour, Server, Xenstored};
+
+use crate::connection::{ConnectionArgs, parse_seconds};
+use crate::error::{CommandError, CommandResult};
+use crate::input;
+
+/// Run an in-memory xenstored, without Xen
+///
+/// Clients of --socket act as dom0, clients of a --guest socket as that guest. Prints the path of
+/// each socket when it accepts connections. SIGINT and SIGTERM stop the daemon and remove the
+/// sockets.
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "xs serve --socket <FILE> [OPTIONS]",
+    after_help = "Example: xs serve --socket /tmp/xs --guest 5=/tmp/xs-5"
+)]
+pub(crate) struct Serve {
+    /// Socket to create for dom0
+    // The global options select a daemon to connect to, which this command does not do. Arguments
+    // with the same ids replace them in the help. The values still reach `ConnectionArgs`.
+    #[arg(long, value_name = "FILE")]
+    socket: Option<PathBuf>,
+    #[arg(long, hide = true)]
+    device: Option<PathBuf>,
+    #[arg(long, hide = true, value_parser = parse_seconds)]
+    timeout: Option<Duration>,
+    /// Socket to create for a guest, with the nodes that libxl creates for it; may be repeated
+    #[arg(long = "guest", value_name = "DOMID=FILE", value_parser = parse_guest)]
+    guests: Vec<(DomId, PathBuf)>,
+    /// Load nodes from a file, in the format of `dump`
+    #[arg(long, value_name = "FILE")]
+    load: Option<String>,
+    /// Print each request, reply and event to standard error
+    #[arg(long)]
+    trace: bool,
+    /// Daemon to emulate
+    #[arg(long, value_name = "DAEMON", value_enum, default_value_t)]
+    like: Like,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Like {
+    /// C xenstored of Xen 4.23
+    #[default]
+    C,
+    /// C xenstored of Xen 4.17
+    C417,
+    /// oxenstored of Xen 4.17
+    Ox417,
+}
+
+impl Serve {
+    pub(crate) fn run(&self, connection: &ConnectionArgs) -> CommandResult {
+        let socket = connection.socket.as_ref().ok_or_else(|| {
+            CommandError::new("serve: --socket is required")
+                .with_hint("for example `xs serve --socket /tmp/xs`")
+        })?;
+        let xenstored = Xenstored::with_flavour(match self.like {
+            Like::C => Flavour::C,
+            Like::C417 => Flavour::C417,
+            Like::Ox417 => Flavour::Ocaml417,
+        });
+        for (domid, _) in &self.guests {
+            xenstored.add_guest(*domid);
+        }
+        if let Some(path) = &self.load {
+            let (name, text) = input::read(Some(path))?;
+            load(&name, &text, &xenstored)?;
+        }
+        if self.trace {
+            // The daemon keeps running if standard error is closed.
+            xenstored.set_trace(|trace| drop(writeln!(io::stderr(), "{trace}")));
+        }
+        let failed = |error| CommandError::io("cannot run the daemon", error);
+        let mut server = Server::new(xenstored).map_err(failed)?;
+        // Handlers are installed before the sockets exist: a signal always removes the sockets.
+        let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
+        let stop = server.stop_handle();
+        thread::spawn(move || {
+            if signals.forever().next().is_some() {
+                stop.stop();
+            }
+        });
+        bind(&mut server, socket, DomId::DOM0)?;
+        for (domid, path) in &self.guests {
+            bind(&mut server, path, *domid)?;
+        }
+        server.run().map_err(failed)?;
+        Ok(true)
+    }
+}
+
+fn bind(server: &mut Server, path: &Path, domid: DomId) -> CommandResult<()> {
+    server.bind(path, domid).map_err(|error| {
+        let hint = match error.kind() {
+            io::ErrorKind::AddrInUse => {
+                Some("stop the daemon that uses it, or choose another path")
+            }
+            io::ErrorKind::NotFound => Some("create the directory first"),
+            _ => None,
+        };
+        let error = CommandError::io(format!("cannot listen on {}", path.display()), error);
+        match hint {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        }
+    })?;
+    let mut stdout = io::stdout();
+    writeln!(stdout, "{}", path.display())?;
+    stdout.flush()?;
+    Ok(())
+}
+
+fn load(name: &str, text: &str, xenstored: &Xenstored) -> CommandResult<()> {
+    xenstored.seed(text).map_err(|error| {
+        CommandError::new(format!("{name}: {error}"))
+            .with_hint("a line is: PATH [PERMS] = \"VALUE\", as printed by `xs dump`")
+    })
+}
+
+fn parse_guest(text: &str) -> Result<(DomId, PathBuf), String> {
+    let (domid, path) = text.split_once('=').ok_or("expected DOMID=FILE, such as 5=/tmp/xs-5")?;
+    Ok((domid.parse().map_err(|error: xs_proto::ParseDomIdError| error.to_string())?, path.into()))
+}

@@ -1,0 +1,53 @@
+//! `xs install-links`: links through which the program behaves as the xenstore tools.
+
+use std::env;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::error::{CommandError, CommandResult};
+
+/// Create links that replace the xenstore-* tools
+///
+/// Invoked through a link such as xenstore-read or xenstore-ls, this program behaves as that tool.
+/// Existing symbolic links are replaced, other files are not.
+#[derive(Debug, Args)]
+pub(crate) struct InstallLinks {
+    /// Directory for the links, such as /usr/local/bin
+    #[arg(value_name = "DIR")]
+    dir: PathBuf,
+}
+
+const LINKS: [&str; 10] = [
+    "xenstore",
+    "xenstore-chmod",
+    "xenstore-control",
+    "xenstore-exists",
+    "xenstore-list",
+    "xenstore-ls",
+    "xenstore-read",
+    "xenstore-rm",
+    "xenstore-watch",
+    "xenstore-write",
+];
+
+impl InstallLinks {
+    pub(crate) fn run(&self) -> CommandResult {
+        let program = env::current_exe()
+            .map_err(|error| CommandError::io("cannot find the path of this program", error))?;
+        for name in LINKS {
+            let link = self.dir.join(name);
+            let failed =
+                |error| CommandError::io(format!("cannot create link {}", link.display()), error);
+            let is_link = fs::symlink_metadata(&link).is_ok_and(|file| file.is_symlink());
+            if is_link {
+                fs::remove_file(&link).map_err(failed)?;
+            }
+            symlink(&program, &link).map_err(failed)?;
+            println!("{}", link.display());
+        }
+        Ok(true)
+    }
+}

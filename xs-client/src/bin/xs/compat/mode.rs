@@ -1,0 +1,161 @@
+//! The tools that are modes of `xenstore`: `xenstore-read`, `xenstore-ls` and so on.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+use xs_client::{Access, Client, DomId, Permission};
+
+use super::getopt::{self, Parsed};
+use crate::commands::ls::Ls;
+use crate::commands::nodes::{Chmod, Exists, List, NodeCommand, Read, Rm, WriteValues};
+use crate::commands::watch::Watch;
+use crate::connection::ConnectionArgs;
+use crate::error::{CommandError, CommandResult};
+
+/// A mode, and how it is invoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mode {
+    name: &'static str,
+    /// The letters of its options.
+    options: &'static [u8],
+    usage: &'static str,
+    min_args: usize,
+}
+
+const MODES: [Mode; 8] = [
+    mode("chmod", b"hurs", "[-h] [-u] [-r] [-s] key <mode [modes...]>", 1),
+    mode("exists", b"hs", "[-h] [-s] key [...]", 1),
+    mode("list", b"hps", "[-h] [-p] [-s] key [...]", 1),
+    mode("ls", b"hfps", "[-h] [-f] [-p] [-s] [path]", 0),
+    mode("read", b"hpsR", "[-h] [-p] [-s] [-R] key [...]", 1),
+    mode("rm", b"hst", "[-h] [-s] [-t] key [...]", 1),
+    mode("watch", b"hsn", "[-h] [-n NR] key", 1),
+    mode("write", b"hsR", "[-h] [-s] [-R] key value [...]", 2),
+];
+
+const fn mode(
+    name: &'static str,
+    options: &'static [u8],
+    usage: &'static str,
+    min_args: usize,
+) -> Mode {
+    Mode { name, options, usage, min_args }
+}
+
+/// The options of all modes. `-s` once selected the socket and is ignored.
+const OPTIONS: [getopt::Definition; 9] = [
+    (b'h', "help", false),
+    (b'f', "flat", false),
+    (b'p', "prefix", false),
+    (b's', "", false),
+    (b't', "tidy", false),
+    (b'u', "upto", false),
+    (b'r', "recurse", false),
+    (b'R', "raw", false),
+    (b'n', "number", true),
+];
+
+impl Mode {
+    pub(super) fn from_name(name: &str) -> Option<Self> {
+        MODES.iter().find(|mode| mode.name == name).copied()
+    }
+
+    pub(super) fn names() -> Vec<&'static str> {
+        MODES.iter().map(|mode| mode.name).collect()
+    }
+
+    /// Runs the mode in a tool named `name`. `invocation` is how the usage message shows it. Returns
+    /// the exit status.
+    pub(super) fn main(self, name: &str, invocation: &str, args: &[OsString]) -> u8 {
+        let parsed = getopt::parse(args, &OPTIONS);
+        for error in &parsed.errors {
+            eprintln!("{name}: {error}");
+        }
+        if !self.accepts(&parsed) {
+            eprintln!("{name}: Usage: {invocation} {}", self.usage);
+            return 1;
+        }
+        match self.run(&parsed) {
+            Ok(true) => 0,
+            Ok(false) => 1,
+            Err(error) => error.report(name),
+        }
+    }
+
+    fn accepts(self, parsed: &Parsed) -> bool {
+        let has_own_options =
+            parsed.options.iter().all(|(letter, _)| self.options.contains(letter));
+        let lacks_value = self.name == "write" && parsed.operands.len() % 2 == 1;
+        has_own_options
+            && !parsed.has(b'h')
+            && parsed.operands.len() >= self.min_args
+            && !lacks_value
+    }
+
+    fn run(self, parsed: &Parsed) -> CommandResult {
+        let client = ConnectionArgs::default().open()?;
+        let mut paths = parsed.operands.iter().map(|path| path.to_string_lossy().into_owned());
+        let command = match self.name {
+            "read" => NodeCommand::Read(Read {
+                prefix: parsed.has(b'p'),
+                raw: parsed.has(b'R'),
+                paths: paths.collect(),
+            }),
+            "write" => NodeCommand::Write(WriteValues {
+                raw: parsed.has(b'R'),
+                pairs: parsed.operands.clone(),
+            }),
+            "exists" => NodeCommand::Exists(Exists { paths: paths.collect() }),
+            "list" => NodeCommand::List(List { prefix: parsed.has(b'p'), paths: paths.collect() }),
+            "rm" => NodeCommand::Rm(Rm { tidy: parsed.has(b't'), paths: paths.collect() }),
+            "chmod" => NodeCommand::Chmod(Chmod {
+                upto: parsed.has(b'u'),
+                recurse: parsed.has(b'r'),
+                path: paths.next().unwrap_or_default(),
+                perms: parsed.operands[1..]
+                    .iter()
+                    .map(parse_permission)
+                    .collect::<CommandResult<_>>()?,
+            }),
+            "watch" => return watch(&client, parsed),
+            _ => NodeCommand::Ls(Ls {
+                flat: parsed.has(b'f'),
+                perms: parsed.has(b'p'),
+                json: false,
+                strict: true,
+                paths: if parsed.operands.is_empty() { vec!["/".into()] } else { paths.collect() },
+            }),
+        };
+        command.run(&client).map_err(|error| error.suggest_existing_node(&client))
+    }
+}
+
+fn watch(client: &Client, parsed: &Parsed) -> CommandResult {
+    let number = parsed.options.iter().rev().find(|(letter, _)| *letter == b'n');
+    let number = number.map_or(-1, |(_, number)| getopt::leading_number(number));
+    let paths: Vec<_> =
+        parsed.operands.iter().map(|path| path.to_string_lossy().into_owned()).collect();
+    // The original uses one token for all watches. Daemons refuse a second watch with the same path
+    // and token.
+    let mut repeated = paths.iter().enumerate().filter(|(at, path)| paths[..*at].contains(path));
+    if let Some((_, path)) = repeated.next() {
+        return Err(CommandError::new(format!("cannot watch {path} twice")));
+    }
+    // -1 is no limit. The original exits before the first event for any other negative number.
+    let number = if number == -1 { None } else { Some(u64::try_from(number).unwrap_or(0)) };
+    Watch { number, depth: None, seconds: None, paths }.run(client)
+}
+
+/// Parses a permission as the original does: a missing domain ID is 0, and text after its digits is
+/// ignored.
+fn parse_permission(text: &OsString) -> CommandResult<Permission> {
+    let invalid = || {
+        CommandError::new(format!("invalid permission {text:?}"))
+            .with_hint("a permission is a letter and a domain ID: n5, r5, w5 or b5")
+    };
+    let (letter, number) = text.as_bytes().split_first().ok_or_else(invalid)?;
+    let access = Access::from_letter(*letter).ok_or_else(invalid)?;
+    let domid = getopt::leading_number(OsStr::from_bytes(number));
+    let domid = u16::try_from(domid).map_err(|_| invalid())?;
+    Ok(Permission::new(DomId::new(domid), access))
+}
