@@ -1,239 +1,202 @@
 //! A device that stands in for `/dev/xen/xenbus`.
 
-use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, MutexGuard};
 
-use xs_proto::{ErrorCode, Header, MessageType, TxId};
+use xs_proto::{ErrorCode, Header, MessageType};
 
-use super::notifier::Signal;
-use super::{Kernel, State, two_strings, watch_payload};
+use super::driver::Driver;
+use super::notifier::Readiness;
+use super::open_file::OpenFile;
+use super::state::State;
+use super::watches::{two_strings, watch_payload};
 use crate::xenbus::{self, XenbusTransport};
 
-/// An open device of a [`Kernel`]: what a descriptor of `/dev/xen/xenbus`, opened with
-/// O_NONBLOCK, is to a program.
+/// An open device of a [`Kernel`](crate::mock::Kernel).
 ///
-/// It can be misused like the genuine one. [`transport`](Self::transport) uses it as it must be
-/// used. Dropping it closes it.
+/// It behaves as a descriptor of `/dev/xen/xenbus` that was opened with O_NONBLOCK, and it can be
+/// misused like one. [`transport`](Self::transport) uses it correctly. Dropping it closes it.
 #[derive(Debug)]
 pub struct Device {
-    kernel: Kernel,
+    driver: Arc<Driver>,
     id: u64,
-    signal: Arc<Signal>,
+    readiness: Arc<Readiness>,
 }
 
-/// What the kernel keeps for an open device.
-#[derive(Debug)]
-pub(in crate::mock) struct Opened {
-    /// The one message that is being written, or that was written last.
-    buffer: Box<[u8; BUFFER]>,
-    /// How much of a message is there.
-    len: usize,
-    /// Requests that were written and have no reply.
-    pub(in crate::mock) unanswered: usize,
-    /// Those that are open, and the kernel's generation in which each was started.
-    pub(in crate::mock) transactions: HashMap<TxId, u64>,
-    pub(in crate::mock) readable: VecDeque<u8>,
-}
+const DEADLOCK: &str = "WATCH or UNWATCH written behind an unanswered request: the kernel would \
+    hang, and Xenstore with it, for the whole domain";
 
-/// The kernel's buffer holds one message, header included.
-const BUFFER: usize = xs_proto::PAYLOAD_MAX;
-
-const DEADLOCK: &str = "a WATCH or UNWATCH was written behind an unanswered request: the kernel \
-    would hang, and Xenstore with it, for the whole domain";
-
-const ZERO_READ: &str = "a read of length 0: the kernel would spin for ever";
+const ZERO_READ: &str = "read of length 0: the kernel would spin indefinitely";
 
 impl Device {
-    pub(in crate::mock) fn new(kernel: Kernel, id: u64, signal: Arc<Signal>) -> Self {
-        Device { kernel, id, signal }
+    /// Opens a device of a driver.
+    pub(super) fn open(driver: &Arc<Driver>) -> io::Result<Self> {
+        let readiness = Arc::new(Readiness::new()?);
+        let mut state = driver.lock();
+        let id = state.open();
+        driver.notifier.add(id, readiness.clone());
+        Ok(Device { driver: driver.clone(), id, readiness })
     }
 
-    /// The device, used as it must be used.
+    /// Makes a transport of the device.
     ///
     /// # Errors
-    /// No more descriptors can be opened.
+    /// Fails if the process or the system is out of descriptors.
     pub fn transport(self) -> io::Result<XenbusTransport> {
-        let name = format!("a device that stands in for domain {}'s", self.kernel.domid());
+        let name = format!("a stand-in for the xenbus device of domain {}", self.driver.domid);
         XenbusTransport::with_device(self, name)
     }
 
-    /// As write(2).
+    /// Writes to the device, as write(2) does.
     ///
     /// # Errors
-    /// EINVAL, E2BIG: too long a message. To a WATCH: what the xenstored says. Without a number:
-    /// where the kernel would hang.
+    /// EINVAL or E2BIG if the message is too long. The xenstored's error if it refuses a WATCH. An
+    /// error without a number where the kernel would hang.
     pub fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        let mut state = self.kernel.shared.lock();
+        let mut state = self.driver.lock();
         state.check()?;
-        if state.is_over() {
+        if state.is_closed() {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         if bytes.is_empty() {
             return Ok(0);
         }
-        if self.opened(&mut state).len == 0 && state.is_queued(self.id) {
-            // What is about to be overwritten has not been sent.
-            state.spoil();
+        if self.file(&mut state).is_at_start() && state.is_queued(self.id) {
+            // The write overwrites a request that was not sent yet.
+            state.spoiled += 1;
         }
-        let opened = self.opened(&mut state);
-        let len = opened.len + bytes.len();
-        if len > BUFFER {
-            opened.len = 0;
-            return Err(io::Error::from_raw_os_error(libc::EINVAL));
-        }
-        opened.buffer[opened.len..len].copy_from_slice(bytes);
-        opened.len = len;
-        let Some(header) = self.opened(&mut state).header() else {
+        let Some(message) = self.file(&mut state).append(bytes)? else {
             return Ok(bytes.len());
         };
-        let message = (header.len as usize).saturating_add(Header::LEN);
-        if message > BUFFER {
-            self.opened(&mut state).len = 0;
-            return Err(io::Error::from_raw_os_error(libc::E2BIG));
+        if message.has_excess {
+            state.spoiled += 1;
         }
-        if len < message {
-            return Ok(bytes.len());
-        }
-        self.opened(&mut state).len = 0;
-        if len > message {
-            // The rest is dropped.
-            state.spoil();
-        }
-        let (mut state, done) = self.take(state, header);
-        self.kernel.shared.settle(&mut state);
+        let done = self.submit(state, message.header);
+        self.driver.process_input(&mut self.driver.lock());
         done.map(|()| bytes.len())
     }
 
-    /// As read(2).
+    /// Reads from the device, as read(2) does.
     ///
     /// # Errors
-    /// `WouldBlock`: there is nothing. Others: where the kernel would hang.
+    /// `WouldBlock` if there is nothing to read. An error without a number where the kernel would
+    /// hang.
     pub fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        let mut state = self.kernel.shared.lock();
+        let mut state = self.driver.lock();
         state.check()?;
         if buf.is_empty() {
             return Err(self.hang(&mut state, ZERO_READ));
         }
         state.send_queue();
-        self.kernel.shared.settle(&mut state);
-        let readable = &mut self.opened(&mut state).readable;
+        self.driver.process_input(&mut state);
+        let readable = &mut self.file(&mut state).readable;
         let n = readable.len().min(buf.len());
         for (to, from) in buf.iter_mut().zip(readable.drain(..n)) {
             *to = from;
         }
-        let is_over = state.is_over();
-        self.kernel.shared.settle(&mut state);
-        if n == 0 && !is_over { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(n) }
+        let is_closed = state.is_closed();
+        self.driver.process_input(&mut state);
+        if n == 0 && !is_closed { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(n) }
     }
 
-    /// A whole message has been written.
-    fn take<'a>(
-        &'a self,
-        mut state: MutexGuard<'a, State>,
-        header: Header,
-    ) -> (MutexGuard<'a, State>, io::Result<()>) {
+    /// Handles a complete message in the buffer, as the kernel does: some requests itself, most by
+    /// queueing them for the xenstored.
+    fn submit<'a>(&'a self, mut state: MutexGuard<'a, State>, header: Header) -> io::Result<()> {
         let msg_type = MessageType::from_u32(header.msg_type);
         if let Some(msg_type @ (MessageType::Watch | MessageType::Unwatch)) = msg_type {
-            if self.opened(&mut state).unanswered > 0 {
-                let error = self.hang(&mut state, DEADLOCK);
-                return (state, Err(error));
+            if self.file(&mut state).unanswered > 0 {
+                return Err(self.hang(&mut state, DEADLOCK));
             }
-            return self.watch(state, msg_type, header);
+            return self.submit_watch(state, msg_type, header);
         }
         let generation = state.generation;
-        let opened = self.opened(&mut state);
-        let start = msg_type == Some(MessageType::TransactionStart);
-        let known = opened.transactions.get(&header.tx_id).copied();
-        if !start && !header.tx_id.is_none() && known.is_none() {
-            opened.refuse(header, &ErrorCode::NoEntry);
-        } else if msg_type == Some(MessageType::TransactionEnd)
-            && !matches!(opened.payload(header), b"T\0" | b"F\0")
-        {
-            opened.refuse(header, &ErrorCode::Invalid);
-        } else if msg_type == Some(MessageType::TransactionEnd)
-            && known.is_some_and(|known| known != generation)
-        {
-            // Of before a resume.
-            opened.transactions.remove(&header.tx_id);
-            if opened.payload(header) == b"T\0" {
-                opened.refuse(header, &ErrorCode::Again);
+        let file = self.file(&mut state);
+        let is_start = msg_type == Some(MessageType::TransactionStart);
+        let is_end = msg_type == Some(MessageType::TransactionEnd);
+        let started_in = file.transactions.get(&header.tx_id).copied();
+        if !is_start && !header.tx_id.is_none() && started_in.is_none() {
+            file.reply_error(header, &ErrorCode::NoEntry);
+        } else if is_end && !matches!(file.payload(header), b"T\0" | b"F\0") {
+            file.reply_error(header, &ErrorCode::Invalid);
+        } else if is_end && started_in.is_some_and(|started_in| started_in != generation) {
+            // The transaction did not survive a resume.
+            file.transactions.remove(&header.tx_id);
+            if file.payload(header) == b"T\0" {
+                file.reply_error(header, &ErrorCode::Again);
             } else {
-                opened.done(header, false);
+                file.reply_ok(header, false);
             }
         } else {
-            opened.unanswered += 1;
-            state.push(self.id, header);
+            file.unanswered += 1;
+            state.enqueue(self.id, header);
         }
-        (state, Ok(()))
+        Ok(())
     }
 
-    /// WATCH and UNWATCH, which the kernel does itself.
-    fn watch<'a>(
+    /// Handles WATCH and UNWATCH. The kernel replaces the token with its own and waits for the
+    /// xenstored's answer.
+    fn submit_watch<'a>(
         &'a self,
         mut state: MutexGuard<'a, State>,
         msg_type: MessageType,
         header: Header,
-    ) -> (MutexGuard<'a, State>, io::Result<()>) {
-        let opened = self.opened(&mut state);
-        let payload = opened.payload(header).to_vec();
+    ) -> io::Result<()> {
+        let file = self.file(&mut state);
+        let payload = file.payload(header).to_vec();
         let Some((path, token)) = two_strings(&payload) else {
-            opened.refuse(header, &ErrorCode::Invalid);
-            return (state, Ok(()));
+            file.reply_error(header, &ErrorCode::Invalid);
+            return Ok(());
         };
         if msg_type == MessageType::Unwatch {
-            if let Some(number) = state.remove_watch(self.id, path, token) {
-                let payload = watch_payload(path, number);
-                let (again, answer) = self.kernel.shared.ask(state, msg_type, &payload, None);
-                state = again;
-                // The xenstored may have refused it.
-                if let Err(error) = answer {
-                    return (state, Err(error));
-                }
+            if let Some(payload) = state.remove_matching_watch(self.id, path, token) {
+                let answer;
+                (state, answer) = self.driver.ask(state, msg_type, &payload, None);
+                // The kernel ignores whether the xenstored refuses.
+                let _: Result<(), ErrorCode> = answer?;
             }
-            let old = state.old_replies();
-            self.opened(&mut state).done(header, old);
-            return (state, Ok(()));
+            let without_ids = state.has_old_replies;
+            self.file(&mut state).reply_ok(header, without_ids);
+            return Ok(());
         }
         let (number, is_late) = state.add_watch(self.id, header, path, token);
-        let reply = (!is_late).then_some((self.id, header));
+        let reply_to = (!is_late).then_some((self.id, header));
         let payload = watch_payload(path, number);
-        let (mut state, answer) = self.kernel.shared.ask(state, msg_type, &payload, reply);
-        let done = match answer {
-            Ok(Ok(())) => return (state, Ok(())),
-            Ok(Err(code)) => Err(io::Error::from_raw_os_error(xenbus::errno(&code))),
-            Err(error) => Err(error),
+        let (mut state, answer) = self.driver.ask(state, msg_type, &payload, reply_to);
+        let error = match answer {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(code)) => io::Error::from_raw_os_error(xenbus::errno(&code)),
+            Err(error) => error,
         };
-        state.drop_watch(number);
-        (state, done)
+        state.remove_watch(number);
+        Err(error)
     }
 
-    /// The kernel hangs: whoever waits returns.
+    /// Makes the kernel hang. Calls that wait return.
     fn hang(&self, state: &mut State, why: &'static str) -> io::Error {
         let error = state.hang(why);
-        self.kernel.shared.bell.ring();
+        self.driver.notifier.notify();
         error
     }
 
-    fn opened<'a>(&self, state: &'a mut State) -> &'a mut Opened {
-        state.opened.get_mut(&self.id).expect("it is open as long as this exists")
+    fn file<'a>(&self, state: &'a mut State) -> &'a mut OpenFile {
+        state.files.get_mut(&self.id).expect("the file is open as long as the device exists")
     }
 }
 
 impl Drop for Device {
     fn drop(&mut self) {
-        self.kernel.shared.bell.remove(self.id);
-        let mut state = self.kernel.shared.lock();
+        self.driver.notifier.remove(self.id);
+        let mut state = self.driver.lock();
         state.close(self.id);
-        self.kernel.shared.settle(&mut state);
+        self.driver.process_input(&mut state);
     }
 }
 
 impl AsFd for Device {
-    /// For poll(2) and its like: readable when there is something to read, and never writable.
+    /// Returns a descriptor for poll(2), which is readable while the device is, and never writable.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.signal.as_fd()
+        self.readiness.as_fd()
     }
 }
 
@@ -248,57 +211,5 @@ impl xenbus::Device for Device {
 
     fn fd(&self) -> BorrowedFd<'_> {
         self.as_fd()
-    }
-}
-
-impl Default for Opened {
-    fn default() -> Self {
-        Opened {
-            buffer: Box::new([0; BUFFER]),
-            len: 0,
-            unanswered: 0,
-            transactions: HashMap::new(),
-            readable: VecDeque::new(),
-        }
-    }
-}
-
-impl Opened {
-    /// That of the message in the buffer, once it is there.
-    fn header(&self) -> Option<Header> {
-        self.buffer[..self.len].first_chunk().map(Header::decode)
-    }
-
-    /// What is in the buffer now, in the place of this message's payload.
-    pub(in crate::mock) fn payload(&self, header: Header) -> &[u8] {
-        &self.buffer[Header::LEN..][..header.len as usize]
-    }
-
-    /// Makes a message readable.
-    pub(in crate::mock) fn reply(&mut self, header: Header, payload: &[u8]) {
-        let header = Header { len: payload.len() as u32, ..header };
-        self.readable.extend(header.encode());
-        self.readable.extend(payload);
-    }
-
-    /// An answer of the kernel's own.
-    fn refuse(&mut self, header: Header, code: &ErrorCode) {
-        let payload = [code.name().as_bytes(), b"\0"].concat();
-        self.reply(Header { msg_type: MessageType::Error as u32, ..header }, &payload);
-    }
-
-    /// Likewise; old kernels leave the ids out.
-    pub(in crate::mock) fn done(&mut self, header: Header, old: bool) {
-        let (req_id, tx_id) = if old { Default::default() } else { (header.req_id, header.tx_id) };
-        self.reply(Header { req_id, tx_id, ..header }, b"OK\0");
-    }
-
-    /// A watch fired. The kernel does not set the ids: they are whatever was there, say those of
-    /// a request under way.
-    pub(in crate::mock) fn event(&mut self, path: &[u8], token: &[u8]) {
-        let ids = Header::decode(self.buffer.first_chunk().unwrap_or(&[0; Header::LEN]));
-        let msg_type = MessageType::WatchEvent as u32;
-        let header = Header { msg_type, tx_id: TxId(!ids.tx_id.0), ..ids };
-        self.reply(header, &[path, b"\0", token, b"\0"].concat());
     }
 }

@@ -1,4 +1,4 @@
-//! Descriptors that are readable when it is said so.
+//! Tells devices and threads that input from the xenstored may have come.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -8,71 +8,77 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::sys;
 
-/// Tells the open devices of a kernel that something may have come.
+/// Makes devices readable, and wakes threads that wait for an answer.
 ///
-/// It may be rung while the locks of the xenstored are held; its own is never held while another
-/// one is taken.
+/// [`notify`](Self::notify) may be called with the xenstored's locks held: the notifier's own lock
+/// is never held while another one is taken.
 #[derive(Debug, Default)]
-pub(in crate::mock) struct Bell {
+pub(super) struct Notifier {
     state: Mutex<State>,
-    rang: Condvar,
+    changed: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    rung: bool,
-    /// Counts what happened.
-    turns: u64,
-    signals: HashMap<u64, Arc<Signal>>,
+    /// Input may have come since the last [`clear`](Notifier::clear).
+    is_pending: bool,
+    /// Counts the changes.
+    epoch: u64,
+    devices: HashMap<u64, Arc<Readiness>>,
 }
 
-impl Bell {
-    pub(in crate::mock) fn add(&self, id: u64, signal: Arc<Signal>) {
-        self.lock().signals.insert(id, signal);
+impl Notifier {
+    /// Adds a device.
+    pub(super) fn add(&self, device: u64, readiness: Arc<Readiness>) {
+        self.lock().devices.insert(device, readiness);
     }
 
-    pub(in crate::mock) fn remove(&self, id: u64) {
-        self.lock().signals.remove(&id);
+    /// Removes a device.
+    pub(super) fn remove(&self, device: u64) {
+        self.lock().devices.remove(&device);
     }
 
-    /// Something came from outside: everybody shall look.
-    pub(in crate::mock) fn ring(&self) {
+    /// Reports that input may have come. Makes all devices readable, because only the next
+    /// [`update`](Self::update) finds out which ones are.
+    pub(super) fn notify(&self) {
         let mut state = self.lock();
-        state.rung = true;
-        state.signals.values().for_each(|signal| signal.set(true));
-        state.turns += 1;
-        self.rang.notify_all();
+        state.is_pending = true;
+        state.devices.values().for_each(|readiness| readiness.set(true));
+        state.epoch += 1;
+        self.changed.notify_all();
     }
 
-    /// Takes back the ringing that there was; from now on it counts anew.
-    pub(in crate::mock) fn silence(&self) {
-        self.lock().rung = false;
+    /// Begins a round of reading input. [`update`](Self::update) ends it.
+    pub(super) fn clear(&self) {
+        self.lock().is_pending = false;
     }
 
-    /// Makes those readable that have something to read; not if it rang meanwhile. `news`: it is
-    /// worth looking for those who wait.
-    pub(in crate::mock) fn settle(&self, news: bool, has_something: impl Fn(u64) -> bool) -> bool {
+    /// Ends a round of reading input, and sets for each device whether it is readable. Returns
+    /// false, and leaves the devices alone, if more input may have come during the round.
+    ///
+    /// Wakes waiting threads if the round has changed something.
+    pub(super) fn update(&self, has_changed: bool, is_readable: impl Fn(u64) -> bool) -> bool {
         let mut state = self.lock();
-        if news {
-            state.turns += 1;
-            self.rang.notify_all();
+        if has_changed {
+            state.epoch += 1;
+            self.changed.notify_all();
         }
-        if !state.rung {
-            state.signals.iter().for_each(|(id, signal)| signal.set(has_something(*id)));
+        if !state.is_pending {
+            state.devices.iter().for_each(|(id, readiness)| readiness.set(is_readable(*id)));
         }
-        !state.rung
+        !state.is_pending
     }
 
-    /// To be given to [`wait`](Self::wait).
-    pub(in crate::mock) fn turns(&self) -> u64 {
-        self.lock().turns
+    /// Returns the current epoch, for [`wait_past`](Self::wait_past).
+    pub(super) fn epoch(&self) -> u64 {
+        self.lock().epoch
     }
 
-    /// Waits until something happens, unless it did since.
-    pub(in crate::mock) fn wait(&self, turns: u64) {
+    /// Waits until something changes, or returns at once if it has since `epoch`.
+    pub(super) fn wait_past(&self, epoch: u64) {
         let mut state = self.lock();
-        while state.turns == turns {
-            state = self.rang.wait(state).unwrap_or_else(PoisonError::into_inner);
+        while state.epoch == epoch {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -81,34 +87,36 @@ impl Bell {
     }
 }
 
-/// A pipe's end to read from: unlike a socket, and like the device, poll(2) never says that it
-/// could be written to.
+/// A descriptor that poll(2) reports as readable while it is set, and never as writable.
+///
+/// It is the read end of a pipe. A socket would be writable, which the device never is.
 #[derive(Debug)]
-pub(in crate::mock) struct Signal {
-    polled: File,
-    written: File,
+pub(super) struct Readiness {
+    read_end: File,
+    write_end: File,
     is_set: Mutex<bool>,
 }
 
-impl Signal {
-    pub(in crate::mock) fn new() -> io::Result<Self> {
-        let (polled, written) = sys::pipe()?;
-        Ok(Signal { polled, written, is_set: Mutex::new(false) })
+impl Readiness {
+    pub(super) fn new() -> io::Result<Self> {
+        let (read_end, write_end) = sys::pipe()?;
+        Ok(Readiness { read_end, write_end, is_set: Mutex::new(false) })
     }
 
     fn set(&self, to: bool) {
         let mut is_set = self.is_set.lock().unwrap_or_else(PoisonError::into_inner);
         if *is_set != to {
-            // One byte in an empty pipe, or out of it: neither can fail.
-            let done = if to { (&self.written).write(&[0]) } else { (&self.polled).read(&mut [0]) };
+            // The pipe holds one byte or none, so neither call can fail.
+            let done =
+                if to { (&self.write_end).write(&[0]) } else { (&self.read_end).read(&mut [0]) };
             debug_assert!(done.is_ok());
             *is_set = to;
         }
     }
 }
 
-impl AsFd for Signal {
+impl AsFd for Readiness {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.polled.as_fd()
+        self.read_end.as_fd()
     }
 }

@@ -1,4 +1,4 @@
-//! The bytes of one client, between its socket and the xenstored.
+//! One client's socket, and its pipe to the xenstored.
 
 use std::io::{self, Read, Write};
 
@@ -9,118 +9,128 @@ use mio::net::UnixStream;
 use crate::mock::connection::pipe::Pipe;
 use crate::transport::{Sent, Transport};
 
-/// One client of the server.
+/// Moves bytes between a socket and a pipe.
 #[derive(Debug)]
 pub(super) struct Client {
     stream: UnixStream,
     pipe: Pipe,
-    /// On their way to the client.
-    unsent: BytesMut,
-    /// Received and not yet taken by the xenstored.
-    unfed: BytesMut,
-    readable: bool,
-    writable: bool,
-    /// Nothing more will come. It is told once, and there may be bytes before it.
-    ended: bool,
+    /// Bytes from the pipe that the socket has not taken.
+    to_socket: BytesMut,
+    /// Bytes from the socket that the pipe has not taken.
+    to_pipe: BytesMut,
+    is_readable: bool,
+    is_writable: bool,
+    /// The client has closed its side. That is reported once, and bytes may precede the end.
+    is_half_closed: bool,
 }
 
-/// What became of a client's turn.
+/// How a client's turn ended.
 #[derive(PartialEq, Eq)]
 pub(super) enum Turn {
-    /// There is nothing to do until something happens.
-    Done,
-    /// There may be more; others first.
+    /// An event of the socket or the pipe starts the next turn.
+    Idle,
+    /// The client can continue at once, after the others.
     More,
-    /// The client is gone.
+    /// The connection is closed.
     Gone,
 }
 
+/// The connection is closed, or has failed.
+struct Closed;
+
 impl Client {
     pub(super) fn new(stream: UnixStream, pipe: Pipe) -> Self {
-        let (unsent, unfed) = (BytesMut::new(), BytesMut::new());
-        Client { stream, pipe, unsent, unfed, readable: true, writable: true, ended: false }
-    }
-
-    /// Something has happened to the socket.
-    pub(super) fn note(&mut self, event: &Event) {
-        self.ended |= event.is_read_closed();
-        self.readable |= event.is_readable() || self.ended;
-        self.writable |= event.is_writable();
-    }
-
-    /// Takes some requests from the client, and tells it all that it takes.
-    pub(super) fn take_turn(&mut self, buffer: &mut [u8]) -> Turn {
-        if !self.feed() {
-            self.flush();
-            return Turn::Gone;
+        Client {
+            stream,
+            pipe,
+            to_socket: BytesMut::new(),
+            to_pipe: BytesMut::new(),
+            is_readable: true,
+            is_writable: true,
+            is_half_closed: false,
         }
-        if self.unfed.is_empty() && self.readable {
+    }
+
+    /// Notes an event of the socket.
+    pub(super) fn handle_event(&mut self, event: &Event) {
+        self.is_half_closed |= event.is_read_closed();
+        self.is_readable |= event.is_readable() || self.is_half_closed;
+        self.is_writable |= event.is_writable();
+    }
+
+    /// Handles some requests of the client, and sends it what the socket takes.
+    pub(super) fn take_turn(&mut self, buffer: &mut [u8]) -> Turn {
+        match self.read_and_flush(buffer) {
+            Err(Closed) => Turn::Gone,
+            // The pipe takes the rest of the input only after the client has read.
+            Ok(()) if !self.to_pipe.is_empty() && self.to_socket.is_empty() => Turn::More,
+            Ok(()) if self.to_pipe.is_empty() && self.is_readable => Turn::More,
+            Ok(()) => Turn::Idle,
+        }
+    }
+
+    /// Sends output to the client, as much as the socket takes.
+    pub(super) fn flush(&mut self) {
+        let _: Result<(), Closed> = self.write();
+    }
+
+    fn read_and_flush(&mut self, buffer: &mut [u8]) -> Result<(), Closed> {
+        let pending = std::mem::take(&mut self.to_pipe);
+        self.feed(&pending)?;
+        if self.to_pipe.is_empty() && self.is_readable {
             match self.stream.read(buffer) {
-                Ok(0) => return Turn::Gone,
+                Ok(0) => return Err(Closed),
                 Ok(n) => {
-                    // A socket that gave less had no more; the next byte is a new event. Its end is
-                    // none, if it came together with these.
-                    self.readable = n == buffer.len() || self.ended;
-                    let is_alive = self.feed_bytes(&buffer[..n]);
-                    if !is_alive {
-                        self.flush();
-                        return Turn::Gone;
-                    }
+                    // A short read has emptied the socket, and more bytes raise a new event. The
+                    // end does not, if it came together with these bytes.
+                    self.is_readable = n == buffer.len() || self.is_half_closed;
+                    self.feed(&buffer[..n])?;
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.is_readable = false,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return Turn::Gone,
+                Err(_) => return Err(Closed),
             }
         }
-        if !self.flush() {
-            return Turn::Gone;
-        }
-        // What the xenstored did not take it takes when the client has read.
-        let has_more = if self.unfed.is_empty() { self.readable } else { self.unsent.is_empty() };
-        if has_more { Turn::More } else { Turn::Done }
+        self.write()
     }
 
-    fn feed(&mut self) -> bool {
-        let unfed = std::mem::take(&mut self.unfed);
-        unfed.is_empty() || self.feed_bytes(&unfed)
-    }
-
-    /// Says whether the connection lives on.
-    fn feed_bytes(&mut self, mut bytes: &[u8]) -> bool {
+    /// Sends requests to the pipe, and keeps the bytes that it does not take. If the pipe is closed,
+    /// the client still receives what precedes the end.
+    fn feed(&mut self, mut bytes: &[u8]) -> Result<(), Closed> {
         while !bytes.is_empty() {
             match self.pipe.send(bytes) {
                 Ok(Sent::Bytes(n)) => bytes.advance(n),
-                Ok(Sent::Refused(_)) => return false,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(_) => return false,
+                Ok(Sent::Refused(_)) | Err(_) => {
+                    self.flush();
+                    return Err(Closed);
+                }
             }
         }
-        self.unfed = BytesMut::from(bytes);
-        true
+        self.to_pipe = BytesMut::from(bytes);
+        Ok(())
     }
 
-    /// Sends what there is to be told, as far as the socket takes it. Says whether the connection
-    /// lives on.
-    pub(super) fn flush(&mut self) -> bool {
+    fn write(&mut self) -> Result<(), Closed> {
         loop {
-            if self.unsent.is_empty() {
+            if self.to_socket.is_empty() {
                 match self.pipe.take() {
-                    None => return false,
-                    Some(bytes) if bytes.is_empty() => return true,
-                    Some(bytes) => self.unsent = bytes,
+                    None => return Err(Closed),
+                    Some(bytes) if bytes.is_empty() => return Ok(()),
+                    Some(bytes) => self.to_socket = bytes,
                 }
             }
-            if !self.writable {
-                return true;
+            if !self.is_writable {
+                return Ok(());
             }
-            match self.stream.write(&self.unsent) {
-                Ok(n) => self.unsent.advance(n),
+            match self.stream.write(&self.to_socket) {
+                Ok(n) => self.to_socket.advance(n),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.writable = false;
-                    return true;
+                    self.is_writable = false;
+                    return Ok(());
                 }
-                Err(_) => return false,
+                Err(_) => return Err(Closed),
             }
         }
     }
@@ -135,7 +145,7 @@ mod tests {
     use crate::mock::Xenstored;
 
     #[test]
-    fn the_end_that_comes_with_the_last_bytes_is_seen() {
+    fn end_of_stream_is_seen_when_it_comes_with_the_last_bytes() {
         let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
         let mut stream = UnixStream::from_std(ours);
@@ -144,15 +154,15 @@ mod tests {
         poll.registry().register(&mut stream, Token(0), interest).unwrap();
         let mut client = Client::new(stream, Xenstored::new().connect(DomId::DOM0));
         let mut buffer = [0; 4096];
-        assert!(client.take_turn(&mut buffer) == Turn::Done, "there is nothing yet");
+        assert!(client.take_turn(&mut buffer) == Turn::Idle, "there is no input yet");
 
-        // Part of a header: nothing is answered to it, and nothing will come after it.
+        // Part of a header: it is not answered, and the client sends no more.
         theirs.write_all(&[0; 9]).unwrap();
         drop(theirs);
         let mut events = Events::with_capacity(8);
         poll.poll(&mut events, None).unwrap();
-        events.iter().for_each(|event| client.note(event));
-        assert!(client.take_turn(&mut buffer) == Turn::More, "the end is still to be read");
+        events.iter().for_each(|event| client.handle_event(event));
+        assert!(client.take_turn(&mut buffer) == Turn::More, "the end is not read yet");
         assert!(client.take_turn(&mut buffer) == Turn::Gone);
     }
 }

@@ -8,18 +8,18 @@ use std::path::{Path, PathBuf};
 use mio::net::{UnixListener, UnixStream};
 use xs_proto::DomId;
 
-/// A socket on which who connects is one domain. The file goes with it.
+/// A listening socket whose clients act as one domain. Dropping it removes the file.
 #[derive(Debug)]
 pub(super) struct Listener {
     pub(super) socket: UnixListener,
     path: PathBuf,
     pub(super) domid: DomId,
-    /// A connection may wait to be accepted.
-    pub(super) pending: bool,
+    /// A connection may be waiting to be accepted.
+    pub(super) is_pending: bool,
 }
 
 impl Listener {
-    /// Listens at `path`, in place of a server that is gone.
+    /// Listens at `path`. Replaces the socket of a server that no longer runs.
     pub(super) fn bind(path: PathBuf, domid: DomId) -> io::Result<Self> {
         let socket = match UnixListener::bind(&path) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_stale(&path) => {
@@ -28,17 +28,17 @@ impl Listener {
             }
             result => result,
         }?;
-        Ok(Listener { socket, path, domid, pending: true })
+        Ok(Listener { socket, path, domid, is_pending: true })
     }
 
-    /// A client, if one waits to be accepted.
+    /// Accepts a client, if one is waiting.
     pub(super) fn accept(&mut self) -> Option<UnixStream> {
-        while self.pending {
+        while self.is_pending {
             match self.socket.accept() {
                 Ok((stream, _)) => return Some(stream),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // Out of descriptors is tried again when one has come free.
-                Err(_) => self.pending = false,
+                // When out of descriptors, the server retries after a client has gone.
+                Err(_) => self.is_pending = false,
             }
         }
         None
@@ -47,12 +47,12 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        // Somebody may have removed it already.
+        // Fails if the file is gone already.
         let _ = fs::remove_file(&self.path);
     }
 }
 
-/// Whether this is a socket that nobody listens on.
+/// Returns whether the file is a socket without a listener.
 fn is_stale(path: &Path) -> bool {
     let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
     let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;

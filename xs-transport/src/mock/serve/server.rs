@@ -2,24 +2,24 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use mio::net::UnixStream;
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Interest, Poll, Token};
 use xs_proto::DomId;
 
 use super::client::{Client, Turn};
 use super::listener::Listener;
+use super::mailbox::Mailbox;
 use crate::mock::connection::queue::Notify;
 use crate::mock::xenstored::Xenstored;
 
-/// Serves a [`Xenstored`] over Unix sockets, to clients in any language: one socket as dom0, any
-/// number as guests.
+/// Serves a [`Xenstored`] over Unix sockets, to clients in any language. Each socket stands for
+/// one domain.
 ///
-/// One thread, the one that calls [`run`](Self::run), serves them all. A client that does not read
-/// delays nobody and holds no more memory than a [`Pipe`](crate::mock::Pipe) does, plus what is in its
-/// way out.
+/// The thread that calls [`run`](Self::run) serves all clients. A client that does not read does
+/// not delay the others, and takes no more memory than a [`Pipe`](crate::mock::Pipe) and its socket
+/// buffer.
 ///
 /// ```
 /// use std::time::Duration;
@@ -47,52 +47,39 @@ use crate::mock::xenstored::Xenstored;
 pub struct Server {
     xenstored: Xenstored,
     poll: Poll,
-    inbox: Arc<Inbox>,
+    mailbox: Arc<Mailbox>,
     listeners: Vec<Listener>,
+    /// The clients, each at the index that its token names.
     clients: Vec<Option<Client>>,
+    /// Unused indices of `clients`.
     free: Vec<usize>,
     buffer: Box<[u8]>,
 }
 
-/// Ends a [`Server`]'s run, from any thread.
+/// Stops a [`Server`] from any thread.
 #[derive(Clone, Debug)]
-pub struct StopHandle(Arc<Inbox>);
-
-/// What others have for the thread that serves.
-#[derive(Debug)]
-struct Inbox {
-    /// Clients that have something to be told.
-    ready: Mutex<Vec<usize>>,
-    /// The thread waits, or is about to.
-    waits: AtomicBool,
-    stop: AtomicBool,
-    waker: Waker,
-}
+pub struct StopHandle(Arc<Mailbox>);
 
 const WAKER: Token = Token(usize::MAX);
-/// Tokens of listeners stand above this, tokens of clients below.
+
+/// Tokens of listeners start here. The tokens of clients are below.
 const LISTENERS: usize = usize::MAX / 2;
 
-/// How much is read from one client before others get their turn.
+/// How many bytes are read from one client before the others have their turn.
 const BUFFER: usize = 64 << 10;
 
 impl Server {
-    /// A server without sockets yet.
+    /// Creates a server that has no sockets yet.
     ///
     /// # Errors
-    /// The system gives no descriptors.
+    /// Fails if the process or the system is out of descriptors.
     pub fn new(xenstored: Xenstored) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let inbox = Inbox {
-            ready: Mutex::default(),
-            waits: AtomicBool::new(false),
-            stop: AtomicBool::new(false),
-            waker: Waker::new(poll.registry(), WAKER)?,
-        };
+        let mailbox = Arc::new(Mailbox::new(poll.registry(), WAKER)?);
         Ok(Server {
             xenstored,
             poll,
-            inbox: Arc::new(inbox),
+            mailbox,
             listeners: Vec::new(),
             clients: Vec::new(),
             free: Vec::new(),
@@ -100,15 +87,15 @@ impl Server {
         })
     }
 
-    /// Listens at `path`; who connects there is the domain `domid`, which is introduced.
+    /// Listens at `path`. Clients of this socket act as `domid`, which is introduced.
     ///
-    /// That gives it no nodes to write to; [`Xenstored::add_guest`] does.
+    /// Introducing a domain gives it no nodes that it may write to. [`Xenstored::add_guest`] does.
     ///
-    /// A socket left behind by a server that is gone is replaced. The file is removed when the
-    /// server is dropped.
+    /// The socket of a server that no longer runs is replaced. Dropping the server removes the
+    /// file.
     ///
     /// # Errors
-    /// `AddrInUse`: another server listens there, or the file is no socket.
+    /// `AddrInUse` if another server listens at `path`, or the file is not a socket.
     pub fn bind(&mut self, path: impl Into<PathBuf>, domid: DomId) -> io::Result<()> {
         let mut listener = Listener::bind(path.into(), domid)?;
         let token = Token(LISTENERS + self.listeners.len());
@@ -118,28 +105,30 @@ impl Server {
         Ok(())
     }
 
-    /// What is served.
+    /// Returns the xenstored that is served.
     pub fn xenstored(&self) -> &Xenstored {
         &self.xenstored
     }
 
-    /// Ends [`run`](Self::run).
+    /// Returns a handle that stops [`run`](Self::run).
     pub fn stop_handle(&self) -> StopHandle {
-        StopHandle(self.inbox.clone())
+        StopHandle(self.mailbox.clone())
     }
 
-    /// Serves until it is stopped.
+    /// Serves clients until the server is stopped.
     ///
     /// # Errors
-    /// The system's poll fails. What a client does is never an error.
+    /// Fails if the system's poll fails. No client can make it fail.
     pub fn run(&mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(1024);
-        while !self.inbox.stop.load(Ordering::Acquire) {
-            self.serve_ready();
+        while !self.mailbox.is_stopped() {
+            for at in self.mailbox.take_ready() {
+                self.serve(at);
+            }
             self.accept_pending();
-            let timeout = self.inbox.about_to_wait();
+            let timeout = self.mailbox.prepare_wait();
             let polled = self.poll.poll(&mut events, timeout);
-            self.inbox.waits.store(false, Ordering::SeqCst);
+            self.mailbox.end_wait();
             match polled {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 result => result?,
@@ -147,17 +136,19 @@ impl Server {
             for event in &events {
                 match event.token() {
                     WAKER => {}
-                    Token(at) if at >= LISTENERS => self.listeners[at - LISTENERS].pending = true,
+                    Token(at) if at >= LISTENERS => {
+                        self.listeners[at - LISTENERS].is_pending = true;
+                    }
                     Token(at) => {
                         if let Some(client) = self.clients.get_mut(at).and_then(Option::as_mut) {
-                            client.note(event);
+                            client.handle_event(event);
                             self.serve(at);
                         }
                     }
                 }
             }
         }
-        // What has been answered gets its chance to leave.
+        // Send the replies to requests that were already handled.
         for client in self.clients.iter_mut().flatten() {
             client.flush();
         }
@@ -165,25 +156,18 @@ impl Server {
         Ok(())
     }
 
-    /// Serves those who have something to be told, until nobody has.
-    fn serve_ready(&mut self) {
-        for at in self.inbox.take_ready() {
-            self.serve(at);
-        }
-    }
-
     fn serve(&mut self, at: usize) {
         let Some(client) = self.clients.get_mut(at).and_then(Option::as_mut) else {
             return;
         };
         match client.take_turn(&mut self.buffer) {
-            Turn::Done => {}
-            Turn::More => self.inbox.put_ready(at),
+            Turn::Idle => {}
+            Turn::More => self.mailbox.push_ready(at),
             Turn::Gone => {
                 self.clients[at] = None;
                 self.free.push(at);
-                // There may be a descriptor for who could not be accepted.
-                self.listeners.iter_mut().for_each(|listener| listener.pending = true);
+                // Accepting may have failed for want of the descriptor that is free now.
+                self.listeners.iter_mut().for_each(|listener| listener.is_pending = true);
             }
         }
     }
@@ -191,7 +175,8 @@ impl Server {
     fn accept_pending(&mut self) {
         for at in 0..self.listeners.len() {
             while let Some(stream) = self.listeners[at].accept() {
-                // Without a descriptor to spare, this client has to do without.
+                // Fails if the system is out of descriptors or memory. The client sees the end of
+                // the stream.
                 let _ = self.add(stream, self.listeners[at].domid);
             }
         }
@@ -207,8 +192,8 @@ impl Server {
             self.free.push(at);
             return Err(error);
         }
-        let inbox = self.inbox.clone();
-        let notify = Notify(Box::new(move || inbox.put_ready(at)));
+        let mailbox = self.mailbox.clone();
+        let notify = Notify(Box::new(move || mailbox.push_ready(at)));
         let pipe = self.xenstored.connect_with(domid, Some(notify));
         self.clients[at] = Some(Client::new(stream, pipe));
         self.serve(at);
@@ -217,31 +202,8 @@ impl Server {
 }
 
 impl StopHandle {
-    /// Ends the run, now or, if it has not begun, as soon as it begins.
+    /// Stops the server. If it does not run yet, it stops as soon as it does.
     pub fn stop(&self) {
-        self.0.stop.store(true, Ordering::Release);
-        // Without a wake-up the run would end with the next event.
-        let _ = self.0.waker.wake();
-    }
-}
-
-impl Inbox {
-    fn put_ready(&self, at: usize) {
-        self.ready.lock().unwrap_or_else(PoisonError::into_inner).push(at);
-        if self.waits.swap(false, Ordering::SeqCst) {
-            let _ = self.waker.wake();
-        }
-    }
-
-    fn take_ready(&self) -> Vec<usize> {
-        let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *ready)
-    }
-
-    /// How long the thread may wait. From here on it is woken.
-    fn about_to_wait(&self) -> Option<std::time::Duration> {
-        self.waits.store(true, Ordering::SeqCst);
-        let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
-        (!ready.is_empty()).then_some(std::time::Duration::ZERO)
+        self.0.stop();
     }
 }

@@ -1,4 +1,4 @@
-//! Servers with real sockets, and clients of every kind.
+//! Tests with real sockets, and with well-behaved and misbehaving clients.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -11,7 +11,7 @@ use xs_proto::{DomId, Header, MessageType, ReqId, TxId};
 use super::server::{Server, StopHandle};
 use crate::mock::Xenstored;
 
-/// A server in a thread, with a socket of dom0 and one of domain 5.
+/// A server in its own thread, with one socket for dom0 and one for domain 5.
 struct Served {
     dir: PathBuf,
     xenstored: Xenstored,
@@ -41,7 +41,7 @@ impl Drop for Served {
     fn drop(&mut self) {
         self.stop.stop();
         let result = self.thread.take().unwrap().join();
-        fs::remove_dir(&self.dir).expect("no file is left behind");
+        fs::remove_dir(&self.dir).expect("the server removes its files");
         if !thread::panicking() {
             result.unwrap().unwrap();
         }
@@ -63,7 +63,7 @@ fn reply(mut stream: &UnixStream) -> (u32, Vec<u8>) {
     (header.msg_type, payload)
 }
 
-fn is_fine(stream: &UnixStream) -> bool {
+fn is_served(stream: &UnixStream) -> bool {
     (&mut &*stream).write_all(&message(MessageType::Read, b"/tool\0")).unwrap();
     reply(stream) == (MessageType::Read as u32, Vec::new())
 }
@@ -72,15 +72,15 @@ fn is_fine(stream: &UnixStream) -> bool {
 fn idle_sockets_are_closed_when_their_connections_are_broken() {
     let served = Served::new("broken");
     let (mut one, mut other) = (served.connect(), served.connect());
-    assert!(is_fine(&one) && is_fine(&other));
+    assert!(is_served(&one) && is_served(&other));
     assert_eq!(served.xenstored.disconnect(DomId::DOM0), 2);
     assert_eq!(one.read(&mut [0; 9]).unwrap(), 0);
     assert_eq!(other.read(&mut [0; 9]).unwrap(), 0);
-    assert!(is_fine(&served.connect()));
+    assert!(is_served(&served.connect()));
 }
 
 #[test]
-fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
+fn only_a_stale_socket_is_replaced() {
     let served = Served::new("stale");
     let mut second = Server::new(Xenstored::new()).unwrap();
     let error = second.bind(served.dir.join("socket"), DomId::DOM0).unwrap_err();
@@ -92,11 +92,11 @@ fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
     fs::write(&file, "precious").unwrap();
     assert!(second.bind(&file, DomId::DOM0).is_err());
     fs::remove_file(&file).unwrap();
-    assert!(is_fine(&served.connect()));
+    assert!(is_served(&served.connect()));
 }
 
 #[test]
-fn each_socket_has_its_domain() {
+fn clients_of_each_socket_act_as_its_domain() {
     let served = Served::new("domains");
     served.xenstored.seed("/local/domain/5/data [n5]").unwrap();
     let guest = UnixStream::connect(served.dir.join("guest-5")).unwrap();
@@ -118,16 +118,16 @@ fn events_reach_clients_that_only_listen() {
     (&writer).write_all(&message(MessageType::Write, b"/a/b\0x")).unwrap();
     assert_eq!(reply(&writer).1, b"OK\0");
     assert_eq!(reply(&watcher).1, b"/a/b\0t\0");
-    // From another thread than the server's.
+    // A change from outside the server's thread.
     served.xenstored.set("/a", "").unwrap();
     assert_eq!(reply(&watcher).1, b"/a\0t\0");
 }
 
 #[test]
-fn bad_clients_harm_nobody() {
+fn misbehaving_clients_do_not_disturb_others() {
     let served = Served::new("bad");
     let good = served.connect();
-    // Half a header, half a message, too long a message, noise.
+    // A partial header, a partial message, an oversize message and random bytes.
     let half = served.connect();
     (&half).write_all(&message(MessageType::Read, b"/tool\0")[..9]).unwrap();
     let halved = served.connect();
@@ -139,14 +139,14 @@ fn bad_clients_harm_nobody() {
     let noise = served.connect();
     (&noise).write_all(&[0xff; 1000]).unwrap();
     assert_eq!((&noise).read(&mut [0; 9]).unwrap_or(0), 0);
-    assert!(is_fine(&good));
+    assert!(is_served(&good));
     drop(half);
     (&halved).write_all(&message(MessageType::Read, b"/tool\0")[19..]).unwrap();
     assert_eq!(reply(&halved).0, MessageType::Read as u32);
 }
 
 #[test]
-fn a_client_that_never_reads_delays_nobody() {
+fn client_that_does_not_read_does_not_delay_others() {
     let served = Served::new("silent");
     let value = vec![b'x'; 4000];
     let good = served.connect();
@@ -158,13 +158,13 @@ fn a_client_that_never_reads_delays_nobody() {
     let mut sent = 0;
     while let Ok(n) = (&silent).write(&read) {
         sent += n;
-        assert!(sent < 64 << 20, "it is never held back");
+        assert!(sent < 64 << 20, "the server never stops reading");
         if sent % 1024 < read.len() {
-            assert!(is_fine(&good));
+            assert!(is_served(&good));
         }
     }
-    assert!(is_fine(&good));
-    // Once it reads, it gets all that it asked for.
+    assert!(is_served(&good));
+    // Once the client reads, it receives all replies.
     silent.set_nonblocking(false).unwrap();
     for _ in 0..sent / read.len() {
         assert_eq!(reply(&silent).1.len(), value.len());
@@ -172,27 +172,27 @@ fn a_client_that_never_reads_delays_nobody() {
 }
 
 #[test]
-fn ten_thousand_clients_come_and_go() {
+fn connections_are_removed_after_ten_thousand_clients_have_gone() {
     let served = Served::new("many");
     let watch = message(MessageType::Watch, b"/a\0t\0");
     for n in 0..10_000 {
         let client = served.connect();
-        // Without a word, in the middle of one, and without waiting for the answer.
-        let said = [0, 9, watch.len()][n % 3];
-        (&client).write_all(&watch[..said]).unwrap();
+        // Closes without a request, within one, or before its reply.
+        let sent = [0, 9, watch.len()][n % 3];
+        (&client).write_all(&watch[..sent]).unwrap();
     }
     let last = served.connect();
-    // Each answer is a round of the server's, and in one of the next it sees who is gone.
-    let are_gone =
-        (0..10_000).any(|_| is_fine(&last) && served.xenstored.connections(DomId::DOM0).len() == 1);
+    // Each reply takes the server one round. Within a few of them it notices all closed sockets.
+    let are_gone = (0..10_000)
+        .any(|_| is_served(&last) && served.xenstored.connections(DomId::DOM0).len() == 1);
     assert!(are_gone, "{:?}", served.xenstored.connections(DomId::DOM0));
     assert_eq!(served.xenstored.watches(DomId::DOM0), []);
 }
 
 #[test]
-fn a_thousand_clients_at_once() {
-    // Both ends of each are ours.
-    crate::sys::allow_open_files(2_500).expect("as many descriptors as it takes");
+fn thousand_concurrent_clients_are_served() {
+    // This process has both ends of each connection.
+    crate::sys::allow_open_files(2_500).expect("enough descriptors");
     let served = Served::new("thousand");
     let clients: Vec<_> = (0..1000).map(|_| served.connect()).collect();
     for client in &clients {
