@@ -1,6 +1,7 @@
-//! What a connection has still to be told.
+//! The daemon's end of a connection.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use bytes::BytesMut;
 use xs_proto::{
@@ -10,28 +11,29 @@ use xs_proto::{
 use super::domains::Outstanding;
 use super::flavour::Flavour;
 
-/// The server's end of one connection: requests in, replies and events out.
+/// Decodes a connection's requests, and holds the replies and events that were not taken yet.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     protocol: ServerConnection,
-    /// The events that have not been sent yet.
+    /// The events that were not taken yet, to recognise equal ones.
     queued: HashSet<Box<[u8]>>,
-    /// The request that they come from, as long as the client keeps up.
+    /// The number of the request that caused them.
     turn: u64,
-    /// The client is behind.
+    /// The client's receive queue has no room.
     full: bool,
-    /// The requests that what waits here comes from.
+    /// The requests that caused the replies and events held here.
     held: Vec<Outstanding>,
 }
 
 impl Outbox {
-    /// One that says what a daemon of this flavour says.
+    /// Creates the end of a new connection to a daemon of this flavour.
     pub(super) fn new(flavour: Flavour) -> Self {
         let protocol = ServerConnection::new();
         let protocol = if flavour.is_ocaml() { protocol.with_long_directories() } else { protocol };
         Outbox { protocol, ..Outbox::default() }
     }
 
+    /// Decodes the next message of the input.
     pub(super) fn receive<'a>(
         &'a mut self,
         input: &'a [u8],
@@ -39,18 +41,20 @@ impl Outbox {
         self.protocol.receive(input)
     }
 
-    /// Answers; with E2BIG if the answer does not fit into a message.
+    /// Adds a reply. One that does not fit into a message becomes E2BIG.
     pub(super) fn reply(&mut self, to: Header, reply: &Reply<'_>) {
         if let Err(RequestError::TooLong { .. }) = self.protocol.reply(to, reply) {
-            // An error's name always fits.
+            // Cannot fail: an error always fits.
             let _ = self.protocol.reply(to, &Reply::Error(ErrorCode::TooBig));
         }
     }
 
-    /// Queues an event; says whether it was. Given the number of the request that caused it, one
-    /// that equals another still queued is dropped, unless it is a special one. A client that
-    /// keeps up has been sent everything before the next request is handled. An event that does
-    /// not fit into a message is dropped in any case.
+    /// Adds an event, and returns whether it was added. An event that does not fit into a message
+    /// is dropped.
+    ///
+    /// With the number of the request that caused it, an event is also dropped if an equal one is
+    /// still held, unless its path is special (`@…`). Unless the client's queue is full, it has
+    /// received all events of earlier requests.
     pub(super) fn event(&mut self, path: &str, token: &[u8], turn: Option<u64>) -> bool {
         if let Some(turn) = turn.filter(|_| !path.starts_with('@')) {
             if self.turn != turn && !self.full {
@@ -65,23 +69,24 @@ impl Outbox {
         self.protocol.watch_event(path, token).is_ok()
     }
 
-    /// Says whether the client is behind.
+    /// Sets whether the client's receive queue has no room.
     pub(super) fn set_full(&mut self, full: bool) {
         self.full = full;
     }
 
-    /// How many bytes wait to be taken.
+    /// Returns how many bytes are held.
     pub(super) fn len(&self) -> usize {
         self.protocol.output_len()
     }
 
-    /// Keeps a request outstanding until what waits here is taken.
+    /// Keeps a request outstanding until the bytes held here are taken.
     pub(super) fn hold(&mut self, request: &Outstanding) {
-        if self.held.last().is_none_or(|last| !std::sync::Arc::ptr_eq(last, request)) {
+        if self.held.last().is_none_or(|last| !Arc::ptr_eq(last, request)) {
             self.held.push(request.clone());
         }
     }
 
+    /// Takes all bytes.
     pub(super) fn take(&mut self) -> BytesMut {
         self.queued.clear();
         self.held.clear();
@@ -94,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn equal_events_are_queued_once_until_sent() {
+    fn equal_events_are_held_once_until_taken() {
         let mut outbox = Outbox::default();
         assert!(outbox.event("/a", b"t", Some(1)));
         assert!(!outbox.event("/a", b"t", Some(1)));
@@ -110,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_answered_with_e2big() {
+    fn oversize_replies_become_e2big_and_oversize_events_are_dropped() {
         let mut outbox = Outbox::default();
         let header = Header { msg_type: 2, ..Header::decode(&[0; 16]) };
         outbox.reply(header, &Reply::Value(vec![0; 4097].into()));

@@ -12,7 +12,7 @@ use crate::mock::idmap::IdMap;
 use crate::mock::testing::fault::{Action, Fault, FaultHandle, FaultTarget, Faults};
 use crate::mock::testing::record::Record;
 
-/// What all handles to a xenstored and all its connections share.
+/// The part of a xenstored that all its handles and connections share.
 ///
 /// One lock guards everything, because requests are handled one after the other anyway, as in a
 /// daemon with a single thread. Each [`ReceiveQueue`] has a lock of its own. A thread that holds

@@ -6,6 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::BytesMut;
 use xs_proto::DomId;
 
 use super::hub::Hub;
@@ -55,12 +56,12 @@ impl Pipe {
     /// Takes everything that can be received, unless a fault splits it. Returns `None` at the end
     /// of the stream.
     #[cfg_attr(not(feature = "serve"), allow(dead_code, reason = "only the server calls it"))]
-    pub(in crate::mock) fn take(&self) -> Option<bytes::BytesMut> {
+    pub(in crate::mock) fn take(&self) -> Option<BytesMut> {
         let (taken, wants_more) = self.queue.take();
         self.after_receiving(wants_more);
         match taken {
             Taken::Bytes(bytes) => Some(bytes),
-            Taken::Nothing => Some(bytes::BytesMut::new()),
+            Taken::Nothing => Some(BytesMut::new()),
             Taken::End => None,
         }
     }
@@ -82,8 +83,7 @@ impl Transport for Pipe {
     }
 
     fn recv(&self, buf: &mut [u8], wait: Wait) -> io::Result<usize> {
-        let until_woken = matches!(wait, Wait::UntilWoken(_));
-        let (taken, wants_more) = self.queue.read(buf, wait.deadline(), until_woken);
+        let (taken, wants_more) = self.queue.read(buf, wait);
         self.after_receiving(wants_more);
         match taken {
             Taken::Bytes(n) => Ok(n),

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use bytes::{Buf, BytesMut};
 
-use crate::transport::Interest;
+use crate::transport::{Interest, Wait};
 use crate::waker::Waker;
 
 /// The bytes that a client can receive, filled by the hub and emptied by the client.
@@ -39,11 +39,11 @@ struct State {
     is_closed: bool,
     /// The most bytes that the client receives at a time, if a fault limits them.
     chunk: Option<usize>,
-    /// Another thread has woken the one that waits.
+    /// A thread has called [`wake`](ReceiveQueue::wake), and no wait has returned since.
     is_woken: bool,
 }
 
-/// What a client finds in the queue.
+/// The result of taking bytes from the queue.
 pub(super) enum Taken<T> {
     /// At least one byte.
     Bytes(T),
@@ -137,24 +137,18 @@ impl ReceiveQueue {
         (taken, self.after_taking(&state))
     }
 
-    /// Copies bytes to `buf`, as many as fit and a fault allows. Waits for the first one until
-    /// `deadline`; `None` means not at all, `Some(None)` means indefinitely. `wake` ends the wait
-    /// if `until_woken` is set.
+    /// Copies bytes to `buf`, as many as fit and a fault allows, and waits for the first one.
     ///
     /// Returns whether the daemon should push more, too.
-    pub(super) fn read(
-        &self,
-        buf: &mut [u8],
-        deadline: Option<Option<Instant>>,
-        until_woken: bool,
-    ) -> (Taken<usize>, bool) {
+    pub(super) fn read(&self, buf: &mut [u8], wait: Wait) -> (Taken<usize>, bool) {
         let mut state = self.lock();
         while state.bytes.is_empty() {
             if state.is_closed {
                 return (Taken::End, false);
             }
+            let until_woken = matches!(wait, Wait::UntilWoken(_));
             let is_woken = until_woken && std::mem::take(&mut state.is_woken);
-            let Some(deadline) = deadline.filter(|_| !is_woken) else {
+            let Some(deadline) = wait.deadline().filter(|_| !is_woken) else {
                 return (Taken::Nothing, false);
             };
             let is_over;

@@ -24,10 +24,10 @@ pub struct Device {
     readiness: Arc<Readiness>,
 }
 
-const DEADLOCK: &str = "WATCH or UNWATCH written behind an unanswered request: the kernel would \
-    hang, and Xenstore with it, for the whole domain";
+const DEADLOCK: &str = "a WATCH or UNWATCH behind an unanswered request: the kernel would hang, and \
+    Xenstore with it, for the whole domain";
 
-const ZERO_READ: &str = "read of length 0: the kernel would spin indefinitely";
+const ZERO_READ: &str = "a read of length 0 would make the kernel spin indefinitely";
 
 impl Device {
     /// Opens a device of a driver.

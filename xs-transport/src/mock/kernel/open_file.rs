@@ -1,11 +1,11 @@
-//! What the kernel keeps for each open device.
+//! The kernel's state of an open device.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
 
 use xs_proto::{ErrorCode, Header, MessageType, TxId};
 
-/// The buffers of an open device, and what its process has under way.
+/// The buffers of an open device, its unanswered requests and its transactions.
 #[derive(Debug)]
 pub(super) struct OpenFile {
     /// The message that is being written. After that it stays, until the next one overwrites it.

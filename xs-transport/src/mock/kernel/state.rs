@@ -48,7 +48,7 @@ enum Call {
     Own,
 }
 
-/// What has become of a request whose writer waits.
+/// The progress of a request whose writer waits.
 pub(super) enum Progress {
     Waiting,
     Answered(Result<(), ErrorCode>),

@@ -1,4 +1,4 @@
-//! Disturbances, at a chosen request.
+//! Faults that strike chosen requests.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -7,10 +7,10 @@ use xs_proto::{DomId, ErrorCode, Header, Incoming, MessageType};
 
 use crate::mock::daemon::ConnId;
 
-/// A disturbance, and the request that it strikes.
+/// A fault, and the requests that it strikes.
 ///
-/// Made by the function that is named after what happens; then narrowed down. Without anything
-/// further it strikes the next request of anybody, once.
+/// The constructor chooses what happens. Without further conditions, the fault strikes the next
+/// request of any client, once.
 ///
 /// ```
 /// use xs_transport::mock::{DomId, ErrorCode, Fault, MessageType, Xenstored};
@@ -19,7 +19,7 @@ use crate::mock::daemon::ConnId;
 /// let fault = xenstored.inject(
 ///     Fault::error(ErrorCode::NoSpace).on(MessageType::Write).of(DomId::new(5)).skipping(2),
 /// );
-/// // … let the program under test run …
+/// // … run the program under test …
 /// assert_eq!(fault.hits(), 0);
 /// ```
 #[derive(Clone, Debug)]
@@ -45,46 +45,45 @@ pub(in crate::mock) enum Action {
 }
 
 impl Fault {
-    /// The request is not carried out, and answered with this error.
+    /// Answers the request with this error, and does not carry it out.
     pub fn error(code: ErrorCode) -> Self {
         Self::new(Action::Error(code))
     }
 
-    /// The request is neither carried out nor answered.
+    /// Neither carries out nor answers the request.
     pub fn ignore() -> Self {
         Self::new(Action::Ignore)
     }
 
-    /// The request is kept back until [`FaultHandle::release`]. Others pass it meanwhile.
+    /// Holds the request back until [`FaultHandle::release`]. Later requests overtake it.
     pub fn delay() -> Self {
         Self::new(Action::Delay)
     }
 
-    /// The request is not carried out, and its connection closed. Connections that are idle are
-    /// broken by [`Xenstored::disconnect`](crate::mock::Xenstored::disconnect).
+    /// Closes the connection instead of carrying out the request. To close idle connections, use
+    /// [`Xenstored::disconnect`](crate::mock::Xenstored::disconnect).
     pub fn close() -> Self {
         Self::new(Action::Close)
     }
 
-    /// The request is carried out; of what the client is told of it, the first `bytes` bytes are
-    /// sent, then the connection is closed.
+    /// Carries out the request, sends only the first `bytes` bytes of the reply and the events that
+    /// it causes for this client, and closes the connection.
     pub fn cut(bytes: usize) -> Self {
         Self::new(Action::Cut(bytes))
     }
 
-    /// From this request on, the client receives at most so many bytes at a time.
+    /// Lets the client receive at most this many bytes at a time, from this request on.
     pub fn split(bytes: usize) -> Self {
         Self::new(Action::Split(bytes.max(1)))
     }
 
-    /// The request is carried out, and its reply sent together with that of the next request on
-    /// the connection.
+    /// Carries out the request, and sends its reply together with that of the next request on the
+    /// connection.
     pub fn merge() -> Self {
         Self::new(Action::Merge)
     }
 
-    /// The request is not carried out, and these bytes are sent in place of a reply: anything that
-    /// a client has to survive.
+    /// Sends these bytes instead of carrying out the request. They need not be a valid message.
     pub fn instead(bytes: impl Into<Vec<u8>>) -> Self {
         Self::new(Action::Instead(bytes.into().into()))
     }
@@ -93,35 +92,35 @@ impl Fault {
         Fault { action, msg_type: None, domid: None, path: None, skip: 0, times: 1 }
     }
 
-    /// Strikes requests of this type only.
+    /// Strikes only requests of this type.
     #[must_use]
     pub fn on(mut self, msg_type: MessageType) -> Self {
         self.msg_type = Some(msg_type as u32);
         self
     }
 
-    /// Strikes requests of this domain only.
+    /// Strikes only requests of this domain.
     #[must_use]
     pub fn of(mut self, domid: DomId) -> Self {
         self.domid = Some(domid);
         self
     }
 
-    /// Strikes requests whose first string is this, as the client writes it: mostly a path.
+    /// Strikes only requests whose first string, usually a path, is this one as the client wrote it.
     #[must_use]
     pub fn at(mut self, path: impl AsRef<[u8]>) -> Self {
         self.path = Some(path.as_ref().into());
         self
     }
 
-    /// Lets so many matching requests pass first.
+    /// Lets this many matching requests pass first.
     #[must_use]
     pub fn skipping(mut self, requests: u64) -> Self {
         self.skip = requests;
         self
     }
 
-    /// Strikes so many times, not once.
+    /// Strikes this many requests instead of one.
     #[must_use]
     pub fn times(mut self, times: u64) -> Self {
         self.times = times;
@@ -136,18 +135,18 @@ impl Fault {
     }
 }
 
-/// All faults that have been injected and not spent.
+/// The injected faults that can still strike, and the requests that they hold back.
 #[derive(Debug, Default)]
 pub(in crate::mock) struct Faults {
     armed: Vec<Armed>,
-    /// Requests kept back, in the order in which they came.
+    /// In the order of arrival.
     delayed: Vec<Delayed>,
     next: u64,
 }
 
-/// The xenstored, as a [`FaultHandle`] knows it.
+/// The part of the xenstored that a [`FaultHandle`] uses.
 pub(in crate::mock) trait FaultTarget: Send + Sync {
-    /// Carries out the requests that a fault has delayed.
+    /// Carries out the requests that a fault holds back.
     fn release(&self, fault: u64);
 
     /// Removes a fault.
@@ -161,6 +160,7 @@ struct Armed {
     hits: Arc<AtomicU64>,
 }
 
+/// A request that is held back.
 #[derive(Debug)]
 pub(in crate::mock) struct Delayed {
     fault: u64,
@@ -181,7 +181,7 @@ impl Faults {
         FaultHandle { id: self.next, hits, target }
     }
 
-    /// The action that strikes this request, if one does.
+    /// Returns what happens to a request, if a fault strikes it.
     pub(in crate::mock) fn strike(
         &mut self,
         conn: ConnId,
@@ -210,8 +210,9 @@ impl Faults {
     }
 
     pub(in crate::mock) fn take_delayed(&mut self, fault: u64) -> Vec<Delayed> {
-        let (released, kept) =
-            std::mem::take(&mut self.delayed).into_iter().partition(|one| one.fault == fault);
+        let (released, kept) = std::mem::take(&mut self.delayed)
+            .into_iter()
+            .partition(|delayed| delayed.fault == fault);
         self.delayed = kept;
         released
     }
@@ -221,7 +222,7 @@ impl Faults {
     }
 }
 
-/// An injected [`Fault`]: tells whether it struck.
+/// A handle to an injected [`Fault`].
 #[derive(Clone, Debug)]
 pub struct FaultHandle {
     id: u64,
@@ -230,19 +231,19 @@ pub struct FaultHandle {
 }
 
 impl FaultHandle {
-    /// How many requests it struck.
+    /// Returns how many requests the fault has struck.
     pub fn hits(&self) -> u64 {
         self.hits.load(Ordering::Relaxed)
     }
 
-    /// Carries out the requests that it [kept back](Fault::delay).
+    /// Carries out the requests that the fault [holds back](Fault::delay).
     pub fn release(&self) {
         if let Some(target) = self.target.upgrade() {
             target.release(self.id);
         }
     }
 
-    /// Lets it strike no more.
+    /// Removes the fault, so that it strikes no further requests.
     pub fn disarm(&self) {
         if let Some(target) = self.target.upgrade() {
             target.disarm(self.id);

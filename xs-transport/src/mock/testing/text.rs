@@ -1,13 +1,14 @@
-//! The store as plain text, to fill it and to look at it.
+//! A text form of the store, to fill it and to inspect it.
 //!
-//! One node a line: its path; its permissions in brackets, if they are not inherited; and its
-//! value after `=`, if it has one. A value in double quotes may use the escapes of a Rust byte
-//! string (`\n`, `\\`, `\"`, `\x00`, …), and the blanks in it are its own. One without quotes is
-//! taken as it stands, but for the blanks before and behind it: a backslash is a backslash, and a
-//! `#` a part of it. Lines that are empty or start with `#` mean nothing, nor do blanks around a
-//! line. A path that does not start at the root is below dom0's home, `/local/domain/0`.
+//! Each line describes a node: its path, then its permissions in brackets if they are not
+//! inherited, then `=` and its value if it has one. A relative path is below dom0's home,
+//! `/local/domain/0`. Empty lines, lines that start with `#`, and blanks around a line are ignored.
 //!
-//! A node that is there already keeps the permissions and the value that its line leaves out.
+//! A value in double quotes may contain the escapes of a Rust byte string (`\n`, `\\`, `\"`, `\x00`,
+//! …), and keeps its blanks. A value without quotes loses the blanks around it, and is otherwise
+//! taken literally, including any backslash or `#`.
+//!
+//! If a node exists already, it keeps the permissions or the value that its line leaves out.
 //!
 //! ```
 //! use xs_transport::mock::Xenstored;
@@ -35,32 +36,32 @@ use xs_proto::{Path, PathError, Permissions};
 
 use crate::mock::store::{Store, join};
 
-/// A line of the text form makes no sense.
+/// A line of the text form is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {cause}")]
 #[non_exhaustive]
 pub struct SeedError {
-    /// Which line, from 1.
+    /// The number of the line, counted from 1.
     pub line: usize,
-    /// Why.
+    /// The reason.
     pub cause: SeedCause,
 }
 
-/// What is wrong with a line.
+/// The reason why a [`Line`] is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SeedCause {
-    /// It does not start with a path.
+    /// The line does not start with a valid path.
     #[error(transparent)]
     Path(PathError),
-    /// What stands in the brackets are not permissions.
-    #[error("the permissions are not such as [n5 r0]")]
+    /// The brackets do not hold permissions.
+    #[error("invalid permissions: expected a list such as [n5 r0]")]
     Permissions,
-    /// Something else than permissions and a value follows the path.
-    #[error("after the path come [permissions] and = value, or nothing")]
+    /// The path is followed by something other than permissions and a value.
+    #[error("unexpected text: only [permissions] and = value may follow the path")]
     Form,
-    /// The quoted value does not end, or has an escape that does not exist.
-    #[error("the quoted value has no end, or a wrong escape")]
+    /// The closing quote is missing or not the last character, or an escape is unknown.
+    #[error("invalid quoted value: misplaced or missing quote, or unknown escape")]
     Value,
 }
 
@@ -76,17 +77,15 @@ pub enum SeedCause {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
-    /// Where it is, as it is written down.
+    /// The path, as written.
     pub path: String,
-    /// Its permissions; `None`: as inherited, or as they are.
+    /// The permissions. `None` leaves them as they are, or as inherited.
     pub perms: Option<Permissions>,
-    /// Its value; `None`: empty, or as it is.
+    /// The value. `None` leaves it as it is, or empty.
     pub value: Option<Vec<u8>>,
 }
 
-/// The nodes that a text writes down.
-///
-/// Each comes with its number, from 1.
+/// Parses a text, and returns its nodes. Each comes with the number of its line, counted from 1.
 pub fn lines(text: &str) -> impl Iterator<Item = Result<(usize, Line), SeedError>> {
     let numbered = (1..).zip(text.lines().map(str::trim));
     let nodes = numbered.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
@@ -107,9 +106,9 @@ impl FromStr for Line {
         let mut rest = rest.trim_start();
         let mut perms = None;
         if let Some(list) = rest.strip_prefix('[') {
-            let (list, behind) = list.split_once(']').ok_or(SeedCause::Permissions)?;
+            let (list, after) = list.split_once(']').ok_or(SeedCause::Permissions)?;
             perms = Some(list.parse().map_err(|_| SeedCause::Permissions)?);
-            rest = behind.trim_start();
+            rest = after.trim_start();
         }
         let value = match rest.strip_prefix('=').map(str::trim_start) {
             None if rest.is_empty() => None,
@@ -136,6 +135,7 @@ impl fmt::Display for Line {
     }
 }
 
+/// Writes all nodes of a store, special nodes first.
 pub(in crate::mock) fn dump(store: &Store) -> String {
     let mut text = String::new();
     let mut at = vec!["@releaseDomain".to_owned(), "@introduceDomain".to_owned(), "/".to_owned()];
@@ -153,7 +153,7 @@ pub(in crate::mock) fn dump(store: &Store) -> String {
     text
 }
 
-/// What stands before the closing quote, which must be the last character.
+/// Decodes a value that ends with its closing quote. The opening quote is stripped already.
 fn unescape(quoted: &str) -> Option<Vec<u8>> {
     let mut value = Vec::with_capacity(quoted.len());
     let mut bytes = quoted.bytes();
@@ -169,7 +169,7 @@ fn unescape(quoted: &str) -> Option<Vec<u8>> {
                     let digits = [bytes.next()?, bytes.next()?];
                     u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?
                 }
-                same @ (b'"' | b'\'' | b'\\') => same,
+                literal @ (b'"' | b'\'' | b'\\') => literal,
                 _ => return None,
             }),
             byte => value.push(byte),
@@ -183,7 +183,7 @@ mod tests {
     use crate::mock::Xenstored;
 
     #[test]
-    fn every_value_survives_dump_and_seed() {
+    fn values_survive_dump_and_seed() {
         let xenstored = Xenstored::new();
         let value: Vec<u8> = (0..=255).collect();
         xenstored.set("/a/b", &value).unwrap();
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_named_with_its_line() {
+    fn invalid_lines_are_reported_by_number() {
         let xenstored = Xenstored::new();
         for (text, cause) in [
             ("a b", SeedCause::Form),
@@ -227,10 +227,10 @@ mod tests {
     }
 
     #[test]
-    fn a_relative_path_is_dom0s_wherever_it_is_said() {
+    fn relative_paths_are_below_the_home_of_dom0() {
         let xenstored = Xenstored::new();
         xenstored.seed("here = 1").unwrap();
-        // The value that is there stays.
+        // A line without a value keeps the old one.
         xenstored.seed("here [n0 r5]").unwrap();
         assert_eq!(xenstored.get("here").unwrap(), b"1");
         assert_eq!(xenstored.get("/local/domain/0/here").unwrap(), b"1");

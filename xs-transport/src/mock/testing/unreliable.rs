@@ -1,4 +1,4 @@
-//! A way that does its worst.
+//! A transport that behaves as badly as a transport may.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -10,13 +10,14 @@ use xs_proto::{Header, Limits};
 
 use crate::transport::{Interest, Sent, Transport, Wait};
 
-/// A transport over another one that makes everything difficult that may be difficult: takes and
-/// gives bytes in odd pieces, several replies at once, is interrupted (EINTR), has nothing yet
-/// (EAGAIN), wakes for nothing, and lets other threads go first. What happens when is decided by
-/// the seed. Whoever uses it must not notice.
+/// A transport that wraps another one, and behaves as badly as the contract of [`Transport`] allows.
 ///
-/// On request the connection is [cut](Self::cut_after), or a message
-/// [garbled](Self::garble_after), and it should be noticed.
+/// It splits and joins the bytes at random, fails with `Interrupted` or `WouldBlock`, wakes
+/// spuriously, and yields to other threads. A seed determines all of this. A correct client works
+/// as over any other transport.
+///
+/// On request, it [closes the connection](Self::cut_after) or [corrupts a
+/// message](Self::garble_after), which a correct client detects.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -24,53 +25,54 @@ use crate::transport::{Interest, Sent, Transport, Wait};
 /// use xs_proto::DomId;
 ///
 /// let pipe = Xenstored::new().connect(DomId::DOM0);
-/// let way = Arc::new(Unreliable::new(pipe, 42).cut_after(1000));
-/// // … run a client over a clone of `way` …
-/// assert!(!way.is_cut());
+/// let transport = Arc::new(Unreliable::new(pipe, 42).cut_after(1000));
+/// // … run a client over a clone of `transport` …
+/// assert!(!transport.is_cut());
 /// ```
 #[derive(Debug)]
 pub struct Unreliable<T> {
-    way: T,
+    inner: T,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
     random: u64,
-    /// How many bytes have passed, both ways.
+    /// How many bytes have passed in both directions.
     passed: usize,
     cut_after: Option<usize>,
     is_cut: bool,
     garble_after: Option<usize>,
     is_garbled: bool,
     incoming: Incoming,
-    /// Somebody waits for the descriptor: that there is nothing may be said only if it is true.
+    /// The client has the descriptor. A client that polls would wait indefinitely after a
+    /// `WouldBlock` that is not true.
     is_polled: bool,
 }
 
-/// Where in a message the next byte to be received is.
+/// The position of the next received byte in its message.
 #[derive(Debug)]
 struct Incoming {
     header: [u8; Header::LEN],
     at: usize,
-    /// The byte of this header that is changed, and how.
+    /// The position of the header byte to corrupt, and the bits to flip.
     garbled: Option<(usize, u8)>,
 }
 
-/// What happens to a call.
-enum Luck {
-    /// So many bytes at most.
+/// The random decision for a call.
+enum Outcome {
+    /// Move at most this many bytes.
     Bytes(usize),
     Interrupted,
-    Nothing,
+    WouldBlock,
     Cut,
 }
 
 impl<T: Transport> Unreliable<T> {
-    /// Over this way, as this seed decides.
-    pub fn new(way: T, seed: u64) -> Self {
+    /// Wraps a transport.
+    pub fn new(inner: T, seed: u64) -> Self {
         let state = State {
-            // Xorshift cannot start from 0, and starts badly from small numbers.
+            // Xorshift needs a state other than 0, and small states start with small numbers.
             random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
             passed: 0,
             cut_after: None,
@@ -80,37 +82,39 @@ impl<T: Transport> Unreliable<T> {
             incoming: Incoming { header: [0; Header::LEN], at: 0, garbled: None },
             is_polled: false,
         };
-        Unreliable { way, state: Mutex::new(state) }
+        Unreliable { inner, state: Mutex::new(state) }
     }
 
-    /// The connection is cut when so many bytes have passed, both ways taken together.
+    /// Closes the connection after this many bytes, counted in both directions together.
     #[must_use]
     pub fn cut_after(self, bytes: usize) -> Self {
         self.lock().cut_after = Some(bytes);
         self
     }
 
-    /// Of the first message that is received after so many bytes have passed, the header is
-    /// changed so that it can be noticed: to a type, an id or a length that there cannot be, or to
-    /// another transaction. (Nobody can notice another value, or the id of another request of the
-    /// same type.)
+    /// Corrupts the header of the first message received after this many bytes, counted in both
+    /// directions together.
+    ///
+    /// The change is one that a client can detect: it makes the type, the id or the length invalid,
+    /// or names another transaction. (No client can detect a different value, or the id of another
+    /// request of the same type.)
     #[must_use]
     pub fn garble_after(self, bytes: usize) -> Self {
         self.lock().garble_after = Some(bytes);
         self
     }
 
-    /// How many bytes have passed, both ways taken together.
+    /// Returns how many bytes have passed, in both directions together.
     pub fn passed(&self) -> usize {
         self.lock().passed
     }
 
-    /// Whether the connection has been cut.
+    /// Returns whether [`cut_after`](Self::cut_after) has closed the connection.
     pub fn is_cut(&self) -> bool {
         self.lock().is_cut
     }
 
-    /// Whether a message has been garbled.
+    /// Returns whether [`garble_after`](Self::garble_after) has corrupted a message.
     pub fn is_garbled(&self) -> bool {
         self.lock().is_garbled
     }
@@ -119,25 +123,24 @@ impl<T: Transport> Unreliable<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What happens to a call that could move `len` bytes.
-    fn roll(&self, len: usize) -> Luck {
-        let (luck, pause) = {
+    /// Decides about a call that could move `len` bytes.
+    fn decide(&self, len: usize) -> Outcome {
+        let (outcome, yields) = {
             let mut state = self.lock();
-            (state.roll(len), state.below(16) == 0)
+            (state.decide(len), state.below(16) == 0)
         };
-        if let Luck::Cut = luck {
-            self.way.close();
+        if let Outcome::Cut = outcome {
+            self.inner.close();
         }
-        // Others go first, now and then.
-        if pause {
+        if yields {
             thread::yield_now();
         }
-        luck
+        outcome
     }
 }
 
 impl State {
-    /// A number below `n` (xorshift64).
+    /// Returns a random number below `n` (xorshift64).
     fn below(&mut self, n: usize) -> usize {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
@@ -145,22 +148,23 @@ impl State {
         (self.random >> 11) as usize % n
     }
 
-    fn roll(&mut self, len: usize) -> Luck {
+    fn decide(&mut self, len: usize) -> Outcome {
         let left = self.cut_after.map_or(usize::MAX, |at| at.saturating_sub(self.passed));
         if left == 0 {
             self.is_cut = true;
-            return Luck::Cut;
+            return Outcome::Cut;
         }
         let n = match self.below(10) {
-            0 => return Luck::Interrupted,
-            1 => return Luck::Nothing,
+            0 => return Outcome::Interrupted,
+            1 => return Outcome::WouldBlock,
             2..5 => 1 + self.below(3),
             5..8 => 1 + self.below(len),
             _ => len,
         };
-        Luck::Bytes(n.min(len).min(left))
+        Outcome::Bytes(n.min(len).min(left))
     }
 
+    /// Counts received bytes, and corrupts one if it is time to garble a message.
     fn received(&mut self, bytes: &mut [u8]) {
         for byte in bytes {
             if self.incoming.at == 0
@@ -168,8 +172,8 @@ impl State {
                 && self.garble_after.is_some_and(|after| self.passed >= after)
             {
                 self.is_garbled = true;
-                // The type's upper bytes, the id's and the length's uppermost, and all of the
-                // transaction's id.
+                // The upper bytes of the type, the top byte of the request id, all bytes of the
+                // transaction id, and the top byte of the length.
                 const BYTES: [usize; 9] = [1, 2, 3, 7, 8, 9, 10, 11, 15];
                 let at = BYTES[self.below(BYTES.len())];
                 self.incoming.garbled = Some((at, 1 << self.below(8)));
@@ -181,9 +185,10 @@ impl State {
 }
 
 impl Incoming {
+    /// Moves past a byte, and corrupts it if it is the chosen one.
     fn pass(&mut self, byte: &mut u8) {
-        if let Some(place) = self.header.get_mut(self.at) {
-            *place = *byte;
+        if let Some(slot) = self.header.get_mut(self.at) {
+            *slot = *byte;
         }
         if let Some((_, mask)) = self.garbled.take_if(|(at, _)| *at == self.at) {
             *byte ^= mask;
@@ -199,15 +204,15 @@ impl Incoming {
 
 impl<T: Transport> Transport for Unreliable<T> {
     fn limits(&self) -> Limits {
-        self.way.limits()
+        self.inner.limits()
     }
 
     fn send(&self, bytes: &[u8]) -> io::Result<Sent> {
-        let sent = match self.roll(bytes.len()) {
-            Luck::Cut => Err(io::ErrorKind::BrokenPipe.into()),
-            // No way is full as long as nothing is on it.
-            Luck::Interrupted | Luck::Nothing => Err(io::ErrorKind::Interrupted.into()),
-            Luck::Bytes(n) => self.way.send(&bytes[..n]),
+        let sent = match self.decide(bytes.len()) {
+            Outcome::Cut => Err(io::ErrorKind::BrokenPipe.into()),
+            // `WouldBlock` would claim that the transport is full, which may not be true.
+            Outcome::Interrupted | Outcome::WouldBlock => Err(io::ErrorKind::Interrupted.into()),
+            Outcome::Bytes(n) => self.inner.send(&bytes[..n]),
         };
         if let Ok(Sent::Bytes(n)) = sent {
             self.lock().passed += n;
@@ -216,52 +221,52 @@ impl<T: Transport> Transport for Unreliable<T> {
     }
 
     fn recv(&self, buf: &mut [u8], wait: Wait) -> io::Result<usize> {
-        let room = match self.roll(buf.len()) {
-            Luck::Cut => return Ok(0),
-            Luck::Interrupted => return Err(io::ErrorKind::Interrupted.into()),
-            Luck::Nothing if !self.lock().is_polled => {
-                // Otherwise it would say that the time is over.
+        let room = match self.decide(buf.len()) {
+            Outcome::Cut => return Ok(0),
+            Outcome::Interrupted => return Err(io::ErrorKind::Interrupted.into()),
+            Outcome::WouldBlock if !self.lock().is_polled => {
+                // A call that waits fails with `WouldBlock` only after its deadline.
                 let kind = match wait {
                     Wait::No => io::ErrorKind::WouldBlock,
                     _ => io::ErrorKind::Interrupted,
                 };
                 return Err(kind.into());
             }
-            Luck::Nothing => 1,
-            Luck::Bytes(n) => n,
+            Outcome::WouldBlock => 1,
+            Outcome::Bytes(n) => n,
         };
-        let mut n = self.way.recv(&mut buf[..room], wait)?;
-        // What comes in a moment comes together with it.
+        let mut n = self.inner.recv(&mut buf[..room], wait)?;
+        // Join these bytes with any that have arrived since.
         if n > 0 && n < room && self.lock().below(8) == 0 {
             thread::yield_now();
-            n += self.way.recv(&mut buf[n..room], Wait::No).unwrap_or(0);
+            n += self.inner.recv(&mut buf[n..room], Wait::No).unwrap_or(0);
         }
         self.lock().received(&mut buf[..n]);
         Ok(n)
     }
 
     fn wait(&self, interest: Interest, deadline: Option<Instant>) -> io::Result<()> {
-        match self.roll(1) {
-            Luck::Interrupted | Luck::Cut => Ok(()),
-            _ => self.way.wait(interest, deadline),
+        match self.decide(1) {
+            Outcome::Interrupted | Outcome::Cut => Ok(()),
+            _ => self.inner.wait(interest, deadline),
         }
     }
 
     fn wake(&self) {
-        self.way.wake();
+        self.inner.wake();
     }
 
     fn close(&self) {
-        self.way.close();
+        self.inner.close();
     }
 
     fn fd(&self) -> io::Result<BorrowedFd<'_>> {
         self.lock().is_polled = true;
-        self.way.fd()
+        self.inner.fd()
     }
 
     fn describe(&self) -> String {
-        self.way.describe()
+        self.inner.describe()
     }
 }
 
@@ -274,7 +279,7 @@ mod tests {
     use super::*;
     use crate::mock::{Pipe, Xenstored};
 
-    fn way(seed: u64) -> Unreliable<Pipe> {
+    fn transport(seed: u64) -> Unreliable<Pipe> {
         Unreliable::new(Xenstored::new().connect(DomId::DOM0), seed)
     }
 
@@ -284,12 +289,12 @@ mod tests {
         [&header.encode()[..], b"5\0"].concat()
     }
 
-    /// Sends and receives until `len` bytes have come or the connection has ended.
-    fn talk(way: &impl Transport, mut out: &[u8], len: usize) -> Vec<u8> {
-        let mut came = Vec::new();
-        while came.len() < len {
+    /// Sends and receives until `len` bytes have been received or the connection has ended.
+    fn exchange(transport: &impl Transport, mut out: &[u8], len: usize) -> Vec<u8> {
+        let mut received = Vec::new();
+        while received.len() < len {
             if !out.is_empty() {
-                match way.send(out) {
+                match transport.send(out) {
                     Ok(Sent::Bytes(n)) => out = &out[n..],
                     Ok(sent) => panic!("{sent:?}"),
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -297,37 +302,36 @@ mod tests {
                 }
             }
             let mut buf = [0; 50];
-            match way.recv(&mut buf, Wait::No) {
+            match transport.recv(&mut buf, Wait::No) {
                 Ok(0) => break,
-                Ok(n) => came.extend(&buf[..n]),
+                Ok(n) => received.extend(&buf[..n]),
                 Err(error) => {
                     let kinds = [io::ErrorKind::Interrupted, io::ErrorKind::WouldBlock];
                     assert!(kinds.contains(&error.kind()));
                 }
             }
         }
-        came
+        received
     }
 
-    /// What is asked, and what is answered.
-    fn conversation() -> (Vec<u8>, Vec<u8>) {
-        let asked: Vec<u8> = (1..100).flat_map(request).collect();
-        let answer = |req_id| {
+    /// Returns the bytes of 99 requests, and those of their replies.
+    fn requests_and_replies() -> (Vec<u8>, Vec<u8>) {
+        let reply = |req_id| {
             let (msg_type, req_id) = (MessageType::GetDomainPath as u32, ReqId(req_id));
             let header = Header { msg_type, req_id, tx_id: TxId::NONE, len: 16 };
             [&header.encode()[..], b"/local/domain/5\0"].concat()
         };
-        (asked, (1..100).flat_map(answer).collect())
+        ((1..100).flat_map(request).collect(), (1..100).flat_map(reply).collect())
     }
 
     #[test]
-    fn only_who_does_not_wait_is_told_that_there_is_nothing() {
+    fn only_calls_that_do_not_wait_would_block() {
         for seed in 0..50 {
-            let way = way(seed);
-            // The answer has 32 bytes: something is there all the while.
-            way.way.send(&request(1)).unwrap();
+            let transport = transport(seed);
+            // The reply has 32 bytes, so that there is always one to receive.
+            transport.inner.send(&request(1)).unwrap();
             for _ in 0..20 {
-                if let Err(error) = way.recv(&mut [0], Wait::Until(None)) {
+                if let Err(error) = transport.recv(&mut [0], Wait::Until(None)) {
                     assert_eq!(error.kind(), io::ErrorKind::Interrupted, "seed {seed}");
                 }
             }
@@ -335,57 +339,59 @@ mod tests {
     }
 
     #[test]
-    fn everything_arrives_in_order() {
-        let (asked, answered) = conversation();
+    fn bytes_arrive_in_order() {
+        let (requests, replies) = requests_and_replies();
         for seed in 0..50 {
-            let way = Arc::new(way(seed));
-            assert_eq!(talk(&way, &asked, answered.len()), answered, "seed {seed}");
-            assert_eq!(way.passed(), asked.len() + answered.len());
-            assert!(!way.is_cut() && !way.is_garbled());
+            let transport = Arc::new(transport(seed));
+            assert_eq!(exchange(&transport, &requests, replies.len()), replies, "seed {seed}");
+            assert_eq!(transport.passed(), requests.len() + replies.len());
+            assert!(!transport.is_cut() && !transport.is_garbled());
         }
     }
 
     #[test]
-    fn a_cut_is_where_it_was_asked_for() {
-        let (asked, answered) = conversation();
+    fn connection_is_cut_after_the_chosen_byte() {
+        let (requests, replies) = requests_and_replies();
         for seed in 0..50 {
-            let way = way(seed).cut_after(seed as usize * 10);
-            let came = talk(&way, &asked, answered.len());
-            assert!(answered.starts_with(&came) && came.len() < answered.len(), "seed {seed}");
-            assert!(way.is_cut() && way.passed() == seed as usize * 10);
-            assert!(way.send(b"x").is_err());
+            let transport = transport(seed).cut_after(seed as usize * 10);
+            let received = exchange(&transport, &requests, replies.len());
+            let is_prefix = replies.starts_with(&received) && received.len() < replies.len();
+            assert!(is_prefix, "seed {seed}");
+            assert!(transport.is_cut() && transport.passed() == seed as usize * 10);
+            assert!(transport.send(b"x").is_err());
         }
     }
 
     #[test]
-    fn one_header_is_garbled() {
-        let (asked, answered) = conversation();
+    fn garbling_changes_one_header_byte() {
+        let (requests, replies) = requests_and_replies();
         for seed in 0..50 {
-            let way = way(seed).garble_after(seed as usize * 10);
-            let came = talk(&way, &asked, answered.len());
-            let changed: Vec<_> = (0..came.len()).filter(|at| came[*at] != answered[*at]).collect();
+            let transport = transport(seed).garble_after(seed as usize * 10);
+            let received = exchange(&transport, &requests, replies.len());
+            let changed: Vec<_> =
+                (0..received.len()).filter(|at| received[*at] != replies[*at]).collect();
             assert!(
                 changed.len() == 1 && changed[0] % 32 < Header::LEN,
                 "seed {seed}: {changed:?}"
             );
-            assert!(way.is_garbled());
+            assert!(transport.is_garbled());
         }
     }
 
     #[test]
-    fn nothing_is_made_up_for_pollers() {
+    fn polling_clients_see_no_false_would_block() {
         for seed in 0..50 {
-            let way = way(seed);
-            way.fd().unwrap();
+            let transport = transport(seed);
+            transport.fd().unwrap();
             let out = request(1);
             let mut sent = 0;
             while sent < out.len() {
-                if let Ok(Sent::Bytes(n)) = way.send(&out[sent..]) {
+                if let Ok(Sent::Bytes(n)) = transport.send(&out[sent..]) {
                     sent += n;
                 }
             }
-            // It is answered, so that something is there.
-            while let Err(error) = way.recv(&mut [0; 50], Wait::No) {
+            // The reply is there by now.
+            while let Err(error) = transport.recv(&mut [0; 50], Wait::No) {
                 assert_eq!(error.kind(), io::ErrorKind::Interrupted, "seed {seed}");
             }
         }
