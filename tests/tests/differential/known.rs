@@ -1,32 +1,32 @@
-//! What is known to differ from the genuine daemons, and why.
+//! The accepted differences from the genuine daemons.
 
 use xs_proto::MessageType as Ty;
 use xs_transport::mock::Flavour;
 
+use crate::daemon::Answer;
 use crate::ops::{Op, Tx};
-use crate::peer::Answer;
 
-/// A difference that is meant to be. Requests that ask for it are not made.
+/// An accepted difference. Requests that would show it are not sent.
 pub(crate) struct Known {
     pub(crate) flavour: Flavour,
     pub(crate) what: &'static str,
     pub(crate) reason: &'static str,
-    /// Whether this request asks for it.
+    /// Whether this request would show the difference.
     pub(crate) avoid: fn(&Op) -> bool,
 }
 
-/// The list.
 pub(crate) const KNOWN: &[Known] = &[
     Known {
         flavour: Flavour::C417,
         what: "a request for one path whose payload is not exactly one string",
-        reason: "the daemon answers with whatever errno was left behind, and may abort; here EINVAL",
+        reason: "the daemon replies with an unrelated errno and may abort; the in-memory one replies EINVAL",
         avoid: |op| takes_one_path(op) && !is_one_string(&op.payload),
     },
     Known {
         flavour: Flavour::C417,
         what: "SET_PERMS of a special watch that the caller may not set, or inside a transaction",
-        reason: "a left-over errno or an abort again; and transactions are ignored. Newer ones do neither",
+        reason: "the daemon replies with an unrelated errno or aborts, and ignores transactions; newer \
+                 daemons do not",
         avoid: |op| {
             op.ty == Ty::SetPerms as u32
                 && op.payload.starts_with(b"@")
@@ -36,8 +36,8 @@ pub(crate) const KNOWN: &[Known] = &[
     Known {
         flavour: Flavour::C417,
         what: "targeting a domain that goes away later",
-        reason: "the daemon keeps half of the target alive, because somebody refers to it, and \
-                 crashes when the domain is introduced again",
+        reason: "the daemon keeps a part of the target, because it is still referenced, and crashes when \
+                 the domain is introduced again",
         avoid: |op| {
             let target = op.payload.split(|byte| *byte == 0).nth(1);
             op.ty == Ty::SetTarget as u32 && target.is_some_and(|target| target.starts_with(b"9"))
@@ -46,14 +46,14 @@ pub(crate) const KNOWN: &[Known] = &[
     Known {
         flavour: Flavour::C417,
         what: "RELEASE from the connection that was made just before the domain's own",
-        reason: "the daemon's loop still holds the domain's connection, and lets go behind the reply: \
-                 the events come after it, not before it",
+        reason: "the daemon's loop still references the domain's connection and frees it after the reply: \
+                 the events follow the reply instead of preceding it",
         avoid: |op| op.ty == Ty::Release as u32 && op.conn == 1 && op.payload.starts_with(b"9"),
     },
     Known {
         flavour: Flavour::C417,
         what: "giving the root to a domain that goes away later",
-        reason: "the daemon removes the root with all there is, and is of no use from then on",
+        reason: "the daemon removes the root with all nodes and is unusable afterwards",
         avoid: |op| {
             op.ty == Ty::SetPerms as u32
                 && op.payload.starts_with(b"/\0")
@@ -63,8 +63,8 @@ pub(crate) const KNOWN: &[Known] = &[
     Known {
         flavour: Flavour::Ocaml417,
         what: "reading and writing the names of special watches",
-        reason: "oxenstored makes ordinary nodes of them, below the root; here they are refused, as by the \
-                 C daemon",
+        reason: "oxenstored creates ordinary nodes for them below the root; the in-memory one rejects them, \
+                 like the C daemon",
         avoid: |op| {
             let watches = op.ty == Ty::Watch as u32 || op.ty == Ty::Unwatch as u32;
             op.payload.starts_with(b"@") && !watches
@@ -72,27 +72,27 @@ pub(crate) const KNOWN: &[Known] = &[
     },
     Known {
         flavour: Flavour::Ocaml417,
-        what: "giving nodes to a domain that goes away later, others' nodes below them",
-        reason: "oxenstored removes them all, but goes on counting those of others",
+        what: "giving a node with descendants of other owners to a domain that goes away later",
+        reason: "oxenstored removes the descendants too, but still counts them for their owners",
         avoid: |op| op.ty == Ty::SetPerms as u32 && owner(&op.payload) == Some(b"9"),
     },
     Known {
         flavour: Flavour::Ocaml417,
-        what: "inside a transaction, requests that have nothing to do with nodes",
-        reason: "oxenstored cannot make them again and lets the commit fail, but only if it has to; \
-                 when it has to depends on how its tree is laid out. Here it always has to",
+        what: "requests inside a transaction that do not concern nodes",
+        reason: "oxenstored cannot replay them, so that the commit fails if it has to replay; whether it \
+                 has to depends on the layout of its tree. The in-memory one always replays",
         avoid: |op| {
-            let fine = [Ty::Read, Ty::Directory, Ty::GetPerms, Ty::Write, Ty::Mkdir, Ty::Rm];
-            let also = [Ty::SetPerms, Ty::GetDomainPath, Ty::TransactionEnd];
+            let nodes = [Ty::Read, Ty::Directory, Ty::GetPerms, Ty::Write, Ty::Mkdir, Ty::Rm];
+            let others = [Ty::SetPerms, Ty::GetDomainPath, Ty::TransactionEnd];
             let outside = [Ty::Watch, Ty::Unwatch];
-            let mut all = fine.iter().chain(&also).chain(&outside);
+            let mut all = nodes.iter().chain(&others).chain(&outside);
             matches!(op.tx, Tx::Slot(_)) && !all.any(|ty| *ty as u32 == op.ty)
         },
     },
     Known {
         flavour: Flavour::Ocaml417,
         what: "removing the root, releasing dom0, targeting dom0",
-        reason: "oxenstored does it, and nothing can be compared from then on",
+        reason: "oxenstored does it, and nothing can be compared afterwards",
         avoid: |op| {
             let is = |ty: Ty, start: &[u8]| op.ty == ty as u32 && op.payload.starts_with(start);
             is(Ty::Rm, b"/\0")
@@ -102,7 +102,7 @@ pub(crate) const KNOWN: &[Known] = &[
     },
 ];
 
-/// Whom a SET_PERMS makes the owner.
+/// Returns the domain that a SET_PERMS makes the owner.
 fn owner(payload: &[u8]) -> Option<&[u8]> {
     payload.split(|byte| *byte == 0).nth(1)?.get(1..)
 }
@@ -116,13 +116,15 @@ fn is_one_string(payload: &[u8]) -> bool {
     payload.iter().position(|byte| *byte == 0).is_some_and(|at| at + 1 == payload.len())
 }
 
+/// Whether a request would show an accepted difference.
 pub(crate) fn is_avoided(flavour: Flavour, op: &Op) -> bool {
     KNOWN.iter().any(|known| known.flavour == flavour && (known.avoid)(op))
 }
 
-/// oxenstored does not look again at requests that failed, nor at any request, if what changed
-/// lies apart from what the transaction read and wrote; here all requests are made again. So a
-/// commit may succeed there that fails here. From then on the stores differ: the round is over.
+/// Whether a commit succeeded on oxenstored only. At a conflict, oxenstored does not replay failed
+/// requests, and replays none if the nodes that changed are unrelated to those of the transaction.
+/// The in-memory xenstored replays all requests, and may find a conflict. The stores differ
+/// afterwards, so that the sequence ends.
 pub(crate) fn is_merged(flavour: Flavour, op: &Op, theirs: &[Answer], ours: &[Answer]) -> bool {
     let again = Answer::Error(b"EAGAIN\0".to_vec());
     let done = Answer::Reply(b"OK\0".to_vec());

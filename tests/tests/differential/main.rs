@@ -1,59 +1,46 @@
-//! The in-memory xenstored against genuine daemons: the same requests to both, every reply and
-//! every event compared.
+//! Sends the same requests to the in-memory xenstored and to a genuine daemon of Xen 4.17, and
+//! compares every reply and every event.
 //!
-//! Random sequences of requests from two connections as dom0 and two guests. A difference is
-//! shrunk to the shortest sequence that shows it and printed in the form of `kept.txt`, whose
-//! sequences run first every time. What is known to differ, and why, is in `known.rs`.
-//!
-//! | variable | meaning |
-//! |---|---|
-//! | `XS_TEST_C_SOCKET`, `XS_TEST_C_GUEST5`, `XS_TEST_C_GUEST7` | sockets of a C daemon of Xen 4.17, as dom0 and as guests |
-//! | `XS_TEST_OX_SOCKET`, `XS_TEST_OX_GUEST5`, `XS_TEST_OX_GUEST7` | likewise of an oxenstored 4.17 |
-//! | `XS_TEST_SEED` | the seed; otherwise from the clock |
-//! | `XS_TEST_OPS` | how many requests against each daemon; otherwise 5,000 |
+//! The requests are random sequences on two connections of dom0 and those of two guests. When the
+//! daemons differ, the test prints the shortest sequence that shows it, in the form of `kept.txt`.
+//! The sequences in that file run first. The differences that are accepted, and the reasons for
+//! them, are in `known.rs`.
 
+mod daemon;
 mod known;
 mod ops;
-mod peer;
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
+use daemon::{Answer, Daemon, Genuine, Memory, Tree};
 use known::Known;
 use ops::{Op, Rng};
-use peer::{Answer, Genuine, Memory, Peer, Tree};
+use xs_tests::settings::{self, scaled};
 use xs_transport::mock::Flavour;
 
 const KEPT: &str = include_str!("kept.txt");
 
-/// Requests between two clean starts.
+/// The length of a random sequence, which starts from a clean store.
 const ROUND: usize = 120;
 
 #[test]
-fn as_the_c_daemon_does() {
+fn memory_behaves_like_the_c_daemon() {
     compare("C", Flavour::C417);
 }
 
 #[test]
-fn as_oxenstored_does() {
+fn memory_behaves_like_oxenstored() {
     compare("OX", Flavour::Ocaml417);
 }
 
 fn compare(prefix: &str, flavour: Flavour) {
-    let Some(mut genuine) = Genuine::from_env(prefix) else {
-        println!("SKIPPED: XS_TEST_{prefix}_SOCKET, _GUEST5 and _GUEST7 name no daemon");
-        return;
-    };
+    let Some(mut genuine) = Genuine::from_env(prefix) else { return };
     for (name, ops) in kept(flavour) {
         if let Err(difference) = run(&mut genuine, flavour, &ops) {
-            panic!("{name}, which was kept: {difference}");
+            panic!("kept.txt, {name}: {difference}");
         }
     }
-    let seed = number("XS_TEST_SEED").unwrap_or_else(|| {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock");
-        now.as_micros() as u64
-    });
-    let total = number("XS_TEST_OPS").unwrap_or(5_000) as usize;
-    println!("XS_TEST_SEED={seed} XS_TEST_OPS={total}");
+    let seed = settings::seed();
+    let total = settings::number("XS_TEST_OPS").unwrap_or_else(|| scaled(5_000));
+    println!("XS_TEST_OPS={total}");
 
     let mut rng = Rng::new(seed);
     let mut done = 0;
@@ -66,20 +53,21 @@ fn compare(prefix: &str, flavour: Flavour) {
         if let Err(difference) = run(&mut genuine, flavour, &ops) {
             println!("after {done} requests, in a round of {count}: {difference}");
             let short = shrink(&mut genuine, flavour, ops);
-            let last = run(&mut genuine, flavour, &short).expect_err("it was there a moment ago");
-            println!("the shortest sequence that shows it:");
+            let last =
+                run(&mut genuine, flavour, &short).expect_err("the difference can be repeated");
+            println!("the shortest sequence that shows a difference:");
             short.iter().for_each(|op| println!("{op}"));
             panic!("XS_TEST_SEED={seed}, after {done} requests: {last}");
         }
         done += count;
     }
-    println!("{done} requests without a difference, answered with");
+    println!("{done} requests without a difference, with these outcomes:");
     for (outcome, count) in &genuine.outcomes {
         println!("{count:>8} {outcome}");
     }
 }
 
-/// Runs the requests on both from a clean start.
+/// Runs the requests on both daemons, from a clean store. An error describes the difference.
 fn run(genuine: &mut Genuine, flavour: Flavour, ops: &[Op]) -> Result<(), String> {
     genuine.clean();
     let mut memory = Memory::new(flavour, &Tree::of(genuine));
@@ -88,16 +76,16 @@ fn run(genuine: &mut Genuine, flavour: Flavour, ops: &[Op]) -> Result<(), String
         let (mut theirs, mut ours) = (genuine.perform(op), memory.perform(op));
         genuine.count(op, &theirs);
         if flavour == Flavour::Ocaml417 {
-            // In which order its events come depends on its hash tables.
+            // The order of its events depends on its hash tables.
             theirs.iter_mut().chain(&mut ours).for_each(|answers| sort_events(answers));
         }
         if theirs != ours {
             if known::is_merged(flavour, op, &theirs[op.conn], &ours[op.conn]) {
-                genuine.note("TRANSACTION_END: merged by oxenstored alone, round over");
+                genuine.note("TRANSACTION_END: merged by oxenstored only, sequence ends");
                 return Ok(());
             }
             return Err(format!(
-                "at {at}, {op}\n  genuine {}\n  memory  {}",
+                "request {at}, {op}\n  genuine {}\n  memory  {}",
                 show(&theirs),
                 show(&ours)
             ));
@@ -105,20 +93,22 @@ fn run(genuine: &mut Genuine, flavour: Flavour, ops: &[Op]) -> Result<(), String
     }
     let (theirs, ours) = (Tree::of(genuine), Tree::of(&mut memory));
     if theirs != ours {
-        return Err(format!("at the end\n{}", theirs.against(&ours)));
+        return Err(format!("nodes at the end\n{}", theirs.against(&ours)));
     }
-    let more = |before: Vec<i64>, after: Vec<i64>| {
+    let growth = |before: Vec<i64>, after: Vec<i64>| {
         after.into_iter().zip(before).map(|(after, before)| after - before).collect::<Vec<_>>()
     };
-    let theirs = more(used.0, genuine.usage());
-    let ours = more(used.1, memory.usage());
+    let theirs = growth(used.0, genuine.usage());
+    let ours = growth(used.1, memory.usage());
     if theirs != ours {
-        return Err(format!("of what more is used up\n  genuine {theirs:?}\n  memory  {ours:?}"));
+        return Err(format!(
+            "resources used by the sequence\n  genuine {theirs:?}\n  memory  {ours:?}"
+        ));
     }
     Ok(())
 }
 
-/// Those before the reply, and those behind it.
+/// Sorts the events before the reply, and those after it.
 fn sort_events(answers: &mut [Answer]) {
     let is_event = |answer: &Answer| matches!(answer, Answer::Event(_));
     for events in answers.split_mut(|answer| !is_event(answer)) {
@@ -126,7 +116,7 @@ fn sort_events(answers: &mut [Answer]) {
     }
 }
 
-/// Leaves out what it can, as long as a difference stays.
+/// Removes requests as long as a difference remains.
 fn shrink(genuine: &mut Genuine, flavour: Flavour, mut ops: Vec<Op>) -> Vec<Op> {
     let mut step = ops.len() / 2;
     while step > 0 {
@@ -146,45 +136,43 @@ fn shrink(genuine: &mut Genuine, flavour: Flavour, mut ops: Vec<Op>) -> Vec<Op> 
     ops
 }
 
+/// Returns the names and requests of the sequences in `kept.txt` for a flavour.
 fn kept(flavour: Flavour) -> Vec<(String, Vec<Op>)> {
     let mut sequences: Vec<(String, Vec<Op>)> = Vec::new();
     for line in KEPT.lines().map(str::trim) {
         if let Some(name) = line.strip_prefix('#') {
             sequences.push((name.trim().to_owned(), Vec::new()));
         } else if !line.is_empty() {
-            let (_, ops) = sequences.last_mut().expect("a name above the first request");
+            let (_, ops) = sequences.last_mut().expect("the first line is a name");
             ops.push(line.parse().unwrap_or_else(|error| panic!("kept.txt: {line}: {error}")));
         }
     }
-    // A name may say that it is for one flavour only.
+    // The name may restrict the sequence to one flavour.
     let other = if flavour == Flavour::C417 { "(oxenstored)" } else { "(C)" };
     sequences.retain(|(name, ops)| !ops.is_empty() && !name.ends_with(other));
     sequences
 }
 
-fn number(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
-}
-
 fn show(answers: &[Vec<Answer>]) -> String {
     let mut text = String::new();
-    for (who, answers) in ops::WHO.iter().zip(answers).filter(|(_, answers)| !answers.is_empty()) {
+    for (name, answers) in
+        ops::CONNECTIONS.iter().zip(answers).filter(|(_, answers)| !answers.is_empty())
+    {
         let list: Vec<_> = answers.iter().map(ToString::to_string).collect();
-        text += &format!("{who}: {}  ", list.join(", "));
+        text += &format!("{name}: {}  ", list.join(", "));
     }
     text
 }
 
 #[test]
-fn every_known_difference_has_a_reason() {
+fn known_differences_have_reasons() {
     for Known { what, reason, .. } in known::KNOWN {
         assert!(!what.is_empty() && !reason.is_empty());
     }
 }
 
 #[test]
-fn requests_print_and_parse() {
+fn requests_are_parsed_as_printed() {
     let seed = 7;
     let mut rng = Rng::new(seed);
     for _ in 0..1000 {

@@ -1,4 +1,4 @@
-//! Requests: at random, and as text.
+//! Random requests, and their text form.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,22 +6,22 @@ use std::str::FromStr;
 use xs_proto::MessageType as Ty;
 use xs_transport::mock::Flavour;
 
-/// The connections, in order.
-pub(crate) const WHO: [&str; 4] = ["dom0", "other", "dom5", "dom7"];
+/// The names of the connections.
+pub(crate) const CONNECTIONS: [&str; 4] = ["dom0", "other", "dom5", "dom7"];
 
 /// One request of one connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Op {
-    /// Which of [`WHO`].
+    /// The index into [`CONNECTIONS`].
     pub(crate) conn: usize,
     pub(crate) ty: u32,
     pub(crate) tx: Tx,
-    /// Where the id goes that TRANSACTION_START answers with.
+    /// The slot for the id that TRANSACTION_START returns.
     pub(crate) into: usize,
     pub(crate) payload: Vec<u8>,
 }
 
-/// The transaction of a request. Ids differ between daemons, so they are named by place.
+/// The transaction of a request. Ids differ between daemons, so that requests name a slot instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tx {
     None,
@@ -31,15 +31,15 @@ pub(crate) enum Tx {
 
 pub(crate) const SLOTS: usize = 3;
 
-/// Not a request: the domain that the payload names is gone.
+/// Not a request: the domain in the payload dies.
 pub(crate) const DIES: u32 = 1000;
-/// Not a request: the domain that the payload names has shut down.
+/// Not a request: the domain in the payload shuts down.
 pub(crate) const SHUTS_DOWN: u32 = 1001;
 
-/// A domain that nobody speaks for: it comes and goes.
-pub(crate) const STRANGER: u16 = 9;
+/// A domain without a connection, which is introduced and released.
+pub(crate) const TRANSIENT: u16 = 9;
 
-/// Numbers that only look random (splitmix64).
+/// A pseudo-random number generator (splitmix64).
 pub(crate) struct Rng(u64);
 
 impl Rng {
@@ -68,8 +68,9 @@ impl Rng {
     }
 }
 
+/// Returns a random request.
 pub(crate) fn random(rng: &mut Rng, flavour: Flavour) -> Op {
-    let conn = rng.below(WHO.len());
+    let conn = rng.below(CONNECTIONS.len());
     let ty = rng.pick(&[
         Ty::Read,
         Ty::Read,
@@ -136,29 +137,29 @@ pub(crate) fn random(rng: &mut Rng, flavour: Flavour) -> Op {
         _ => Tx::None,
     };
     let op = match rng.below(120) {
-        0 => event(rng.pick(&[DIES, SHUTS_DOWN])),
-        1 => Op { conn: rng.below(2), ty: Ty::Introduce as u32, ..event(0) },
+        0 => transient(rng.pick(&[DIES, SHUTS_DOWN])),
+        1 => Op { conn: rng.below(2), ty: Ty::Introduce as u32, ..transient(0) },
         2 => {
-            let payload = format!("{STRANGER}\0").into_bytes();
-            Op { conn: rng.below(2), ty: Ty::Release as u32, payload, ..event(0) }
+            let payload = format!("{TRANSIENT}\0").into_bytes();
+            Op { conn: rng.below(2), ty: Ty::Release as u32, payload, ..transient(0) }
         }
         3 => {
             let words = rng.pick(CONTROL).replace(' ', "\0") + "\0";
-            Op { ty: Ty::Control as u32, payload: words.into_bytes(), ..event(0) }
+            Op { ty: Ty::Control as u32, payload: words.into_bytes(), ..transient(0) }
         }
         _ => Op { conn, ty: number, tx, into: rng.below(SLOTS), payload },
     };
     if crate::known::is_avoided(flavour, &op) { random(rng, flavour) } else { op }
 }
 
-/// What happens to the domain that comes and goes.
-fn event(ty: u32) -> Op {
-    // The arguments of INTRODUCE; others look at the first one.
-    let payload = format!("{STRANGER}\x001\x001\0").into_bytes();
+/// Returns an operation on the transient domain.
+fn transient(ty: u32) -> Op {
+    // The arguments of INTRODUCE. Other operations use the first one.
+    let payload = format!("{TRANSIENT}\x001\x001\0").into_bytes();
     Op { conn: 0, ty, tx: Tx::None, into: 0, payload }
 }
 
-/// Uses up a quota of a guest, and some more.
+/// Returns requests that exceed one of a guest's quotas.
 pub(crate) fn quota_round(rng: &mut Rng) -> Vec<Op> {
     let conn = 2 + rng.below(2);
     let tx = if rng.one_in(2) { Tx::Slot(0) } else { Tx::None };
@@ -220,7 +221,7 @@ fn payload(rng: &mut Rng, ty: Ty) -> Vec<u8> {
             field(rng.pick(&["5", "7", "9"]).as_bytes());
             field(rng.pick(&["5", "7", "9", "0"]).as_bytes());
         }
-        // Domains 5 and 7 have to stay. Right ones are made elsewhere.
+        // Domains 5 and 7 have to stay. Valid requests are made by `transient`.
         Ty::Introduce => {
             rng.pick(&["5 1", "x 1 0", "", "5 1 0"]).split(' ').for_each(|w| field(w.as_bytes()))
         }
@@ -232,15 +233,15 @@ fn payload(rng: &mut Rng, ty: Ty) -> Vec<u8> {
             let words = rng.pick(CONTROL);
             words.split(' ').for_each(|word| field(word.as_bytes()));
         }
-        // Mostly not all there is.
+        // Mostly below other nodes, so that those stay.
         Ty::Rm if !rng.one_in(6) => field((path(rng) + "/a").as_bytes()),
         _ => field(path(rng).as_bytes()),
     }
     out
 }
 
-/// Commands, and quotas that are soon exceeded. Without memory and outstanding requests: a guest
-/// that has used them up is not answered.
+/// Commands, some of which set low quotas. Memory and outstanding requests are missing: a guest
+/// that exceeds those quotas receives no replies.
 const CONTROL: &[&str] = &[
     "check",
     "check more",
@@ -322,7 +323,7 @@ fn path(rng: &mut Rng) -> String {
     path
 }
 
-/// Makes it odd, but leaves the final NUL: see `known.rs`.
+/// Makes a payload malformed, except for the final NUL: see `known.rs`.
 fn mangle(rng: &mut Rng, ty: Ty, payload: &mut Vec<u8>) {
     match rng.below(4) {
         0 => payload.push(0),
@@ -347,7 +348,7 @@ fn mangle(rng: &mut Rng, ty: Ty, payload: &mut Vec<u8>) {
 
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ", WHO[self.conn])?;
+        write!(f, "{} ", CONNECTIONS[self.conn])?;
         match (Ty::from_u32(self.ty), self.ty) {
             (Some(ty), _) => write!(f, "{ty}")?,
             (None, DIES) => write!(f, "dies")?,
@@ -368,23 +369,24 @@ impl FromStr for Op {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let mut words = text.splitn(5, ' ');
-        let mut word = || words.next().ok_or("five words make a request".to_owned());
-        let (who, ty, tx, into, payload) = (word()?, word()?, word()?, word()?, word()?);
-        let conn = WHO.iter().position(|name| *name == who).ok_or(format!("nobody is {who}"))?;
+        let mut word = || words.next().ok_or("a request has five words".to_owned());
+        let (name, ty, tx, into, payload) = (word()?, word()?, word()?, word()?, word()?);
+        let conn = CONNECTIONS.iter().position(|known| *known == name);
+        let conn = conn.ok_or(format!("unknown connection {name}"))?;
         let named = Ty::ALL.iter().find(|known| known.name() == ty).map(|ty| *ty as u32);
         let named = match ty {
             "dies" => Some(DIES),
             "shuts-down" => Some(SHUTS_DOWN),
             _ => named,
         };
-        let ty = named.or_else(|| ty.parse().ok()).ok_or(format!("no type is {ty}"))?;
+        let ty = named.or_else(|| ty.parse().ok()).ok_or(format!("unknown message type {ty}"))?;
         let tx = match tx {
             "-" => Tx::None,
             "?" => Tx::Bogus,
-            slot => Tx::Slot(slot.parse().map_err(|_| format!("no transaction is {slot}"))?),
+            slot => Tx::Slot(slot.parse().map_err(|_| format!("invalid transaction {slot}"))?),
         };
         let into = into.strip_prefix('>').and_then(|slot| slot.parse().ok());
-        let into = into.ok_or("the fourth word is > and a place".to_owned())?;
+        let into = into.ok_or("the fourth word is not > and a slot".to_owned())?;
         Ok(Op { conn, ty, tx, into, payload: unescape(payload)? })
     }
 }
@@ -400,13 +402,13 @@ fn unescape(text: &str) -> Result<Vec<u8>, String> {
         match bytes.next() {
             Some(b'x') => {
                 let digits: String = bytes.by_ref().take(2).map(char::from).collect();
-                out.push(u8::from_str_radix(&digits, 16).map_err(|_| "a wrong escape")?);
+                out.push(u8::from_str_radix(&digits, 16).map_err(|_| "invalid escape")?);
             }
             Some(b'n') => out.push(b'\n'),
             Some(b'r') => out.push(b'\r'),
             Some(b't') => out.push(b'\t'),
             Some(same) => out.push(same),
-            None => return Err("a lone backslash at the end".to_owned()),
+            None => return Err("backslash at the end".to_owned()),
         }
     }
     Ok(out)

@@ -1,4 +1,4 @@
-/* Uses libxenstore as programs do, and says what comes of it. */
+/* Uses libxenstore like other programs and prints the results. */
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>

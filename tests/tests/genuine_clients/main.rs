@@ -1,24 +1,20 @@
-//! Clients that are not ours on the in-memory xenstored: the `xenstore-*` tools, a C program on
-//! libxenstore, and pyxs.
+//! Existing clients on the in-memory xenstored: the `xenstore-*` tools, a C program on libxenstore,
+//! and pyxs.
 //!
-//! Each script runs against the in-memory xenstored behind a socket, and against a genuine C
-//! daemon if there is one; what it prints must be what is written here, on both.
-//!
-//! | variable | meaning |
-//! |---|---|
-//! | `XS_TEST_C_SOCKET` | socket of a genuine C daemon, as dom0 |
-//! | `XS_TEST_PYTHON` | a Python that has pyxs; otherwise `python3` |
+//! Each client runs on the in-memory xenstored behind a socket, and on the genuine C daemon that
+//! `XS_TEST_C_SOCKET` names. It has to print the expected text on both.
 
+use std::env;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
-use std::thread::{self, JoinHandle};
 
-use xs_proto::DomId;
-use xs_transport::mock::{Server, StopHandle, Xenstored};
+use xs_tests::settings::skip;
+use xs_tests::{SocketServer, TempDir};
+use xs_transport::mock::Xenstored;
 
-/// Everything that the tools do, and what they say.
+/// Uses every command of the tools.
 const TOOLS: &str = r#"
     set -u
     xenstore-write /tools/a one /tools/b/c two
@@ -47,7 +43,7 @@ const TOOLS: &str = r#"
     xenstore-rm /watched ; xenstore-rm /done
 "#;
 
-const TOOLS_SAY: &str = r#"one
+const TOOLS_OUTPUT: &str = r#"one
 two
 /tools/a: one
 xenstore-read: couldn't read path /tools/none
@@ -70,7 +66,7 @@ xenstore-ls: xs_directory (/tools): No such file or directory
 "#;
 
 const C_PROGRAM: &str = include_str!("client.c");
-const C_PROGRAM_SAYS: &str = "\
+const C_PROGRAM_OUTPUT: &str = "\
 /local/domain/5
 write ok
 value
@@ -121,7 +117,7 @@ with Client(unix_socket_path=sys.argv[1]) as c:
     print(c.exists(b"/py"))
 "#;
 
-const PYTHON_SAYS: &str = r"b'one' b'one' [b'a', b'b'] False
+const PYTHON_OUTPUT: &str = r"b'one' b'one' [b'a', b'b'] False
 [b'n0']
 [b'b0', b'r5'] b'/local/domain/5' True
 PyXSError 2
@@ -133,114 +129,80 @@ False
 ";
 
 #[test]
-fn the_xenstore_tools() {
+fn xenstore_tools_print_the_same() {
     if !works(Command::new("sh").args(["-c", "command -v xenstore-ls xenstore-watch"])) {
-        println!("SKIPPED: there is no xenstore-ls");
+        skip("xenstore-ls and xenstore-watch are not installed");
         return;
     }
-    on_each("tools", |socket, dir| {
+    let outputs = on_each(|socket, dir| {
         Command::new("sh")
             .args(["-c", TOOLS])
             .env("XENSTORED_PATH", socket)
             .env("OUT", dir.join("events"))
             .output()
-            .map(|output| squeeze(&text(&output)))
-    })
-    .into_iter()
-    .for_each(|(whose, said)| assert_eq!(said, squeeze(TOOLS_SAY), "on the {whose} xenstored"));
+            .map(|output| normalize(&text(&output)))
+    });
+    for (daemon, output) in outputs {
+        assert_eq!(output, normalize(TOOLS_OUTPUT), "on the {daemon} xenstored");
+    }
 }
 
 #[test]
-fn a_c_program_on_libxenstore() {
-    let dir = scratch("c-program");
+fn c_program_on_libxenstore_prints_the_same() {
+    let dir = TempDir::new();
     let (source, program) = (dir.join("client.c"), dir.join("client"));
-    fs::write(&source, C_PROGRAM).expect("a file");
+    fs::write(&source, C_PROGRAM).expect("the directory is writable");
     if !works(Command::new("cc").arg("-o").arg(&program).arg(&source).arg("-lxenstore")) {
-        println!("SKIPPED: no C compiler, or no libxenstore to develop with");
-        fs::remove_dir_all(&dir).expect("a directory");
+        skip("a C compiler or the development files of libxenstore are not installed");
         return;
     }
-    let runs = on_each("c", |socket, _| {
+    let outputs = on_each(|socket, _| {
         let mut command = Command::new(&program);
         command.env("XENSTORED_PATH", socket).output().map(|output| text(&output))
     });
-    fs::remove_dir_all(&dir).expect("a directory");
-    for (whose, said) in runs {
-        assert_eq!(said, C_PROGRAM_SAYS, "on the {whose} xenstored");
+    for (daemon, output) in outputs {
+        assert_eq!(output, C_PROGRAM_OUTPUT, "on the {daemon} xenstored");
     }
 }
 
 #[test]
-fn pyxs() {
-    let python = std::env::var("XS_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+fn pyxs_prints_the_same() {
+    let python = env::var("XS_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     if !works(Command::new(&python).args(["-c", "import pyxs"])) {
-        println!("SKIPPED: {python} has no pyxs; XS_TEST_PYTHON can name one that has");
+        skip(&format!("{python} has no pyxs; set XS_TEST_PYTHON to a Python that has it"));
         return;
     }
-    on_each("pyxs", |socket, _| {
+    let outputs = on_each(|socket, _| {
         let mut command = Command::new(&python);
         command.args(["-c", PYTHON]).arg(socket).output().map(|output| text(&output))
-    })
-    .into_iter()
-    .for_each(|(whose, said)| assert_eq!(said, PYTHON_SAYS, "on the {whose} xenstored"));
+    });
+    for (daemon, output) in outputs {
+        assert_eq!(output, PYTHON_OUTPUT, "on the {daemon} xenstored");
+    }
 }
 
-/// What the client says on the in-memory xenstored, and on a genuine one.
-fn on_each(
-    name: &str,
-    run: impl Fn(&Path, &Path) -> io::Result<String>,
-) -> Vec<(&'static str, String)> {
-    let served = Served::new(name);
-    let mut said = Vec::new();
-    let before = served.xenstored.node_count();
-    said.push(("in-memory", run(&served.dir.join("socket"), &served.dir).expect("it runs")));
-    assert_eq!(served.xenstored.node_count(), before, "left something behind: {said:?}");
-    match std::env::var_os("XS_TEST_C_SOCKET") {
+/// Runs a client on the in-memory xenstored and, if there is one, on a genuine daemon. Returns the
+/// names of the daemons and what the client printed.
+fn on_each(run: impl Fn(&Path, &Path) -> io::Result<String>) -> Vec<(&'static str, String)> {
+    let xenstored = Xenstored::new();
+    let server = SocketServer::start(xenstored.clone());
+    let before = xenstored.node_count();
+    let output = run(&server.socket(), server.dir()).expect("the client starts");
+    assert_eq!(xenstored.node_count(), before, "the client left nodes behind:\n{output}");
+    let mut outputs = vec![("in-memory", output)];
+    match env::var_os("XS_TEST_C_SOCKET") {
         Some(socket) => {
-            said.push(("genuine", run(Path::new(&socket), &served.dir).expect("it runs")));
+            let output = run(Path::new(&socket), server.dir()).expect("the client starts");
+            outputs.push(("genuine", output));
         }
-        None => println!("XS_TEST_C_SOCKET names no genuine daemon: not compared"),
-    }
-    said
-}
-
-/// The in-memory xenstored behind a socket.
-struct Served {
-    dir: PathBuf,
-    xenstored: Xenstored,
-    stop: StopHandle,
-    thread: Option<JoinHandle<io::Result<()>>>,
-}
-
-impl Served {
-    fn new(name: &str) -> Self {
-        let dir = scratch(name);
-        let xenstored = Xenstored::new();
-        let mut server = Server::new(xenstored.clone()).expect("a server");
-        server.bind(dir.join("socket"), DomId::DOM0).expect("a socket");
-        let stop = server.stop_handle();
-        let thread = Some(thread::spawn(move || server.run()));
-        Served { dir, xenstored, stop, thread }
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        self.stop.stop();
-        let ended = self.thread.take().map(JoinHandle::join);
-        fs::remove_dir_all(&self.dir).expect("a directory");
-        if !thread::panicking() {
-            ended.expect("a thread").expect("no panic").expect("a clean end");
+        None => {
+            println!("XS_TEST_C_SOCKET is not set, so that only the in-memory xenstored is used")
         }
     }
+    outputs
 }
 
-fn scratch(name: &str) -> PathBuf {
-    let dir = std::env::temp_dir().join(format!("xs-{name}-{}", std::process::id()));
-    fs::create_dir_all(&dir).expect("a directory");
-    dir
-}
-
+/// Whether a command can be run.
 fn works(command: &mut Command) -> bool {
     command.output().is_ok_and(|output| output.status.success())
 }
@@ -250,9 +212,9 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&all).into_owned()
 }
 
-/// `xenstore-ls` fills lines with dots, as wide as it thinks the terminal is; and what goes to
-/// the standard error comes last.
-fn squeeze(text: &str) -> String {
+/// Removes the dots with which `xenstore-ls` fills lines to the width of the terminal, and moves
+/// error messages to the end, where standard error is.
+fn normalize(text: &str) -> String {
     let mut lines: Vec<String> = Vec::new();
     for line in text.lines() {
         let indent = line.len() - line.trim_start().len();

@@ -1,6 +1,14 @@
-//! Peers that break the protocol, fall silent, flood, or hang up.
+//! Peers that break the protocol, send unusual but legal messages, do not answer, or disconnect.
 
-mod broken;
-mod cut;
-mod odd;
-mod silent;
+mod disconnects;
+mod protocol_errors;
+mod timeouts;
+mod unusual;
+
+use xs_client::{Builder, Client};
+use xs_tests::HANG_TIMEOUT;
+
+/// Returns a builder for clients that wait for every answer.
+fn patient() -> Builder {
+    Client::builder().timeout(HANG_TIMEOUT)
+}

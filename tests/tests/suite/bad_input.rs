@@ -1,14 +1,14 @@
-//! What callers get wrong: an error that says so, nothing sent, and the connection is fine.
+//! Invalid arguments: the call fails, nothing is sent, and the connection keeps working.
 
 use xs_client::{Client, DomId, ErrorKind, Permissions, Result};
-use xs_tests::on_every_site;
+use xs_tests::on_every_backend;
 use xs_transport::mock::Xenstored;
 
-/// What no daemon takes for a path.
+/// Paths that every daemon rejects.
 const BAD_PATHS: [&str; 10] =
     ["", "a b", "/a/", "//", "/a//b", "/a\0b", "/ä", "a.b", "a\n", "/a\0evil/b"];
 
-/// All operations that take a path, on this one.
+/// Runs every operation that takes a path on this one.
 fn every_operation(client: &Client, path: &str) -> Vec<(&'static str, Result<()>)> {
     let perms: Permissions = "n0".parse().unwrap();
     vec![
@@ -34,59 +34,59 @@ fn is_invalid(error: &xs_client::Error) -> bool {
         && error.io_kind() == std::io::ErrorKind::InvalidInput
 }
 
-on_every_site! {
-    fn bad_paths(on) {
+on_every_backend! {
+    fn invalid_paths_are_rejected(ctx) {
         let long = format!("/{}", "x".repeat(3072));
         let long_relative = "x".repeat(2049);
         let all = BAD_PATHS.into_iter().chain([&*long, &*long_relative]);
         for path in all {
-            for (name, result) in every_operation(&on.client, path) {
+            for (name, result) in every_operation(&ctx.client, path) {
                 let error = result.unwrap_err();
                 assert!(is_invalid(&error), "{path:?}: {error}");
                 assert_eq!((error.operation(), error.path()), (name, Some(path)));
-                // Its oddities can be seen, and do nothing to a terminal.
+                // Control characters are escaped, so that they do not reach a terminal.
                 assert!(!error.to_string().contains(['\0', '\n']), "{error:?}");
             }
         }
-        assert_eq!(on.client.read(on.root()).unwrap(), b"");
+        assert_eq!(ctx.client.read(ctx.root()).unwrap(), b"");
     }
 
-    fn too_long_a_payload(on) {
-        let path = on.path("a");
-        let error = on.client.write(&path, vec![0; 4096]).unwrap_err();
+    fn long_payloads_are_rejected(ctx) {
+        let path = ctx.path("a");
+        let error = ctx.client.write(&path, vec![0; 4096]).unwrap_err();
         assert!(is_invalid(&error), "{error}");
         assert_eq!((error.operation(), error.path()), ("write", Some(&*path)));
-        assert!(!on.client.exists(&path).unwrap());
-        let error = on.client.control(["log".into(), "x".repeat(4096)]).unwrap_err();
+        assert!(!ctx.client.exists(&path).unwrap());
+        let error = ctx.client.control(["log".into(), "x".repeat(4096)]).unwrap_err();
         assert!(is_invalid(&error), "{error}");
-        let error = on.client.control(["a\0b"]).unwrap_err();
+        let error = ctx.client.control(["a\0b"]).unwrap_err();
         assert!(is_invalid(&error), "{error}");
         assert_eq!(error.operation(), "control");
-        let error = on.client.get_quota("no\0des").unwrap_err();
+        let error = ctx.client.get_quota("no\0des").unwrap_err();
         assert!(is_invalid(&error), "{error}");
     }
 
-    fn too_many_permissions(on) {
-        // More than one message holds.
-        let mut perms = Permissions::owned_by(on.domid, xs_client::Access::None);
+    fn long_permission_lists_are_rejected(ctx) {
+        // They do not fit into one message.
+        let mut perms = Permissions::owned_by(ctx.domid, xs_client::Access::None);
         for domid in 1..1000 {
             perms = perms.with(DomId::new(domid), xs_client::Access::Read);
         }
-        let error = on.client.set_perms(on.root(), &perms).unwrap_err();
+        let error = ctx.client.set_perms(ctx.root(), &perms).unwrap_err();
         assert!(is_invalid(&error), "{error}");
-        assert_eq!((error.operation(), error.path()), ("set_perms", Some(on.root())));
+        assert_eq!((error.operation(), error.path()), ("set_perms", Some(ctx.root())));
     }
 
-    fn a_command_without_words(on) {
-        // Some daemons would not notice such a request before another one comes.
-        let error = on.client.control::<&str>([]).unwrap_err();
+    fn empty_commands_are_rejected(ctx) {
+        // Some daemons do not handle an empty payload before the next request arrives.
+        let error = ctx.client.control::<&str>([]).unwrap_err();
         assert!(is_invalid(&error), "{error}");
-        assert_eq!(on.client.read(on.root()).unwrap(), b"");
+        assert_eq!(ctx.client.read(ctx.root()).unwrap(), b"");
     }
 }
 
 #[test]
-fn nothing_is_sent() {
+fn rejected_operations_send_nothing() {
     let xenstored = Xenstored::new();
     let client = Client::over(xenstored.connect(DomId::DOM0));
     xenstored.record();
@@ -101,7 +101,7 @@ fn nothing_is_sent() {
 }
 
 #[test]
-fn the_connection_is_fine_afterwards() {
+fn connection_works_after_rejected_operations() {
     let client = Client::over(Xenstored::new().connect(DomId::DOM0));
     client.read("not a path").unwrap_err();
     client.write("/a", "1").unwrap();

@@ -1,14 +1,14 @@
 //! Several operations in one round trip.
 
 use xs_client::{ErrorKind, op};
-use xs_tests::on_every_site;
+use xs_tests::on_every_backend;
 
-on_every_site! {
-    fn results_come_in_order_each_with_its_own_error(on) {
-        let (a, missing, b) = (on.path("a"), on.path("missing"), on.path("b"));
-        on.client.write(&a, "1").unwrap();
-        on.client.write(&b, "2").unwrap();
-        let results = on.client.read_many([&*a, "not a path", &missing, &b, "//", &a]);
+on_every_backend! {
+    fn results_have_the_order_of_the_operations_and_separate_errors(ctx) {
+        let (a, missing, b) = (ctx.path("a"), ctx.path("missing"), ctx.path("b"));
+        ctx.client.write(&a, "1").unwrap();
+        ctx.client.write(&b, "2").unwrap();
+        let results = ctx.client.read_many([&*a, "not a path", &missing, &b, "//", &a]);
         let texts: Vec<_> = results
             .iter()
             .map(|result| match result {
@@ -21,70 +21,71 @@ on_every_site! {
         assert_eq!(texts, ["1", "invalid", "missing", "2", "invalid", "1"]);
     }
 
-    fn none_at_all(on) {
-        assert!(on.client.read_many::<&str>([]).is_empty());
-        assert!(on.client.write_many::<&str, &str>([]).is_empty());
-        let []: [Vec<u8>; 0] = on.client.read_array([]).unwrap();
+    fn empty_batches_have_no_results(ctx) {
+        assert!(ctx.client.read_many::<&str>([]).is_empty());
+        assert!(ctx.client.write_many::<&str, &str>([]).is_empty());
+        let []: [Vec<u8>; 0] = ctx.client.read_array([]).unwrap();
     }
 
-    fn thousands_of_keys(on) {
-        // A guest's quota is 1000 nodes, of which there are a few already, and the list of
-        // children has to fit into one node.
-        let count = if on.is_guest() { 300 } else { on.many(5000) };
-        let pairs: Vec<_> = (0..count).map(|n| (on.path(&format!("k{n}")), n.to_string())).collect();
-        for result in on.client.write_many(pairs.iter().map(|(path, value)| (path, value))) {
+    fn thousands_of_keys_are_written_read_and_removed(ctx) {
+        // A guest may own 1000 nodes, a few of which exist already, and the list of children must
+        // fit into one node.
+        let count = if ctx.is_guest() { ctx.load(300).max(100) } else { ctx.load(5000) };
+        let pairs: Vec<_> = (0..count).map(|n| (ctx.path(&format!("k{n}")), n.to_string())).collect();
+        for result in ctx.client.write_many(pairs.iter().map(|(path, value)| (path, value))) {
             result.unwrap();
         }
-        let values = on.client.read_many(pairs.iter().map(|(path, _)| path));
+        let values = ctx.client.read_many(pairs.iter().map(|(path, _)| path));
         assert_eq!(values.len(), count);
         for ((_, expected), value) in pairs.iter().zip(values) {
             assert_eq!(value.unwrap(), expected.as_bytes());
         }
-        for result in on.client.rm_many(pairs.iter().map(|(path, _)| path)) {
+        for result in ctx.client.rm_many(pairs.iter().map(|(path, _)| path)) {
             result.unwrap();
         }
-        assert!(on.client.directory(on.root()).unwrap().is_empty());
+        assert!(ctx.client.directory(ctx.root()).unwrap().is_empty());
     }
 
-    fn large_values_both_ways(on) {
-        // More than any buffer on the way holds, and replies while requests still leave.
-        let size = if on.is_guest() || on.is_ocaml { 1000 } else { 3900 };
-        let path = on.path("v");
+    fn large_values_do_not_block_either_direction(ctx) {
+        // More bytes than all buffers hold, so that replies come while requests are still being sent.
+        let size = if ctx.is_guest() || ctx.is_oxenstored { 1000 } else { 3900 };
+        let path = ctx.path("v");
         let value = vec![b'x'; size];
-        for result in on.client.write_many((0..on.many(500)).map(|_| (&path, &value))) {
+        for result in ctx.client.write_many((0..ctx.load(500)).map(|_| (&path, &value))) {
             result.unwrap();
         }
-        for read in on.client.read_many((0..on.many(500)).map(|_| &path)) {
+        for read in ctx.client.read_many((0..ctx.load(500)).map(|_| &path)) {
             assert_eq!(read.unwrap(), value);
         }
     }
 
-    fn carried_out_in_order(on) {
-        let path = on.path("v");
-        let writes = (0..100).map(|n: u32| (&path, n.to_string()));
-        for result in on.client.write_many(writes) {
+    fn operations_run_in_order(ctx) {
+        let path = ctx.path("v");
+        let count = ctx.load(100);
+        let writes = (0..count).map(|n| (&path, n.to_string()));
+        for result in ctx.client.write_many(writes) {
             result.unwrap();
         }
-        assert_eq!(on.client.read_parsed::<u32>(&path).unwrap(), 99);
+        assert_eq!(ctx.client.read_parsed::<usize>(&path).unwrap(), count - 1);
     }
 
-    fn operations_by_hand(on) {
-        let (a, b) = (on.path("a"), on.path("b"));
-        let done = on.client.run_all([op::write(&a, "1"), op::mkdir(&b), op::rm(&a)]);
+    fn different_operations_run_in_one_batch(ctx) {
+        let (a, b) = (ctx.path("a"), ctx.path("b"));
+        let done = ctx.client.run_all([op::write(&a, "1"), op::mkdir(&b), op::rm(&a)]);
         assert!(done.iter().all(Result::is_ok), "{done:?}");
-        let there = on.client.exists_many([&a, &b]).into_iter().map(Result::unwrap);
+        let there = ctx.client.exists_many([&a, &b]).into_iter().map(Result::unwrap);
         assert_eq!(there.collect::<Vec<_>>(), [false, true]);
     }
 
-    fn inside_a_transaction(on) {
-        let paths: Vec<_> = (0..on.many(200)).map(|n| on.path(&format!("k{n}"))).collect();
-        let tx = on.client.start_transaction().unwrap();
+    fn batches_run_inside_a_transaction(ctx) {
+        let paths: Vec<_> = (0..ctx.load(200)).map(|n| ctx.path(&format!("k{n}"))).collect();
+        let tx = ctx.client.start_transaction().unwrap();
         for result in tx.write_many(paths.iter().map(|path| (path, "x"))) {
             result.unwrap();
         }
         assert!(tx.exists_many(&paths).into_iter().all(Result::unwrap));
-        assert!(!on.client.exists_many(&paths).into_iter().any(Result::unwrap));
+        assert!(!ctx.client.exists_many(&paths).into_iter().any(Result::unwrap));
         tx.commit().unwrap();
-        assert!(on.client.exists_many(&paths).into_iter().all(Result::unwrap));
+        assert!(ctx.client.exists_many(&paths).into_iter().all(Result::unwrap));
     }
 }

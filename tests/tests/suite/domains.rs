@@ -1,40 +1,40 @@
-//! Domains, features, quotas, and the daemon itself.
+//! Requests about domains, features, quotas and the daemon.
 
 use std::io;
 
 use xs_client::{DomId, ErrorCode};
-use xs_tests::on_every_site;
+use xs_tests::on_every_backend;
 
-on_every_site! {
-    fn the_home_of_a_domain(on) {
+on_every_backend! {
+    fn domain_path_is_the_home_of_the_domain(ctx) {
         for domid in [0, 1, 5, 32751] {
-            let path = on.client.get_domain_path(DomId::new(domid)).unwrap();
+            let path = ctx.client.get_domain_path(DomId::new(domid)).unwrap();
             assert_eq!(path, format!("/local/domain/{domid}"));
         }
     }
 
-    fn who_is_introduced(on) {
-        let known = on.client.is_domain_introduced(DomId::DOM0);
-        if on.is_guest() {
-            // Some daemons tell guests, some do not.
+    fn introduced_domains_are_known_to_dom0(ctx) {
+        let known = ctx.client.is_domain_introduced(DomId::DOM0);
+        if ctx.is_guest() {
+            // Some daemons answer guests, some refuse.
             assert!(known.is_ok() || known.as_ref().unwrap_err().io_kind()
                 == io::ErrorKind::PermissionDenied, "{known:?}");
         } else {
             assert!(known.unwrap());
-            assert!(!on.client.is_domain_introduced(DomId::new(31000)).unwrap());
+            assert!(!ctx.client.is_domain_introduced(DomId::new(31000)).unwrap());
         }
     }
 
-    fn guests_may_not_manage_domains(on) {
-        if !on.is_guest() {
+    fn guests_may_not_manage_domains(ctx) {
+        if !ctx.is_guest() {
             return;
         }
         let domid = DomId::new(31001);
         for (name, result) in [
-            ("introduce", on.client.introduce(domid, 1, 1)),
-            ("release", on.client.release(domid)),
-            ("resume", on.client.resume(domid)),
-            ("set_target", on.client.set_target(domid, DomId::DOM0)),
+            ("introduce", ctx.client.introduce(domid, 1, 1)),
+            ("release", ctx.client.release(domid)),
+            ("resume", ctx.client.resume(domid)),
+            ("set_target", ctx.client.set_target(domid, DomId::DOM0)),
         ] {
             let error = result.unwrap_err();
             assert_eq!(error.operation(), name);
@@ -42,76 +42,76 @@ on_every_site! {
         }
     }
 
-    fn a_domain_that_is_not_there(on) {
-        if on.is_guest() {
+    fn unknown_domains_are_errors(ctx) {
+        if ctx.is_guest() {
             return;
         }
-        // It was never introduced.
+        // This domain was never introduced.
         let domid = DomId::new(31002);
-        for result in [on.client.release(domid), on.client.resume(domid)] {
+        for result in [ctx.client.release(domid), ctx.client.resume(domid)] {
             let error = result.unwrap_err();
             assert!(error.code().is_some(), "{error}");
         }
-        assert!(on.client.read("/").is_ok());
+        assert!(ctx.client.read("/").is_ok());
     }
 
-    fn control_commands(on) {
-        // What they do is the daemon's own affair; that they are answered is ours.
-        let answer = on.client.control(["help"]);
-        if on.is_guest() && !on.is_ocaml {
+    fn control_commands_are_answered(ctx) {
+        // The effect of a command depends on the daemon. Only the reply is tested.
+        let answer = ctx.client.control(["help"]);
+        if ctx.is_guest() && !ctx.is_oxenstored {
             let error = answer.unwrap_err();
             assert_eq!(error.code(), Some(&ErrorCode::Access), "{error}");
             assert_eq!(error.operation(), "control");
         }
-        match on.client.control(["no-such-command"]) {
-            Ok(answer) => assert!(on.is_ocaml, "{answer:?}"),
+        match ctx.client.control(["no-such-command"]) {
+            Ok(answer) => assert!(ctx.is_oxenstored, "{answer:?}"),
             Err(error) => assert!(error.code().is_some(), "{error}"),
         }
     }
 
-    fn features(on) {
-        let features = on.client.get_features();
-        if !on.is_modern {
+    fn features_are_read_by_dom0_only(ctx) {
+        let features = ctx.client.get_features();
+        if !ctx.is_modern {
             assert_eq!(features.unwrap_err().code(), Some(&ErrorCode::NotSupported));
             return;
         }
-        if on.is_guest() {
+        if ctx.is_guest() {
             assert_eq!(features.unwrap_err().code(), Some(&ErrorCode::Access));
             return;
         }
-        // ERROR and WATCHDEPTH at the least.
+        // At least ERROR and WATCHDEPTH.
         assert_eq!(features.unwrap() & 6, 6);
-        let own = on.client.get_domain_features(DomId::DOM0).unwrap();
+        let own = ctx.client.get_domain_features(DomId::DOM0).unwrap();
         assert_eq!(own & 4, 4);
-        // Too late for one that is introduced.
-        let error = on.client.set_domain_features(DomId::new(5), 0).unwrap_err();
+        // The features of an introduced domain cannot change.
+        let error = ctx.client.set_domain_features(DomId::new(5), 0).unwrap_err();
         assert_eq!(error.code(), Some(&ErrorCode::Busy), "{error}");
     }
 
-    fn quotas(on) {
-        let quotas = on.client.quotas();
-        if !on.is_modern {
+    fn quotas_are_read_and_set_by_dom0_only(ctx) {
+        let quotas = ctx.client.quotas();
+        if !ctx.is_modern {
             assert_eq!(quotas.unwrap_err().code(), Some(&ErrorCode::NotSupported));
-            let error = on.client.set_quota("nodes", 1).unwrap_err();
+            let error = ctx.client.set_quota("nodes", 1).unwrap_err();
             assert_eq!(error.code(), Some(&ErrorCode::NotSupported));
             return;
         }
-        if on.is_guest() {
+        if ctx.is_guest() {
             assert_eq!(quotas.unwrap_err().code(), Some(&ErrorCode::Access));
             return;
         }
         let quotas = quotas.unwrap();
         assert!(quotas.iter().any(|name| name == "watches"), "{quotas:?}");
-        let watches = on.client.get_quota("watches").unwrap();
+        let watches = ctx.client.get_quota("watches").unwrap();
         assert!(watches > 0);
         let guest = DomId::new(5);
-        let own = on.client.get_domain_quota(guest, "watches").unwrap();
+        let own = ctx.client.get_domain_quota(guest, "watches").unwrap();
         assert!(own > 0);
-        on.client.set_domain_quota(guest, "watches", own + 1).unwrap();
-        assert_eq!(on.client.get_domain_quota(guest, "watches").unwrap(), own + 1);
-        on.client.set_domain_quota(guest, "watches", own).unwrap();
-        assert!(on.client.get_quota("no-such-quota").is_err());
-        on.client.set_quota("watches", watches).unwrap();
-        assert_eq!(on.client.get_quota("watches").unwrap(), watches);
+        ctx.client.set_domain_quota(guest, "watches", own + 1).unwrap();
+        assert_eq!(ctx.client.get_domain_quota(guest, "watches").unwrap(), own + 1);
+        ctx.client.set_domain_quota(guest, "watches", own).unwrap();
+        assert!(ctx.client.get_quota("no-such-quota").is_err());
+        ctx.client.set_quota("watches", watches).unwrap();
+        assert_eq!(ctx.client.get_quota("watches").unwrap(), watches);
     }
 }

@@ -1,4 +1,4 @@
-//! The client's suite, on every site: see the crate's documentation for where that is.
+//! Tests of the client that run on every backend: see `tests/README.md`.
 
 mod bad_input;
 mod batches;
@@ -7,47 +7,48 @@ mod directories;
 mod domains;
 mod load;
 mod permissions;
-mod seed;
+mod python_api;
 mod threads;
 mod transactions;
+mod unlimited_device;
 mod values;
 mod watches;
 
 use std::sync::mpsc::{self, Receiver, Sender};
 
 use xs_client::{Result, Watch, WatchEvent};
-use xs_tests::PATIENCE;
+use xs_tests::HANG_TIMEOUT;
 
-/// A callback's way to tell the test what it was called with.
+/// A channel that passes a callback's arguments to the test.
 fn channel() -> (Sender<Result<WatchEvent>>, Receiver<Result<WatchEvent>>) {
     mpsc::channel()
 }
 
-/// The next event of a watch, which has to come.
+/// Returns the path of a watch's next event, which must come.
 fn next(watch: &mut Watch) -> String {
-    let event = watch.next_timeout(PATIENCE).expect("the connection lives");
+    let event = watch.next_timeout(HANG_TIMEOUT).expect("the connection works");
     event.expect("an event comes").path.to_string()
 }
 
-/// Takes events until the one for `path`. Daemons may fire more often than they have to.
+/// Takes events up to the one for `path`. Daemons may send more events than they need to.
 fn until(watch: &mut Watch, path: &str) {
     while next(watch) != path {}
 }
 
-/// The same for a callback.
+/// Takes a callback's events up to the one for `path`.
 fn called_for(events: &Receiver<Result<WatchEvent>>, path: &str) {
     called_for_all(events, [path]);
 }
 
-/// Takes events until there was one for each of `paths`, in any order.
+/// Takes a callback's events until each of `paths` had one, in any order.
 fn called_for_all<P: AsRef<str>>(
     events: &Receiver<Result<WatchEvent>>,
     paths: impl IntoIterator<Item = P>,
 ) {
     let mut missing: Vec<_> = paths.into_iter().collect();
     while !missing.is_empty() {
-        let event = events.recv_timeout(PATIENCE).expect("the callback is called");
-        let path = event.expect("the connection lives").path;
+        let event = events.recv_timeout(HANG_TIMEOUT).expect("the callback is called");
+        let path = event.expect("the connection works").path;
         missing.retain(|missing| missing.as_ref() != &*path);
     }
 }

@@ -1,62 +1,62 @@
-//! All or nothing.
+//! Transactions.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use xs_client::{Client, ErrorKind, Result, Retries, Tree};
-use xs_tests::{On, on_every_site};
+use xs_tests::{Context, on_every_backend};
 
-/// How many transactions a guest may have open, on the daemon that allows fewest.
-const FEWEST: usize = 9;
+/// How many transactions a guest may have open, on the daemon with the lowest limit.
+const MAX_OPEN: usize = 9;
 
-/// Whether transactions that ended were left open: a guest would soon be out of them. dom0 may
-/// have any number; there the value in `path` tells that nothing was committed.
-fn none_is_left(on: &On, end: impl Fn(&Client)) {
-    let path = on.path("v");
-    on.client.write(&path, "before").unwrap();
-    for _ in 0..FEWEST * 3 {
-        end(&on.client);
-        assert_eq!(on.client.read(&path).unwrap(), b"before");
+/// Checks that `end` leaves no transaction open and commits nothing. A guest would soon exceed its
+/// quota; dom0 has none, and there only the value is checked.
+fn check_aborted(ctx: &Context, end: impl Fn(&Client)) {
+    let path = ctx.path("v");
+    ctx.client.write(&path, "before").unwrap();
+    for _ in 0..MAX_OPEN * 3 {
+        end(&ctx.client);
+        assert_eq!(ctx.client.read(&path).unwrap(), b"before");
     }
-    on.client.start_transaction().unwrap().abort().unwrap();
+    ctx.client.start_transaction().unwrap().abort().unwrap();
 }
 
-on_every_site! {
-    fn aborted_on_drop(on) {
-        none_is_left(on, |client| {
+on_every_backend! {
+    fn dropping_a_transaction_aborts_it(ctx) {
+        check_aborted(ctx, |client| {
             let tx = client.start_transaction().unwrap();
-            tx.write(&on.path("v"), "dropped").unwrap();
+            tx.write(&ctx.path("v"), "dropped").unwrap();
         });
     }
 
-    fn aborted_on_error(on) {
-        none_is_left(on, |client| {
+    fn failing_closure_aborts_the_transaction(ctx) {
+        check_aborted(ctx, |client| {
             let result: Result<()> = client.transaction(|tx| {
-                tx.write(&on.path("v"), "failed")?;
-                tx.read(&on.path("missing")).map(drop)
+                tx.write(&ctx.path("v"), "failed")?;
+                tx.read(&ctx.path("missing")).map(drop)
             });
             assert!(result.unwrap_err().is_not_found());
         });
     }
 
-    fn aborted_on_an_error_of_the_callers(on) {
-        let error = on
+    fn error_of_the_caller_aborts_the_transaction(ctx) {
+        let error = ctx
             .client
             .transaction(|tx| -> Result<()> {
-                tx.write(&on.path("v"), "failed")?;
-                Err(xs_client::Error::other("I do not like it"))
+                tx.write(&ctx.path("v"), "failed")?;
+                Err(xs_client::Error::other("rejected by the caller"))
             })
             .unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::Other(_)));
-        assert!(error.to_string().contains("I do not like it"), "{error}");
-        assert!(!on.client.exists(&on.path("v")).unwrap());
+        assert!(error.to_string().contains("rejected by the caller"), "{error}");
+        assert!(!ctx.client.exists(&ctx.path("v")).unwrap());
     }
 
-    fn aborted_on_panic(on) {
-        none_is_left(on, |client| {
+    fn panicking_closure_aborts_the_transaction(ctx) {
+        check_aborted(ctx, |client| {
             let result = catch_unwind(AssertUnwindSafe(|| {
                 client.transaction(|tx| -> Result<()> {
-                    tx.write(&on.path("v"), "panicked")?;
+                    tx.write(&ctx.path("v"), "panicked")?;
                     std::panic::resume_unwind(Box::new("on purpose"));
                 })
             }));
@@ -64,29 +64,29 @@ on_every_site! {
         });
     }
 
-    fn a_closure_gives_its_value(on) {
-        let path = on.path("n");
-        on.client.write(&path, "41").unwrap();
-        let value = on.client.transaction(|tx| {
+    fn closure_returns_its_value(ctx) {
+        let path = ctx.path("n");
+        ctx.client.write(&path, "41").unwrap();
+        let value = ctx.client.transaction(|tx| {
             let next = tx.read_parsed::<u32>(&path)? + 1;
             tx.write_display(&path, next)?;
             Ok(next)
         });
         assert_eq!(value.unwrap(), 42);
-        assert_eq!(on.client.read(&path).unwrap(), b"42");
+        assert_eq!(ctx.client.read(&path).unwrap(), b"42");
     }
 
-    fn a_conflict_that_never_ends_is_given_up(on) {
-        let path = on.path("n");
-        on.client.write(&path, "0").unwrap();
-        let other = on.another();
+    fn endless_conflicts_are_reported(ctx) {
+        let path = ctx.path("n");
+        ctx.client.write(&path, "0").unwrap();
+        let other = ctx.another();
         let mut runs = 0;
         let retries = Retries {
             attempts: 4,
             first_pause: Duration::from_micros(1),
             longest_pause: Duration::from_micros(10),
         };
-        let error = on
+        let error = ctx
             .client
             .transaction_with(retries, |tx| {
                 runs += 1;
@@ -98,20 +98,21 @@ on_every_site! {
         assert!(matches!(error.kind(), ErrorKind::Conflict { attempts: 4 }), "{error}");
         assert!(error.is_conflict());
         assert_eq!(runs, 4);
-        assert_eq!(on.client.read(&path).unwrap(), b"4");
+        assert_eq!(ctx.client.read(&path).unwrap(), b"4");
     }
 
-    fn two_clients_count_together(on) {
-        let path = on.path("n");
-        on.client.write(&path, "0").unwrap();
-        let clients = [on.client.clone(), on.another()];
+    fn transactions_of_two_clients_do_not_lose_updates(ctx) {
+        let path = ctx.path("n");
+        ctx.client.write(&path, "0").unwrap();
+        let count = ctx.load(25);
+        let clients = [ctx.client.clone(), ctx.another()];
         std::thread::scope(|scope| {
             for client in &clients {
                 scope.spawn(|| {
-                    for _ in 0..25 {
+                    for _ in 0..count {
                         client
                             .transaction(|tx| {
-                                let n = tx.read_parsed::<u32>(&path)?;
+                                let n = tx.read_parsed::<usize>(&path)?;
                                 tx.write_display(&path, n + 1)
                             })
                             .unwrap();
@@ -119,99 +120,99 @@ on_every_site! {
                 });
             }
         });
-        assert_eq!(on.client.read_parsed::<u32>(&path).unwrap(), 50);
+        assert_eq!(ctx.client.read_parsed::<usize>(&path).unwrap(), 2 * count);
     }
 
-    fn one_that_only_reads_sees_one_state(on) {
-        let (a, b) = (on.path("a"), on.path("b"));
-        on.client.write(&a, "1").unwrap();
-        on.client.write(&b, "1").unwrap();
-        let tx = on.client.start_transaction().unwrap();
+    fn reading_transaction_sees_one_state(ctx) {
+        let (a, b) = (ctx.path("a"), ctx.path("b"));
+        ctx.client.write(&a, "1").unwrap();
+        ctx.client.write(&b, "1").unwrap();
+        let tx = ctx.client.start_transaction().unwrap();
         assert_eq!(tx.read(&a).unwrap(), b"1");
-        let other = on.another();
+        let other = ctx.another();
         other.write(&a, "2").unwrap();
         other.write(&b, "2").unwrap();
         assert_eq!(tx.read(&a).unwrap(), b"1");
         let ended = tx.commit();
-        if on.is_ocaml {
-            // It has changed nothing: oxenstored does not mind. (The in-memory one does.)
-            assert!(ended.is_ok() || on.is_in_memory(), "{ended:?}");
+        if ctx.is_oxenstored {
+            // It has written nothing, so that oxenstored commits it. (The in-memory one does not.)
+            assert!(ended.is_ok() || ctx.is_in_memory(), "{ended:?}");
         } else {
             assert!(ended.unwrap_err().is_conflict());
         }
     }
 
-    fn used_after_its_end(on) {
+    fn ended_transactions_reject_operations(ctx) {
         for end in ["commit", "abort", "drop"] {
-            let tx = on.client.start_transaction().unwrap();
-            // The handle to a transaction's tree outlives it.
+            let tx = ctx.client.start_transaction().unwrap();
+            // A handle to the transaction's tree can outlive the transaction.
             let tree: Tree = (*tx).clone();
-            tree.write(&on.path(end), "").unwrap();
+            tree.write(&ctx.path(end), "").unwrap();
             match end {
                 "commit" => tx.commit().unwrap(),
                 "abort" => tx.abort().unwrap(),
                 _ => drop(tx),
             }
-            let path = on.path(end);
+            let path = ctx.path(end);
             let error = tree.write(&path, "late").unwrap_err();
             assert!(matches!(error.kind(), ErrorKind::TransactionEnded), "{error}");
             assert_eq!((error.operation(), error.path()), ("write", Some(&*path)));
-            assert!(tree.exists(&path).is_err(), "it is neither there nor not");
-            assert_eq!(on.client.exists(&path).unwrap(), end == "commit");
+            assert!(tree.exists(&path).is_err(), "an ended transaction knows no nodes");
+            assert_eq!(ctx.client.exists(&path).unwrap(), end == "commit");
         }
     }
 
-    fn several_at_once_on_one_client(on) {
-        let open: Vec<_> = (0..FEWEST)
+    fn open_transactions_are_isolated(ctx) {
+        let open: Vec<_> = (0..MAX_OPEN)
             .map(|n| {
-                let tx = on.client.start_transaction().unwrap();
-                tx.write(&on.path(&format!("n{n}/v")), n.to_string()).unwrap();
+                let tx = ctx.client.start_transaction().unwrap();
+                tx.write(&ctx.path(&format!("n{n}/v")), n.to_string()).unwrap();
                 tx
             })
             .collect();
-        // Each has its own, none of the others'.
+        // Each sees its own node and no others.
         for (n, tx) in open.iter().enumerate() {
-            assert_eq!(tx.read_parsed::<usize>(&on.path(&format!("n{n}/v"))).unwrap(), n);
-            assert!(!tx.exists(&on.path(&format!("n{}", (n + 1) % FEWEST))).unwrap());
+            assert_eq!(tx.read_parsed::<usize>(&ctx.path(&format!("n{n}/v"))).unwrap(), n);
+            assert!(!tx.exists(&ctx.path(&format!("n{}", (n + 1) % MAX_OPEN))).unwrap());
         }
         for tx in open {
             tx.abort().unwrap();
         }
-        assert!(on.client.directory(on.root()).unwrap().is_empty());
+        assert!(ctx.client.directory(ctx.root()).unwrap().is_empty());
     }
 
-    fn quota_of_open_transactions(on) {
-        if !on.is_guest() || on.is_device() {
+    fn exceeded_transaction_quota_is_reported(ctx) {
+        if !ctx.is_guest() || ctx.is_device() {
             return;
         }
         let mut open = Vec::new();
         let error = loop {
             assert!(open.len() < 100, "the quota holds for guests");
-            match on.client.start_transaction() {
+            match ctx.client.start_transaction() {
                 Ok(tx) => open.push(tx),
                 Err(error) => break error,
             }
         };
         assert_eq!(error.io_kind(), std::io::ErrorKind::StorageFull, "{error}");
         drop(open);
-        on.client.start_transaction().unwrap().commit().unwrap();
+        ctx.client.start_transaction().unwrap().commit().unwrap();
     }
 
-    fn of_many_writes_that_collide(on) {
-        let keys: Vec<_> = (0..on.many(100)).map(|n| on.path(&format!("k{n}"))).collect();
+    fn colliding_transactions_of_many_writes_do_not_mix(ctx) {
+        let keys: Vec<_> = (0..ctx.load(100)).map(|n| ctx.path(&format!("k{n}"))).collect();
         let run = |client: &Client, mark: &str| {
             client.transaction(|tx| {
                 tx.write_many(keys.iter().map(|key| (key, mark))).into_iter().collect::<Result<()>>()
             })
         };
-        let other = on.another();
+        let other = ctx.another();
         std::thread::scope(|scope| {
             let other = scope.spawn(|| (0..5).for_each(|_| run(&other, "other").unwrap()));
-            (0..5).for_each(|_| run(&on.client, "mine").unwrap());
+            (0..5).for_each(|_| run(&ctx.client, "mine").unwrap());
             other.join().unwrap();
         });
-        // It is one or the other, never a mixture.
-        let values = on.client.read_many(&keys).into_iter().map(Result::unwrap);
+        // All values come from one transaction.
+        let values = ctx.client.read_many(&keys).into_iter().map(Result::unwrap);
         assert_eq!(values.collect::<std::collections::BTreeSet<_>>().len(), 1);
     }
 }

@@ -1,24 +1,21 @@
-//! A peer that is within its rights, if only just.
+//! A peer that sends unusual messages, all of which the protocol permits.
 
 use std::thread;
 
-use xs_client::{Client, ErrorCode, ErrorKind, EventKind};
+use xs_client::{ErrorCode, ErrorKind, EventKind};
 use xs_proto::{MessageType, ReqId, TxId};
-use xs_tests::PATIENCE;
-use xs_tests::script::{self, message};
+use xs_tests::peer::{self, message};
 
-fn client() -> xs_client::Builder {
-    Client::builder().timeout(PATIENCE)
-}
+use crate::patient;
 
 #[test]
-fn answers_in_any_order() {
-    let (client, mut peer) = script::pair(client());
+fn replies_may_come_in_any_order() {
+    let (client, mut peer) = peer::connect(patient());
     let peer = thread::spawn(move || {
         let requests: Vec<_> = (0..100).map(|_| peer.expect(MessageType::Read)).collect();
         for request in requests.iter().rev() {
             let path = request.payload.strip_suffix(b"\0").unwrap();
-            peer.answer(request, path);
+            peer.reply(request, path);
         }
     });
     let paths: Vec<_> = (0..100).map(|n| format!("/{n}")).collect();
@@ -29,14 +26,12 @@ fn answers_in_any_order() {
 }
 
 #[test]
-fn names_of_errors_that_nobody_knows() {
-    let (client, mut peer) = script::pair(client());
+fn unknown_error_names_are_kept() {
+    let (client, mut peer) = peer::connect(patient());
     let peer = thread::spawn(move || {
         for name in ["EQUOTA", "EWEIRD", ""] {
             let request = peer.expect(MessageType::Read);
-            let payload = [name.as_bytes(), &[0]].concat();
-            let id = request.header.req_id;
-            peer.send(&message(MessageType::Error as u32, id, TxId::NONE, &payload));
+            peer.reply_error(&request, name);
         }
     });
     assert_eq!(client.read("/a").unwrap_err().code(), Some(&ErrorCode::Quota));
@@ -47,33 +42,33 @@ fn names_of_errors_that_nobody_knows() {
     peer.join().unwrap();
 }
 
-/// oxenstored takes such permissions from any guest: they harm nobody but who asks for them.
+/// oxenstored accepts such permissions from any guest. They must affect only the clients that read
+/// them, and only that operation.
 #[test]
-fn permissions_of_domains_that_cannot_be() {
-    let (client, mut peer) = script::pair(client());
+fn permissions_of_impossible_domains_fail_one_operation() {
+    let (client, mut peer) = peer::connect(patient());
     let peer = thread::spawn(move || {
         for entries in [&b"n5\0b99999\0"[..], b"n-1\0", b"n5\0"] {
             let request = peer.expect(MessageType::GetPerms);
-            peer.answer(&request, entries);
+            peer.reply(&request, entries);
         }
     });
-    for strange in ["n5 b99999", "n-1"] {
+    for entries in ["n5 b99999", "n-1"] {
         let error = client.get_perms("/a").unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::Unexpected(_)), "{error}");
-        assert!(error.to_string().contains(strange), "{error}");
+        assert!(error.to_string().contains(entries), "{error}");
     }
     assert_eq!(client.get_perms("/a").unwrap(), "n5".parse().unwrap());
     peer.join().unwrap();
 }
 
 #[test]
-fn the_first_event_before_the_answer() {
-    let (client, mut peer) = script::pair(client());
+fn first_event_may_precede_the_reply() {
+    let (client, mut peer) = peer::connect(patient());
     let peer = thread::spawn(move || {
         let watch = peer.expect(MessageType::Watch);
-        let token = watch.payload.split(|byte| *byte == 0).nth(1).unwrap().to_vec();
-        peer.fire("/w", &token);
-        peer.answer(&watch, b"OK\0");
+        peer.send_event("/w", watch.token());
+        peer.reply(&watch, b"OK\0");
         peer
     });
     let mut watch = client.watch("/w").unwrap();
@@ -82,13 +77,11 @@ fn the_first_event_before_the_answer() {
 }
 
 #[test]
-fn events_with_garbage_for_ids() {
-    let (client, mut peer) = script::pair(client());
+fn ids_of_events_are_ignored() {
+    let (client, mut peer) = peer::connect(patient());
     let peer = thread::spawn(move || {
-        let watch = peer.expect(MessageType::Watch);
-        peer.answer(&watch, b"OK\0");
-        let token = watch.payload.split(|byte| *byte == 0).nth(1).unwrap();
-        let payload = [b"/w\0", token, b"\0"].concat();
+        let watch = peer.accept(MessageType::Watch);
+        let payload = [b"/w\0", watch.token(), b"\0"].concat();
         let event = MessageType::WatchEvent as u32;
         peer.send(&message(event, ReqId(0xdead_beef), TxId(0x1234_5678), &payload));
         peer
@@ -99,32 +92,30 @@ fn events_with_garbage_for_ids() {
 }
 
 #[test]
-fn events_that_belong_to_nobody() {
-    let (client, mut peer) = script::pair(client());
+fn events_with_unknown_tokens_are_ignored() {
+    let (client, mut peer) = peer::connect(patient());
     let peer = thread::spawn(move || {
         let request = peer.expect(MessageType::Read);
         for token in [&b""[..], b"xs-", b"xs-ffff", b"1", b"\xff", b"xs-10000000000000000"] {
-            peer.fire("/w", token);
+            peer.send_event("/w", token);
         }
-        peer.answer(&request, b"v");
+        peer.reply(&request, b"v");
     });
     assert_eq!(client.read("/a").unwrap(), b"v");
     peer.join().unwrap();
 }
 
-/// Whoever does not take events is told that there were too many; what others wait for comes.
+/// The queue of a watch that is not read overflows. Replies are not delayed.
 #[test]
-fn a_flood_of_events() {
-    let (client, mut peer) = script::pair(client().watch_capacity(100));
+fn flood_of_events_overflows_one_watch_only() {
+    let (client, mut peer) = peer::connect(patient().watch_capacity(100));
     let peer = thread::spawn(move || {
-        let watch = peer.expect(MessageType::Watch);
-        peer.answer(&watch, b"OK\0");
-        let token = watch.payload.split(|byte| *byte == 0).nth(1).unwrap().to_vec();
+        let watch = peer.accept(MessageType::Watch);
         let request = peer.expect(MessageType::Read);
         for n in 0..50_000 {
-            peer.fire(&format!("/w/{n}"), &token);
+            peer.send_event(&format!("/w/{n}"), watch.token());
         }
-        peer.answer(&request, b"v");
+        peer.reply(&request, b"v");
         peer
     });
     let mut watch = client.watch("/w").unwrap();
@@ -138,27 +129,26 @@ fn a_flood_of_events() {
     drop(peer.join().unwrap());
 }
 
-/// A list of children that goes on for ever, or changes for ever.
+/// A list of children that grows without bound, or changes in every part.
 #[test]
-fn a_directory_without_end() {
+fn endless_directories_are_errors() {
     for grows in [false, true] {
-        let (client, mut peer) = script::pair(client());
+        let (client, mut peer) = peer::connect(patient());
         let peer = thread::spawn(move || {
             let mut generation = 0;
             while let Some(request) = peer.request() {
                 if request.header.msg_type == MessageType::Directory as u32 {
-                    let id = request.header.req_id;
-                    peer.send(&message(MessageType::Error as u32, id, TxId::NONE, b"E2BIG\0"));
+                    peer.reply_error(&request, "E2BIG");
                     continue;
                 }
                 generation += u64::from(!grows);
                 let name = vec![b'x'; 4000];
                 let part = [format!("{generation}\0").as_bytes(), &name, b"\0"].concat();
-                peer.answer(&request, &part);
+                peer.reply(&request, &part);
             }
         });
         let error = client.directory("/a").unwrap_err();
-        assert!(matches!(error.kind(), xs_client::ErrorKind::Unexpected(_)), "{error}");
+        assert!(matches!(error.kind(), ErrorKind::Unexpected(_)), "{error}");
         assert_eq!((error.operation(), error.path()), ("directory", Some("/a")));
         drop(client);
         peer.join().unwrap();

@@ -1,33 +1,35 @@
-//! A peer that breaks the protocol: everybody who waits is told so at once, with the cause, and so
-//! is everybody who comes later.
+//! A peer that breaks the protocol: all waiting operations fail at once with the same cause, and so
+//! do all later ones.
 
 use std::sync::mpsc;
 use std::thread;
 
 use xs_client::{Client, Error, ErrorKind, Failure, Result};
 use xs_proto::{ConnectionError, Header, MessageType, ReqId, TxId};
-use xs_tests::PATIENCE;
-use xs_tests::script::{self, Message, answer, message};
+use xs_tests::HANG_TIMEOUT;
+use xs_tests::peer::{self, Message, message, reply};
 
-/// What a test asks for.
+use crate::patient;
+
+/// The operation that the peer answers.
 type Ask = fn(&Client) -> Result<()>;
 
 const READ: Ask = |client| client.read("/a").map(drop);
 
-/// Lets the peer answer the question by `bytes`, and gives the cause that everybody is told.
-fn broken_by(ask: Ask, bytes: impl Fn(&Message) -> Vec<u8> + Send + 'static) -> ConnectionError {
-    let (client, mut peer) = script::pair(Client::builder().timeout(PATIENCE));
-    // The peer takes part until three requests wait, then it answers the one in question.
+/// Runs operations of every kind while the peer answers `ask` with `bytes`. Checks that all of them
+/// fail with the same cause, and returns it.
+fn break_with(ask: Ask, bytes: impl Fn(&Message) -> Vec<u8> + Send + 'static) -> ConnectionError {
+    let (client, mut peer) = peer::connect(patient());
+    // The peer confirms the watches, waits for three requests, and answers one of them.
     let peer = thread::spawn(move || {
         for _ in 0..2 {
-            let watch = peer.expect(MessageType::Watch);
-            peer.answer(&watch, b"OK\0");
+            peer.accept(MessageType::Watch);
         }
         let requests: Vec<_> = (0..3).map_while(|_| peer.request()).collect();
         let is_asked = |request: &&Message| request.payload != b"/others\0";
-        let asked = requests.iter().find(is_asked).expect("one of them is the one");
+        let asked = requests.iter().find(is_asked).expect("the request of the test");
         let mut bytes = bytes(asked);
-        // More of the same, as there may be.
+        // Garbage may follow.
         bytes.extend_from_slice(&[0xff; 64]);
         peer.send(&bytes);
         peer
@@ -41,21 +43,24 @@ fn broken_by(ask: Ask, bytes: impl Fn(&Message) -> Vec<u8> + Send + 'static) -> 
         let waiting = scope.spawn(|| watch.wait().unwrap_err());
         let asked = ask(&client);
         let mut errors = vec![waiting.join().unwrap()];
-        // It may have been answered before things went wrong.
+        // The operation succeeds if its answer comes before the violation.
         let is_late = matches!(cause(&errors[0]), ConnectionError::UnknownRequest { .. });
         assert!(asked.is_err() || is_late, "{asked:?}");
         errors.extend(asked.err());
         errors.extend(others.map(|other| other.join().unwrap()));
         errors
     });
-    errors.push(called.recv_timeout(PATIENCE).unwrap().unwrap_err());
-    // From now on nothing else can be had.
+    errors.push(called.recv_timeout(HANG_TIMEOUT).unwrap().unwrap_err());
+    // Later operations fail too.
     errors.push(client.write("/b", "x").unwrap_err());
     errors.push(client.watch("/b").unwrap_err());
     errors.push(client.start_transaction().unwrap_err());
     errors.push(client.read_many(["/b"]).remove(0).unwrap_err());
-    errors.push(watch.next_timeout(PATIENCE).unwrap_err());
-    assert!(matches!(watch.next(), Some(Err(_))) && watch.next().is_none(), "it tells once");
+    errors.push(watch.next_timeout(HANG_TIMEOUT).unwrap_err());
+    assert!(
+        matches!(watch.next(), Some(Err(_))) && watch.next().is_none(),
+        "the watch reports the cause once"
+    );
     drop(peer.join().unwrap());
 
     let causes: Vec<_> = errors.iter().map(cause).collect();
@@ -71,7 +76,7 @@ fn cause(error: &Error) -> ConnectionError {
     }
 }
 
-/// A message that starts like the answer to `request`, with this in its header.
+/// Encodes a reply to `request` whose header is changed.
 fn with_header(request: &Message, change: impl Fn(&mut Header), payload: &[u8]) -> Vec<u8> {
     let mut header = Header { len: payload.len() as u32, ..request.header };
     change(&mut header);
@@ -79,18 +84,18 @@ fn with_header(request: &Message, change: impl Fn(&mut Header), payload: &[u8]) 
 }
 
 #[test]
-fn a_length_beyond_all_bounds() {
+fn payload_lengths_above_the_limit_are_rejected() {
     for len in [4097, 1 << 20, u32::MAX] {
-        let cause = broken_by(READ, move |request| with_header(request, |h| h.len = len, b""));
+        let cause = break_with(READ, move |request| with_header(request, |h| h.len = len, b""));
         assert!(matches!(cause, ConnectionError::Frame(_)), "{cause:?}");
     }
 }
 
 #[test]
-fn a_type_that_does_not_exist() {
+fn unknown_types_are_rejected() {
     for msg_type in [20, 27, 99, 65535, u32::MAX] {
         let cause =
-            broken_by(READ, move |request| with_header(request, |h| h.msg_type = msg_type, b"v"));
+            break_with(READ, move |request| with_header(request, |h| h.msg_type = msg_type, b"v"));
         assert!(
             matches!(
                 cause,
@@ -102,17 +107,17 @@ fn a_type_that_does_not_exist() {
 }
 
 #[test]
-fn a_type_that_was_not_asked_for() {
-    let cause = broken_by(READ, |request| {
+fn replies_of_another_type_are_rejected() {
+    let cause = break_with(READ, |request| {
         with_header(request, |h| h.msg_type = MessageType::Write as u32, b"OK\0")
     });
     assert!(matches!(cause, ConnectionError::WrongType { .. }), "{cause:?}");
 }
 
 #[test]
-fn an_answer_to_nothing() {
+fn replies_to_unknown_requests_are_rejected() {
     for change in [|id: u32| id + 100, |id: u32| id ^ 0x8000_0000, |_| 0, |_| u32::MAX] {
-        let cause = broken_by(READ, move |request| {
+        let cause = break_with(READ, move |request| {
             with_header(request, |h| h.req_id = ReqId(change(h.req_id.0)), b"v")
         });
         assert!(matches!(cause, ConnectionError::UnknownRequest { .. }), "{cause:?}");
@@ -120,19 +125,19 @@ fn an_answer_to_nothing() {
 }
 
 #[test]
-fn an_answer_that_was_given_before() {
-    let cause = broken_by(READ, |request| [answer(request, b"v"), answer(request, b"v")].concat());
+fn second_replies_are_rejected() {
+    let cause = break_with(READ, |request| [reply(request, b"v"), reply(request, b"v")].concat());
     assert!(matches!(cause, ConnectionError::UnknownRequest { .. }), "{cause:?}");
 }
 
 #[test]
-fn an_answer_from_another_transaction() {
-    let cause = broken_by(READ, |request| with_header(request, |h| h.tx_id = TxId(7), b"v"));
+fn replies_from_another_transaction_are_rejected() {
+    let cause = break_with(READ, |request| with_header(request, |h| h.tx_id = TxId(7), b"v"));
     assert!(matches!(cause, ConnectionError::WrongTransaction { .. }), "{cause:?}");
 }
 
 #[test]
-fn payloads_that_make_no_sense() {
+fn malformed_replies_are_rejected() {
     let write: Ask = |client| client.write("/a", "x");
     let perms: Ask = |client| client.get_perms("/a").map(drop);
     let children: Ask = |client| client.directory("/a").map(drop);
@@ -162,20 +167,20 @@ fn payloads_that_make_no_sense() {
         ("text", home, b"\xff\0"),
     ];
     for (what, ask, payload) in cases {
-        let cause = broken_by(ask, move |request| answer(request, payload));
+        let cause = break_with(ask, move |request| reply(request, payload));
         assert!(matches!(cause, ConnectionError::Payload { .. }), "{what} {payload:?}: {cause:?}");
     }
 }
 
 #[test]
-fn errors_and_events_that_make_no_sense() {
+fn malformed_errors_and_events_are_rejected() {
     let error = |payload: &'static [u8]| {
-        broken_by(READ, move |request| {
+        break_with(READ, move |request| {
             with_header(request, |h| h.msg_type = MessageType::Error as u32, payload)
         })
     };
     let event = |payload: &'static [u8]| {
-        broken_by(READ, move |_| {
+        break_with(READ, move |_| {
             message(MessageType::WatchEvent as u32, ReqId(0), TxId::NONE, payload)
         })
     };
@@ -196,8 +201,8 @@ fn errors_and_events_that_make_no_sense() {
 }
 
 #[test]
-fn the_error_says_what_was_lost_and_why() {
-    let (client, mut peer) = script::pair(Client::builder().timeout(PATIENCE));
+fn error_names_the_operation_and_the_cause() {
+    let (client, mut peer) = peer::connect(patient());
     let peer = thread::spawn(move || {
         let request = peer.expect(MessageType::Read);
         peer.send(&with_header(&request, |h| h.len = 5000, b""));

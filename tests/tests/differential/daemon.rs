@@ -1,25 +1,27 @@
-//! The two that are compared, each with its four connections, spoken to in lock-step.
+//! The two daemons that are compared. Each has four connections and receives one request at a time.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixDatagram, UnixStream};
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
+use std::time::Instant;
 
 use xs_proto::{DomId, Header, MessageType as Ty, ReqId, TxId};
+use xs_tests::peer::message;
+use xs_tests::{HANG_TIMEOUT, settings};
 use xs_transport::mock::{Flavour, Pipe, Xenstored};
 use xs_transport::{Transport, Wait};
 
-use crate::ops::{DIES, Op, SHUTS_DOWN, SLOTS, STRANGER, Tx, WHO};
+use crate::ops::{CONNECTIONS, DIES, Op, SHUTS_DOWN, SLOTS, TRANSIENT, Tx};
 
-/// A message from a daemon, without what must differ.
+/// A message from a daemon, without the parts that always differ.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Answer {
     Event(Vec<u8>),
     Error(Vec<u8>),
     Reply(Vec<u8>),
-    /// Of TRANSACTION_START: some id.
+    /// The reply to TRANSACTION_START, whose id differs.
     Transaction,
     Closed,
 }
@@ -36,38 +38,44 @@ impl fmt::Display for Answer {
     }
 }
 
+/// The id of the request under test.
 const OP: ReqId = ReqId(1);
+
+/// The id of the request whose reply ends the answers to the one under test.
 const BARRIER: ReqId = ReqId(0xba);
-/// More than a datagram socket queues (`net.unix.max_dgram_qlen`: 512).
-const NOTICES: usize = 600;
-const TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Notifications that can precede ours: more than a datagram socket queues
+/// (`net.unix.max_dgram_qlen`: 512).
+const NOTIFICATIONS: usize = 600;
 
 /// A daemon with four connections.
-pub(crate) trait Peer {
+pub(crate) trait Daemon {
+    /// Sends bytes on a connection.
     fn send(&mut self, conn: usize, bytes: &[u8]);
 
-    /// The next message; `None` if there is none any more.
+    /// Receives the next message; `None` if the connection is closed.
     fn receive(&mut self, conn: usize) -> Option<(Header, Vec<u8>)>;
 
+    /// The ids of open transactions, by connection.
     fn slots(&mut self) -> &mut [[u32; SLOTS]; 4];
 
-    /// Something happens to a domain that nobody speaks for. The daemon has noticed when it
-    /// answers a request that is made later.
-    fn befall(&mut self, what: u32, domid: u16);
+    /// Lets a domain without a connection die or shut down. The daemon handles this before requests
+    /// that are sent later.
+    fn notify(&mut self, what: u32, domid: u16);
 
-    /// It has noticed.
-    fn befell(&mut self) {}
+    /// Cleans up after the daemon has handled the notification.
+    fn notified(&mut self) {}
 
-    /// Makes one request and collects what each connection is told because of it.
+    /// Sends one request, and returns the messages that it causes on each connection.
     fn perform(&mut self, op: &Op) -> [Vec<Answer>; 4] {
         if [DIES, SHUTS_DOWN].contains(&op.ty) {
-            self.befall(op.ty, STRANGER);
-            let events = self.settle();
+            self.notify(op.ty, TRANSIENT);
+            let events = self.await_notification();
             let payload = b"0\0".into();
             let mut answers =
                 self.perform(&Op { ty: Ty::GetDomainPath as u32, payload, ..op.clone() });
             answers[0].splice(..0, events);
-            self.befell();
+            self.notified();
             return answers;
         }
         let tx = match op.tx {
@@ -75,23 +83,24 @@ pub(crate) trait Peer {
             Tx::Slot(slot) => self.slots()[op.conn][slot],
             Tx::Bogus => 4_000_000,
         };
-        let mut bytes = message(op.ty, OP, tx, &op.payload);
-        // A request without effect shows on each connection where the answers end.
-        let barrier = message(Ty::GetDomainPath as u32, BARRIER, 0, b"0\0");
+        let mut bytes = message(op.ty, OP, TxId(tx), &op.payload);
+        // On each connection, the reply to a request without effect ends the answers.
+        let barrier = message(Ty::GetDomainPath as u32, BARRIER, TxId::NONE, b"0\0");
         bytes.extend_from_slice(&barrier);
         self.send(op.conn, &bytes);
         let mut answers: [Vec<Answer>; 4] = Default::default();
         self.collect(op.conn, op, tx, &mut answers[op.conn]);
-        // Only now: whoever asks before the request is handled learns nothing.
-        for conn in (0..WHO.len()).filter(|conn| *conn != op.conn) {
+        // The other connections send theirs after the daemon has handled the request.
+        for conn in (0..CONNECTIONS.len()).filter(|conn| *conn != op.conn) {
             self.send(conn, &barrier);
         }
-        for conn in (0..WHO.len()).filter(|conn| *conn != op.conn) {
+        for conn in (0..CONNECTIONS.len()).filter(|conn| *conn != op.conn) {
             self.collect(conn, op, tx, &mut answers[conn]);
         }
         answers
     }
 
+    /// Collects the answers on one connection, up to the barrier's.
     fn collect(&mut self, conn: usize, op: &Op, tx: u32, answers: &mut Vec<Answer>) {
         loop {
             let Some((header, payload)) = self.receive(conn) else {
@@ -118,12 +127,13 @@ pub(crate) trait Peer {
                     match ty {
                         Some(Ty::TransactionStart) => {
                             let id = String::from_utf8_lossy(&payload[..payload.len() - 1]);
-                            self.slots()[conn][op.into] = id.parse().expect("an id");
+                            self.slots()[conn][op.into] = id.parse().expect("the reply is an id");
                             Answer::Transaction
                         }
-                        // The generation comes first, and differs.
+                        // The generation, which comes first, differs.
                         Some(Ty::DirectoryPart) => {
-                            let end = payload.iter().position(|byte| *byte == 0).expect("a NUL");
+                            let end = payload.iter().position(|byte| *byte == 0);
+                            let end = end.expect("the generation ends with NUL");
                             Answer::Reply(payload[end + 1..].to_vec())
                         }
                         _ => Answer::Reply(payload),
@@ -133,14 +143,15 @@ pub(crate) trait Peer {
         }
     }
 
-    /// What the daemon says that domains use up, once nothing is under way: all the numbers.
+    /// Returns the resources that domains use, as CONTROL reports them: all numbers in the replies.
     fn usage(&mut self) -> Vec<i64> {
-        for conn in 0..WHO.len() {
-            self.call(conn, Ty::ResetWatches, b"\0").expect("a reset");
+        for conn in 0..CONNECTIONS.len() {
+            self.call(conn, Ty::ResetWatches, b"\0").expect("RESET_WATCHES succeeds");
         }
         let ask = |domid| {
             let answer = self.call(0, Ty::Control, format!("quota\0{domid}\0").as_bytes());
-            let text = String::from_utf8_lossy(&answer.expect("numbers")).into_owned();
+            let text =
+                String::from_utf8_lossy(&answer.expect("CONTROL reports quotas")).into_owned();
             let numbers: Vec<_> =
                 text.split(|c: char| !c.is_ascii_digit()).map(str::parse).collect();
             numbers.into_iter().flatten()
@@ -148,17 +159,17 @@ pub(crate) trait Peer {
         [0, 5, 7].into_iter().flat_map(ask).collect()
     }
 
-    /// Lets the daemon notice what has befallen a domain. It takes one notice at a time, and one
-    /// request of a connection each time; guests' notices may be before ours. Gives the events for
-    /// the first connection.
-    fn settle(&mut self) -> Vec<Answer> {
-        let barrier = message(Ty::GetDomainPath as u32, BARRIER, 0, b"0\0");
+    /// Waits until the daemon has handled a notification, and returns the events on the first
+    /// connection. Before each request of a connection, the daemon handles one notification; those
+    /// of guests may precede ours.
+    fn await_notification(&mut self) -> Vec<Answer> {
+        let barrier = message(Ty::GetDomainPath as u32, BARRIER, TxId::NONE, b"0\0");
         let mut events = Vec::new();
-        for _ in 0..NOTICES / 100 {
+        for _ in 0..NOTIFICATIONS / 100 {
             self.send(0, &barrier.repeat(100));
             let mut left = 100;
             while left > 0 {
-                let (header, payload) = self.receive(0).expect("an answer");
+                let (header, payload) = self.receive(0).expect("the connection is open");
                 if header.req_id == BARRIER {
                     left -= 1;
                 } else {
@@ -169,11 +180,12 @@ pub(crate) trait Peer {
         events
     }
 
-    /// As dom0; the payload of the reply, or `None` for an error. Events are dropped.
+    /// Sends a request outside of transactions, and returns the payload of the reply; `None` for an
+    /// error. Events are dropped.
     fn call(&mut self, conn: usize, ty: Ty, payload: &[u8]) -> Option<Vec<u8>> {
-        self.send(conn, &message(ty as u32, OP, 0, payload));
+        self.send(conn, &message(ty as u32, OP, TxId::NONE, payload));
         loop {
-            let (header, payload) = self.receive(conn).expect("an answer");
+            let (header, payload) = self.receive(conn).expect("the connection is open");
             if header.msg_type != Ty::WatchEvent as u32 {
                 return (header.msg_type != Ty::Error as u32).then_some(payload);
             }
@@ -181,12 +193,7 @@ pub(crate) trait Peer {
     }
 }
 
-fn message(ty: u32, req_id: ReqId, tx: u32, payload: &[u8]) -> Vec<u8> {
-    let header = Header { msg_type: ty, req_id, tx_id: TxId(tx), len: payload.len() as u32 };
-    [&header.encode(), payload].concat()
-}
-
-/// The defaults, by the names that CONTROL uses.
+/// The default quotas, by the names that CONTROL uses.
 const QUOTAS: [(&str, u32); 7] = [
     ("nodes", 1000),
     ("watches", 128),
@@ -200,33 +207,35 @@ const QUOTAS: [(&str, u32); 7] = [
 /// A genuine daemon.
 pub(crate) struct Genuine {
     streams: Vec<UnixStream>,
-    /// Where the make-believe hypervisor looks for domains.
+    /// The directory in which the simulated hypervisor keeps the states of domains.
     domains: PathBuf,
     slots: [[u32; SLOTS]; 4],
-    /// How often it said what.
+    /// How often each outcome occurred.
     pub(crate) outcomes: BTreeMap<String, usize>,
 }
 
 impl Genuine {
+    /// Connects to the daemon that the environment names, if it does.
     pub(crate) fn from_env(prefix: &str) -> Option<Self> {
-        let path = |name: &str| std::env::var(format!("XS_TEST_{prefix}_{name}")).ok();
+        let path = |name: &str| settings::path(&format!("XS_TEST_{prefix}_{name}"));
         let (dom0, dom5, dom7) = (path("SOCKET")?, path("GUEST5")?, path("GUEST7")?);
-        let connect = |path: &String| {
-            let stream = UnixStream::connect(path).unwrap_or_else(|e| panic!("{path}: {e}"));
-            stream.set_read_timeout(Some(TIMEOUT)).expect("a timeout");
+        let connect = |path: &PathBuf| {
+            let stream = UnixStream::connect(path);
+            let stream = stream.unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+            stream.set_read_timeout(Some(HANG_TIMEOUT)).expect("the timeout is not zero");
             stream
         };
         let streams = [&dom0, &dom0, &dom5, &dom7].map(connect).into();
-        let domains = Path::new(&dom0).with_file_name("shim");
-        let ring = domains.join(format!("{STRANGER}.ring"));
-        // Never shortened: the daemon may still look at it.
+        let domains = dom0.with_file_name("shim");
+        let ring = domains.join(format!("{TRANSIENT}.ring"));
+        // The file is never truncated, since the daemon may still use it.
         let file = std::fs::OpenOptions::new().write(true).create(true).truncate(false).open(&ring);
         let sized = file.and_then(|file| file.set_len(4096));
         sized.unwrap_or_else(|e| panic!("{}: {e}", ring.display()));
         Some(Genuine { streams, domains, slots: Default::default(), outcomes: BTreeMap::new() })
     }
 
-    /// Counts what the requests were answered with, to show what was tried.
+    /// Counts the outcomes of a request, to show what was tested.
     pub(crate) fn count(&mut self, op: &Op, answers: &[Vec<Answer>; 4]) {
         let ty = Ty::from_u32(op.ty).map_or("unknown type".to_owned(), |ty| ty.to_string());
         for (conn, answer) in
@@ -249,15 +258,15 @@ impl Genuine {
         *self.outcomes.entry(outcome.to_owned()).or_default() += 1;
     }
 
-    /// Undoes what earlier requests have done.
+    /// Undoes the effects of earlier requests.
     pub(crate) fn clean(&mut self) {
-        for conn in 0..WHO.len() {
-            self.call(conn, Ty::ResetWatches, b"\0").expect("a reset");
+        for conn in 0..CONNECTIONS.len() {
+            self.call(conn, Ty::ResetWatches, b"\0").expect("RESET_WATCHES succeeds");
         }
         self.slots = [[3_000_000; SLOTS]; 4];
-        self.befall(DIES, STRANGER);
-        self.settle();
-        self.befell();
+        self.notify(DIES, TRANSIENT);
+        self.await_notification();
+        self.notified();
         let mut dom0 = |ty, payload: &str| {
             let payload = payload.replace('|', "\0");
             self.call(0, ty, payload.as_bytes())
@@ -266,11 +275,11 @@ impl Genuine {
             dom0(Ty::Control, &format!("quota|set|{name}|{value}|"));
         }
         dom0(Ty::Control, "quota-soft|set|memory|2097152|");
-        // Whoever targets itself has its own rights only.
+        // A domain that targets itself has no additional rights.
         for domid in [5, 7] {
-            dom0(Ty::SetTarget, &format!("{domid}|{domid}|")).expect("known guests");
+            dom0(Ty::SetTarget, &format!("{domid}|{domid}|")).expect("the guests are introduced");
         }
-        // What odd payloads have made of paths included.
+        // Malformed payloads may have created nodes anywhere.
         for (parent, stays) in [
             ("/", &["tool", "local"][..]),
             ("/tool", &["xenstored"]),
@@ -291,8 +300,8 @@ impl Genuine {
         for path in ["/tool", "/local", "/local/domain", "/"] {
             dom0(Ty::Write, &format!("{path}|"));
         }
-        dom0(Ty::Mkdir, "/t|").expect("a place to play");
-        dom0(Ty::SetPerms, "/t|b0|").expect("a place to play");
+        dom0(Ty::Mkdir, "/t|").expect("the node can be created");
+        dom0(Ty::SetPerms, "/t|b0|").expect("the permissions can be set");
         for domid in [5, 7] {
             let home = format!("/local/domain/{domid}");
             dom0(Ty::Rm, &format!("{home}|"));
@@ -306,9 +315,9 @@ impl Genuine {
     }
 }
 
-impl Peer for Genuine {
+impl Daemon for Genuine {
     fn send(&mut self, conn: usize, bytes: &[u8]) {
-        // A closed connection shows when it is read.
+        // A closed connection is noticed when it is read.
         let _ = self.streams[conn].write_all(bytes);
     }
 
@@ -326,20 +335,22 @@ impl Peer for Genuine {
         &mut self.slots
     }
 
-    fn befall(&mut self, what: u32, domid: u16) {
+    fn notify(&mut self, what: u32, domid: u16) {
         let name = if what == DIES { "dead" } else { "shutdown" };
         let marker = self.domains.join(format!("{domid}.{name}"));
-        std::fs::write(&marker, "").expect("a marker");
-        // VIRQ_DOM_EXC, and for which domain it is raised.
+        std::fs::write(&marker, "").expect("the marker is writable");
+        // VIRQ_DOM_EXC, raised for every domain.
         let event = [u32::from(domid).to_ne_bytes(), u32::MAX.to_ne_bytes()].concat();
-        let hypervisor = UnixDatagram::unbound().expect("a socket");
-        hypervisor.send_to(&event, self.domains.join("evtchn")).expect("a daemon that listens");
+        let hypervisor = UnixDatagram::unbound().expect("descriptors are available");
+        hypervisor
+            .send_to(&event, self.domains.join("evtchn"))
+            .expect("the daemon receives events");
     }
 
-    fn befell(&mut self) {
-        // There may be another one of the same number from now on.
+    fn notified(&mut self) {
+        // The domain id may be used again.
         for name in ["dead", "shutdown"] {
-            let _ = std::fs::remove_file(self.domains.join(format!("{STRANGER}.{name}")));
+            let _ = std::fs::remove_file(self.domains.join(format!("{TRANSIENT}.{name}")));
         }
     }
 }
@@ -362,18 +373,18 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// With the nodes of a genuine one.
+    /// Creates a xenstored with the nodes of a genuine one.
     pub(crate) fn new(flavour: Flavour, tree: &Tree) -> Self {
         let xenstored = Xenstored::with_flavour(flavour);
         let domids = [0, 0, 5, 7].map(DomId::new);
         let pipes = domids.iter().map(|domid| xenstored.connect(*domid)).collect();
         xenstored.remove("/tool");
-        xenstored.seed(&tree.to_text()).expect("a tree of nodes");
+        xenstored.seed(&tree.to_text()).expect("the text form is valid");
         Memory { xenstored, pipes, slots: [[3_000_000; SLOTS]; 4] }
     }
 }
 
-impl Peer for Memory {
+impl Daemon for Memory {
     fn send(&mut self, conn: usize, bytes: &[u8]) {
         let _ = self.pipes[conn].send(bytes);
     }
@@ -392,7 +403,7 @@ impl Peer for Memory {
         &mut self.slots
     }
 
-    fn befall(&mut self, what: u32, domid: u16) {
+    fn notify(&mut self, what: u32, domid: u16) {
         match what {
             DIES => drop(self.xenstored.release(DomId::new(domid))),
             _ => self.xenstored.shut_down(DomId::new(domid)),
@@ -402,7 +413,7 @@ impl Peer for Memory {
 
 fn receive_all(pipe: &Pipe, mut buf: &mut [u8]) -> Option<()> {
     while !buf.is_empty() {
-        let n = pipe.recv(buf, Wait::Until(Some(Instant::now()))).expect("an answer");
+        let n = pipe.recv(buf, Wait::Until(Some(Instant::now()))).expect("the connection is open");
         if n == 0 {
             return None;
         }
@@ -411,18 +422,18 @@ fn receive_all(pipe: &Pipe, mut buf: &mut [u8]) -> Option<()> {
     Some(())
 }
 
-/// All nodes: permissions, value and the names of the children, as dom0 reads them.
+/// All nodes as dom0 reads them: permissions, value and the names of the children.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Tree(BTreeMap<String, Vec<Vec<u8>>>);
 
 impl Tree {
-    pub(crate) fn of(peer: &mut impl Peer) -> Self {
+    pub(crate) fn of(daemon: &mut impl Daemon) -> Self {
         let mut nodes = BTreeMap::new();
         let mut at = vec!["/".to_owned()];
         while let Some(path) = at.pop() {
             let argument = [path.as_bytes(), b"\0"].concat();
             let parts: Vec<_> = [Ty::GetPerms, Ty::Read, Ty::Directory]
-                .map(|ty| peer.call(0, ty, &argument).unwrap_or_else(|| b"?".to_vec()))
+                .map(|ty| daemon.call(0, ty, &argument).unwrap_or_else(|| b"?".to_vec()))
                 .into();
             let prefix = if path == "/" { "" } else { &*path };
             for name in parts[2].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
@@ -433,12 +444,15 @@ impl Tree {
         Tree(nodes)
     }
 
-    /// For [`Xenstored::seed`], children in the order of their parent's list.
+    /// Returns the text form for [`Xenstored::seed`], with children in the order of their parent's
+    /// list.
     fn to_text(&self) -> String {
         let mut text = String::new();
         let mut at = vec!["/".to_owned()];
         while let Some(path) = at.pop() {
-            let [perms, value, children] = &self.0[&path][..] else { unreachable!("three parts") };
+            let [perms, value, children] = &self.0[&path][..] else {
+                unreachable!("there are three parts")
+            };
             let perms = String::from_utf8_lossy(perms).replace('\0', " ");
             text += &format!("{path} [{}] = \"{}\"\n", perms.trim(), value.escape_ascii());
             let prefix = if path == "/" { "" } else { &*path };
@@ -449,7 +463,7 @@ impl Tree {
         text
     }
 
-    /// What differs.
+    /// Describes the nodes that differ.
     pub(crate) fn against(&self, other: &Tree) -> String {
         let mut text = String::new();
         let paths: std::collections::BTreeSet<_> = self.0.keys().chain(other.0.keys()).collect();

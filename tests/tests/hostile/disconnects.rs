@@ -1,13 +1,14 @@
-//! A connection that ends at any byte of a conversation.
+//! Connections that end at any byte of a conversation.
 
 use std::thread;
 
 use xs_client::{Client, Error, ErrorKind, Failure, Result};
 use xs_proto::{ConnectionError, MessageType};
-use xs_tests::PATIENCE;
-use xs_tests::script::{self, Message, answer, event};
+use xs_tests::peer::{self, Message, event, reply};
 
-/// What the client says and asks; a bit of everything.
+use crate::patient;
+
+/// The client's part of the conversation: operations of every kind.
 fn converse(client: &Client) -> Result<()> {
     assert_eq!(client.read("/a")?, b"value");
     let mut watch = client.watch("/w")?;
@@ -23,7 +24,7 @@ fn converse(client: &Client) -> Result<()> {
     watch.remove()
 }
 
-/// The peer's part: its answer, with the event that goes with it.
+/// The peer's part: the reply to a request, and the event that follows it.
 fn respond(request: &Message) -> Vec<u8> {
     let payload: &[u8] = match MessageType::from_u32(request.header.msg_type) {
         Some(MessageType::Read) => b"value",
@@ -32,24 +33,23 @@ fn respond(request: &Message) -> Vec<u8> {
         Some(MessageType::TransactionStart) => b"17\0",
         _ => b"OK\0",
     };
-    let mut bytes = answer(request, payload);
+    let mut bytes = reply(request, payload);
     if request.header.msg_type == MessageType::Watch as u32 {
-        let token = request.payload.split(|byte| *byte == 0).nth(1).expect("it has a token");
-        bytes.extend(event("/w", token));
+        bytes.extend(event("/w", request.token()));
     }
     bytes
 }
 
-/// Lets a client converse with a peer that hangs up after so many bytes. Says how many bytes there
-/// would have been.
+/// Runs the conversation with a peer that disconnects after `limit` bytes. Also returns how many
+/// bytes its replies have.
 fn cut_after(limit: usize, in_pieces_of: usize) -> (Result<()>, usize) {
-    let (client, mut peer) = script::pair(Client::builder().timeout(PATIENCE));
+    let (client, mut peer) = peer::connect(patient());
     let peer = thread::spawn(move || {
-        let mut said = 0;
+        let mut total = 0;
         while let Some(request) = peer.request() {
             let bytes = respond(&request);
-            let left = limit.saturating_sub(said);
-            said += bytes.len();
+            let left = limit.saturating_sub(total);
+            total += bytes.len();
             for piece in bytes[..bytes.len().min(left)].chunks(in_pieces_of) {
                 peer.send(piece);
             }
@@ -57,11 +57,11 @@ fn cut_after(limit: usize, in_pieces_of: usize) -> (Result<()>, usize) {
                 break;
             }
         }
-        said
+        total
     });
     let result = converse(&client);
     if let Err(first) = &result {
-        // It stays so, and the cause is the same.
+        // Later operations fail with the same cause.
         let later = client.read("/a").unwrap_err();
         assert_eq!(kind(&later), kind(first), "{later} {first}");
     }
@@ -72,20 +72,19 @@ fn cut_after(limit: usize, in_pieces_of: usize) -> (Result<()>, usize) {
 fn kind(error: &Error) -> Option<ConnectionError> {
     match error.kind() {
         ErrorKind::Lost(Failure::Protocol(cause)) => Some(*cause),
-        // The peer was gone before we said the next thing.
+        // The client noticed while sending.
         ErrorKind::Lost(Failure::Io(_)) => None,
         other => panic!("{other:?}"),
     }
 }
 
 #[test]
-fn at_every_byte() {
+fn disconnects_at_every_byte_are_reported() {
     let (result, total) = cut_after(usize::MAX, usize::MAX);
     result.unwrap();
     for at in 0..total {
         let (result, _) = cut_after(at, usize::MAX);
-        // What is asked for last is not waited for by anybody but the one who asks.
-        let error = result.expect_err("the conversation was not over");
+        let error = result.expect_err("the conversation is not complete");
         match kind(&error) {
             None => {}
             Some(cause) => assert!(
@@ -97,20 +96,20 @@ fn at_every_byte() {
 }
 
 #[test]
-fn whole_but_in_pieces() {
+fn messages_in_pieces_are_reassembled() {
     for size in [1, 2, 3, 7, 15, 16, 17] {
         cut_after(usize::MAX, size).0.unwrap();
     }
 }
 
 #[test]
-fn between_messages_and_inside_of_one() {
+fn truncated_messages_differ_from_closed_connections() {
     let ends_after = |bytes: usize| {
-        let (client, mut peer) = script::pair(Client::builder().timeout(PATIENCE));
+        let (client, mut peer) = peer::connect(patient());
         let peer = thread::spawn(move || {
             let request = peer.expect(MessageType::Read);
-            peer.send(&answer(&request, b"value")[..bytes]);
-            peer.hang_up();
+            peer.send(&reply(&request, b"value")[..bytes]);
+            peer.shut_down();
             peer
         });
         let error = client.read("/a").unwrap_err();

@@ -1,4 +1,4 @@
-//! A client that does everything wrong that can be done wrong on the device.
+//! A client that ignores the limits of the device.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -8,22 +8,24 @@ use xs_client::{Client, DomId};
 use xs_transport::mock::{Kernel, Xenstored};
 use xs_transport::{Interest, Sent, Transport, Wait, XenbusTransport};
 
-/// A client that takes the stand-in device for a socket, as domain 5, which may write below its
-/// `data`; and the kernel, which counts the requests that it spoils.
-pub fn naive(timeout: Duration) -> (Client, Kernel) {
+/// Returns a client that uses the simulated device like a socket, and the kernel, which counts the
+/// requests that are lost because of that. The client acts as domain 5, which may write below its
+/// `data`.
+pub(crate) fn connect(timeout: Duration) -> (Client, Kernel) {
     let xenstored = Xenstored::new();
-    xenstored.seed("/local/domain/5/data [n5]").expect("the text form is right");
+    xenstored.seed("/local/domain/5/data [n5]").expect("the text form is valid");
     let kernel = Kernel::new(&xenstored, DomId::new(5));
-    let device = kernel.open().expect("there are descriptors");
-    let transport = Naive(device.transport().expect("there are descriptors"));
+    let device = kernel.open().expect("descriptors are available");
+    let transport = UnlimitedDevice(device.transport().expect("descriptors are available"));
     (Client::builder().timeout(timeout).over(transport), kernel)
 }
 
-/// A device without its limits: requests go out as they come, together if there are several.
+/// A device with the default limits, those of a socket: the client sends further requests before
+/// the first is answered, and several in one write.
 #[derive(Debug)]
-struct Naive(XenbusTransport);
+struct UnlimitedDevice(XenbusTransport);
 
-impl Transport for Naive {
+impl Transport for UnlimitedDevice {
     fn send(&self, bytes: &[u8]) -> io::Result<Sent> {
         self.0.send(bytes)
     }
