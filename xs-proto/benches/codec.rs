@@ -1,4 +1,4 @@
-//! The codec beside memcpy of the same bytes.
+//! Measures encoding and decoding, and compares them with copying the same bytes.
 
 mod side_by_side;
 
@@ -67,7 +67,7 @@ fn main() {
     }
 }
 
-fn requests(what: &str, request: &Request<'_>) {
+fn requests(name: &str, request: &Request<'_>) {
     let mut payload = BytesMut::new();
     request.encode(PAYLOAD_MAX, &mut payload).expect("it fits");
     let msg_type = request.msg_type();
@@ -77,7 +77,7 @@ fn requests(what: &str, request: &Request<'_>) {
     let mut out = BytesMut::with_capacity(stream.len());
     let mut client = ClientConnection::new(Limits::default());
     compare(
-        &format!("request: {what}, {} bytes", message.len()),
+        &format!("request: {name}, {} bytes", message.len()),
         COUNT,
         stream.len(),
         vec![
@@ -122,7 +122,7 @@ fn requests(what: &str, request: &Request<'_>) {
     );
 }
 
-fn replies(what: &str, msg_type: MessageType, reply: &Reply<'_>) {
+fn replies(name: &str, msg_type: MessageType, reply: &Reply<'_>) {
     let mut payload = BytesMut::new();
     reply.encode(PAYLOAD_MAX, &mut payload).expect("it fits");
     let message = message(msg_type, &payload);
@@ -130,7 +130,7 @@ fn replies(what: &str, msg_type: MessageType, reply: &Reply<'_>) {
 
     let mut out = BytesMut::with_capacity(stream.len());
     compare(
-        &format!("reply: {what}, {} bytes", message.len()),
+        &format!("reply: {name}, {} bytes", message.len()),
         COUNT,
         stream.len(),
         vec![
@@ -163,7 +163,7 @@ fn message(msg_type: MessageType, payload: &[u8]) -> Vec<u8> {
     [&header.encode()[..], payload].concat()
 }
 
-/// Copies the stream message by message, as what follows has to.
+/// Copies the stream message by message.
 fn memcpy<'a>(message: &'a [u8], stream: &'a [u8]) -> Contender<'a> {
     let mut out = vec![0; stream.len()];
     (
@@ -178,12 +178,13 @@ fn memcpy<'a>(message: &'a [u8], stream: &'a [u8]) -> Contender<'a> {
     )
 }
 
-fn frames(stream: &[u8], mut take: impl FnMut(&[u8])) {
+/// Decodes all frames of the stream and passes their payloads to `handle`.
+fn frames(stream: &[u8], mut handle: impl FnMut(&[u8])) {
     let mut decoder = Decoder::for_client();
     let mut input = black_box(stream);
     while !input.is_empty() {
-        let decoded = decoder.decode(input).expect("a fine stream");
-        take(decoded.frame.expect("a whole message").payload);
+        let decoded = decoder.decode(input).expect("a valid stream");
+        handle(decoded.frame.expect("a complete message").payload);
         input = &input[decoded.consumed..];
     }
 }

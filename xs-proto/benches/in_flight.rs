@@ -1,4 +1,5 @@
-//! What a request costs the client machine, from `submit` to its reply, however many others wait.
+//! Measures a request through `ClientConnection`, from `submit` to its reply, with different numbers
+//! of requests in flight.
 
 mod side_by_side;
 
@@ -35,7 +36,7 @@ fn main() {
     compare("a READ through ClientConnection and back", COUNT, bytes, contenders.into());
 }
 
-/// Submits `in_flight` requests, takes them away and answers them with a byte each.
+/// Submits `in_flight` requests, takes the output, and receives a reply of one byte to each.
 fn round(
     client: &mut ClientConnection<usize>,
     request: &Request<'_>,
@@ -45,7 +46,7 @@ fn round(
     replies: &mut Vec<u8>,
 ) {
     replies.clear();
-    let mut answer = |req_id: &ReqId| {
+    let mut reply = |req_id: &ReqId| {
         let req_id = *req_id;
         let header =
             Header { msg_type: MessageType::Read as u32, req_id, tx_id: TxId::NONE, len: 1 };
@@ -58,13 +59,13 @@ fn round(
             .map(|key| client.submit(TxId::NONE, black_box(request), key).expect("there is room")),
     );
     match reverse {
-        false => ids.iter().for_each(&mut answer),
-        true => ids.iter().rev().for_each(&mut answer),
+        false => ids.iter().for_each(&mut reply),
+        true => ids.iter().rev().for_each(&mut reply),
     }
     black_box(client.take_output());
     let mut input = black_box(replies.as_slice());
     while !input.is_empty() {
-        let received = client.receive(input).expect("fine replies");
+        let received = client.receive(input).expect("valid replies");
         black_box(&received.event);
         input = &input[received.consumed..];
     }

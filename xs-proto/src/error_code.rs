@@ -1,19 +1,21 @@
-//! The errors that a server answers with.
+//! The errors that a server replies with.
 
 use alloc::boxed::Box;
 use core::fmt;
 
 macro_rules! error_codes {
-    ($($(#[$doc:meta])* $name:ident = $wire:literal;)*) => {
-        /// An error that the server answered with, by its name on the wire (`xsd_errors`).
+    ($($(#[$doc:meta])* $name:ident = $wire:literal, $meaning:literal;)*) => {
+        /// An error that the server replied with (`xsd_errors` in `xs_wire.h`).
         ///
-        /// A name that `xs_wire.h` does not know is kept as it came.
+        /// The wire carries the name of an errno value, not its number. Names that `xs_wire.h` does
+        /// not define are preserved in [`ErrorCode::Other`].
         ///
         /// ```
         /// use xs_proto::ErrorCode;
         ///
         /// assert_eq!(ErrorCode::from_name("ENOENT"), ErrorCode::NoEntry);
-        /// assert_eq!(ErrorCode::from_name("EODD").name(), "EODD");
+        /// assert_eq!(ErrorCode::NoEntry.to_string(), "ENOENT (not found)");
+        /// assert_eq!(ErrorCode::from_name("ENEW").name(), "ENEW");
         /// ```
         #[derive(Clone, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
@@ -24,10 +26,10 @@ macro_rules! error_codes {
         }
 
         impl ErrorCode {
-            /// The codes that have a name of their own.
+            /// All codes except [`ErrorCode::Other`].
             pub const KNOWN: &'static [ErrorCode] = &[$(ErrorCode::$name),*];
 
-            /// The error of this name.
+            /// Returns the code with this name on the wire.
             pub fn from_name(name: &str) -> Self {
                 match name {
                     $($wire => ErrorCode::$name,)*
@@ -35,11 +37,18 @@ macro_rules! error_codes {
                 }
             }
 
-            /// The name on the wire, such as `ENOENT`.
+            /// Returns the name on the wire, such as `ENOENT`.
             pub fn name(&self) -> &str {
                 match self {
                     $(ErrorCode::$name => $wire,)*
                     ErrorCode::Other(name) => name,
+                }
+            }
+
+            fn meaning(&self) -> &'static str {
+                match self {
+                    $(ErrorCode::$name => $meaning,)*
+                    ErrorCode::Other(_) => "unknown error",
                 }
             }
         }
@@ -47,65 +56,48 @@ macro_rules! error_codes {
 }
 
 error_codes! {
-    /// `EINVAL`: the request makes no sense to the server.
-    Invalid = "EINVAL";
-    /// `EACCES`: the permissions do not allow it.
-    Access = "EACCES";
-    /// `EEXIST`: such a thing exists already.
-    Exists = "EEXIST";
-    /// `EISDIR`: not used by today's servers.
-    IsDirectory = "EISDIR";
-    /// `ENOENT`: there is no such node, transaction, watch or domain.
-    NoEntry = "ENOENT";
+    /// `EINVAL`: the request is malformed or not valid for its target.
+    Invalid = "EINVAL", "invalid request";
+    /// `EACCES`: the permissions of the node do not allow the operation.
+    Access = "EACCES", "permission denied";
+    /// `EEXIST`: the watch or other object already exists.
+    Exists = "EEXIST", "already exists";
+    /// `EISDIR`: defined, but current servers do not send it.
+    IsDirectory = "EISDIR", "is a directory";
+    /// `ENOENT`: the node, transaction, watch or domain does not exist.
+    NoEntry = "ENOENT", "not found";
     /// `ENOMEM`: the server is out of memory.
-    NoMemory = "ENOMEM";
-    /// `ENOSPC`: a quota of the domain is used up.
-    NoSpace = "ENOSPC";
-    /// `EIO`: the server failed; oxenstored: there is no such transaction.
-    Io = "EIO";
-    /// `ENOTEMPTY`: not used by today's servers.
-    NotEmpty = "ENOTEMPTY";
-    /// `ENOSYS`: the server does not know the operation.
-    NotSupported = "ENOSYS";
-    /// `EROFS`: the server does not take changes.
-    ReadOnly = "EROFS";
-    /// `EBUSY`: not now, or not inside a transaction.
-    Busy = "EBUSY";
-    /// `EAGAIN`: the transaction met a change made by others; run it again.
-    Again = "EAGAIN";
-    /// `EISCONN`: the domain is introduced already.
-    Connected = "EISCONN";
-    /// `E2BIG`: the request, its result or a quota is too big.
-    TooBig = "E2BIG";
-    /// `EPERM`: only a privileged domain may do this.
-    NotPermitted = "EPERM";
-    /// `EQUOTA`: oxenstored's word for [`NoSpace`](ErrorCode::NoSpace).
-    Quota = "EQUOTA";
+    NoMemory = "ENOMEM", "the daemon is out of memory";
+    /// `ENOSPC`: a quota of the domain is exhausted.
+    NoSpace = "ENOSPC", "quota exceeded";
+    /// `EIO`: the server failed. From oxenstored: the transaction does not exist.
+    Io = "EIO", "the daemon failed";
+    /// `ENOTEMPTY`: defined, but current servers do not send it.
+    NotEmpty = "ENOTEMPTY", "not empty";
+    /// `ENOSYS`: the server does not support the message type.
+    NotSupported = "ENOSYS", "not supported by the daemon";
+    /// `EROFS`: the server does not accept changes.
+    ReadOnly = "EROFS", "the store is read-only";
+    /// `EBUSY`: the operation is not possible in the current state, for example inside a
+    /// transaction.
+    Busy = "EBUSY", "not possible in the current state";
+    /// `EAGAIN`: the transaction conflicts with a concurrent change and must be repeated.
+    Again = "EAGAIN", "the transaction conflicts with another change";
+    /// `EISCONN`: the domain is already introduced.
+    Connected = "EISCONN", "the domain is already introduced";
+    /// `E2BIG`: the request or its result is too large, or a quota is exhausted.
+    TooBig = "E2BIG", "too large, or quota exceeded";
+    /// `EPERM`: the operation is reserved for privileged domains.
+    NotPermitted = "EPERM", "reserved for privileged domains";
+    /// `EQUOTA`: a quota of the domain is exhausted. Only oxenstored sends it; `xs_wire.h` does not
+    /// define it.
+    Quota = "EQUOTA", "quota exceeded";
 }
 
 impl fmt::Display for ErrorCode {
+    /// Writes the name on the wire and its meaning.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let meaning = match self {
-            ErrorCode::Invalid => "the daemon calls the request invalid",
-            ErrorCode::Access => "permission denied",
-            ErrorCode::Exists => "it exists already",
-            ErrorCode::IsDirectory => "it is a directory",
-            ErrorCode::NoEntry => "there is no such thing",
-            ErrorCode::NoMemory => "the daemon is out of memory",
-            ErrorCode::NoSpace => "a quota is used up",
-            ErrorCode::Io => "the daemon failed",
-            ErrorCode::NotEmpty => "it is not empty",
-            ErrorCode::NotSupported => "the daemon does not know the operation",
-            ErrorCode::ReadOnly => "the store is read-only",
-            ErrorCode::Busy => "not possible now",
-            ErrorCode::Again => "the transaction met a change made by others",
-            ErrorCode::Connected => "the domain is introduced already",
-            ErrorCode::TooBig => "too big, or a quota is used up",
-            ErrorCode::NotPermitted => "only a privileged domain may do this",
-            ErrorCode::Quota => "a quota is used up",
-            ErrorCode::Other(_) => "an error that this library has no words for",
-        };
-        write!(f, "{} ({meaning})", self.name())
+        write!(f, "{} ({})", self.name(), self.meaning())
     }
 }
 
@@ -116,11 +108,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_go_both_ways() {
+    fn names_round_trip() {
         for code in ErrorCode::KNOWN {
             assert_eq!(ErrorCode::from_name(code.name()), *code);
             assert_ne!(ErrorCode::from_name(code.name()), ErrorCode::Other(code.name().into()));
         }
-        assert_eq!(ErrorCode::from_name("EWHAT"), ErrorCode::Other("EWHAT".into()));
+        assert_eq!(ErrorCode::from_name("ENEW"), ErrorCode::Other("ENEW".into()));
     }
 }

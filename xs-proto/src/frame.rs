@@ -1,23 +1,26 @@
-//! From bytes to frames, bounded: a length is judged before a byte of payload is stored.
+//! The framing of messages.
 
 use alloc::vec::Vec;
 
+use crate::error::FrameError;
 use crate::wire::{DIRECTORY_REPLY_MAX, Header, MessageType, PAYLOAD_MAX};
 
 /// One message: its header and its payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame<'a> {
-    /// The header; its `len` is the length of the payload.
+    /// The header. Its `len` is the length of `payload`.
     pub header: Header,
     /// The payload.
     pub payload: &'a [u8],
 }
 
-/// Cuts a stream of bytes into [`Frame`]s.
+/// Splits a byte stream into [`Frame`]s.
 ///
-/// Whole messages are handed out where they stand in the input. Only what is left over, a part of
-/// one message at the most, is copied and kept for the next call, as it comes: what a header
-/// announces takes no memory.
+/// A message that is complete in the input is returned without copying it. Otherwise, the decoder
+/// copies the part that arrived and keeps it for the next call.
+///
+/// Memory is bounded. The decoder checks the length in a header before it stores any payload, and
+/// it allocates for the bytes that arrived, not for the length that the header announces.
 ///
 /// ```
 /// use xs_proto::{Decoder, Header, ReqId, TxId};
@@ -33,89 +36,89 @@ pub struct Frame<'a> {
 /// ```
 #[derive(Debug)]
 pub struct Decoder {
-    /// The start of a message whose end has not come yet.
+    /// The start of a message that has not arrived completely.
     carry: Vec<u8>,
-    /// `carry` is a whole message that has been handed out.
-    handed_out: bool,
-    /// The largest reply to DIRECTORY; the other messages have [`PAYLOAD_MAX`].
+    /// Whether `carry` is a complete message that the previous call returned.
+    returned: bool,
+    /// The largest payload of DIRECTORY in bytes. For other types it is [`PAYLOAD_MAX`].
     directory_max: usize,
 }
 
-/// What [`Decoder::decode`] made of its input.
+/// The result of [`Decoder::decode`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decoded<'a> {
-    /// How many bytes of the input are done with; present the others again.
+    /// The number of input bytes that were consumed. Pass the remaining bytes to the next call.
     pub consumed: usize,
-    /// A message, or `None`: all of the input is consumed and more is needed.
+    /// The message, or `None` if all input was consumed and the message is not complete.
     pub frame: Option<Frame<'a>>,
 }
 
 impl Decoder {
-    /// For what a server receives.
+    /// Creates a decoder for the messages that a server receives, with payloads of up to
+    /// [`PAYLOAD_MAX`] bytes.
     pub const fn for_server() -> Self {
-        Decoder { carry: Vec::new(), handed_out: false, directory_max: PAYLOAD_MAX }
+        Decoder { carry: Vec::new(), returned: false, directory_max: PAYLOAD_MAX }
     }
 
-    /// For what a client receives: takes a DIRECTORY of up to [`DIRECTORY_REPLY_MAX`] bytes.
+    /// Creates a decoder for the messages that a client receives. It accepts DIRECTORY replies of
+    /// up to [`DIRECTORY_REPLY_MAX`] bytes.
     pub const fn for_client() -> Self {
-        Decoder { carry: Vec::new(), handed_out: false, directory_max: DIRECTORY_REPLY_MAX }
+        Decoder { carry: Vec::new(), returned: false, directory_max: DIRECTORY_REPLY_MAX }
     }
 
-    /// Takes one message from the input.
+    /// Decodes at most one message from the start of `input`.
     ///
     /// # Errors
-    /// The next message says that it is too long. The stream is of no use from there on.
-    #[inline]
+    /// Fails if the header of the message announces a payload above the limit. The stream cannot be
+    /// decoded further.
     pub fn decode<'a>(&'a mut self, input: &'a [u8]) -> Result<Decoded<'a>, FrameError> {
-        if let (true, Some(header)) = (self.carry.is_empty(), input.first_chunk()) {
-            let header = Header::decode(header);
-            self.judge(header)?;
-            let end = Header::LEN + header.len as usize;
-            if let Some(payload) = input.get(Header::LEN..end) {
-                return Ok(Decoded { consumed: end, frame: Some(Frame { header, payload }) });
+        if self.returned {
+            self.returned = false;
+            self.carry.clear();
+            self.carry.shrink_to(Header::LEN + PAYLOAD_MAX);
+        }
+        if self.carry.is_empty() {
+            if let Some(header) = input.first_chunk().map(Header::decode) {
+                self.check_len(header)?;
+                let end = Header::LEN + header.len as usize;
+                if let Some(payload) = input.get(Header::LEN..end) {
+                    return Ok(Decoded { consumed: end, frame: Some(Frame { header, payload }) });
+                }
             }
         }
         self.decode_part(input)
     }
 
-    /// The same where a message does not lie in the input as a whole.
+    /// Returns whether the input so far ends in the middle of a message.
+    pub fn is_mid_message(&self) -> bool {
+        !self.returned && !self.carry.is_empty()
+    }
+
+    /// Decodes a message that is not complete in `input`.
     fn decode_part<'a>(&'a mut self, input: &'a [u8]) -> Result<Decoded<'a>, FrameError> {
-        if self.handed_out {
-            self.handed_out = false;
-            self.carry.clear();
-            self.carry.shrink_to(Header::LEN + PAYLOAD_MAX);
-            return self.decode(input);
-        }
-        let mut consumed = self.take(input, Header::LEN);
+        let mut consumed = self.fill(input, Header::LEN);
         let Some(header) = self.carry.first_chunk().map(Header::decode) else {
             return Ok(Decoded { consumed, frame: None });
         };
-        self.judge(header)?;
+        self.check_len(header)?;
         let end = Header::LEN + header.len as usize;
-        consumed += self.take(&input[consumed..], end);
+        consumed += self.fill(&input[consumed..], end);
         if self.carry.len() < end {
             return Ok(Decoded { consumed, frame: None });
         }
-        self.handed_out = true;
+        self.returned = true;
         let payload = &self.carry[Header::LEN..];
         Ok(Decoded { consumed, frame: Some(Frame { header, payload }) })
     }
 
-    /// Whether the input ended in the middle of a message.
-    pub fn is_mid_message(&self) -> bool {
-        !self.handed_out && !self.carry.is_empty()
-    }
-
-    /// Moves bytes over until `carry` holds `end`; returns how many.
-    fn take(&mut self, input: &[u8], end: usize) -> usize {
+    /// Copies input until `carry` has `end` bytes. Returns the number of bytes copied.
+    fn fill(&mut self, input: &[u8], end: usize) -> usize {
         let n = input.len().min(end.saturating_sub(self.carry.len()));
         self.carry.extend_from_slice(&input[..n]);
         n
     }
 
-    /// Whether a message may be so long.
-    #[inline]
-    fn judge(&self, header: Header) -> Result<(), FrameError> {
+    fn check_len(&self, header: Header) -> Result<(), FrameError> {
         let max = if header.msg_type == MessageType::Directory as u32 {
             self.directory_max
         } else {
@@ -128,31 +131,22 @@ impl Decoder {
     }
 }
 
-/// A message claims a payload beyond the protocol's limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a message of type {msg_type} announces {len} bytes of payload, {max} are allowed")]
-pub struct FrameError {
-    /// The message type, by number.
-    pub msg_type: u32,
-    /// What its header says, in bytes.
-    pub len: u32,
-    /// What is allowed, in bytes.
-    pub max: usize,
-}
-
 #[cfg(test)]
 mod tests {
     use std::vec;
 
+    use crate::wire::{ReqId, TxId};
+
     use super::*;
 
+    /// The largest carry that the decoder keeps between messages.
     const KEPT: usize = Header::LEN + PAYLOAD_MAX;
 
     fn message(msg_type: MessageType, len: usize) -> Vec<u8> {
         let header = Header {
             msg_type: msg_type as u32,
-            req_id: crate::ReqId(1),
-            tx_id: crate::TxId::NONE,
+            req_id: ReqId(1),
+            tx_id: TxId::NONE,
             len: len as u32,
         };
         let mut message = header.encode().to_vec();
@@ -160,25 +154,25 @@ mod tests {
         message
     }
 
-    /// Presents `message` in pieces of `size`; returns the most that was held at a time.
+    /// Decodes `message` in chunks of `size` bytes. Returns the largest capacity of the carry.
     fn decode(decoder: &mut Decoder, message: &[u8], size: usize) -> usize {
-        let mut held = 0;
-        let mut came = 0;
-        for piece in message.chunks(size) {
-            let decoded = decoder.decode(piece).unwrap();
-            assert_eq!(decoded.consumed, piece.len());
-            came += piece.len();
-            assert_eq!(decoded.frame.is_some(), came == message.len());
-            assert!(decoder.carry.len() <= came);
-            // A vector that grows doubles; it knows nothing of what the header promises.
-            assert!(decoder.carry.capacity() <= KEPT.max(2 * came), "{came}");
-            held = held.max(decoder.carry.capacity());
+        let mut capacity = 0;
+        let mut arrived = 0;
+        for chunk in message.chunks(size) {
+            let decoded = decoder.decode(chunk).unwrap();
+            assert_eq!(decoded.consumed, chunk.len());
+            arrived += chunk.len();
+            assert_eq!(decoded.frame.is_some(), arrived == message.len());
+            assert!(decoder.carry.len() <= arrived);
+            // A growing vector doubles its capacity; the announced length must not matter.
+            assert!(decoder.carry.capacity() <= KEPT.max(2 * arrived), "{arrived}");
+            capacity = capacity.max(decoder.carry.capacity());
         }
-        held
+        capacity
     }
 
     #[test]
-    fn holds_what_came_and_not_what_was_announced() {
+    fn announced_payload_allocates_no_memory() {
         let mut decoder = Decoder::for_client();
         let announced = message(MessageType::Directory, DIRECTORY_REPLY_MAX);
         decoder.decode(&announced[..Header::LEN + 1]).unwrap();
@@ -187,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn holds_a_message_at_the_most_and_gives_the_space_back() {
+    fn memory_of_a_large_message_is_freed() {
         let small = message(MessageType::Read, PAYLOAD_MAX);
         let big = message(MessageType::Directory, DIRECTORY_REPLY_MAX);
         let mut decoder = Decoder::for_client();
@@ -197,32 +191,36 @@ mod tests {
         assert!(decode(&mut decoder, &big, 4096) >= big.len());
         assert_eq!(decode(&mut decoder, &small, KEPT), KEPT);
         assert!(!decoder.is_mid_message());
-        // A whole message is handed out where it stands.
+    }
+
+    #[test]
+    fn complete_messages_are_not_copied() {
+        let big = message(MessageType::Directory, DIRECTORY_REPLY_MAX);
         let mut decoder = Decoder::for_client();
         assert_eq!(decode(&mut decoder, &big, big.len()), 0);
     }
 
     #[test]
-    fn takes_nothing_of_the_next_message() {
+    fn bytes_of_the_next_message_are_not_consumed() {
         for size in [1, 5, 16, 20, 100] {
             let mut decoder = Decoder::for_server();
             let both = [message(MessageType::Read, 3), message(MessageType::Write, 5)].concat();
             let mut ends = vec![];
-            let (mut came, mut consumed) = (0, 0);
+            let (mut arrived, mut consumed) = (0, 0);
             while consumed < both.len() {
-                came = both.len().min(came.max(consumed) + size);
-                let decoded = decoder.decode(&both[consumed..came]).unwrap();
+                arrived = both.len().min(arrived.max(consumed) + size);
+                let decoded = decoder.decode(&both[consumed..arrived]).unwrap();
                 consumed += decoded.consumed;
                 if decoded.frame.is_some() {
                     ends.push(consumed);
                 }
             }
-            assert_eq!(ends, [19, 40], "in pieces of {size}");
+            assert_eq!(ends, [19, 40], "in chunks of {size} bytes");
         }
     }
 
     #[test]
-    fn judges_the_length_at_the_header() {
+    fn excessive_length_is_rejected_at_the_header() {
         let (read, directory) = (MessageType::Read, MessageType::Directory);
         for (decoder, msg_type, max) in [
             (Decoder::for_server as fn() -> Decoder, read, PAYLOAD_MAX),

@@ -1,25 +1,70 @@
-//! The Xenstore protocol as pure state.
+//! The Xenstore wire protocol as a sans-I/O state machine.
 //!
-//! Xenstore is the small tree-shaped database through which everything on a Xen host finds
-//! everything else. This crate speaks its wire protocol (`docs/misc/xenstore.txt` and
-//! `xen/include/public/io/xs_wire.h` in Xen's tree) and does nothing else: no I/O, no clock, no
-//! threads, no `std`. Bytes go in, bytes come out.
+//! Xenstore is the configuration database of a [Xen](https://xenproject.org) host: a small tree of
+//! nodes with byte-string values. Domains (virtual machines) use it to find and configure their
+//! devices, and dom0 uses it to manage the domains. A daemon, *xenstored*, holds the tree. Clients
+//! talk to it over a Unix socket, or through the kernel device `/dev/xen/xenbus`.
 //!
-//! * [`ClientConnection`] turns a [`Request`] into one message and matches the [`Reply`] to it.
-//! * [`ServerConnection`] is its mirror image.
-//! * [`Request`] and [`Reply`] are every operation of the protocol, typed, encoded and decoded.
-//! * [`Path`], [`Permissions`], [`DomId`] and [`ErrorCode`] are what messages are made of.
+//! This crate encodes and decodes the messages of that protocol and matches replies to requests. It
+//! does no I/O: it has no sockets, clock or threads and needs only `alloc`. The caller moves the
+//! bytes. The protocol is specified by two files in Xen's source tree, which the documentation
+//! here cites by name: `docs/misc/xenstore.txt` and `xen/include/public/io/xs_wire.h`.
+//!
+//! # Overview
+//!
+//! * [`ClientConnection`] encodes a [`Request`] and later returns the matching [`Reply`]. It also
+//!   decodes watch events. Start here to write a client.
+//! * [`ServerConnection`] is the daemon's end. Start here to write a server or a proxy.
+//! * [`Request`] and [`Reply`] represent every operation of the protocol. [`Header`] and
+//!   [`Decoder`] are the framing below them.
+//! * [`Path`], [`Permissions`], [`DomId`] and [`ErrorCode`] are the values inside messages.
+//!
+//! # Example
+//!
+//! A client reads a node from a server. Both ends run in one process; in a real program, a socket
+//! carries `bytes`.
 //!
 //! ```
-//! use xs_proto::{Path, Permissions};
+//! use xs_proto::{ClientConnection, Event, Limits, Path, Reply, Request, ServerConnection, TxId};
 //!
-//! let path = Path::new("/local/domain/5/data")?;
-//! assert!(path.is_absolute());
+//! let mut client = ClientConnection::new(Limits::default());
+//! let mut server = ServerConnection::new();
 //!
-//! let perms: Permissions = "b5 r0".parse()?;
-//! assert_eq!(perms.owner().domid.get(), 5);
+//! // The client sends a request. The key identifies it when the reply arrives.
+//! let request = Request::Read(Path::new("/local/domain/5/name")?);
+//! client.submit(TxId::NONE, &request, "my key")?;
+//! let bytes = client.take_output();
+//!
+//! // The server decodes the request and answers it.
+//! let incoming = server.receive(&bytes)?.event.expect("one complete request");
+//! assert_eq!(incoming.request()?, request);
+//! let header = incoming.header;
+//! server.reply(header, &Reply::Value(b"guest".into()))?;
+//! let bytes = server.take_output();
+//!
+//! // The client decodes everything that arrived.
+//! let mut input = &bytes[..];
+//! while !input.is_empty() {
+//!     let received = client.receive(input)?;
+//!     input = &input[received.consumed..];
+//!     match received.event {
+//!         Some(Event::Reply { key, reply, .. }) => {
+//!             assert_eq!((key, reply), ("my key", Reply::Value(b"guest".into())));
+//!         }
+//!         Some(Event::Watch { path, token }) => println!("{path} changed, {token:?}"),
+//!         _ => {}
+//!     }
+//! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # Errors
+//!
+//! Two groups of error types tell a mistake of the caller from a fault of the peer.
+//! [`PathError`], [`RequestError`] and [`SubmitError`] report arguments that cannot be sent; the
+//! connection remains usable. [`FrameError`], [`PayloadError`] and [`ConnectionError`] report bytes
+//! that violate the protocol. An error that the daemon answers with, such as ENOENT, is neither:
+//! it is the reply [`Reply::Error`].
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -28,26 +73,36 @@ extern crate alloc;
 extern crate std;
 
 mod client;
+mod domid;
+mod error;
 mod error_code;
+mod event;
 mod frame;
+mod limits;
 mod outbox;
 mod path;
 mod payload;
+mod pending;
 mod perms;
 mod reply;
 mod request;
 mod server;
+mod strings;
 mod wire;
 
-pub use client::{ClientConnection, ConnectionError, Event, Limits, Received, SubmitError};
+pub use client::ClientConnection;
+pub use domid::{DomId, ParseDomIdError};
+pub use error::{ConnectionError, FrameError, PayloadError, RequestError, SubmitError};
 pub use error_code::ErrorCode;
-pub use frame::{Decoded, Decoder, Frame, FrameError};
+pub use event::{Event, Received};
+pub use frame::{Decoded, Decoder, Frame};
+pub use limits::Limits;
 pub use path::{Path, PathError};
-pub use payload::{PayloadError, RequestError, Strings};
-pub use perms::{Access, DomId, ParseDomIdError, ParsePermissionError, Permission, Permissions};
+pub use perms::{Access, ParsePermissionError, Permission, Permissions};
 pub use reply::Reply;
 pub use request::Request;
 pub use server::{Incoming, ServerConnection};
+pub use strings::Strings;
 pub use wire::{
     ABS_PATH_MAX, DIRECTORY_REPLY_MAX, Header, MessageType, PAYLOAD_MAX, REL_PATH_MAX, ReqId, TxId,
 };

@@ -1,26 +1,25 @@
-//! Messages on their way out.
+//! Encoded messages that wait to be sent.
 
 use core::mem;
 
 use bytes::{Buf, BytesMut};
 
-use crate::payload::RequestError;
+use crate::error::RequestError;
 use crate::wire::{Header, ReqId, TxId};
 
-/// Most messages are not longer than this, in bytes.
-const USUAL: usize = 128;
+/// The space to reserve for a message, in bytes. Most messages are shorter.
+const TYPICAL_LEN: usize = 128;
 
-/// Encoded messages, one behind the other, until they are taken away to be sent.
+/// Encoded messages in the order in which the caller must send them.
 ///
-/// Two buffers are used over and over: what is taken leaves in one, while the other one fills.
-/// Nothing is allocated per message.
+/// Taking the messages swaps the buffer with the caller's, so that two buffers are reused and no
+/// message needs an allocation of its own.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox(BytesMut);
 
 impl Outbox {
-    /// Appends a message whose payload `encode` writes; it returns the payload's length. If it
-    /// fails, nothing is appended.
-    #[inline(always)]
+    /// Appends a message. `encode` appends the payload to the buffer and returns its length in
+    /// bytes; if it fails, nothing is appended.
     pub(crate) fn push(
         &mut self,
         msg_type: u32,
@@ -30,13 +29,13 @@ impl Outbox {
     ) -> Result<(), RequestError> {
         let out = &mut self.0;
         let start = out.len();
-        // A fresh buffer is not to grow piece by piece.
-        out.reserve(USUAL);
-        // The length is known when the payload is there.
-        out.extend_from_slice(&Header { msg_type, req_id, tx_id, len: 0 }.encode());
+        out.reserve(TYPICAL_LEN);
+        let mut header = Header { msg_type, req_id, tx_id, len: 0 };
+        out.extend_from_slice(&header.encode());
         match encode(out) {
             Ok(len) => {
-                out[start + Header::LEN - 4..][..4].copy_from_slice(&(len as u32).to_le_bytes());
+                header.len = len as u32;
+                out[start..start + Header::LEN].copy_from_slice(&header.encode());
                 Ok(())
             }
             Err(error) => {
@@ -46,14 +45,13 @@ impl Outbox {
         }
     }
 
-    /// Moves all that is there to `out`, whose space serves from now on.
-    #[inline]
+    /// Moves all messages to `out`, replacing its contents.
     pub(crate) fn take_all(&mut self, out: &mut BytesMut) {
         out.clear();
         mem::swap(&mut self.0, out);
     }
 
-    /// Moves the first message to `out`, and gives its header.
+    /// Moves the first message to `out`, replacing its contents, and returns its header.
     pub(crate) fn take_first(&mut self, out: &mut BytesMut) -> Option<Header> {
         let header = Header::decode(self.0.first_chunk()?);
         let len = Header::LEN + header.len as usize;
@@ -67,7 +65,7 @@ impl Outbox {
         Some(header)
     }
 
-    #[inline]
+    /// Returns the number of bytes to send.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }

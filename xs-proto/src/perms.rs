@@ -1,79 +1,30 @@
-//! Who may do what with a node.
+//! The permissions of nodes.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::fmt;
 use core::str::FromStr;
 
-use crate::payload::{Fields, PayloadError, number};
+use crate::domid::DomId;
+use crate::error::PayloadError;
+use crate::payload::{Fields, number};
 
-/// The number of a domain.
-///
-/// ```
-/// use xs_proto::DomId;
-///
-/// assert_eq!("5".parse(), Ok(DomId::new(5)));
-/// assert_eq!(DomId::DOM0.to_string(), "0");
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DomId(u16);
-
-impl DomId {
-    /// The privileged domain that runs the toolstack.
-    pub const DOM0: DomId = DomId(0);
-
-    /// The domain of this number.
-    pub const fn new(number: u16) -> Self {
-        DomId(number)
-    }
-
-    /// The number.
-    pub const fn get(self) -> u16 {
-        self.0
-    }
-}
-
-impl fmt::Display for DomId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl From<u16> for DomId {
-    fn from(number: u16) -> Self {
-        DomId(number)
-    }
-}
-
-impl FromStr for DomId {
-    type Err = ParseDomIdError;
-
-    fn from_str(text: &str) -> Result<Self, ParseDomIdError> {
-        number(text.as_bytes()).map(DomId).map_err(|_| ParseDomIdError)
-    }
-}
-
-/// The text is not a number from 0 to 65535.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a domain id is a number from 0 to 65535")]
-pub struct ParseDomIdError;
-
-/// What a domain may do with a node (`enum xs_perm_type`).
+/// The kind of access that a domain has to a node (`enum xs_perm_type`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Access {
-    /// `n`: nothing.
+    /// `n`: no access.
     #[default]
     None,
     /// `r`: read the value, the names of the children and the permissions.
     Read,
-    /// `w`: change the value, create and remove children.
+    /// `w`: change the value, and create and remove children.
     Write,
-    /// `b`: both.
+    /// `b`: both read and write.
     ReadWrite,
 }
 
 impl Access {
-    /// The letter that stands for it on the wire.
+    /// Returns the letter on the wire: `n`, `r`, `w` or `b`.
     pub const fn letter(self) -> char {
         match self {
             Access::None => 'n',
@@ -83,7 +34,7 @@ impl Access {
         }
     }
 
-    /// The access that this letter stands for.
+    /// Returns the access for a letter on the wire, or `None` for any other byte.
     pub const fn from_letter(letter: u8) -> Option<Self> {
         match letter {
             b'n' => Some(Access::None),
@@ -94,18 +45,19 @@ impl Access {
         }
     }
 
-    /// Whether reading is allowed.
+    /// Returns whether reading is allowed.
     pub const fn can_read(self) -> bool {
         matches!(self, Access::Read | Access::ReadWrite)
     }
 
-    /// Whether writing is allowed.
+    /// Returns whether writing is allowed.
     pub const fn can_write(self) -> bool {
         matches!(self, Access::Write | Access::ReadWrite)
     }
 }
 
-/// One entry of a node's permissions: `b6` on the wire.
+/// One entry of a node's permissions (`<perm-as-string>` in xenstore.txt): a letter and a domain
+/// id, such as `b6`.
 ///
 /// ```
 /// use xs_proto::{Access, DomId, Permission};
@@ -117,25 +69,27 @@ impl Access {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Permission {
-    /// Who.
+    /// The domain that has the access.
     pub domid: DomId,
-    /// What.
+    /// The access of the domain.
     pub access: Access,
 }
 
 impl Permission {
-    /// Gives `domid` this `access`.
+    /// Creates an entry that gives `domid` the access `access`.
     pub const fn new(domid: DomId, access: Access) -> Self {
         Permission { domid, access }
     }
 
     fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (&letter, domid) = bytes.split_first()?;
-        Some(Permission { access: Access::from_letter(letter)?, domid: DomId(number(domid).ok()?) })
+        let domid = DomId::new(number(domid).ok()?);
+        Some(Permission { access: Access::from_letter(letter)?, domid })
     }
 }
 
 impl fmt::Display for Permission {
+    /// Writes the wire format, such as `r5`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", self.access.letter(), self.domid)
     }
@@ -144,21 +98,23 @@ impl fmt::Display for Permission {
 impl FromStr for Permission {
     type Err = ParsePermissionError;
 
+    /// Parses the wire format, such as `r5`.
     fn from_str(text: &str) -> Result<Self, ParsePermissionError> {
         Permission::from_bytes(text.as_bytes()).ok_or(ParsePermissionError)
     }
 }
 
-/// The text is not a permission.
+/// A string is not a permission, or not a list of permissions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a permission is one of the letters n, r, w and b and a domain id, such as r5")]
+#[error("not a permission: expected one of the letters n, r, w, b and a domain id, such as r5")]
 pub struct ParsePermissionError;
 
-/// A node's permissions: the owner first, then who else may do what.
+/// The permissions of a node (xenstore.txt, "Database read, write and permissions operations").
 ///
-/// The owner may always do everything. The [`Access`] that stands beside the owner is that of
-/// every domain which is not listed. Of several entries for one domain, the first counts. There
-/// is always at least one entry.
+/// They are a list of at least one [`Permission`]. The first entry has a special meaning: its
+/// domain owns the node and always has full access, and its [`Access`] applies to all domains
+/// without an entry. Each further entry gives access to one domain. If a domain has several
+/// entries, the first one counts.
 ///
 /// ```
 /// use xs_proto::{Access, DomId, Permissions};
@@ -180,42 +136,44 @@ pub struct Permissions {
 }
 
 impl Permissions {
-    /// Owned by `owner`, everyone else with the access `everyone`.
+    /// Creates permissions with one entry: `owner` owns the node, and all other domains have the
+    /// access `everyone`.
     pub const fn owned_by(owner: DomId, everyone: Access) -> Self {
         Permissions { owner: Permission::new(owner, everyone), others: Vec::new() }
     }
 
-    /// The same with one more entry at the end.
+    /// Appends an entry.
     #[must_use]
     pub fn with(mut self, domid: DomId, access: Access) -> Self {
         self.others.push(Permission::new(domid, access));
         self
     }
 
-    /// The entries, the owner's first; `None` if there is not one.
+    /// Creates permissions from their entries, the owner's first. Returns `None` if there are no
+    /// entries.
     pub fn from_list(list: impl IntoIterator<Item = Permission>) -> Option<Self> {
         let mut list = list.into_iter();
         Some(Permissions { owner: list.next()?, others: list.collect() })
     }
 
-    /// The first entry: who owns the node, and what everyone who is not listed may do.
+    /// Returns the first entry: the owner, and the access of all domains without an entry.
     pub fn owner(&self) -> Permission {
         self.owner
     }
 
-    /// All entries, the owner's first.
+    /// Returns all entries, the owner's first.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Permission> + Clone {
-        // `Chain` has no exact size; indices do.
+        // `iter::chain` would not implement `ExactSizeIterator`.
         (0..self.len()).map(|at| if at == 0 { self.owner } else { self.others[at - 1] })
     }
 
-    /// The number of entries, at least 1.
-    #[allow(clippy::len_without_is_empty, reason = "it never is")]
+    /// Returns the number of entries. It is at least 1.
+    #[allow(clippy::len_without_is_empty, reason = "the list is never empty")]
     pub fn len(&self) -> usize {
         1 + self.others.len()
     }
 
-    /// What `domid` may do, judged as xenstored does for a domain without privileges.
+    /// Returns the access that xenstored grants to `domid`, if `domid` is not privileged.
     pub fn access_of(&self, domid: DomId) -> Access {
         if domid == self.owner.domid {
             return Access::ReadWrite;
@@ -224,8 +182,10 @@ impl Permissions {
         listed.unwrap_or(&self.owner).access
     }
 
-    /// The entries as a map from domain to access, as listed: the owner's access is that of
-    /// everyone else. The order is lost; of several entries for one domain the first is kept.
+    /// Returns the entries as a map from domain to access.
+    ///
+    /// The map does not say which domain is the owner; the owner's access in it is that of all
+    /// domains without an entry. If a domain has several entries, the map contains the first one.
     pub fn to_map(&self) -> BTreeMap<DomId, Access> {
         let mut map = BTreeMap::new();
         for entry in self.iter() {
@@ -237,7 +197,7 @@ impl Permissions {
     pub(crate) fn decode(mut fields: Fields<'_>) -> Result<Self, PayloadError> {
         let mut entry = || {
             let field = fields.string()?;
-            let entry = Permission::from_bytes(field).ok_or_else(|| why_not(field))?;
+            let entry = Permission::from_bytes(field).ok_or_else(|| decode_error(field))?;
             Ok((entry, fields.is_empty()))
         };
         let (owner, mut last) = entry()?;
@@ -251,8 +211,9 @@ impl Permissions {
     }
 }
 
-/// Tells a permission for a domain that cannot be from what is no permission at all.
-fn why_not(field: &[u8]) -> PayloadError {
+/// Returns [`PayloadError::Number`] for a permission whose domain id is out of range, and
+/// [`PayloadError::Permission`] for any other invalid field.
+fn decode_error(field: &[u8]) -> PayloadError {
     match field {
         [letter, b'-', id @ ..] | [letter, id @ ..]
             if Access::from_letter(*letter).is_some()
@@ -266,6 +227,7 @@ fn why_not(field: &[u8]) -> PayloadError {
 }
 
 impl fmt::Display for Permissions {
+    /// Writes the entries separated by blanks, such as `n5 r0`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.owner.fmt(f)?;
         self.others.iter().try_for_each(|entry| write!(f, " {entry}"))
@@ -275,7 +237,7 @@ impl fmt::Display for Permissions {
 impl FromStr for Permissions {
     type Err = ParsePermissionError;
 
-    /// Entries separated by blanks or commas.
+    /// Parses entries that are separated by blanks or commas.
     fn from_str(text: &str) -> Result<Self, ParsePermissionError> {
         let words = text.split([' ', ',']).filter(|word| !word.is_empty());
         let list = words.map(str::parse).collect::<Result<Vec<_>, _>>()?;
@@ -292,7 +254,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn wire_strings_parse_and_print() {
+    fn permissions_round_trip_as_text() {
         for good in ["b6", "n9", "r0", "w65535"] {
             assert_eq!(good.parse::<Permission>().unwrap().to_string(), good);
         }
@@ -302,9 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn the_list_is_never_empty_and_keeps_its_order() {
-        assert!("".parse::<Permissions>().is_err());
-        assert!(Permissions::from_list([]).is_none());
+    fn entries_keep_their_order() {
         let perms: Permissions = "n5,r0 w9".parse().unwrap();
         assert_eq!(perms.to_string(), "n5 r0 w9");
         assert_eq!(perms.len(), 3);
@@ -312,7 +272,13 @@ mod tests {
     }
 
     #[test]
-    fn the_map_is_as_listed_and_access_as_judged() {
+    fn empty_lists_are_rejected() {
+        assert!("".parse::<Permissions>().is_err());
+        assert!(Permissions::from_list([]).is_none());
+    }
+
+    #[test]
+    fn owner_has_full_access_whatever_the_map_lists() {
         let perms: Permissions = "n5 r0 b0 w9".parse().unwrap();
         let map = perms.to_map();
         assert_eq!(map[&DomId::new(5)], Access::None);
@@ -325,7 +291,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_parses_or_not_without_panic(text in ".{0,12}") {
+        fn parsed_text_round_trips(text in ".{0,12}") {
             if let Ok(perms) = text.parse::<Permissions>() {
                 prop_assert_eq!(perms.to_string().parse(), Ok(perms));
             }

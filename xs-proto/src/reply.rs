@@ -1,77 +1,83 @@
-//! Every reply of the protocol, typed, in both directions.
+//! Replies.
 
 use alloc::borrow::Cow;
 use alloc::string::String;
-use alloc::vec::Vec;
 
 use bytes::BytesMut;
 
+use crate::error::{PayloadError, RequestError};
 use crate::error_code::ErrorCode;
-use crate::payload::{Fields, PayloadError, RequestError, Strings, Writer};
+use crate::payload::{Fields, Writer};
 use crate::perms::Permissions;
-use crate::request::boolean;
+use crate::strings::Strings;
 use crate::wire::{MessageType, TxId};
 
-/// A reply, as a server sends it and a client takes it.
+/// A reply to a [`Request`](crate::Request): the payload of a message from server to client.
 ///
-/// Which variant answers a request follows from the request's type; see [`Reply::decode`].
+/// The type of the request determines the variant of a successful reply. Watch events are not
+/// replies; see [`Event::Watch`](crate::Event::Watch).
 ///
 /// ```
 /// use xs_proto::{MessageType, Reply};
 ///
-/// let reply = Reply::decode(MessageType::Read, b"a value\0 with anything in it")?;
-/// assert_eq!(reply, Reply::Value(b"a value\0 with anything in it".into()));
+/// let reply = Reply::decode(MessageType::Read, b"any bytes\0\xff")?;
+/// assert_eq!(reply, Reply::Value(b"any bytes\0\xff".into()));
 /// # Ok::<(), xs_proto::PayloadError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reply<'a> {
-    /// It is done: WRITE, MKDIR, RM, SET_PERMS, WATCH, UNWATCH, RESET_WATCHES, TRANSACTION_END,
-    /// INTRODUCE, RELEASE, RESUME, SET_TARGET, SET_FEATURE, SET_QUOTA.
+    /// Success without a result (`OK`): the reply to WRITE, MKDIR, RM, SET_PERMS, WATCH, UNWATCH,
+    /// RESET_WATCHES, TRANSACTION_END, INTRODUCE, RELEASE, RESUME, SET_TARGET, SET_FEATURE and
+    /// SET_QUOTA.
     Done,
-    /// READ: the value, byte for byte.
+    /// READ: the value of the node, unchanged.
     Value(Cow<'a, [u8]>),
-    /// DIRECTORY: the names of the children.
+    /// DIRECTORY: the names of the children, in the order of the server.
     Children(Strings<'a>),
     /// DIRECTORY_PART: some names of the children.
     Part {
-        /// Changes with each change of the list.
+        /// The generation of the node. If it differs between two parts, the list of children has
+        /// changed and must be read from the start.
         generation: u64,
-        /// The names from the offset on that was asked for.
+        /// The names from the requested offset on.
         children: Strings<'a>,
-        /// Whether the list ends here.
+        /// Whether the list ends with these names.
         last: bool,
     },
-    /// GET_PERMS.
+    /// GET_PERMS: the permissions of the node.
     Permissions(Permissions),
-    /// GET_PERMS, with a domain id among them that is none, such as 99999: the entries as they
-    /// came. oxenstored lets every guest set such permissions on its nodes, so they must not cost
-    /// those who read them their connection.
+    /// GET_PERMS: permissions with a domain id that is out of range, such as 99999. The strings are
+    /// the entries as received.
+    ///
+    /// oxenstored allows guests to set such permissions on their nodes. They are a reply rather
+    /// than a malformed message, because otherwise a guest could end the connection of a client
+    /// that reads them.
     StrangePermissions(Strings<'a>),
-    /// TRANSACTION_START: the transaction's id, for the headers of the requests inside; never
-    /// [`TxId::NONE`].
+    /// TRANSACTION_START: the id of the new transaction. It is never [`TxId::NONE`].
     Transaction(TxId),
-    /// IS_DOMAIN_INTRODUCED.
+    /// IS_DOMAIN_INTRODUCED: whether the daemon is connected to the domain.
     Boolean(bool),
-    /// GET_FEATURE: feature bits.
+    /// GET_FEATURE: the feature bits (`XENSTORE_SERVER_FEATURE_*` in xs_wire.h).
     Features(u32),
-    /// GET_DOMAIN_PATH, GET_QUOTA, CONTROL: some text.
+    /// GET_DOMAIN_PATH: the path. GET_QUOTA: the names separated by blanks, or the value. CONTROL:
+    /// the output of the command.
     Text(Cow<'a, str>),
-    /// The server refused the request.
+    /// ERROR: the server refused the request.
     Error(ErrorCode),
 }
 
 impl<'a> Reply<'a> {
-    /// The type that the header of this reply has, given that of the request.
+    /// Returns the message type of this reply to a request of type `request`.
     pub fn msg_type(&self, request: MessageType) -> MessageType {
         if matches!(self, Reply::Error(_)) { MessageType::Error } else { request }
     }
 
-    /// Appends the payload to `out` and returns its length.
+    /// Appends the payload to `out` and returns its length in bytes.
     ///
     /// # Errors
-    /// A text or a name has a NUL inside, or the payload is longer than `max`. What had been
-    /// written until then stays in `out`, at most `max` bytes.
+    /// Fails if a string contains a NUL or the payload has more than `max` bytes. `out` then
+    /// contains an incomplete payload of at most `max` bytes.
     pub fn encode(&self, max: usize, out: &mut BytesMut) -> Result<usize, RequestError> {
         let mut w = Writer::new(out, max);
         match self {
@@ -82,14 +88,14 @@ impl<'a> Reply<'a> {
                 w.display(generation);
                 w.raw(children.as_bytes());
                 if *last {
-                    // An empty name tells the client that nothing follows.
+                    // An empty name marks the end of the list.
                     w.raw(&[0]);
                 }
             }
             Reply::Permissions(perms) => perms.iter().for_each(|entry| w.display(entry)),
             Reply::StrangePermissions(entries) => w.raw(entries.as_bytes()),
             Reply::Transaction(tx_id) => w.display(tx_id),
-            Reply::Boolean(yes) => w.raw(if *yes { b"T\0" } else { b"F\0" }),
+            Reply::Boolean(value) => w.boolean(*value),
             Reply::Features(bits) => w.display(bits),
             Reply::Text(text) => w.string("text", text.as_bytes())?,
             Reply::Error(code) => w.string("error", code.name().as_bytes())?,
@@ -97,8 +103,13 @@ impl<'a> Reply<'a> {
         w.finish()
     }
 
-    /// The reply with this payload, given the type of its header (which is that of the request,
-    /// or ERROR).
+    /// Decodes a payload.
+    ///
+    /// `msg_type` is the type in the reply's header: that of the request, or
+    /// [`MessageType::Error`].
+    ///
+    /// # Errors
+    /// Fails if the payload does not match the type, or if the type is not that of a reply.
     pub fn decode(msg_type: MessageType, payload: &'a [u8]) -> Result<Self, PayloadError> {
         let mut fields = Fields::new(payload);
         let f = &mut fields;
@@ -124,11 +135,11 @@ impl<'a> Reply<'a> {
             }
             MessageType::Control => return Ok(Reply::Text(lossy(payload))),
             MessageType::TransactionStart => match f.number()? {
-                // What was meant for the transaction would take effect outside.
+                // With id 0, the requests of the transaction would take effect outside of it.
                 0 => return Err(PayloadError::Number),
                 id => Reply::Transaction(TxId(id)),
             },
-            MessageType::IsDomainIntroduced => Reply::Boolean(boolean(f.string()?)?),
+            MessageType::IsDomainIntroduced => Reply::Boolean(f.boolean()?),
             MessageType::GetFeature => Reply::Features(f.number()?),
             MessageType::GetDomainPath | MessageType::GetQuota => {
                 Reply::Text(Cow::Borrowed(f.text()?))
@@ -148,10 +159,6 @@ impl<'a> Reply<'a> {
             | MessageType::ResetWatches
             | MessageType::SetFeature
             | MessageType::SetQuota => {
-                // What is wrong otherwise, is found out later.
-                if payload == b"OK\0" {
-                    return Ok(Reply::Done);
-                }
                 if f.string()? != b"OK" {
                     return Err(PayloadError::Word);
                 }
@@ -163,21 +170,8 @@ impl<'a> Reply<'a> {
         Ok(reply)
     }
 
-    /// The same reply, borrowing nothing.
-    #[inline(always)]
+    /// Converts to a reply that borrows nothing.
     pub fn into_owned(self) -> Reply<'static> {
-        match self {
-            // The most frequent ones, short enough to be put where they are needed.
-            Reply::Done => Reply::Done,
-            Reply::Value(value) => Reply::Value(Cow::Owned(match value {
-                Cow::Borrowed(value) => copied(value),
-                Cow::Owned(value) => value,
-            })),
-            other => other.other_into_owned(),
-        }
-    }
-
-    fn other_into_owned(self) -> Reply<'static> {
         match self {
             Reply::Done => Reply::Done,
             Reply::Value(value) => Reply::Value(Cow::Owned(value.into_owned())),
@@ -196,13 +190,7 @@ impl<'a> Reply<'a> {
     }
 }
 
-/// On its own, for what allocates is not small enough to be put wherever it is needed.
-#[inline(never)]
-fn copied(value: &[u8]) -> Vec<u8> {
-    value.to_vec()
-}
-
-/// What a daemon says to CONTROL is for people; some commands leave the final NUL away.
+/// Decodes the output of CONTROL. It is meant for people; some commands omit the final NUL.
 fn lossy(payload: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(payload.strip_suffix(&[0]).unwrap_or(payload))
 }
@@ -211,18 +199,28 @@ fn lossy(payload: &[u8]) -> Cow<'_, str> {
 mod tests {
     use super::*;
 
+    fn get_perms(payload: &[u8]) -> Result<Reply<'_>, PayloadError> {
+        Reply::decode(MessageType::GetPerms, payload)
+    }
+
     #[test]
-    fn impossible_domains_are_told_from_garbage() {
-        let decode = |payload| Reply::decode(MessageType::GetPerms, payload);
-        for strange in [b"n0\0b99999\0".as_slice(), b"r-1\0", b"b5\0w65536\0n0\0"] {
-            let entries = Strings::new(strange).unwrap();
-            assert_eq!(decode(strange), Ok(Reply::StrangePermissions(entries)));
+    fn permissions_of_impossible_domains_are_kept() {
+        for payload in [b"n0\0b99999\0".as_slice(), b"r-1\0", b"b5\0w65536\0n0\0"] {
+            let entries = Strings::new(payload).unwrap();
+            assert_eq!(get_perms(payload), Ok(Reply::StrangePermissions(entries)));
         }
-        for garbage in [b"x5\0".as_slice(), b"b\0", b"b5 \0", b"b--1\0", b"b99999\0zz\0", b"n0\0\0"]
-        {
-            assert_ne!(decode(b"n0\0"), decode(garbage));
+    }
+
+    #[test]
+    fn malformed_permissions_are_rejected() {
+        for payload in [b"x5\0".as_slice(), b"b\0", b"b5 \0", b"b--1\0", b"n0\0\0", b"b5\0x5\0"] {
+            assert_eq!(get_perms(payload), Err(PayloadError::Permission));
         }
-        assert_eq!(decode(b"b5\0x5\0"), Err(PayloadError::Permission));
-        assert_eq!(decode(b"b99999\0r5"), Err(PayloadError::MissingNul));
+        assert_eq!(get_perms(b"b5\0r5"), Err(PayloadError::MissingNul));
+    }
+
+    #[test]
+    fn permissions_of_impossible_domains_need_a_final_nul() {
+        assert_eq!(get_perms(b"b99999\0r5"), Err(PayloadError::MissingNul));
     }
 }

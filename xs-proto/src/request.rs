@@ -1,17 +1,31 @@
-//! Every request of the protocol, typed, in both directions.
+//! Requests.
 
 use alloc::borrow::Cow;
 
 use bytes::BytesMut;
 
+use crate::domid::DomId;
+use crate::error::{PayloadError, RequestError};
 use crate::path::Path;
-use crate::payload::{Fields, PayloadError, RequestError, Strings, Writer};
-use crate::perms::{DomId, Permissions};
+use crate::payload::{Fields, Writer, number, text};
+use crate::perms::Permissions;
+use crate::strings::Strings;
 use crate::wire::MessageType;
 
-/// A request, as a client sends it and a server takes it.
+/// A request: the payload of a message from client to server.
 ///
-/// Each variant is one message type; the payloads are those of xenstore.txt.
+/// Each variant is one message type. xenstore.txt specifies the payloads in these sections:
+///
+/// * "Database read, write and permissions operations": DIRECTORY, DIRECTORY_PART, READ, WRITE,
+///   MKDIR, RM, GET_PERMS, SET_PERMS
+/// * "Watches": WATCH, UNWATCH, RESET_WATCHES
+/// * "Transactions": TRANSACTION_START, TRANSACTION_END
+/// * "Domain management and xenstored communications": INTRODUCE, RELEASE, GET_DOMAIN_PATH,
+///   IS_DOMAIN_INTRODUCED, RESUME, SET_TARGET; in newer versions of the document also GET_FEATURE,
+///   SET_FEATURE, GET_QUOTA and SET_QUOTA
+/// * "Miscellaneous": CONTROL
+///
+/// The variants of [`Reply`](crate::Reply) name the requests that they answer.
 ///
 /// ```
 /// use xs_proto::{MessageType, Path, Request};
@@ -23,122 +37,122 @@ use crate::wire::MessageType;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Request<'a> {
-    /// A command to the daemon, and its parameters.
+    /// CONTROL: sends a command with its parameters to the daemon itself.
     Control(Strings<'a>),
-    /// The names of the children of a node.
+    /// DIRECTORY: lists the children of a node.
     Directory(Path<'a>),
-    /// The value of a node.
+    /// READ: reads the value of a node.
     Read(Path<'a>),
-    /// The permissions of a node.
+    /// GET_PERMS: reads the permissions of a node.
     GetPerms(Path<'a>),
-    /// Sets a watch.
+    /// WATCH: sets a watch on a node and its descendants.
     Watch {
-        /// What to watch.
+        /// The node to watch. It may be special, and need not exist.
         path: Path<'a>,
-        /// Comes back in each event; no NUL.
+        /// A token that each event of the watch returns. It must not contain a NUL.
         token: &'a [u8],
-        /// How many levels below `path` are watched, 0 for the node alone; all if `None`. The
-        /// server must have the feature WATCHDEPTH.
+        /// The number of levels below `path` to watch: 0 for the node alone, `None` for all.
+        ///
+        /// `Some` requires a server with the feature `XENSTORE_SERVER_FEATURE_WATCHDEPTH`.
         depth: Option<u32>,
     },
-    /// Ends a watch.
+    /// UNWATCH: removes a watch.
     Unwatch {
-        /// As it was watched.
+        /// The path of the watch.
         path: Path<'a>,
-        /// As it was given.
+        /// The token of the watch.
         token: &'a [u8],
     },
-    /// Opens a transaction.
+    /// TRANSACTION_START: starts a transaction.
     TransactionStart,
-    /// Ends the transaction that the header names.
+    /// TRANSACTION_END: ends the transaction in the header of the message.
     TransactionEnd {
-        /// Whether its changes shall stay.
+        /// Whether to commit the changes of the transaction rather than to discard them.
         commit: bool,
     },
-    /// Tells the daemon of a new domain.
+    /// INTRODUCE: connects the daemon to a domain.
     Introduce {
         /// The domain.
         domid: DomId,
-        /// The guest frame of its Xenstore ring.
+        /// The guest frame number of the page with the domain's Xenstore ring.
         gfn: u64,
-        /// The event channel of the ring.
+        /// The event channel of the ring: an unbound port of the domain.
         evtchn: u32,
     },
-    /// Tells the daemon to forget a domain.
+    /// RELEASE: disconnects the daemon from a domain.
     Release(DomId),
-    /// The home of a domain, such as `/local/domain/5`.
+    /// GET_DOMAIN_PATH: returns the base of a domain's relative paths, such as `/local/domain/5`.
     GetDomainPath(DomId),
-    /// Sets the value of a node, which is created as needed, as are its parents.
+    /// WRITE: sets the value of a node, and creates the node and its ancestors if necessary.
     Write {
         /// The node.
         path: Path<'a>,
-        /// Any bytes.
+        /// The new value. It may contain any bytes.
         value: &'a [u8],
     },
-    /// Creates a node with an empty value, and its parents; nothing happens if it exists.
+    /// MKDIR: creates a node with an empty value, and its ancestors. An existing node is unchanged.
     Mkdir(Path<'a>),
-    /// Removes a node and all below it.
+    /// RM: removes a node and its descendants.
     Rm(Path<'a>),
-    /// Sets the permissions of a node.
+    /// SET_PERMS: sets the permissions of a node.
     SetPerms {
         /// The node.
         path: Path<'a>,
-        /// The owner first.
+        /// The new permissions.
         perms: Cow<'a, Permissions>,
     },
-    /// Whether the daemon knows a domain.
+    /// IS_DOMAIN_INTRODUCED: returns whether the daemon is connected to a domain.
     IsDomainIntroduced(DomId),
-    /// Lets the shutdown of a domain be noticed again.
+    /// RESUME: makes the daemon report the next shutdown of a domain again.
     Resume(DomId),
-    /// Lets `domid` act with the rights of `target`.
+    /// SET_TARGET: grants one domain the access rights of another.
     SetTarget {
-        /// Who gets the rights.
+        /// The domain that receives the rights.
         domid: DomId,
-        /// Whose rights.
+        /// The domain whose rights are granted.
         target: DomId,
     },
-    /// Ends all watches and transactions of the caller.
+    /// RESET_WATCHES: removes all watches and aborts all transactions of the client.
     ResetWatches,
-    /// The names of the children of a node, from an offset on.
+    /// DIRECTORY_PART: lists the children of a node, from an offset on.
     DirectoryPart {
         /// The node.
         path: Path<'a>,
-        /// In bytes, into the list of NUL-terminated names.
+        /// The offset into the complete list in bytes, counting each name and its NUL.
         offset: u32,
     },
-    /// The features of the server, or those offered to a domain, as bits.
+    /// GET_FEATURE: returns feature bits (`XENSTORE_SERVER_FEATURE_*` in xs_wire.h).
     GetFeature {
-        /// Whose; the server's own if `None`.
+        /// The domain to which the features are offered, or `None` for the server's own features.
         domid: Option<DomId>,
     },
-    /// Sets the features offered to a domain.
+    /// SET_FEATURE: sets the features that the server offers to a domain.
     SetFeature {
-        /// Whose.
+        /// The domain.
         domid: DomId,
-        /// As bits.
+        /// The feature bits.
         features: u32,
     },
-    /// The names of the quotas, or the value of one.
+    /// GET_QUOTA: returns the names of the quotas, or the value of one quota.
     GetQuota {
-        /// For this domain; the default for new ones if `None`. Needs a `quota`.
+        /// The domain, or `None` for the default of new domains. `Some` requires a `quota`.
         domid: Option<DomId>,
-        /// Which one; the names of all if `None`.
+        /// The name of the quota, or `None` for the list of names.
         quota: Option<&'a str>,
     },
-    /// Sets a quota.
+    /// SET_QUOTA: sets a quota.
     SetQuota {
-        /// For this domain; the default for new ones if `None`.
+        /// The domain, or `None` for the default of new domains.
         domid: Option<DomId>,
-        /// Which one.
+        /// The name of the quota. It must not contain a NUL.
         quota: &'a str,
-        /// Its value.
+        /// The new value.
         value: u32,
     },
 }
 
 impl<'a> Request<'a> {
-    /// The type that the header of this request has.
-    #[inline]
+    /// Returns the message type of this request.
     pub fn msg_type(&self) -> MessageType {
         match self {
             Request::Control(_) => MessageType::Control,
@@ -168,7 +182,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// The path that the request is about, if it is about one.
+    /// Returns the path in this request, or `None` if its type has no path.
     pub fn path(&self) -> Option<Path<'a>> {
         match self {
             Request::Directory(path)
@@ -185,22 +199,12 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Appends the payload to `out` and returns its length. An error leaves in `out` what had
-    /// been written until then, at most `max` bytes.
-    #[inline]
+    /// Appends the payload to `out` and returns its length in bytes.
+    ///
+    /// # Errors
+    /// Fails if a string contains a NUL, the payload has more than `max` bytes, or the protocol has
+    /// no such request. `out` then contains an incomplete payload of at most `max` bytes.
     pub fn encode(&self, max: usize, out: &mut BytesMut) -> Result<usize, RequestError> {
-        match self {
-            // The most frequent one has a way of its own, short enough to be put where it is taken.
-            Request::Read(path) => {
-                let mut w = Writer::new(out, max);
-                w.path(*path);
-                w.finish()
-            }
-            _ => self.encode_fields(max, out),
-        }
-    }
-
-    fn encode_fields(&self, max: usize, out: &mut BytesMut) -> Result<usize, RequestError> {
         let mut w = Writer::new(out, max);
         match self {
             Request::Control(strings) => w.raw(strings.as_bytes()),
@@ -220,10 +224,9 @@ impl<'a> Request<'a> {
                 w.path(*path);
                 w.string("token", token)?;
             }
-            // oxenstored takes up a message without payload only when more bytes arrive.
+            // oxenstored handles a message without payload only when more bytes arrive.
             Request::TransactionStart | Request::ResetWatches => w.raw(&[0]),
-            // The Linux device takes exactly these two bytes.
-            Request::TransactionEnd { commit } => w.raw(if *commit { b"T\0" } else { b"F\0" }),
+            Request::TransactionEnd { commit } => w.boolean(*commit),
             Request::Introduce { domid, gfn, evtchn } => {
                 w.display(domid);
                 w.display(gfn);
@@ -258,7 +261,7 @@ impl<'a> Request<'a> {
                 w.display(domid);
                 w.display(features);
             }
-            // Without arguments the payload must be empty: a lone NUL is EINVAL.
+            // Without arguments, the payload must be empty: a single NUL would be EINVAL.
             Request::GetQuota { domid, quota } => match (domid, quota) {
                 (Some(_), None) => return Err(RequestError::DomainWithoutQuota),
                 (domid, quota) => {
@@ -281,8 +284,10 @@ impl<'a> Request<'a> {
         w.finish()
     }
 
-    /// The request with this type and payload. Any payload is either understood in full or
-    /// refused.
+    /// Decodes a payload.
+    ///
+    /// # Errors
+    /// Fails if the payload does not match the type, or if the type is not that of a request.
     pub fn decode(msg_type: MessageType, payload: &'a [u8]) -> Result<Self, PayloadError> {
         let mut fields = Fields::new(payload);
         let f = &mut fields;
@@ -297,10 +302,10 @@ impl<'a> Request<'a> {
                 Request::Watch { path, token, depth }
             }
             MessageType::Unwatch => Request::Unwatch { path: f.path()?, token: f.string()? },
-            MessageType::TransactionStart => return nothing(payload, Request::TransactionStart),
-            MessageType::TransactionEnd => {
-                Request::TransactionEnd { commit: boolean(f.string()?)? }
+            MessageType::TransactionStart => {
+                return without_fields(payload, Request::TransactionStart);
             }
+            MessageType::TransactionEnd => Request::TransactionEnd { commit: f.boolean()? },
             MessageType::Introduce => {
                 Request::Introduce { domid: domid(f)?, gfn: f.number()?, evtchn: f.number()? }
             }
@@ -319,7 +324,7 @@ impl<'a> Request<'a> {
             MessageType::IsDomainIntroduced => Request::IsDomainIntroduced(domid(f)?),
             MessageType::Resume => Request::Resume(domid(f)?),
             MessageType::SetTarget => Request::SetTarget { domid: domid(f)?, target: domid(f)? },
-            MessageType::ResetWatches => return nothing(payload, Request::ResetWatches),
+            MessageType::ResetWatches => return without_fields(payload, Request::ResetWatches),
             MessageType::DirectoryPart => {
                 Request::DirectoryPart { path: f.path()?, offset: f.number()? }
             }
@@ -329,23 +334,21 @@ impl<'a> Request<'a> {
             MessageType::SetFeature => {
                 Request::SetFeature { domid: domid(f)?, features: f.number()? }
             }
-            MessageType::GetQuota => match (optional(f)?, optional(f)?) {
+            MessageType::GetQuota => match (f.optional_string()?, f.optional_string()?) {
                 (None, _) => Request::GetQuota { domid: None, quota: None },
                 (Some(quota), None) => Request::GetQuota { domid: None, quota: Some(text(quota)?) },
                 (Some(domid), Some(quota)) => Request::GetQuota {
-                    domid: Some(DomId::new(crate::payload::number(domid)?)),
+                    domid: Some(DomId::new(number(domid)?)),
                     quota: Some(text(quota)?),
                 },
             },
             MessageType::SetQuota => {
                 let (first, second) = (f.string()?, f.string()?);
-                let (domid, quota, value) = match optional(f)? {
+                let (domid, quota, value) = match f.optional_string()? {
                     None => (None, first, second),
-                    Some(third) => {
-                        (Some(DomId::new(crate::payload::number(first)?)), second, third)
-                    }
+                    Some(third) => (Some(DomId::new(number(first)?)), second, third),
                 };
-                let value = crate::payload::number(value)?;
+                let value = number(value)?;
                 Request::SetQuota { domid, quota: text(quota)?, value }
             }
             MessageType::WatchEvent | MessageType::Error | MessageType::Invalid => {
@@ -357,30 +360,14 @@ impl<'a> Request<'a> {
     }
 }
 
-/// TRANSACTION_START and RESET_WATCHES carry one NUL, or nothing.
-fn nothing<'a>(payload: &[u8], request: Request<'a>) -> Result<Request<'a>, PayloadError> {
+/// Checks the payload of TRANSACTION_START and RESET_WATCHES: a single NUL, or nothing.
+fn without_fields<'a>(payload: &[u8], request: Request<'a>) -> Result<Request<'a>, PayloadError> {
     match payload {
         [] | [0] => Ok(request),
         _ => Err(PayloadError::TooMany),
     }
 }
 
-pub(crate) fn boolean(word: &[u8]) -> Result<bool, PayloadError> {
-    match word {
-        b"T" => Ok(true),
-        b"F" => Ok(false),
-        _ => Err(PayloadError::Word),
-    }
-}
-
 fn domid(fields: &mut Fields<'_>) -> Result<DomId, PayloadError> {
     fields.number().map(DomId::new)
-}
-
-fn optional<'a>(fields: &mut Fields<'a>) -> Result<Option<&'a [u8]>, PayloadError> {
-    if fields.is_empty() { Ok(None) } else { fields.string().map(Some) }
-}
-
-fn text(bytes: &[u8]) -> Result<&str, PayloadError> {
-    core::str::from_utf8(bytes).map_err(|_| PayloadError::Text)
 }

@@ -2,21 +2,28 @@
 
 use bytes::BytesMut;
 
-use crate::client::{ConnectionError, Received};
+use crate::error::{ConnectionError, PayloadError, RequestError};
+use crate::event::Received;
 use crate::frame::Decoder;
 use crate::outbox::Outbox;
-use crate::payload::{PayloadError, RequestError, Writer};
+use crate::payload::Writer;
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::wire::{DIRECTORY_REPLY_MAX, Header, MessageType, PAYLOAD_MAX, ReqId, TxId};
 
-/// The server's end of a connection, without the connection: bytes go in and requests come out,
-/// replies and watch events go in and bytes come out.
+/// The server's end of a connection: decodes requests, and encodes replies and watch events.
 ///
-/// It is the mirror image of [`ClientConnection`](crate::ClientConnection) and is driven alike.
-/// Unlike a client it never gives up on its peer because of what a message says: a request that
-/// makes no sense is for the caller to refuse. Only a payload beyond [`PAYLOAD_MAX`] is final,
-/// as it is for the daemons.
+/// It does no I/O. The caller drives it like a [`ClientConnection`](crate::ClientConnection):
+/// [`receive`](Self::receive) decodes bytes from the client, [`reply`](Self::reply) and
+/// [`watch_event`](Self::watch_event) encode messages, and [`take_output`](Self::take_output)
+/// returns the bytes to send. [`end_of_input`](Self::end_of_input) reports that the client closed
+/// the connection.
+///
+/// A malformed request does not end the connection; the caller can answer it with an error. Only a
+/// payload above [`PAYLOAD_MAX`] ends it, because xenstored closes the connection in that case.
+///
+/// The output is not bounded. [`output_len`](Self::output_len) lets the caller stop serving a
+/// client that does not read.
 ///
 /// ```
 /// use xs_proto::{ClientConnection, Limits, Path, Reply, Request, ServerConnection, TxId};
@@ -26,7 +33,7 @@ use crate::wire::{DIRECTORY_REPLY_MAX, Header, MessageType, PAYLOAD_MAX, ReqId, 
 ///
 /// let mut server = ServerConnection::new();
 /// let input = client.take_output();
-/// let incoming = server.receive(&input)?.event.expect("a whole request");
+/// let incoming = server.receive(&input)?.event.expect("one complete request");
 /// assert_eq!(incoming.request()?, Request::Read(Path::new("/name")?));
 ///
 /// let header = incoming.header;
@@ -39,35 +46,8 @@ pub struct ServerConnection {
     outbox: Outbox,
     decoder: Decoder,
     failed: Option<ConnectionError>,
+    /// The largest DIRECTORY reply in bytes.
     directory_max: usize,
-}
-
-/// A request as it came, not yet judged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Incoming<'a> {
-    /// To be given to [`ServerConnection::reply`].
-    pub header: Header,
-    /// As it came, for those who want to be more lenient than [`request`](Self::request).
-    pub payload: &'a [u8],
-}
-
-impl<'a> Incoming<'a> {
-    /// The request's type; `None` if it is not one that clients may send, which is answered with
-    /// ENOSYS.
-    pub fn msg_type(&self) -> Option<MessageType> {
-        MessageType::from_u32(self.header.msg_type).filter(|msg_type| {
-            !matches!(msg_type, MessageType::WatchEvent | MessageType::Error | MessageType::Invalid)
-        })
-    }
-
-    /// The request.
-    ///
-    /// # Errors
-    /// The payload is not what the type asks for, which is answered with EINVAL.
-    pub fn request(&self) -> Result<Request<'a>, PayloadError> {
-        let msg_type = self.msg_type().ok_or(PayloadError::Direction)?;
-        Request::decode(msg_type, self.payload)
-    }
 }
 
 impl Default for ServerConnection {
@@ -77,7 +57,7 @@ impl Default for ServerConnection {
 }
 
 impl ServerConnection {
-    /// A connection without history.
+    /// Creates the state of a new connection.
     pub fn new() -> Self {
         ServerConnection {
             outbox: Outbox::default(),
@@ -87,17 +67,21 @@ impl ServerConnection {
         }
     }
 
-    /// The same, but DIRECTORY is answered with lists of up to [`DIRECTORY_REPLY_MAX`] bytes, as
-    /// oxenstored does. Clients have to put up with it.
+    /// Allows DIRECTORY replies of up to [`DIRECTORY_REPLY_MAX`] bytes, which oxenstored sends in
+    /// violation of the protocol.
     #[must_use]
     pub fn with_long_directories(self) -> Self {
         ServerConnection { directory_max: DIRECTORY_REPLY_MAX, ..self }
     }
 
-    /// Takes one request from the input.
+    /// Decodes at most one request from the start of `input`.
+    ///
+    /// Call it in a loop until all input is consumed. Input that ends in the middle of a message
+    /// is consumed too; the connection keeps that part for the next call.
     ///
     /// # Errors
-    /// The client announced too long a payload. The connection is of no use from there on.
+    /// Fails if the client announced a payload above [`PAYLOAD_MAX`]. Every later call returns the
+    /// same error.
     pub fn receive<'a>(
         &'a mut self,
         input: &'a [u8],
@@ -120,10 +104,11 @@ impl ServerConnection {
         }
     }
 
-    /// Answers the request that came with this header.
+    /// Answers a request. `to` is the header of that request.
     ///
     /// # Errors
-    /// The reply does not fit into a message; another one has to be given.
+    /// Fails if the reply cannot be encoded: it exceeds [`PAYLOAD_MAX`] or has a NUL in a string.
+    /// Nothing is sent then, and the caller must send a different reply.
     pub fn reply(&mut self, to: Header, reply: &Reply<'_>) -> Result<(), RequestError> {
         let msg_type = match reply {
             Reply::Error(_) => MessageType::Error as u32,
@@ -136,10 +121,11 @@ impl ServerConnection {
         self.outbox.push(msg_type, to.req_id, to.tx_id, |out| reply.encode(max, out))
     }
 
-    /// Tells the client that a watch fired.
+    /// Sends a watch event to the client (`WATCH_EVENT`).
     ///
     /// # Errors
-    /// The event does not fit into a message, or has a NUL inside.
+    /// Fails if the event exceeds [`PAYLOAD_MAX`], or if path or token contain a NUL. Nothing is
+    /// sent then.
     pub fn watch_event(&mut self, path: &str, token: &[u8]) -> Result<(), RequestError> {
         let msg_type = MessageType::WatchEvent as u32;
         self.outbox.push(msg_type, ReqId(0), TxId::NONE, |out| {
@@ -150,19 +136,23 @@ impl ServerConnection {
         })
     }
 
-    /// How many bytes wait to be taken.
+    /// Returns the number of bytes that [`take_output`](Self::take_output) would return.
     pub fn output_len(&self) -> usize {
         self.outbox.len()
     }
 
-    /// Takes all bytes that wait to be sent.
+    /// Takes all bytes to send. The result is empty if there are none.
     pub fn take_output(&mut self) -> BytesMut {
         let mut out = BytesMut::new();
         self.outbox.take_all(&mut out);
         out
     }
 
-    /// No more input will come. Says whether the stream ended between two messages.
+    /// Ends the connection because no more input will arrive, and returns the error that every
+    /// later call of [`receive`](Self::receive) returns.
+    ///
+    /// The error is [`ConnectionError::Closed`] if the stream ended between two messages and
+    /// [`ConnectionError::Truncated`] otherwise. A connection that failed earlier keeps its error.
     pub fn end_of_input(&mut self) -> ConnectionError {
         *self.failed.get_or_insert(match self.decoder.is_mid_message() {
             true => ConnectionError::Truncated,
@@ -171,33 +161,74 @@ impl ServerConnection {
     }
 }
 
+/// A request from a client, not yet validated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Incoming<'a> {
+    /// The header. Pass it to [`ServerConnection::reply`].
+    pub header: Header,
+    /// The payload as received. A server that accepts more than [`request`](Self::request) does
+    /// can decode it itself.
+    pub payload: &'a [u8],
+}
+
+impl<'a> Incoming<'a> {
+    /// Returns the message type, or `None` if clients may not send it. xenstored answers such a
+    /// message with ENOSYS.
+    pub fn msg_type(&self) -> Option<MessageType> {
+        MessageType::from_u32(self.header.msg_type).filter(|msg_type| {
+            !matches!(msg_type, MessageType::WatchEvent | MessageType::Error | MessageType::Invalid)
+        })
+    }
+
+    /// Decodes the request.
+    ///
+    /// # Errors
+    /// Fails if the payload does not match the message type. xenstored answers such a message with
+    /// EINVAL.
+    pub fn request(&self) -> Result<Request<'a>, PayloadError> {
+        let msg_type = self.msg_type().ok_or(PayloadError::Direction)?;
+        Request::decode(msg_type, self.payload)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::vec;
 
-    use crate::payload::Strings;
+    use crate::strings::Strings;
 
     use super::*;
 
+    fn request_header(msg_type: MessageType) -> Header {
+        Header { msg_type: msg_type as u32, req_id: ReqId(1), tx_id: TxId::NONE, len: 0 }
+    }
+
+    fn directory(len: usize) -> Reply<'static> {
+        Reply::Children(Strings::from_list([&*vec![b'x'; len - 1]]).unwrap())
+    }
+
     #[test]
-    fn only_a_directory_may_be_long_and_only_if_wanted() {
-        let to = |msg_type| Header {
-            msg_type: msg_type as u32,
-            req_id: ReqId(1),
-            tx_id: TxId::NONE,
-            len: 0,
-        };
-        let list = |len| Reply::Children(Strings::from_list([&*vec![b'x'; len - 1]]).unwrap());
-        let directory = to(MessageType::Directory);
-        let mut plain = ServerConnection::new();
-        plain.reply(directory, &list(PAYLOAD_MAX)).unwrap();
-        plain.reply(directory, &list(PAYLOAD_MAX + 1)).unwrap_err();
-        let mut long = ServerConnection::new().with_long_directories();
-        long.reply(directory, &list(DIRECTORY_REPLY_MAX)).unwrap();
-        long.reply(directory, &list(DIRECTORY_REPLY_MAX + 1)).unwrap_err();
+    fn directory_replies_are_limited_to_payload_max() {
+        let to = request_header(MessageType::Directory);
+        let mut server = ServerConnection::new();
+        server.reply(to, &directory(PAYLOAD_MAX)).unwrap();
+        server.reply(to, &directory(PAYLOAD_MAX + 1)).unwrap_err();
+        assert_eq!(server.output_len(), Header::LEN + PAYLOAD_MAX);
+    }
+
+    #[test]
+    fn long_directory_replies_can_be_allowed() {
+        let to = request_header(MessageType::Directory);
+        let mut server = ServerConnection::new().with_long_directories();
+        server.reply(to, &directory(DIRECTORY_REPLY_MAX)).unwrap();
+        server.reply(to, &directory(DIRECTORY_REPLY_MAX + 1)).unwrap_err();
+        assert_eq!(server.take_output().len(), Header::LEN + DIRECTORY_REPLY_MAX);
+    }
+
+    #[test]
+    fn long_directories_do_not_raise_other_limits() {
+        let mut server = ServerConnection::new().with_long_directories();
         let value = Reply::Value(vec![0; PAYLOAD_MAX + 1].into());
-        long.reply(to(MessageType::Read), &value).unwrap_err();
-        let len = long.output_len();
-        assert_eq!((len, long.take_output().len()), (Header::LEN + DIRECTORY_REPLY_MAX, len));
+        server.reply(request_header(MessageType::Read), &value).unwrap_err();
     }
 }

@@ -1,44 +1,54 @@
-//! The header, the message types and the limits: what `xs_wire.h` defines.
+//! The definitions of `xs_wire.h`: limits, header, ids and message types.
 
 use core::fmt;
 
-/// The largest payload of a message in bytes, in either direction (`XENSTORE_PAYLOAD_MAX`).
+/// The largest payload of a message in bytes, in both directions (`XENSTORE_PAYLOAD_MAX`).
 pub const PAYLOAD_MAX: usize = 4096;
 
-/// The longest absolute path in bytes, its final NUL not counted (`XENSTORE_ABS_PATH_MAX`).
+/// The longest absolute path in bytes, without its terminating NUL (`XENSTORE_ABS_PATH_MAX`).
 pub const ABS_PATH_MAX: usize = 3072;
 
-/// The longest relative path in bytes, its final NUL not counted (`XENSTORE_REL_PATH_MAX`).
+/// The longest relative path in bytes, without its terminating NUL (`XENSTORE_REL_PATH_MAX`).
 pub const REL_PATH_MAX: usize = 2048;
 
-/// The largest reply to DIRECTORY that a client takes, in bytes.
+/// The largest DIRECTORY reply that a client accepts, in bytes: 1 MiB.
 ///
-/// The protocol's limit is [`PAYLOAD_MAX`], but oxenstored answers a DIRECTORY of a big node with
-/// all of it in one message, and has no DIRECTORY_PART to offer instead. No other message may
-/// exceed [`PAYLOAD_MAX`].
+/// The protocol limits it to [`PAYLOAD_MAX`], like every other message. But oxenstored answers
+/// DIRECTORY of a node with many children in one oversized message, and older versions of it do not
+/// support DIRECTORY_PART. This limit is this crate's own; no header defines it.
 pub const DIRECTORY_REPLY_MAX: usize = 1 << 20;
 
-/// The 16 bytes in front of every message (`struct xsd_sockmsg`).
+/// The header of a message (`struct xsd_sockmsg`).
 ///
-/// Four 32-bit numbers, little-endian on every architecture that Xen runs on.
+/// It consists of four 32-bit numbers. They are in host byte order, which is little-endian on
+/// every architecture that Xen supports.
+///
+/// ```
+/// use xs_proto::{Header, MessageType, ReqId, TxId};
+///
+/// let msg_type = MessageType::Read as u32;
+/// let header = Header { msg_type, req_id: ReqId(7), tx_id: TxId::NONE, len: 6 };
+/// let bytes = header.encode();
+/// assert_eq!(bytes, [2, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0]);
+/// assert_eq!(Header::decode(&bytes), header);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Header {
-    /// What the message is; see [`MessageType`]. Kept as it came, known or not.
+    /// The number of the message type, known or not; see [`MessageType::from_u32`].
     pub msg_type: u32,
-    /// Chosen by the client, echoed by the server.
+    /// The id of the request. The client chooses it and the server echoes it.
     pub req_id: ReqId,
-    /// The transaction that the message belongs to.
+    /// The transaction of the message, or [`TxId::NONE`].
     pub tx_id: TxId,
-    /// The length of the payload in bytes.
+    /// The length of the payload in bytes, not counting the header.
     pub len: u32,
 }
 
 impl Header {
-    /// The encoded size in bytes.
+    /// The encoded size of a header in bytes.
     pub const LEN: usize = 16;
 
-    /// The header as it goes over the wire.
-    #[inline]
+    /// Returns the header in wire format.
     pub fn encode(&self) -> [u8; Self::LEN] {
         let mut out = [0; Self::LEN];
         let words = [self.msg_type, self.req_id.0, self.tx_id.0, self.len];
@@ -48,9 +58,7 @@ impl Header {
         out
     }
 
-    /// The header that these bytes stand for. Any bytes make a header; judging it is the
-    /// reader's work.
-    #[inline]
+    /// Decodes a header. All bytes decode; the caller must check type and length.
     pub fn decode(bytes: &[u8; Self::LEN]) -> Self {
         let word = |at: usize| {
             u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
@@ -59,10 +67,10 @@ impl Header {
     }
 }
 
-/// Names a request on its connection, so that the reply can be told from others.
+/// The id of a request (`req_id` in `struct xsd_sockmsg`).
 ///
-/// The client chooses it and the server echoes it. A server must not rely on it: libxenstore
-/// sends 0 in every request.
+/// It matches a reply to its request on one connection. A server must not assume that ids are
+/// unique: libxenstore sends 0 in every request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReqId(pub u32);
 
@@ -72,16 +80,17 @@ impl fmt::Display for ReqId {
     }
 }
 
-/// Names a transaction on its connection.
+/// The id of a transaction (`tx_id` in `struct xsd_sockmsg`; xenstore.txt, "Transactions").
+///
+/// The server chooses it. It is valid on one connection, until the transaction ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TxId(pub u32);
 
 impl TxId {
-    /// Outside any transaction (`XBT_NULL`).
+    /// The id of requests outside of a transaction (`XBT_NULL`).
     pub const NONE: TxId = TxId(0);
 
-    /// Whether this names no transaction.
-    #[inline]
+    /// Returns whether this is [`TxId::NONE`].
     pub fn is_none(self) -> bool {
         self == Self::NONE
     }
@@ -95,7 +104,10 @@ impl fmt::Display for TxId {
 
 macro_rules! message_types {
     ($($(#[$doc:meta])* $name:ident = $value:literal, $wire:literal;)*) => {
-        /// What a message is (`enum xsd_sockmsg_type`).
+        /// The type of a message (`enum xsd_sockmsg_type`).
+        ///
+        /// A reply has the type of its request, or [`MessageType::Error`]. The payloads are those
+        /// of [`Request`](crate::Request) and [`Reply`](crate::Reply).
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
         #[repr(u32)]
@@ -104,11 +116,10 @@ macro_rules! message_types {
         }
 
         impl MessageType {
-            /// All types that `xs_wire.h` defines, by number.
+            /// All types that `xs_wire.h` defines, in numeric order.
             pub const ALL: &'static [MessageType] = &[$(MessageType::$name),*];
 
-            /// The type with this number, if there is one.
-            #[inline]
+            /// Returns the type with this number, or `None` if `xs_wire.h` does not define it.
             pub const fn from_u32(number: u32) -> Option<Self> {
                 match number {
                     $($value => Some(MessageType::$name),)*
@@ -116,7 +127,7 @@ macro_rules! message_types {
                 }
             }
 
-            /// The name in `xs_wire.h`, without its `XS_`.
+            /// Returns the name in `xs_wire.h` without its prefix `XS_`, such as `GET_PERMS`.
             pub const fn name(self) -> &'static str {
                 match self {
                     $(MessageType::$name => $wire,)*
@@ -127,59 +138,59 @@ macro_rules! message_types {
 }
 
 message_types! {
-    /// A command to the daemon itself; also known as DEBUG.
+    /// Sends a command to the daemon itself. Formerly named DEBUG.
     Control = 0, "CONTROL";
-    /// The names of a node's children.
+    /// Lists the children of a node.
     Directory = 1, "DIRECTORY";
-    /// A node's value.
+    /// Reads the value of a node.
     Read = 2, "READ";
-    /// A node's permissions.
+    /// Reads the permissions of a node.
     GetPerms = 3, "GET_PERMS";
-    /// Asks for an event whenever a node or one below it changes.
+    /// Sets a watch on a node and its descendants.
     Watch = 4, "WATCH";
-    /// Ends a watch.
+    /// Removes a watch.
     Unwatch = 5, "UNWATCH";
-    /// Opens a transaction.
+    /// Starts a transaction.
     TransactionStart = 6, "TRANSACTION_START";
     /// Commits or aborts a transaction.
     TransactionEnd = 7, "TRANSACTION_END";
-    /// Tells the daemon of a new domain.
+    /// Connects the daemon to a domain.
     Introduce = 8, "INTRODUCE";
-    /// Tells the daemon to forget a domain.
+    /// Disconnects the daemon from a domain.
     Release = 9, "RELEASE";
-    /// Where a domain's relative paths lead.
+    /// Returns the base of a domain's relative paths.
     GetDomainPath = 10, "GET_DOMAIN_PATH";
-    /// Sets a node's value.
+    /// Sets the value of a node.
     Write = 11, "WRITE";
-    /// Creates an empty node, unless there is one.
+    /// Creates a node with an empty value, unless it exists.
     Mkdir = 12, "MKDIR";
-    /// Removes a node and all below it.
+    /// Removes a node and its descendants.
     Rm = 13, "RM";
-    /// Sets a node's permissions.
+    /// Sets the permissions of a node.
     SetPerms = 14, "SET_PERMS";
-    /// From the server: a watched node has changed.
+    /// Reports a change of a watched node. Only the server sends it, without a request.
     WatchEvent = 15, "WATCH_EVENT";
-    /// From the server: the request failed.
+    /// Reports that a request failed. Only the server sends it.
     Error = 16, "ERROR";
-    /// Whether the daemon knows a domain.
+    /// Returns whether the daemon is connected to a domain.
     IsDomainIntroduced = 17, "IS_DOMAIN_INTRODUCED";
-    /// Lets a domain's shutdown be noticed again.
+    /// Makes the daemon report the next shutdown of a domain again.
     Resume = 18, "RESUME";
-    /// Lets one domain act with the rights of another.
+    /// Grants one domain the access rights of another.
     SetTarget = 19, "SET_TARGET";
-    /// Ends all watches and transactions of a domain.
+    /// Removes all watches and aborts all transactions of the client.
     ResetWatches = 21, "RESET_WATCHES";
-    /// A part of the names of a node's children.
+    /// Lists a part of the children of a node.
     DirectoryPart = 22, "DIRECTORY_PART";
-    /// The features of the server, or those offered to a domain.
+    /// Returns the features of the daemon, or those offered to a domain.
     GetFeature = 23, "GET_FEATURE";
     /// Sets the features offered to a domain.
     SetFeature = 24, "SET_FEATURE";
-    /// The names of the quotas, or the value of one.
+    /// Returns the names of the quotas, or the value of one quota.
     GetQuota = 25, "GET_QUOTA";
     /// Sets a quota.
     SetQuota = 26, "SET_QUOTA";
-    /// Answers nothing and asks nothing.
+    /// A type that is never valid; servers refuse it.
     Invalid = 65535, "INVALID";
 }
 
@@ -194,7 +205,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn header_golden_bytes() {
+    fn headers_are_little_endian() {
         let header = Header { msg_type: 2, req_id: ReqId(0x0102_0304), tx_id: TxId(5), len: 4096 };
         let bytes = [2, 0, 0, 0, 4, 3, 2, 1, 5, 0, 0, 0, 0, 16, 0, 0];
         assert_eq!(header.encode(), bytes);
@@ -202,11 +213,11 @@ mod tests {
     }
 
     #[test]
-    fn types_are_numbered_as_in_xs_wire_h() {
+    fn type_numbers_match_xs_wire_h() {
         for ty in MessageType::ALL {
             assert_eq!(MessageType::from_u32(*ty as u32), Some(*ty));
         }
-        // RESTRICT was removed and its number stays unused.
+        // RESTRICT (20) was removed; its number stays unused.
         assert_eq!(MessageType::from_u32(20), None);
         assert_eq!(MessageType::from_u32(27), None);
         assert_eq!(MessageType::ALL.len(), 27);

@@ -1,4 +1,5 @@
-//! What is wrong with a payload, exactly, for every message type; and what cannot be sent.
+//! Payloads that do not decode, with the exact error for every message type, and messages that
+//! cannot be encoded.
 
 use std::borrow::Cow;
 
@@ -9,10 +10,10 @@ use xs_proto::{
 };
 
 const EMPTY: E = E::Path(PathError::Empty);
-const BLANK: E = E::Path(PathError::Character { at: 2, byte: b' ' });
+const SPACE: E = E::Path(PathError::Character { at: 2, byte: b' ' });
 
 #[test]
-fn requests() {
+fn malformed_requests_are_rejected_with_the_reason() {
     #[rustfmt::skip]
     let table: &[(T, &[u8], E)] = &[
         (T::Control, b"help", E::MissingNul),
@@ -28,7 +29,7 @@ fn requests() {
         (T::Watch, b"/a", E::MissingNul),
         (T::Watch, b"/a\0", E::TooFew),
         (T::Watch, b"/a\0tok", E::MissingNul),
-        (T::Watch, b"/a \0tok\0", BLANK),
+        (T::Watch, b"/a \0tok\0", SPACE),
         (T::Watch, b"/a\0tok\0\0", E::Number),
         (T::Watch, b"/a\0tok\0-1\0", E::Number),
         (T::Watch, b"/a\0tok\x004294967296\0", E::Number),
@@ -78,7 +79,7 @@ fn requests() {
         (T::DirectoryPart, b"/a\x000", E::MissingNul),
         (T::DirectoryPart, b"/a\0\0", E::Number),
         (T::DirectoryPart, b"/a\x000x1\0", E::Number),
-        (T::DirectoryPart, b"/a \x000\0", BLANK),
+        (T::DirectoryPart, b"/a \x000\0", SPACE),
         (T::DirectoryPart, b"/a\x000\0\0", E::TooMany),
 
         (T::GetFeature, b"\0", E::Number),
@@ -117,7 +118,7 @@ fn requests() {
         assert_eq!(decode(b""), E::TooFew, "{msg_type}");
         assert_eq!(decode(b"/a"), E::MissingNul, "{msg_type}");
         assert_eq!(decode(b"\0"), EMPTY, "{msg_type}");
-        assert_eq!(decode(b"/a \0"), BLANK, "{msg_type}");
+        assert_eq!(decode(b"/a \0"), SPACE, "{msg_type}");
         assert_eq!(decode(b"/a\0\0"), E::TooMany, "{msg_type}");
         assert_eq!(decode(b"/a\0x"), E::TooMany, "{msg_type}");
     }
@@ -132,14 +133,14 @@ fn requests() {
 }
 
 #[test]
-fn an_opening_without_its_nul_is_understood() {
+fn requests_without_fields_may_omit_their_nul() {
     let decoded = Request::decode(T::TransactionStart, b"");
     assert_eq!(decoded, Ok(Request::TransactionStart));
     assert_eq!(Request::decode(T::ResetWatches, b""), Ok(Request::ResetWatches));
 }
 
 #[test]
-fn replies() {
+fn malformed_replies_are_rejected_with_the_reason() {
     #[rustfmt::skip]
     let table: &[(T, &[u8], E)] = &[
         (T::Directory, b"a", E::MissingNul),
@@ -164,7 +165,7 @@ fn replies() {
         (T::TransactionStart, b"x\0", E::Number),
         (T::TransactionStart, b"4294967296\0", E::Number),
         (T::TransactionStart, b"1\0\0", E::TooMany),
-        // No transaction has the id that means none.
+        // Id 0 means that there is no transaction.
         (T::TransactionStart, b"0\0", E::Number),
 
         (T::IsDomainIntroduced, b"", E::TooFew),
@@ -196,7 +197,7 @@ fn replies() {
         let shown = payload.escape_ascii();
         assert_eq!(Reply::decode(*msg_type, payload), Err(*error), "{msg_type} {shown}");
     }
-    let done = [
+    let types_with_reply_ok = [
         T::Watch,
         T::Unwatch,
         T::TransactionEnd,
@@ -212,7 +213,7 @@ fn replies() {
         T::SetFeature,
         T::SetQuota,
     ];
-    for msg_type in done {
+    for msg_type in types_with_reply_ok {
         let decode = |payload| Reply::decode(msg_type, payload).unwrap_err();
         assert_eq!(decode(b""), E::TooFew, "{msg_type}");
         assert_eq!(decode(b"OK"), E::MissingNul, "{msg_type}");
@@ -223,7 +224,7 @@ fn replies() {
 }
 
 #[test]
-fn what_a_daemon_says_to_control_is_taken_as_it_is() {
+fn control_output_is_accepted_in_any_form() {
     for (payload, text) in [
         (b"".as_slice(), ""),
         (b"no NUL", "no NUL"),
@@ -235,9 +236,9 @@ fn what_a_daemon_says_to_control_is_taken_as_it_is() {
 }
 
 #[test]
-fn what_cannot_be_sent_is_refused_and_leaves_no_trace() {
+fn invalid_requests_are_rejected_before_anything_is_sent() {
     let a = Path::new("/a").unwrap();
-    // "b65535" and its NUL, 900 times.
+    // Each entry takes seven bytes: "b65535" and its NUL.
     let entry = Permission::new(DomId::new(65535), Access::ReadWrite);
     let many = Permissions::from_list([entry; 900]).unwrap();
     let (value, token) = ([b'x'; PAYLOAD_MAX], [b'x'; PAYLOAD_MAX]);
@@ -271,7 +272,7 @@ fn what_cannot_be_sent_is_refused_and_leaves_no_trace() {
 }
 
 #[test]
-fn a_refused_message_leaves_those_before_it_alone() {
+fn rejected_requests_do_not_affect_earlier_ones() {
     let a = Path::new("/a").unwrap();
     let mut client = ClientConnection::new(Limits::default());
     let first = client.submit(TxId::NONE, &Request::Read(a), ()).unwrap();
@@ -292,7 +293,7 @@ fn a_refused_message_leaves_those_before_it_alone() {
 }
 
 #[test]
-fn smaller_limits_are_kept_and_larger_ones_are_not_believed() {
+fn payload_limit_never_exceeds_payload_max() {
     let path = Path::new("/a").unwrap();
     let value = [b'x'; PAYLOAD_MAX];
     let write = |len| Request::Write { path, value: &value[..len] };
@@ -302,20 +303,20 @@ fn smaller_limits_are_kept_and_larger_ones_are_not_believed() {
     assert_eq!(device.submit(TxId::NONE, &write(4078), ()), Err(SubmitError::Invalid(error)));
     assert!(device.submit(TxId::NONE, &write(4077), ()).is_ok());
 
-    let mut boastful = Limits::default();
-    boastful.payload = usize::MAX;
-    let mut client = ClientConnection::new(boastful);
+    let mut excessive = Limits::default();
+    excessive.payload = usize::MAX;
+    let mut client = ClientConnection::new(excessive);
     assert_eq!(client.limits(), Limits::default());
     let error = RequestError::TooLong { len: 4097, max: PAYLOAD_MAX };
     assert_eq!(client.submit(TxId::NONE, &write(4094), ()), Err(SubmitError::Invalid(error)));
-    client.restart(boastful);
+    client.restart(excessive);
     assert_eq!(client.limits(), Limits::default());
     client.restart(Limits::default().with_payload(4080));
     assert_eq!(client.limits().payload, 4080);
 }
 
 #[test]
-fn a_server_cannot_send_what_does_not_fit() {
+fn invalid_replies_and_events_are_rejected_before_anything_is_sent() {
     let mut server = ServerConnection::new();
     let mut client = ClientConnection::new(Limits::default());
     client.submit(TxId::NONE, &Request::Read(Path::ROOT), ()).unwrap();
@@ -343,8 +344,8 @@ fn a_server_cannot_send_what_does_not_fit() {
 }
 
 #[test]
-fn types_that_no_client_may_send_are_told_apart() {
-    for (number, known) in [(15, false), (16, false), (20, false), (65535, false), (2, true)] {
+fn server_recognizes_types_that_clients_may_not_send() {
+    for (number, is_request) in [(15, false), (16, false), (20, false), (65535, false), (2, true)] {
         let header = xs_proto::Header {
             msg_type: number,
             req_id: xs_proto::ReqId(1),
@@ -354,8 +355,8 @@ fn types_that_no_client_may_send_are_told_apart() {
         let input = [&header.encode()[..], b"a\0"].concat();
         let mut server = ServerConnection::new();
         let incoming = server.receive(&input).unwrap().event.unwrap();
-        assert_eq!(incoming.msg_type().is_some(), known, "{number}");
-        assert_eq!(incoming.request().is_ok(), known, "{number}");
+        assert_eq!(incoming.msg_type().is_some(), is_request, "{number}");
+        assert_eq!(incoming.request().is_ok(), is_request, "{number}");
         assert_eq!((incoming.header, incoming.payload), (header, b"a\0".as_slice()));
     }
 }

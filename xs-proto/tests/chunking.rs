@@ -40,7 +40,7 @@ fn input(ids: &[ReqId; 5]) -> Vec<u8> {
     input
 }
 
-/// What [`input`] says, as text.
+/// The events in [`input`], as text.
 fn expected(ids: &[ReqId; 5]) -> Vec<String> {
     let reply = |at: usize, reply| Event::Reply { req_id: ids[at], key: at as u8 + 1, reply };
     let events = [

@@ -1,4 +1,4 @@
-//! The bytes of every message in both directions. What stands in [`table`] is the protocol.
+//! The exact bytes of every message, encoded and decoded. [`table`] lists them.
 
 use std::borrow::Cow;
 
@@ -7,18 +7,18 @@ use xs_proto::{
     Path, Permissions, Reply, ReqId, Request, ServerConnection, Strings, TxId,
 };
 
-/// A message type by its number, a request and a reply of that type, and their payloads.
+/// A request and its reply, with their payloads and the number of their message type.
 struct Row {
     number: u32,
     request: Request<'static>,
-    asked: &'static [u8],
+    request_payload: &'static [u8],
     reply: Reply<'static>,
-    answered: &'static [u8],
+    reply_payload: &'static [u8],
 }
 
 #[rustfmt::skip]
 fn table() -> Vec<Row> {
-    let row = |number, request, asked, reply, answered| Row { number, request, asked, reply, answered };
+    let row = |number, request, request_payload, reply, reply_payload| Row { number, request, request_payload, reply, reply_payload };
     let perms = || Permissions::owned_by(DomId::new(5), Access::None).with(DomId::DOM0, Access::Read).with(DomId::new(65535), Access::ReadWrite);
     let (dom5, dom7) = (DomId::new(5), DomId::new(7));
     vec![
@@ -66,44 +66,44 @@ fn table() -> Vec<Row> {
 }
 
 #[test]
-fn the_table_has_every_type_that_a_client_may_send() {
+fn table_covers_every_request_type() {
     let in_table: Vec<u32> = table().iter().map(|row| row.number).collect();
     for number in 0..=26 {
-        // 15 and 16 come from the server only, and RESTRICT (20) is gone.
+        // Only the server sends 15 and 16, and RESTRICT (20) was removed.
         let expected = !matches!(number, 15 | 16 | 20);
         assert_eq!(in_table.contains(&number), expected, "type {number}");
     }
 }
 
 #[test]
-fn requests_encode_and_decode() {
-    for Row { number, request, asked, .. } in table() {
+fn requests_have_the_expected_bytes() {
+    for Row { number, request, request_payload, .. } in table() {
         let msg_type = MessageType::from_u32(number).unwrap();
         assert_eq!(request.msg_type(), msg_type);
 
         let mut out = bytes::BytesMut::from("before");
-        assert_eq!(request.encode(PAYLOAD_MAX, &mut out), Ok(asked.len()));
-        assert_eq!(out.strip_prefix(b"before"), Some(asked), "{request:?}");
-        assert_eq!(Request::decode(msg_type, asked), Ok(request));
+        assert_eq!(request.encode(PAYLOAD_MAX, &mut out), Ok(request_payload.len()));
+        assert_eq!(out.strip_prefix(b"before"), Some(request_payload), "{request:?}");
+        assert_eq!(Request::decode(msg_type, request_payload), Ok(request));
     }
 }
 
 #[test]
-fn replies_encode_and_decode() {
-    for Row { number, reply, answered, .. } in table() {
+fn replies_have_the_expected_bytes() {
+    for Row { number, reply, reply_payload, .. } in table() {
         let msg_type = MessageType::from_u32(number).unwrap();
         assert_eq!(reply.msg_type(msg_type), msg_type);
 
         let mut out = bytes::BytesMut::from("before");
-        assert_eq!(reply.encode(PAYLOAD_MAX, &mut out), Ok(answered.len()));
-        assert_eq!(out.strip_prefix(b"before"), Some(answered), "{reply:?}");
-        assert_eq!(Reply::decode(msg_type, answered), Ok(reply.clone()));
+        assert_eq!(reply.encode(PAYLOAD_MAX, &mut out), Ok(reply_payload.len()));
+        assert_eq!(out.strip_prefix(b"before"), Some(reply_payload), "{reply:?}");
+        assert_eq!(Reply::decode(msg_type, reply_payload), Ok(reply.clone()));
         assert_eq!(reply.clone().into_owned(), reply);
     }
 }
 
 #[test]
-fn errors_encode_and_decode() {
+fn errors_have_the_expected_bytes() {
     #[rustfmt::skip]
     let codes: &[(ErrorCode, &[u8])] = &[
         (ErrorCode::Invalid, b"EINVAL\0"), (ErrorCode::Access, b"EACCES\0"),
@@ -114,7 +114,7 @@ fn errors_encode_and_decode() {
         (ErrorCode::ReadOnly, b"EROFS\0"), (ErrorCode::Busy, b"EBUSY\0"),
         (ErrorCode::Again, b"EAGAIN\0"), (ErrorCode::Connected, b"EISCONN\0"),
         (ErrorCode::TooBig, b"E2BIG\0"), (ErrorCode::NotPermitted, b"EPERM\0"),
-        (ErrorCode::Quota, b"EQUOTA\0"), (ErrorCode::Other("EWHAT".into()), b"EWHAT\0"),
+        (ErrorCode::Quota, b"EQUOTA\0"), (ErrorCode::Other("ENEW".into()), b"ENEW\0"),
     ];
     assert_eq!(codes.len(), ErrorCode::KNOWN.len() + 1);
     for (code, payload) in codes {
@@ -127,58 +127,53 @@ fn errors_encode_and_decode() {
     }
 }
 
-/// How input arrives.
+/// The way in which the bytes of a message arrive.
 #[derive(Clone, Copy, Debug)]
 enum Arrival {
     Whole,
     ByteByByte,
-    /// With the first bytes of another message behind it.
+    /// Followed by the first bytes of another message.
     Trailing,
 }
 
 const ARRIVALS: [Arrival; 3] = [Arrival::Whole, Arrival::ByteByByte, Arrival::Trailing];
 
-/// Presents `message` to `decode`, which returns how many bytes it has consumed and what they
-/// say, until it says something; checks that this takes exactly the message.
+/// Passes `message` to `decode` and returns the decoded value. Checks that exactly the message is
+/// consumed.
+///
+/// `decode` returns the number of consumed bytes and, if the message is complete, the value.
 fn arrive<T>(
     arrival: Arrival,
     message: &[u8],
     mut decode: impl FnMut(&[u8]) -> (usize, Option<T>),
 ) -> T {
-    match arrival {
-        Arrival::Whole => {
-            let (consumed, said) = decode(message);
-            assert_eq!(consumed, message.len());
-            said.expect("a whole message")
-        }
-        Arrival::Trailing => {
-            let input = [message, &message[..7]].concat();
-            let (consumed, said) = decode(&input);
-            assert_eq!(consumed, message.len());
-            said.expect("a whole message")
-        }
-        Arrival::ByteByByte => {
-            let (last, first) = message.split_last().unwrap();
-            for byte in first {
-                let (consumed, said) = decode(&[*byte]);
-                assert_eq!((consumed, said.is_none()), (1, true));
-            }
-            let (consumed, said) = decode(&[*last]);
-            assert_eq!(consumed, 1);
-            said.expect("a whole message")
+    let input = match arrival {
+        Arrival::Trailing => [message, &message[..7]].concat(),
+        Arrival::Whole | Arrival::ByteByByte => message.to_vec(),
+    };
+    let mut start = 0;
+    if let Arrival::ByteByByte = arrival {
+        start = message.len() - 1;
+        for byte in &message[..start] {
+            let (consumed, value) = decode(&[*byte]);
+            assert_eq!((consumed, value.is_none()), (1, true));
         }
     }
+    let (consumed, value) = decode(&input[start..]);
+    assert_eq!(start + consumed, message.len());
+    value.expect("a complete message")
 }
 
 #[test]
-fn the_decoder_gives_every_message_as_it_came() {
+fn decoder_returns_every_message_unchanged() {
     for arrival in ARRIVALS {
         for row in table() {
-            for (mut decoder, payload) in
-                [(Decoder::for_server(), row.asked), (Decoder::for_client(), row.answered)]
-            {
+            for (mut decoder, payload) in [
+                (Decoder::for_server(), row.request_payload),
+                (Decoder::for_client(), row.reply_payload),
+            ] {
                 let bytes = message(row.number, 1, 2, payload);
-                let (header, got) = arrive(arrival, &bytes, |input| {
+                let (header, decoded) = arrive(arrival, &bytes, |input| {
                     let decoded = decoder.decode(input).unwrap();
                     let frame = decoded.frame.map(|frame| (frame.header, frame.payload.to_vec()));
                     (decoded.consumed, frame)
@@ -187,18 +182,18 @@ fn the_decoder_gives_every_message_as_it_came() {
                     (header.msg_type, header.req_id, header.tx_id),
                     (row.number, ReqId(1), TxId(2))
                 );
-                assert_eq!(got, payload);
+                assert_eq!(decoded, payload);
             }
         }
     }
 }
 
 #[test]
-fn the_server_takes_every_request_and_answers_it() {
+fn server_decodes_and_answers_every_request() {
     for arrival in ARRIVALS {
         for row in table() {
             let mut server = ServerConnection::new();
-            let bytes = message(row.number, 77, 3, row.asked);
+            let bytes = message(row.number, 77, 3, row.request_payload);
             let header = arrive(arrival, &bytes, |input| {
                 let received = server.receive(input).unwrap();
                 let header = received.event.map(|incoming| {
@@ -211,25 +206,25 @@ fn the_server_takes_every_request_and_answers_it() {
             server.reply(header, &row.reply).unwrap();
             server.reply(header, &Reply::Error(ErrorCode::Busy)).unwrap();
             let expected =
-                [message(row.number, 77, 3, row.answered), message(16, 77, 3, b"EBUSY\0")];
+                [message(row.number, 77, 3, row.reply_payload), message(16, 77, 3, b"EBUSY\0")];
             assert_eq!(server.take_output(), expected.concat());
         }
     }
 }
 
 #[test]
-fn the_client_sends_every_request_and_takes_its_answer() {
+fn client_encodes_every_request_and_decodes_its_reply() {
     for arrival in ARRIVALS {
         for row in table() {
-            for answer in [(row.number, row.answered), (16, b"EBUSY\0")] {
+            for (msg_type, payload) in [(row.number, row.reply_payload), (16, b"EBUSY\0")] {
                 let mut client = ClientConnection::new(Limits::default());
                 // WATCH and UNWATCH are never part of a transaction.
                 let tx_id = TxId(if matches!(row.number, 4 | 5) { 0 } else { 3 });
                 let req_id = client.submit(tx_id, &row.request, "key").unwrap();
                 let sent = client.take_output();
-                assert_eq!(sent, message(row.number, req_id.0, tx_id.0, row.asked));
+                assert_eq!(sent, message(row.number, req_id.0, tx_id.0, row.request_payload));
 
-                let bytes = message(answer.0, req_id.0, tx_id.0, answer.1);
+                let bytes = message(msg_type, req_id.0, tx_id.0, payload);
                 let reply = arrive(arrival, &bytes, |input| {
                     let received = client.receive(input).unwrap();
                     let reply = received.event.map(|event| match event {
@@ -240,7 +235,7 @@ fn the_client_sends_every_request_and_takes_its_answer() {
                     });
                     (received.consumed, reply)
                 });
-                match answer.0 {
+                match msg_type {
                     16 => assert_eq!(reply, Reply::Error(ErrorCode::Busy)),
                     _ => assert_eq!(reply, row.reply),
                 }
@@ -251,7 +246,7 @@ fn the_client_sends_every_request_and_takes_its_answer() {
 }
 
 #[test]
-fn watch_events_go_from_server_to_client() {
+fn watch_events_have_the_expected_bytes() {
     let events: [(&str, &[u8], &[u8]); 3] = [
         ("/local/domain/5/data", b"tok", b"/local/domain/5/data\0tok\0"),
         ("data", b"", b"data\0\0"),
@@ -267,15 +262,17 @@ fn watch_events_go_from_server_to_client() {
             let mut client = ClientConnection::<()>::new(Limits::default());
             arrive(arrival, &bytes, |input| {
                 let received = client.receive(input).unwrap();
-                let said =
-                    received.event.map(|event| assert_eq!(event, Event::Watch { path, token }));
-                (received.consumed, said)
+                let event = received.event;
+                (
+                    received.consumed,
+                    event.map(|event| assert_eq!(event, Event::Watch { path, token })),
+                )
             });
         }
     }
 }
 
-/// A whole message, put together without the crate's help.
+/// Encodes a message without using the crate.
 fn message(msg_type: u32, req_id: u32, tx_id: u32, payload: &[u8]) -> Vec<u8> {
     let words = [msg_type, req_id, tx_id, payload.len() as u32];
     let header: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();

@@ -1,4 +1,4 @@
-//! What holds for any input.
+//! Properties that hold for all inputs.
 
 mod strategies;
 
@@ -16,23 +16,23 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn requests_survive_the_wire(request in request()) {
+    fn requests_round_trip(request in request()) {
         let mut out = BytesMut::new();
         let len = request.encode(PAYLOAD_MAX, &mut out).unwrap();
         prop_assert_eq!(len, out.len());
         prop_assert!(len <= PAYLOAD_MAX);
         prop_assert_eq!(Request::decode(request.msg_type(), &out), Ok(request.clone()));
 
-        // One byte less room is not enough, and no more than the room is used.
+        // A limit that is one byte too small is an error, and is not exceeded.
         if len > 0 {
-            let mut cramped = BytesMut::new();
-            prop_assert!(request.encode(len - 1, &mut cramped).is_err());
-            prop_assert!(cramped.len() < len);
+            let mut partial = BytesMut::new();
+            prop_assert!(request.encode(len - 1, &mut partial).is_err());
+            prop_assert!(partial.len() < len);
         }
     }
 
     #[test]
-    fn replies_survive_the_wire((msg_type, reply) in reply()) {
+    fn replies_round_trip((msg_type, reply) in reply()) {
         let mut out = BytesMut::new();
         let len = reply.encode(PAYLOAD_MAX, &mut out).unwrap();
         prop_assert_eq!(len, out.len());
@@ -40,9 +40,9 @@ proptest! {
         prop_assert_eq!(reply.clone().into_owned(), reply);
     }
 
-    /// What is understood says the same when it is said again; nothing panics.
+    /// A payload that decodes has the same meaning after encoding it again. No payload panics.
     #[test]
-    fn any_payload_is_understood_in_full_or_refused(
+    fn decoded_payloads_round_trip(
         msg_type in prop::sample::select(MessageType::ALL),
         payload in payload(),
     ) {
@@ -53,8 +53,8 @@ proptest! {
         }
         out.clear();
         if let Ok(reply) = Reply::decode(msg_type, &payload) {
-            // CONTROL's text is the one thing that need not fit again: it may have NULs inside,
-            // and grows where bytes that are no text were replaced.
+            // Only the output of CONTROL may fail to encode: it may contain NULs, and it grows if
+            // invalid UTF-8 is replaced.
             if reply.encode(PAYLOAD_MAX, &mut out).is_ok() {
                 prop_assert_eq!(Reply::decode(msg_type, &out), Ok(reply));
             } else {
@@ -64,7 +64,7 @@ proptest! {
     }
 
     #[test]
-    fn paths_are_those_of_the_rules(text in "[a/@_ä -]{0,8}") {
+    fn path_check_follows_the_rules(text in "[a/@_ä -]{0,8}") {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-/_@".contains(&byte);
         let valid = !text.is_empty()
             && text.bytes().all(allowed)
@@ -75,7 +75,7 @@ proptest! {
     }
 
     #[test]
-    fn parents_and_names_make_paths_again(path in path()) {
+    fn parent_and_name_join_to_the_path(path in path()) {
         prop_assert_eq!(Path::new(path.as_str()), Ok(path));
         prop_assert_eq!(path.components().count() == 0, path == Path::ROOT);
         let joined = path.components().collect::<Vec<_>>().join("/");
@@ -91,7 +91,7 @@ proptest! {
     }
 
     #[test]
-    fn permissions_print_and_parse(perms in permissions()) {
+    fn permissions_round_trip_as_text_and_list(perms in permissions()) {
         prop_assert_eq!(perms.to_string().parse::<Permissions>(), Ok(perms.clone()));
         prop_assert_eq!(Permissions::from_list(perms.iter()), Some(perms.clone()));
         let map = perms.to_map();
@@ -101,7 +101,7 @@ proptest! {
     }
 
     #[test]
-    fn lists_keep_their_strings(list in vec(vec(1..=u8::MAX, 0..5), 0..8)) {
+    fn string_lists_round_trip(list in vec(vec(1..=u8::MAX, 0..5), 0..8)) {
         let strings = Strings::from_list(&list).unwrap();
         prop_assert!(strings.iter().eq(list.iter().map(Vec::as_slice)));
         prop_assert_eq!(strings.is_empty(), list.is_empty());
@@ -109,13 +109,12 @@ proptest! {
     }
 
     #[test]
-    fn headers_are_any_sixteen_bytes(bytes in any::<[u8; Header::LEN]>()) {
+    fn any_sixteen_bytes_are_a_header(bytes in any::<[u8; Header::LEN]>()) {
         prop_assert_eq!(Header::decode(&bytes).encode(), bytes);
     }
 
-    /// However the stream is cut, the frames are the same.
     #[test]
-    fn any_chunking_gives_the_same_frames(
+    fn any_chunking_yields_the_same_frames(
         messages in vec((0..30_u32, any::<u32>(), any::<u32>(), vec(any::<u8>(), 0..300)), 0..12),
         cuts in vec(1..700_usize, 1..20),
     ) {
@@ -148,9 +147,9 @@ proptest! {
         }
     }
 
-    /// Any bytes at all: no panic, progress with every call or an error that stays.
+    /// Each call makes progress or returns an error that persists. No input panics.
     #[test]
-    fn no_stream_upsets_the_machines(
+    fn any_stream_is_consumed_or_fails_for_good(
         stream in stream(),
         cuts in vec(1..64_usize, 1..20),
         one_at_a_time in any::<bool>(),
@@ -162,13 +161,13 @@ proptest! {
             client.submit(TxId(1), &Request::Read(Path::ROOT), key).unwrap();
         }
         client.take_output();
-        let mut answered = 0;
+        let mut replies = 0;
         let error = drive(&stream, &cuts, |input| {
             let received = client.receive(input)?;
-            answered += usize::from(matches!(received.event, Some(Event::Reply { .. })));
+            replies += usize::from(matches!(received.event, Some(Event::Reply { .. })));
             Ok(received.consumed)
         });
-        prop_assert_eq!(client.pending(), 3 - answered);
+        prop_assert_eq!(client.pending(), 3 - replies);
         if let Some(error) = error {
             prop_assert_eq!(client.receive(&[]), Err(error));
             prop_assert_eq!(client.end_of_input(), error);
@@ -190,7 +189,7 @@ proptest! {
     }
 }
 
-/// Presents the stream in pieces until the end or the first error, which is returned.
+/// Passes the stream to `receive` in chunks until it ends or fails. Returns the error, if any.
 fn drive<E>(
     stream: &[u8],
     cuts: &[usize],
@@ -210,7 +209,7 @@ fn drive<E>(
     None
 }
 
-/// Payloads that are nearly right.
+/// Payloads that are almost valid.
 fn payload() -> impl Strategy<Value = Vec<u8>> {
     let word = prop::sample::select(vec![
         "/a", "name", "/", "OK", "T", "F", "0", "7", "65535", "65536", "n5", "b0", "nodes", "",
@@ -227,7 +226,7 @@ fn payload() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// Messages that are nearly right, garbage between them.
+/// Messages that are almost valid, with garbage between them.
 fn stream() -> impl Strategy<Value = Vec<u8>> {
     let req_id = prop_oneof![Just(0_u32), Just(1 << 12), Just((1 << 12) + 1), any::<u32>()];
     let msg_type =
@@ -239,11 +238,11 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
             let header = Header { msg_type, req_id: ReqId(req_id), tx_id: TxId(tx_id), len };
             [&header.encode()[..], &payload].concat()
         });
-    let piece = prop_oneof![9 => message, 1 => vec(any::<u8>(), 0..20)];
-    vec(piece, 0..8).prop_map(|pieces| pieces.concat())
+    let part = prop_oneof![9 => message, 1 => vec(any::<u8>(), 0..20)];
+    vec(part, 0..8).prop_map(|parts| parts.concat())
 }
 
-/// `bytes` in pieces of these lengths, over and over.
+/// Splits `bytes` into chunks of the given lengths, which repeat.
 struct Chunks<'a> {
     bytes: &'a [u8],
     lengths: std::iter::Cycle<std::slice::Iter<'a, usize>>,

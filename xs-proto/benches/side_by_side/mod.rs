@@ -1,14 +1,17 @@
-//! Figures that hold on any machine: ratios between things measured in turn, round by round.
+//! Compares the speed of several functions. They run in turns, so that the ratios hardly depend on
+//! the machine and its load.
 
 use std::time::Instant;
 
 const ROUNDS: usize = 101;
 
-/// Something to measure: its name and one round of it.
+/// The name of a function to measure, and the function, which runs one round.
 pub(crate) type Contender<'a> = (&'static str, Box<dyn FnMut() + 'a>);
 
-/// Measures a round of each contender in turn, over and over, and prints for each the median cost
-/// of one of the `count` things that a round does, and the median ratio to the first contender.
+/// Runs all contenders in turns, and prints for each the median time per operation and the median
+/// ratio to the first contender.
+///
+/// A round consists of `count` operations, which process `bytes` bytes in all.
 pub(crate) fn compare(title: &str, count: usize, bytes: usize, mut contenders: Vec<Contender<'_>>) {
     let mut rounds: Vec<Vec<f64>> = Vec::new();
     for round in 0..=ROUNDS {
@@ -20,7 +23,7 @@ pub(crate) fn compare(title: &str, count: usize, bytes: usize, mut contenders: V
                 start.elapsed().as_secs_f64()
             })
             .collect();
-        // The first one only warms up.
+        // The first round is a warm-up.
         if round > 0 {
             rounds.push(times);
         }

@@ -1,5 +1,5 @@
-//! A peer that breaks the protocol, and a connection that ends. Whatever it was, it is named, and
-//! it stays.
+//! Protocol violations of the peer and the end of a connection. The error names the cause, and it
+//! persists.
 
 use xs_proto::{
     ClientConnection, ConnectionError, DIRECTORY_REPLY_MAX, FrameError, Header, Limits,
@@ -9,7 +9,7 @@ use xs_proto::{
 
 const TX: TxId = TxId(3);
 
-/// A client that waits for the answer to a READ in transaction 3, and the id of that request.
+/// Returns a client with a READ in transaction 3 in flight, and the id of that request.
 fn waiting() -> (ClientConnection<&'static str>, ReqId) {
     let mut client = ClientConnection::new(Limits::default());
     let req_id = client.submit(TX, &Request::Read(Path::ROOT), "key").unwrap();
@@ -22,25 +22,25 @@ fn message(msg_type: u32, req_id: ReqId, tx_id: TxId, payload: &[u8]) -> Vec<u8>
     [&header.encode()[..], payload].concat()
 }
 
-/// The client fails with `error` for good, and says nothing more.
+/// Checks that every call of the client fails with `error`, and that it has no output.
 fn assert_failed(
     client: &mut ClientConnection<&'static str>,
     req_id: ReqId,
     error: ConnectionError,
 ) {
-    let fine = message(2, req_id, TX, b"value");
-    assert_eq!(client.receive(&fine), Err(error));
+    let valid = message(2, req_id, TX, b"value");
+    assert_eq!(client.receive(&valid), Err(error));
     assert_eq!(client.receive(b""), Err(error));
     let read = Request::Read(Path::ROOT);
     assert_eq!(client.submit(TX, &read, ""), Err(SubmitError::Failed(error)));
     assert!(!client.has_output() && client.take_output().is_empty());
     assert_eq!(client.end_of_input(), error);
-    // Whoever waits can be told.
+    // The caller can still find out which requests were in flight.
     assert_eq!((client.pending(), client.forget(req_id)), (1, Some("key")));
 }
 
 #[test]
-fn a_fault_of_the_server_ends_the_connection_with_its_name() {
+fn protocol_violations_end_the_connection() {
     let (_, req_id) = waiting();
     let stale = ReqId(req_id.0 + (1 << 12));
     let next = ReqId(req_id.0 + 1);
@@ -75,7 +75,7 @@ fn a_fault_of_the_server_ends_the_connection_with_its_name() {
         assert_eq!(client.receive(&bytes), Err(error));
         assert_failed(&mut client, req_id, error);
 
-        // The same in pieces.
+        // The same, byte by byte.
         let (mut client, req_id) = waiting();
         let (last, first) = bytes.split_last().unwrap();
         for byte in first {
@@ -87,7 +87,7 @@ fn a_fault_of_the_server_ends_the_connection_with_its_name() {
 }
 
 #[test]
-fn an_oversized_message_is_refused_at_its_header() {
+fn oversized_messages_are_rejected_at_the_header() {
     for (msg_type, max) in
         [(2, PAYLOAD_MAX), (15, PAYLOAD_MAX), (99, PAYLOAD_MAX), (1, DIRECTORY_REPLY_MAX)]
     {
@@ -112,7 +112,7 @@ fn an_oversized_message_is_refused_at_its_header() {
 }
 
 #[test]
-fn a_client_takes_a_directory_that_oxenstored_did_not_cut() {
+fn client_accepts_oversized_directory_replies() {
     let mut client = ClientConnection::new(Limits::default());
     let req_id = client.submit(TxId::NONE, &Request::Directory(Path::ROOT), ()).unwrap();
     client.take_output();
@@ -129,20 +129,20 @@ fn a_client_takes_a_directory_that_oxenstored_did_not_cut() {
 }
 
 #[test]
-fn an_end_at_any_byte_is_told_from_the_others() {
+fn end_of_input_inside_a_message_is_truncation() {
     let (_, req_id) = waiting();
     let event = message(15, ReqId(0), TxId::NONE, b"/\0tok\0");
     let reply = message(2, req_id, TX, b"value");
     let stream = [event.clone(), reply.clone(), event.clone()].concat();
     let ends = [0, event.len(), event.len() + reply.len(), stream.len()];
     for end in 0..=stream.len() {
-        for piece in [1, 7, stream.len()] {
+        for size in [1, 7, stream.len()] {
             let (mut client, _) = waiting();
             let mut server = ServerConnection::new();
-            for mut input in stream[..end].chunks(piece) {
+            for mut input in stream[..end].chunks(size) {
                 while !input.is_empty() {
                     let consumed = client.receive(input).unwrap().consumed;
-                    // To a server these are requests like any others.
+                    // The server does not check message types, so it accepts the same stream.
                     assert_eq!(server.receive(input).unwrap().consumed, consumed);
                     input = &input[consumed..];
                 }
@@ -161,7 +161,7 @@ fn an_end_at_any_byte_is_told_from_the_others() {
 }
 
 #[test]
-fn what_waited_to_be_sent_is_not_sent_after_a_failure() {
+fn output_is_discarded_after_a_failure() {
     let (mut client, _) = waiting();
     client.submit(TX, &Request::Read(Path::ROOT), "late").unwrap();
     assert!(client.has_output());

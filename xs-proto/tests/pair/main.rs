@@ -1,4 +1,4 @@
-//! Client and server machines against each other, without sockets.
+//! Client and server connections joined without sockets.
 
 mod faults;
 mod one_at_a_time;
@@ -7,7 +7,7 @@ mod simulator;
 
 use simulator::Pair;
 
-/// Runs that differ in their decisions only. The seed that was printed last is the one to blame.
+/// Runs a simulation with 150 seeds. If it fails, the last seed printed reproduces the failure.
 fn simulate(one_at_a_time: bool, mut run: impl FnMut(Pair<'_>)) {
     for seed in 0..150 {
         println!("seed {seed}");
@@ -25,7 +25,7 @@ fn simulate(one_at_a_time: bool, mut run: impl FnMut(Pair<'_>)) {
 }
 
 #[test]
-fn every_request_is_answered_once_with_its_key() {
+fn every_request_is_answered_exactly_once() {
     for one_at_a_time in [false, true] {
         simulate(one_at_a_time, |mut pair| {
             for _ in 0..4 {
@@ -38,7 +38,7 @@ fn every_request_is_answered_once_with_its_key() {
 }
 
 #[test]
-fn a_connection_that_closes_midway_says_so() {
+fn closing_midway_reports_the_right_error() {
     for one_at_a_time in [false, true] {
         simulate(one_at_a_time, |mut pair| {
             (0..120).for_each(|_| pair.step());
@@ -48,7 +48,7 @@ fn a_connection_that_closes_midway_says_so() {
 }
 
 #[test]
-fn a_connection_starts_anew_after_any_end() {
+fn connections_can_be_restarted_after_any_end() {
     for one_at_a_time in [false, true] {
         simulate(one_at_a_time, |mut pair| {
             for _ in 0..3 {

@@ -1,4 +1,4 @@
-//! What the xenbus device asks for.
+//! The behavior of `Limits::one_at_a_time`, which the xenbus device needs.
 
 use xs_proto::{
     ClientConnection, ConnectionError, Event, Header, Limits, MessageType, Path, Received, Reply,
@@ -19,7 +19,7 @@ fn message(msg_type: MessageType, req_id: ReqId, payload: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn the_next_request_leaves_when_the_one_before_is_answered() {
+fn next_request_waits_for_the_reply_to_the_previous_one() {
     let mut client = device();
     let first = client.submit(TxId::NONE, &READ, "first").unwrap();
     let second = client.submit(TxId::NONE, &WATCH, "second").unwrap();
@@ -28,12 +28,12 @@ fn the_next_request_leaves_when_the_one_before_is_answered() {
     assert!(!client.has_output());
     assert!(client.take_output().is_empty());
 
-    // A watch event is no answer.
+    // A watch event is not a reply.
     let event = message(MessageType::WatchEvent, first, b"/\0tok\0");
     assert!(client.receive(&event).unwrap().event.is_some());
     assert!(!client.has_output());
 
-    // Neither is half of one.
+    // Neither is a part of a reply.
     let reply = message(MessageType::Read, first, b"value");
     assert_eq!(client.receive(&reply[..18]).unwrap(), Received { consumed: 18, event: None });
     assert!(!client.has_output());
@@ -43,7 +43,7 @@ fn the_next_request_leaves_when_the_one_before_is_answered() {
 }
 
 #[test]
-fn the_answer_to_a_forgotten_request_lets_the_next_one_leave() {
+fn reply_to_a_forgotten_request_releases_the_next_one() {
     let mut client = device();
     let first = client.submit(TxId::NONE, &READ, "first").unwrap();
     client.submit(TxId::NONE, &READ, "second").unwrap();
@@ -55,9 +55,9 @@ fn the_answer_to_a_forgotten_request_lets_the_next_one_leave() {
     assert!(client.has_output());
 }
 
-/// Older kernels answer WATCH and UNWATCH themselves, and outside of any transaction.
+/// Older kernels answer WATCH and UNWATCH themselves, with request id and transaction id 0.
 #[test]
-fn an_answer_with_id_zero_is_for_the_one_that_waits() {
+fn reply_with_id_zero_matches_the_request_in_flight() {
     for tx_id in [TxId::NONE, TxId(7)] {
         let mut client = device();
         let req_id = client.submit(tx_id, &WATCH, "watch").unwrap();
@@ -66,7 +66,7 @@ fn an_answer_with_id_zero_is_for_the_one_that_waits() {
         let event = Event::Reply { req_id, key: "watch", reply: Reply::Done };
         assert_eq!(client.receive(&reply).unwrap().event, Some(event));
         assert_eq!(client.pending(), 0);
-        // There is none for a second one.
+        // No request is in flight for a second reply.
         let (msg_type, req_id) = (MessageType::Watch, ReqId(0));
         let unknown = ConnectionError::UnknownRequest { msg_type, req_id };
         assert_eq!(client.receive(&reply), Err(unknown));
@@ -74,7 +74,7 @@ fn an_answer_with_id_zero_is_for_the_one_that_waits() {
 }
 
 #[test]
-fn elsewhere_an_answer_with_id_zero_is_for_nobody() {
+fn reply_with_id_zero_is_an_error_without_one_at_a_time() {
     let mut client = ClientConnection::new(Limits::default());
     client.submit(TxId::NONE, &WATCH, "watch").unwrap();
     client.take_output();
@@ -85,7 +85,7 @@ fn elsewhere_an_answer_with_id_zero_is_for_nobody() {
 }
 
 #[test]
-fn id_zero_does_not_excuse_the_wrong_type() {
+fn reply_with_id_zero_must_have_the_right_type() {
     let mut client = device();
     client.submit(TxId::NONE, &READ, "read").unwrap();
     client.take_output();
@@ -95,13 +95,13 @@ fn id_zero_does_not_excuse_the_wrong_type() {
 }
 
 #[test]
-fn a_refused_message_is_over() {
+fn refused_requests_are_no_longer_in_flight() {
     let mut client = device();
     assert_eq!(client.refused(), None);
     let first = client.submit(TxId::NONE, &WATCH, "first").unwrap();
     let second = client.submit(TxId::NONE, &WATCH, "second").unwrap();
     let third = client.submit(TxId::NONE, &READ, "third").unwrap();
-    // Nothing has left that could be refused.
+    // No request has been sent yet.
     assert_eq!(client.refused(), None);
 
     client.take_output();
@@ -114,7 +114,7 @@ fn a_refused_message_is_over() {
 
     assert_eq!(client.take_output(), message(MessageType::Read, third, b"/\0"));
     assert_eq!(client.pending(), 1);
-    // A reply to what was refused is a reply to nothing.
+    // A reply to a refused request is an error.
     let reply = message(MessageType::Watch, first, b"OK\0");
     let (msg_type, req_id) = (MessageType::Watch, first);
     let unknown = ConnectionError::UnknownRequest { msg_type, req_id };

@@ -1,4 +1,4 @@
-//! Ids and the number of requests that can wait.
+//! Request ids, and the limit on requests in flight.
 
 use std::collections::HashSet;
 
@@ -7,12 +7,12 @@ use xs_proto::{ClientConnection, Header, Limits, Path, ReqId, Request, SubmitErr
 const MAX: usize = ClientConnection::<usize>::MAX_PENDING;
 const READ: Request<'static> = Request::Read(Path::ROOT);
 
-fn answer(req_id: ReqId) -> [u8; 16] {
+fn reply(req_id: ReqId) -> [u8; 16] {
     Header { msg_type: 2, req_id, tx_id: TxId::NONE, len: 0 }.encode()
 }
 
 #[test]
-fn too_many_are_refused_until_one_is_answered() {
+fn requests_beyond_the_limit_are_rejected_until_a_reply_arrives() {
     let mut client = ClientConnection::new(Limits::default());
     let mut ids: Vec<ReqId> =
         (0..MAX).map(|key| client.submit(TxId::NONE, &READ, key).unwrap()).collect();
@@ -25,12 +25,12 @@ fn too_many_are_refused_until_one_is_answered() {
         assert_eq!(client.submit(TxId::NONE, &READ, MAX), Err(SubmitError::Full));
         assert!(!client.has_output());
 
-        // To forget frees nothing: the reply may still come.
+        // A forgotten request still counts, because its reply may still arrive.
         assert!(client.forget(ids[MAX / 2]).is_some());
         assert_eq!(client.forget(ids[MAX / 2]), None);
         assert_eq!(client.submit(TxId::NONE, &READ, MAX), Err(SubmitError::Full));
 
-        assert_eq!(client.receive(&answer(ids[MAX / 2])).unwrap().event, None);
+        assert_eq!(client.receive(&reply(ids[MAX / 2])).unwrap().event, None);
         assert_eq!(client.pending(), MAX - 1);
         let id = client.submit(TxId::NONE, &READ, MAX).unwrap();
         assert!(!ids.contains(&id));
@@ -40,22 +40,22 @@ fn too_many_are_refused_until_one_is_answered() {
     }
 
     for id in ids {
-        let input = answer(id);
+        let input = reply(id);
         assert!(client.receive(&input).unwrap().event.is_some());
     }
     assert_eq!(client.pending(), 0);
 }
 
 #[test]
-fn no_id_is_zero_and_none_comes_again_soon() {
+fn request_ids_are_not_zero_and_not_reused_soon() {
     let mut client = ClientConnection::new(Limits::default());
     let first = client.submit(TxId::NONE, &READ, 0).unwrap();
     let mut last = first;
     assert_ne!(first, ReqId(0));
-    // One after the other, they start again after a million.
+    // With one request in flight at a time, ids repeat after 2^20 - 1 requests.
     for key in 1..1 << 20 {
         client.take_output();
-        client.receive(&answer(last)).unwrap();
+        client.receive(&reply(last)).unwrap();
         let id = client.submit(TxId::NONE, &READ, key).unwrap();
         if key < (1 << 20) - 1 {
             assert!(id > last, "{id} after {last}");
@@ -68,16 +68,16 @@ fn no_id_is_zero_and_none_comes_again_soon() {
 }
 
 #[test]
-fn a_forgotten_request_is_sent_all_the_same() {
+fn forgotten_requests_are_still_sent() {
     let mut client = ClientConnection::new(Limits::default());
     let id = client.submit(TxId::NONE, &READ, "key").unwrap();
     assert_eq!(client.forget(id), Some("key"));
     assert_eq!(client.pending(), 1);
     assert_eq!(client.take_output().len(), 18);
 
-    // What follows the reply that nobody wants is not swallowed.
+    // Only the reply to the forgotten request is discarded.
     let second = client.submit(TxId::NONE, &READ, "second").unwrap();
-    let input = [answer(id), answer(second)].concat();
+    let input = [reply(id), reply(second)].concat();
     let received = client.receive(&input).unwrap();
     assert_eq!((received.consumed, received.event), (16, None));
     assert!(client.receive(&input[16..]).unwrap().event.is_some());

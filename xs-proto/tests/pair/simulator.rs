@@ -1,5 +1,5 @@
-//! A client machine and a server machine on a virtual wire, and a model that knows what each of
-//! them must say at any time. Used with seeds by the tests and with found input by the fuzzer.
+//! A client and a server connection on a virtual wire, and a model of the results that they must
+//! return. The tests drive it with random numbers, the fuzzer with its input.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -9,7 +9,7 @@ use xs_proto::{
     TxId,
 };
 
-/// What decides: gives a number below its argument.
+/// The source of decisions: returns a number below its argument.
 pub(crate) type Choose<'c> = dyn FnMut(usize) -> usize + 'c;
 
 pub(crate) struct Pair<'c> {
@@ -18,24 +18,26 @@ pub(crate) struct Pair<'c> {
     server: ServerConnection,
     next_key: u32,
 
-    /// Submitted and not received by the server, in their order; `sent` of them have left.
+    /// The requests that the server has not received, in order. The client has sent the first
+    /// `sent` of them.
     submitted: VecDeque<Submitted>,
     sent: usize,
     to_server: VecDeque<u8>,
-    /// Received by the server and not answered.
+    /// The requests that the server has not answered, with their keys.
     at_server: Vec<(Header, u32)>,
-    /// On their way to the client.
     to_client: VecDeque<u8>,
-    said: VecDeque<(u64, Said)>,
-    /// Bytes that have gone to the client, those of them that it has consumed, and those of them
-    /// that were whole messages.
-    said_bytes: u64,
-    heard_bytes: u64,
-    whole_bytes: u64,
+    /// The messages in `to_client`, each with the position in the stream at which it ends.
+    expected: VecDeque<(u64, Message)>,
+    /// The number of bytes that the server has sent, that the client has consumed, and that the
+    /// client has consumed as complete messages.
+    sent_bytes: u64,
+    consumed_bytes: u64,
+    complete_bytes: u64,
 
-    /// Requests without an answer, forgotten ones included; and ids that are out of use.
+    /// The requests without a reply, including forgotten ones.
     unanswered: Vec<(ReqId, u32)>,
     forgotten: HashSet<u32>,
+    /// The ids of requests that are no longer in flight.
     stale: Vec<ReqId>,
 }
 
@@ -46,8 +48,8 @@ struct Submitted {
     request: Request<'static>,
 }
 
-/// What the server has said.
-enum Said {
+/// A message from the server.
+enum Message {
     Reply { req_id: ReqId, key: u32, reply: Reply<'static> },
     Watch { path: &'static str, token: &'static [u8] },
 }
@@ -69,17 +71,17 @@ impl<'c> Pair<'c> {
             to_server: VecDeque::new(),
             at_server: Vec::new(),
             to_client: VecDeque::new(),
-            said: VecDeque::new(),
-            said_bytes: 0,
-            heard_bytes: 0,
-            whole_bytes: 0,
+            expected: VecDeque::new(),
+            sent_bytes: 0,
+            consumed_bytes: 0,
+            complete_bytes: 0,
             unanswered: Vec::new(),
             forgotten: HashSet::new(),
             stale: Vec::new(),
         }
     }
 
-    /// Lets one thing happen, and checks what can be seen of it.
+    /// Performs one random action and checks its results.
     pub(crate) fn step(&mut self) {
         let choice = (self.choose)(64);
         if choice == 63 {
@@ -103,9 +105,9 @@ impl<'c> Pair<'c> {
         assert_eq!(self.client.pending(), self.unanswered.len());
     }
 
-    /// Lets everything be answered. Then nothing may be left over.
+    /// Runs until every request is answered, and checks that nothing remains.
     pub(crate) fn settle(&mut self) {
-        while self.client.pending() > 0 || !self.said.is_empty() {
+        while self.client.pending() > 0 || !self.expected.is_empty() {
             self.send();
             self.deliver_to_server(self.to_server.len());
             while !self.at_server.is_empty() {
@@ -118,9 +120,9 @@ impl<'c> Pair<'c> {
         assert!(self.submitted.is_empty() && self.to_server.is_empty());
     }
 
-    /// Closes the connection where it stands. The client fails with the right cause, for good.
+    /// Closes the connection in its current state, and checks the error of the client.
     pub(crate) fn close(&mut self) {
-        let error = if self.heard_bytes == self.whole_bytes {
+        let error = if self.consumed_bytes == self.complete_bytes {
             ConnectionError::Closed
         } else {
             ConnectionError::Truncated
@@ -131,14 +133,14 @@ impl<'c> Pair<'c> {
         let submitted = self.client.submit(TxId::NONE, &Request::Read(Path::ROOT), 0);
         assert_eq!(submitted, Err(SubmitError::Failed(error)));
         assert!(!self.client.has_output() && self.client.take_output().is_empty());
-        // The keys of those who wait can still be had.
+        // The keys of the requests in flight are still available.
         for (req_id, key) in &self.unanswered {
             let expected = self.forgotten.insert(*key).then_some(*key);
             assert_eq!(self.client.forget(*req_id), expected);
         }
     }
 
-    /// Goes on over another stream, with another server, wherever it stands.
+    /// Replaces the stream and the server, in any state.
     pub(crate) fn restart(&mut self) {
         self.client.restart(self.client.limits());
         assert_eq!((self.client.pending(), self.client.has_output()), (0, false));
@@ -148,8 +150,8 @@ impl<'c> Pair<'c> {
         self.to_server.clear();
         self.at_server.clear();
         self.to_client.clear();
-        self.said.clear();
-        (self.said_bytes, self.heard_bytes, self.whole_bytes) = (0, 0, 0);
+        self.expected.clear();
+        (self.sent_bytes, self.consumed_bytes, self.complete_bytes) = (0, 0, 0);
         self.stale.extend(self.unanswered.drain(..).map(|(req_id, _)| req_id));
     }
 
@@ -161,9 +163,8 @@ impl<'c> Pair<'c> {
             Ok(req_id) => {
                 let in_use = self.unanswered.iter().any(|(other, _)| *other == req_id);
                 assert!(!in_use && !self.stale.contains(&req_id), "{req_id} is used twice");
-                let of_no_transaction =
-                    matches!(request, Request::Watch { .. } | Request::Unwatch { .. });
-                let tx_id = if of_no_transaction { TxId::NONE } else { tx_id };
+                let is_watch = matches!(request, Request::Watch { .. } | Request::Unwatch { .. });
+                let tx_id = if is_watch { TxId::NONE } else { tx_id };
                 self.next_key += 1;
                 self.unanswered.push((req_id, key));
                 self.submitted.push_back(Submitted { req_id, tx_id, key, request });
@@ -190,7 +191,7 @@ impl<'c> Pair<'c> {
     }
 
     fn send(&mut self) {
-        let on_its_way = self.sent + self.at_server.len() + self.replies_on_their_way();
+        let in_flight = self.sent + self.at_server.len() + self.replies_in_transit();
         let one_at_a_time = self.client.limits().one_at_a_time;
         let had_output = self.client.has_output();
         let output = self.client.take_output();
@@ -200,12 +201,12 @@ impl<'c> Pair<'c> {
             assert_eq!(had_output, self.sent < self.submitted.len());
             self.sent = self.submitted.len();
         } else {
-            assert_eq!(had_output, on_its_way == 0 && !self.submitted.is_empty());
+            assert_eq!(had_output, in_flight == 0 && !self.submitted.is_empty());
             if !had_output {
                 return;
             }
             if (self.choose)(8) == 0 {
-                let refused = self.submitted.pop_front().expect("one has left");
+                let refused = self.submitted.pop_front().expect("one was sent");
                 let key = (!self.forgotten.contains(&refused.key)).then_some(refused.key);
                 assert_eq!(self.client.refused(), Some((refused.req_id, key)));
                 assert_eq!(self.client.refused(), None);
@@ -221,7 +222,7 @@ impl<'c> Pair<'c> {
         let mut input = &self.to_server.make_contiguous()[..len];
         let mut consumed = 0;
         while !input.is_empty() {
-            let received = self.server.receive(input).expect("a fine stream");
+            let received = self.server.receive(input).expect("a valid stream");
             assert!(received.consumed > 0);
             if let Some(incoming) = received.event {
                 let Submitted { req_id, tx_id, key, request } =
@@ -240,7 +241,7 @@ impl<'c> Pair<'c> {
         self.to_server.drain(..consumed);
     }
 
-    /// Answers one of the requests, whichever.
+    /// Answers one of the requests at the server.
     fn answer(&mut self) {
         let Some(at) = self.pick(self.at_server.len()) else {
             return;
@@ -252,12 +253,12 @@ impl<'c> Pair<'c> {
         if self.client.limits().one_at_a_time
             && matches!(msg_type, MessageType::Watch | MessageType::Unwatch)
         {
-            // As older kernels do.
+            // Older kernels answer these with id 0.
             header.req_id = ReqId(0);
         }
         self.server.reply(header, &reply).expect("it fits");
         let output = self.server.take_output();
-        self.say(&output, Said::Reply { req_id, key, reply });
+        self.expect(&output, Message::Reply { req_id, key, reply });
     }
 
     fn fire_watch(&mut self) {
@@ -265,36 +266,37 @@ impl<'c> Pair<'c> {
             [(self.choose)(3)];
         self.server.watch_event(path, token).expect("it fits");
         let mut output = self.server.take_output();
-        // The xenbus device leaves garbage in the ids.
+        // The xenbus device leaves garbage in the ids of watch events.
         for byte in &mut output[4..12] {
             *byte = (self.choose)(256) as u8;
         }
-        self.say(&output, Said::Watch { path, token });
+        self.expect(&output, Message::Watch { path, token });
     }
 
-    fn say(&mut self, bytes: &[u8], said: Said) {
+    fn expect(&mut self, bytes: &[u8], message: Message) {
         assert_eq!(self.server.output_len(), 0);
         self.to_client.extend(bytes);
-        self.said_bytes += bytes.len() as u64;
-        self.said.push_back((self.said_bytes, said));
+        self.sent_bytes += bytes.len() as u64;
+        self.expected.push_back((self.sent_bytes, message));
     }
 
     fn deliver_to_client(&mut self, len: usize) {
         let bytes: Vec<u8> = self.to_client.drain(..len).collect();
         let mut input = bytes.as_slice();
         while !input.is_empty() {
-            let received = self.client.receive(input).expect("a fine stream");
-            self.heard_bytes += received.consumed as u64;
+            let received = self.client.receive(input).expect("a valid stream");
+            self.consumed_bytes += received.consumed as u64;
             let consumed = received.consumed;
-            let is_whole = self.said.front().is_some_and(|(end, _)| *end == self.heard_bytes);
-            match is_whole.then(|| self.said.pop_front()).flatten() {
+            let is_complete =
+                self.expected.front().is_some_and(|(end, _)| *end == self.consumed_bytes);
+            match is_complete.then(|| self.expected.pop_front()).flatten() {
                 None => assert_eq!((consumed, received.event), (input.len(), None)),
-                Some((end, Said::Watch { path, token })) => {
-                    self.whole_bytes = end;
+                Some((end, Message::Watch { path, token })) => {
+                    self.complete_bytes = end;
                     assert_eq!(received.event, Some(Event::Watch { path, token }));
                 }
-                Some((end, Said::Reply { req_id, key, reply })) => {
-                    self.whole_bytes = end;
+                Some((end, Message::Reply { req_id, key, reply })) => {
+                    self.complete_bytes = end;
                     let event = Event::Reply { req_id, key, reply };
                     let expected = (!self.forgotten.contains(&key)).then_some(event);
                     assert_eq!(received.event, expected);
@@ -310,8 +312,8 @@ impl<'c> Pair<'c> {
         self.stale.push(req_id);
     }
 
-    fn replies_on_their_way(&self) -> usize {
-        self.said.iter().filter(|(_, said)| matches!(said, Said::Reply { .. })).count()
+    fn replies_in_transit(&self) -> usize {
+        self.expected.iter().filter(|(_, message)| matches!(message, Message::Reply { .. })).count()
     }
 
     fn pick(&mut self, len: usize) -> Option<usize> {
@@ -319,7 +321,7 @@ impl<'c> Pair<'c> {
     }
 }
 
-/// A request of any type; some cannot be sent.
+/// Returns a random request. Some cannot be sent.
 fn request(choose: &mut Choose<'_>) -> Request<'static> {
     const LONG: &[u8] = &[7; 4000];
     let path = [Path::ROOT, path("/a"), path("name"), path("@releaseDomain")][choose(4)];
@@ -354,7 +356,7 @@ fn request(choose: &mut Choose<'_>) -> Request<'static> {
     }
 }
 
-/// A reply that a request of this type may get.
+/// Returns a random reply to a request of this type.
 fn reply(msg_type: MessageType, choose: &mut Choose<'_>) -> Reply<'static> {
     if choose(5) == 0 {
         return Reply::Error(ErrorCode::KNOWN[choose(ErrorCode::KNOWN.len())].clone());

@@ -1,6 +1,6 @@
-//! What property tests draw from: everything that a message can consist of.
+//! Strategies for all values that messages contain.
 //!
-//! Paths and tokens are leaked, so that requests borrow nothing that a test would have to keep.
+//! Paths, tokens and values are leaked so that requests are `'static`.
 
 use std::borrow::Cow;
 
@@ -13,7 +13,7 @@ use xs_proto::{
     REL_PATH_MAX, Reply, Request, Strings, TxId,
 };
 
-/// The same cases in every run, unless `PROPTEST_RNG_SEED` says otherwise.
+/// Generates the same cases in every run, unless `PROPTEST_RNG_SEED` is set.
 pub(crate) fn config() -> Config {
     let mut config = Config { failure_persistence: None, ..Config::default() };
     if config.rng_seed == RngSeed::Random {
@@ -22,7 +22,7 @@ pub(crate) fn config() -> Config {
     config
 }
 
-/// Any valid path, up to the longest.
+/// All kinds of valid paths, up to the maximum length.
 pub(crate) fn path() -> impl Strategy<Value = Path<'static>> {
     let name = "[a-zA-Z0-9_@-]{1,12}";
     let names = prop_oneof![
@@ -58,7 +58,7 @@ pub(crate) fn permissions() -> impl Strategy<Value = Permissions> {
     vec(permission(), 1..8).prop_map(|list| Permissions::from_list(list).expect("not empty"))
 }
 
-/// Any bytes but NUL.
+/// Any bytes except NUL.
 pub(crate) fn token() -> impl Strategy<Value = &'static [u8]> {
     vec(1..=u8::MAX, 0..40).prop_map(|bytes| &*bytes.leak())
 }
@@ -73,22 +73,22 @@ pub(crate) fn text() -> impl Strategy<Value = &'static str> {
     "[^\0]{0,20}".prop_map(|text| &*text.leak())
 }
 
-/// Strings without a NUL, of at least `shortest` bytes each.
-pub(crate) fn strings(shortest: usize) -> impl Strategy<Value = Strings<'static>> {
-    let string = vec(1..=u8::MAX, shortest..12);
+/// A list of strings without NUL. Each string has at least `min_len` bytes.
+pub(crate) fn strings(min_len: usize) -> impl Strategy<Value = Strings<'static>> {
+    let string = vec(1..=u8::MAX, min_len..12);
     vec(string, 0..6).prop_map(|list| Strings::from_list(list).expect("no NUL"))
 }
 
-/// A request that fits into a message.
+/// A request that fits into one message.
 pub(crate) fn request() -> impl Strategy<Value = Request<'static>> {
-    let of_a_path = (path(), 0..6).prop_map(|(path, kind)| match kind {
+    let path_only = (path(), 0..6).prop_map(|(path, kind)| match kind {
         0 => Request::Directory(path),
         1 => Request::Read(path),
         2 => Request::GetPerms(path),
         3 => Request::Mkdir(path),
         _ => Request::Rm(path),
     });
-    let of_a_domain = (domid(), 0..5).prop_map(|(domid, kind)| match kind {
+    let domain_only = (domid(), 0..5).prop_map(|(domid, kind)| match kind {
         0 => Request::Release(domid),
         1 => Request::GetDomainPath(domid),
         2 => Request::IsDomainIntroduced(domid),
@@ -97,7 +97,7 @@ pub(crate) fn request() -> impl Strategy<Value = Request<'static>> {
     });
     prop_oneof![
         strings(0).prop_map(Request::Control),
-        of_a_path,
+        path_only,
         (path(), token(), of(any::<u32>())).prop_map(|(path, token, depth)| Request::Watch {
             path,
             token,
@@ -111,7 +111,7 @@ pub(crate) fn request() -> impl Strategy<Value = Request<'static>> {
             gfn,
             evtchn
         }),
-        of_a_domain,
+        domain_only,
         (path(), value()).prop_map(|(path, value)| Request::Write { path, value }),
         (path(), permissions())
             .prop_map(|(path, perms)| Request::SetPerms { path, perms: Cow::Owned(perms) }),
@@ -139,13 +139,13 @@ pub(crate) fn request_type() -> impl Strategy<Value = MessageType> {
     prop::sample::select(types)
 }
 
-/// A reply, and the type that its header has.
+/// A reply and its message type.
 pub(crate) fn reply() -> impl Strategy<Value = (MessageType, Reply<'static>)> {
     request_type().prop_flat_map(|msg_type| {
-        let refused = error_code().prop_map(move |code| (MessageType::Error, Reply::Error(code)));
+        let error = error_code().prop_map(move |code| (MessageType::Error, Reply::Error(code)));
         prop_oneof![
-            1 => refused.boxed(),
-            7 => answer_to(msg_type).prop_map(move |reply| (msg_type, reply)).boxed(),
+            1 => error.boxed(),
+            7 => success(msg_type).prop_map(move |reply| (msg_type, reply)).boxed(),
         ]
     })
 }
@@ -154,8 +154,8 @@ pub(crate) fn error_code() -> impl Strategy<Value = ErrorCode> {
     prop_oneof![prop::sample::select(ErrorCode::KNOWN), text().prop_map(ErrorCode::from_name),]
 }
 
-/// The reply, not an error, to a request of this type.
-pub(crate) fn answer_to(msg_type: MessageType) -> BoxedStrategy<Reply<'static>> {
+/// A successful reply to a request of this type.
+pub(crate) fn success(msg_type: MessageType) -> BoxedStrategy<Reply<'static>> {
     match msg_type {
         MessageType::Read => value().prop_map(|value| Reply::Value(value.into())).boxed(),
         MessageType::Directory => strings(1).prop_map(Reply::Children).boxed(),

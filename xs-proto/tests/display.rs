@@ -1,6 +1,7 @@
-//! What people read: names, numbers and errors in words, and the small questions that types answer.
+//! The text form of names, numbers and errors, and small accessors of the value types.
 
 use std::borrow::Cow;
+use std::fmt::Display;
 
 use xs_proto::{
     Access, ClientConnection, ConnectionError, DomId, ErrorCode, FrameError, Limits, MessageType,
@@ -8,11 +9,11 @@ use xs_proto::{
     ReqId, Request, RequestError, SubmitError, TxId,
 };
 
-/// Each of these prints as the words beside it.
+/// Checks the text form of each value.
 #[track_caller]
-fn assert_words<T: std::fmt::Display>(table: impl IntoIterator<Item = (T, &'static str)>) {
-    for (value, words) in table {
-        assert_eq!(value.to_string(), words);
+fn assert_text<T: Display>(table: impl IntoIterator<Item = (T, &'static str)>) {
+    for (value, text) in table {
+        assert_eq!(value.to_string(), text);
     }
 }
 
@@ -27,108 +28,113 @@ fn message_types_have_the_names_of_xs_wire_h() {
         "RESET_WATCHES", "DIRECTORY_PART", "GET_FEATURE", "SET_FEATURE", "GET_QUOTA", "SET_QUOTA",
         "INVALID",
     ]);
-    assert_words(MessageType::ALL.iter().map(|msg_type| (msg_type, msg_type.name())));
+    assert_text(MessageType::ALL.iter().map(|msg_type| (msg_type, msg_type.name())));
 }
 
 #[test]
-fn server_errors_give_their_name_and_say_what_it_means() {
-    assert_words([
-        (ErrorCode::Invalid, "EINVAL (the daemon calls the request invalid)"),
+fn error_codes_show_name_and_meaning() {
+    assert_text([
+        (ErrorCode::Invalid, "EINVAL (invalid request)"),
         (ErrorCode::Access, "EACCES (permission denied)"),
-        (ErrorCode::Exists, "EEXIST (it exists already)"),
-        (ErrorCode::IsDirectory, "EISDIR (it is a directory)"),
-        (ErrorCode::NoEntry, "ENOENT (there is no such thing)"),
+        (ErrorCode::Exists, "EEXIST (already exists)"),
+        (ErrorCode::IsDirectory, "EISDIR (is a directory)"),
+        (ErrorCode::NoEntry, "ENOENT (not found)"),
         (ErrorCode::NoMemory, "ENOMEM (the daemon is out of memory)"),
-        (ErrorCode::NoSpace, "ENOSPC (a quota is used up)"),
+        (ErrorCode::NoSpace, "ENOSPC (quota exceeded)"),
         (ErrorCode::Io, "EIO (the daemon failed)"),
-        (ErrorCode::NotEmpty, "ENOTEMPTY (it is not empty)"),
-        (ErrorCode::NotSupported, "ENOSYS (the daemon does not know the operation)"),
+        (ErrorCode::NotEmpty, "ENOTEMPTY (not empty)"),
+        (ErrorCode::NotSupported, "ENOSYS (not supported by the daemon)"),
         (ErrorCode::ReadOnly, "EROFS (the store is read-only)"),
-        (ErrorCode::Busy, "EBUSY (not possible now)"),
-        (ErrorCode::Again, "EAGAIN (the transaction met a change made by others)"),
-        (ErrorCode::Connected, "EISCONN (the domain is introduced already)"),
-        (ErrorCode::TooBig, "E2BIG (too big, or a quota is used up)"),
-        (ErrorCode::NotPermitted, "EPERM (only a privileged domain may do this)"),
-        (ErrorCode::Quota, "EQUOTA (a quota is used up)"),
-        (ErrorCode::Other("EWHAT".into()), "EWHAT (an error that this library has no words for)"),
+        (ErrorCode::Busy, "EBUSY (not possible in the current state)"),
+        (ErrorCode::Again, "EAGAIN (the transaction conflicts with another change)"),
+        (ErrorCode::Connected, "EISCONN (the domain is already introduced)"),
+        (ErrorCode::TooBig, "E2BIG (too large, or quota exceeded)"),
+        (ErrorCode::NotPermitted, "EPERM (reserved for privileged domains)"),
+        (ErrorCode::Quota, "EQUOTA (quota exceeded)"),
+        (ErrorCode::Other("ENEW".into()), "ENEW (unknown error)"),
     ]);
 }
 
 #[test]
-fn errors_of_the_caller_say_where_they_are() {
-    assert_words([
+fn path_errors_show_the_position() {
+    assert_text([
         (PathError::Empty, "the path is empty"),
-        (PathError::TooLong { len: 3000, max: 2048 }, "the path has 3000 bytes, 2048 are allowed"),
+        (PathError::TooLong { len: 3000, max: 2048 }, "the path has 3000 bytes, the limit is 2048"),
         (
             PathError::Character { at: 2, byte: 0 },
-            "the path has '\\0' at byte 2; only letters, digits and -/_@ are allowed",
+            "the path has '\\x00' at byte 2; only letters, digits and -/_@ are allowed",
         ),
         (PathError::EmptyComponent { at: 3 }, "the path has an empty component at byte 3"),
         (PathError::TrailingSlash, "the path ends with a slash"),
     ]);
-    let too_long = RequestError::TooLong { len: 5000, max: 4096 };
-    assert_words([
-        (RequestError::Nul { field: "token" }, "the token has a NUL inside"),
-        (too_long, "the request has 5000 bytes of payload, 4096 are allowed"),
-        (RequestError::NoTransaction, "there is no transaction to end"),
-        (RequestError::DomainWithoutQuota, "a domain's quota needs the name of the quota"),
-    ]);
-    assert_words([
-        (SubmitError::Invalid(too_long), "the request has 5000 bytes of payload, 4096 are allowed"),
-        (SubmitError::Full, "too many requests wait for their replies"),
-        (SubmitError::Failed(ConnectionError::Closed), "the other end closed the connection"),
-    ]);
-    assert_words([(ParseDomIdError, "a domain id is a number from 0 to 65535")]);
-    let words = "a permission is one of the letters n, r, w and b and a domain id, such as r5";
-    assert_words([(ParsePermissionError, words)]);
 }
 
 #[test]
-fn errors_of_the_peer_say_what_it_did() {
+fn errors_of_the_caller_name_the_defect() {
+    let too_long = RequestError::TooLong { len: 5000, max: 4096 };
+    assert_text([
+        (RequestError::Nul { field: "token" }, "the token contains a NUL byte"),
+        (too_long, "the payload has 5000 bytes, the limit is 4096"),
+        (RequestError::NoTransaction, "there is no transaction to end"),
+        (RequestError::DomainWithoutQuota, "the quota of a domain needs a name"),
+    ]);
+    assert_text([
+        (SubmitError::Invalid(too_long), "the payload has 5000 bytes, the limit is 4096"),
+        (SubmitError::Full, "too many requests are in flight"),
+        (SubmitError::Failed(ConnectionError::Closed), "the peer closed the connection"),
+    ]);
+    assert_text([(ParseDomIdError, "not a domain id: expected a number from 0 to 65535")]);
+    let text =
+        "not a permission: expected one of the letters n, r, w, b and a domain id, such as r5";
+    assert_text([(ParsePermissionError, text)]);
+}
+
+#[test]
+fn errors_of_the_peer_name_the_violation() {
     let (msg_type, req_id) = (MessageType::Read, ReqId(7));
     let too_long = FrameError { msg_type: 2, len: 5000, max: 4096 };
-    assert_words([
-        (ConnectionError::Closed, "the other end closed the connection"),
-        (
-            ConnectionError::Truncated,
-            "the other end closed the connection in the middle of a message",
-        ),
+    assert_text([
+        (ConnectionError::Closed, "the peer closed the connection"),
+        (ConnectionError::Truncated, "the peer closed the connection in the middle of a message"),
         (
             ConnectionError::Frame(too_long),
-            "a message of type 2 announces 5000 bytes of payload, 4096 are allowed",
+            "a message of type 2 announces 5000 bytes of payload, the limit is 4096",
         ),
-        (ConnectionError::UnknownType { msg_type: 99 }, "a message has the unknown type 99"),
+        (
+            ConnectionError::UnknownType { msg_type: 99 },
+            "the peer sent a message of unknown type 99",
+        ),
         (
             ConnectionError::UnknownRequest { msg_type, req_id },
-            "a reply of type READ answers request 7, which was not made",
+            "the peer sent a READ reply to request 7, which is not in flight",
         ),
         (
             ConnectionError::WrongType { expected: msg_type, got: MessageType::Rm },
-            "a reply has type RM where READ was asked",
+            "the peer sent a RM reply to a READ request",
         ),
         (
             ConnectionError::WrongTransaction { msg_type, expected: TxId(1), got: TxId(2) },
-            "a reply of type READ names transaction 2 instead of 1",
+            "the peer sent a READ reply for transaction 2 instead of 1",
         ),
         (
             ConnectionError::Payload { msg_type, cause: PayloadError::Path(PathError::Empty) },
-            "a message of type READ is malformed: a field is not a path: the path is empty",
+            "the peer sent a malformed READ message: a field is not a path: the path is empty",
         ),
     ]);
-    assert_words([
-        (PayloadError::MissingNul, "a string lacks its final NUL"),
+    assert_text([
+        (PayloadError::MissingNul, "a string has no terminating NUL"),
         (PayloadError::TooFew, "a field is missing"),
-        (PayloadError::TooMany, "something follows the last field"),
+        (PayloadError::TooMany, "data follows the last field"),
         (PayloadError::Number, "a field is not a number, or out of range"),
-        (PayloadError::Word, "a field is not the word expected"),
+        (PayloadError::Word, "a field is not one of the expected words"),
         (PayloadError::Permission, "a field is not a permission"),
-        (PayloadError::Text, "a field is not UTF-8 text"),
-        (PayloadError::Direction, "no such message is sent in this direction"),
+        (PayloadError::Text, "a field is not UTF-8"),
+        (PayloadError::Direction, "a message of this type is not sent in this direction"),
     ]);
 }
 
 #[test]
-fn paths_tell_their_kind() {
+fn paths_know_their_kind() {
     for (text, absolute, special) in
         [("/", true, false), ("/a", true, false), ("a", false, false), ("@a", false, true)]
     {
@@ -142,7 +148,7 @@ fn paths_tell_their_kind() {
 }
 
 #[test]
-fn domains_and_access_are_what_they_were_made_from() {
+fn domain_ids_and_access_letters_convert_both_ways() {
     assert_eq!(DomId::from(5).get(), 5);
     assert_eq!("5".parse(), Ok(DomId::new(5)));
     assert_eq!("65536".parse::<DomId>(), Err(ParseDomIdError));
@@ -164,7 +170,7 @@ fn domains_and_access_are_what_they_were_made_from() {
 }
 
 #[test]
-fn a_request_knows_its_path() {
+fn requests_return_their_path() {
     let path = Path::new("/a").unwrap();
     let perms = Permissions::owned_by(DomId::DOM0, Access::None);
     for request in [
@@ -186,14 +192,14 @@ fn a_request_knows_its_path() {
 }
 
 #[test]
-fn limits_are_the_sockets_unless_something_is_said() {
+fn default_limits_are_those_of_the_socket() {
     let limits = Limits::default();
-    let said = |limits: Limits| (limits.payload, limits.one_at_a_time, limits.shared_session);
-    assert_eq!(said(limits), (4096, false, false));
-    assert_eq!(said(limits.with_payload(4080)), (4080, false, false));
-    assert_eq!(said(limits.with_payload(5000)), (4096, false, false));
-    assert_eq!(said(limits.with_one_at_a_time()), (4096, true, false));
-    assert_eq!(said(limits.with_shared_session()), (4096, false, true));
+    let fields = |limits: Limits| (limits.payload, limits.one_at_a_time, limits.shared_session);
+    assert_eq!(fields(limits), (4096, false, false));
+    assert_eq!(fields(limits.with_payload(4080)), (4080, false, false));
+    assert_eq!(fields(limits.with_payload(5000)), (4096, false, false));
+    assert_eq!(fields(limits.with_one_at_a_time()), (4096, true, false));
+    assert_eq!(fields(limits.with_shared_session()), (4096, false, true));
     let device = limits.with_payload(4080).with_one_at_a_time().with_shared_session();
     assert_eq!(ClientConnection::<()>::new(device).limits(), device);
 }

@@ -1,0 +1,58 @@
+//! Domain ids.
+
+use core::fmt;
+use core::str::FromStr;
+
+use crate::payload::number;
+
+/// The id of a domain (`<domid>` in xenstore.txt): a number from 0 to 65535.
+///
+/// ```
+/// use xs_proto::DomId;
+///
+/// assert_eq!("5".parse(), Ok(DomId::new(5)));
+/// assert_eq!(DomId::DOM0.to_string(), "0");
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DomId(u16);
+
+impl DomId {
+    /// Domain 0, the privileged domain that runs the toolstack.
+    pub const DOM0: DomId = DomId(0);
+
+    /// Creates a domain id from its number.
+    pub const fn new(number: u16) -> Self {
+        DomId(number)
+    }
+
+    /// Returns the number.
+    pub const fn get(self) -> u16 {
+        self.0
+    }
+}
+
+impl fmt::Display for DomId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl From<u16> for DomId {
+    fn from(number: u16) -> Self {
+        DomId(number)
+    }
+}
+
+impl FromStr for DomId {
+    type Err = ParseDomIdError;
+
+    /// Parses a plain decimal number, without sign or blanks.
+    fn from_str(text: &str) -> Result<Self, ParseDomIdError> {
+        number(text.as_bytes()).map(DomId).map_err(|_| ParseDomIdError)
+    }
+}
+
+/// A string is not a domain id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a domain id: expected a number from 0 to 65535")]
+pub struct ParseDomIdError;

@@ -1,0 +1,43 @@
+//! The results of `receive`.
+
+use crate::reply::Reply;
+use crate::wire::ReqId;
+
+/// A message from the server, as [`ClientConnection::receive`] returns it.
+///
+/// [`ClientConnection::receive`]: crate::ClientConnection::receive
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event<'a, K> {
+    /// The reply to a request.
+    Reply {
+        /// The id of the request.
+        req_id: ReqId,
+        /// The key that the caller passed to `submit`.
+        key: K,
+        /// The reply: the variant that belongs to the request, or [`Reply::Error`].
+        reply: Reply<'a>,
+    },
+    /// A watch fired (xenstore.txt, "Watches").
+    ///
+    /// Watches may fire spuriously, and each one fires once when it is set.
+    Watch {
+        /// The path that changed: the watched path or a descendant of it. It is relative if the
+        /// watched path is relative.
+        path: &'a str,
+        /// The token of the watch, as passed with WATCH.
+        token: &'a [u8],
+    },
+}
+
+/// The result of decoding the start of some input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Received<E> {
+    /// The number of input bytes that were consumed. Pass the remaining bytes to the next call.
+    pub consumed: usize,
+    /// The decoded message.
+    ///
+    /// `None` means that the input ended before the message did, or that a client discarded the
+    /// reply to a request it no longer waits for. In both cases, go on while input remains.
+    pub event: Option<E>,
+}
