@@ -1,13 +1,16 @@
-//! What the client adds to a round trip: a blocking read beside a bare write and read of the same
-//! bytes, and a batch beside a bare pipelined loop.
+//! Measures the overhead of the client: a blocking read compared with a bare write and read of the
+//! same bytes, and a batch compared with a bare pipelined loop.
 //!
 //! ```text
 //! taskset -c 0 cargo bench -p xs-client --bench blocking
 //! ```
 //!
-//! Against the daemon of `$XS_BENCH_SOCKET`, or else against an in-memory xenstored that is served
-//! by a thread. It may be the kernel's device, where nothing is pipelined, in dom0; `$XS_BENCH_READS`
-//! makes the rounds shorter there. All contenders take turns in one run; ratios are medians over the rounds, by time.
+//! | variable | meaning |
+//! |---|---|
+//! | `XS_BENCH_SOCKET` | socket or device of the daemon; without it, a thread serves an in-memory xenstored |
+//! | `XS_BENCH_READS` | reads in each round, 2000 by default; fewer suit the kernel's device, which is slow |
+//!
+//! The contenders take turns in each round. Ratios are medians over the rounds.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -23,6 +26,7 @@ use xs_transport::mock::{Server, Xenstored};
 
 const PATH: &str = "/bench/key";
 const VALUE: &[u8] = b"a value of usual length";
+/// Measured rounds, after one to warm up.
 const ROUNDS: usize = 21;
 const BATCH: usize = 100;
 
@@ -31,24 +35,24 @@ fn main() {
         Some(path) => PathBuf::from(path),
         None => serve(),
     };
-    let reads =
-        std::env::var("XS_BENCH_READS").map_or(2000, |reads| reads.parse().expect("a number"));
-    // The device takes one request at a time.
+    let reads = std::env::var("XS_BENCH_READS")
+        .map_or(2000, |reads| reads.parse().expect("XS_BENCH_READS is a number"));
+    // The device accepts one request at a time: nothing can be pipelined.
     let is_device = socket.metadata().is_ok_and(|file| file.file_type().is_char_device());
     let batch = BATCH.min(reads);
-    let together = if is_device { 1 } else { batch };
-    println!("against {}", socket.display());
-    let client = Client::open_at(&socket).expect("a xenstored");
-    client.write(PATH, VALUE).expect("to write");
-    let watching = Client::open_at(&socket).expect("a xenstored");
-    let _watch = watching.watch("/bench/watched").expect("to watch");
-    let calling = Client::open_at(&socket).expect("a xenstored");
-    calling.watch_with("/bench/watched", drop).expect("to watch");
+    let pipelined = if is_device { 1 } else { batch };
+    println!("daemon: {}", socket.display());
+    let client = Client::open_at(&socket).expect("xenstored is running");
+    client.write(PATH, VALUE).expect("write succeeds");
+    let watching = Client::open_at(&socket).expect("xenstored is running");
+    let _watch = watching.watch("/bench/watched").expect("watch succeeds");
+    let calling = Client::open_at(&socket).expect("xenstored is running");
+    calling.watch_with("/bench/watched", drop).expect("watch succeeds");
     let mut bare = Bare::new(&socket);
 
     let read = |client: &Client| {
         for _ in 0..reads {
-            assert_eq!(client.read(PATH).expect("to read"), VALUE);
+            assert_eq!(client.read(PATH).expect("read succeeds"), VALUE);
         }
     };
     compare(
@@ -57,18 +61,18 @@ fn main() {
         &mut [
             ("bare write and read", &mut || (0..reads).for_each(|_| bare.round_trip(1))),
             ("read", &mut || read(&client)),
-            ("read, a watch held by iterator", &mut || read(&watching)),
-            ("read, a callback thread running", &mut || read(&calling)),
+            ("read, with a watch by iterator", &mut || read(&watching)),
+            ("read, with a callback thread", &mut || read(&calling)),
         ],
     );
 
     let mut bare = Bare::new(&socket);
     compare(
-        "100 reads at once",
+        "100 reads in a batch",
         reads,
         &mut [
             (if is_device { "bare loop" } else { "bare pipelined loop" }, &mut || {
-                (0..reads / together).for_each(|_| bare.round_trip(together))
+                (0..reads / pipelined).for_each(|_| bare.round_trip(pipelined))
             }),
             ("read_many", &mut || {
                 for _ in 0..reads / batch {
@@ -78,19 +82,19 @@ fn main() {
             }),
         ],
     );
-    client.rm("/bench").expect("to clean up");
+    client.rm("/bench").expect("rm succeeds");
 }
 
 type Contender<'a> = (&'a str, &'a mut dyn FnMut());
 
-/// The first one is what the others are measured by.
+/// Prints the time of each contender, and its ratio to the first one.
 fn compare(title: &str, count: usize, contenders: &mut [Contender<'_>]) {
     let mut times = vec![Vec::new(); contenders.len()];
     for round in 0..=ROUNDS {
         for (times, (_, run)) in times.iter_mut().zip(contenders.iter_mut()) {
             let start = Instant::now();
             run();
-            // The first round warms up.
+            // The first round is a warm-up.
             if round > 0 {
                 times.push(start.elapsed());
             }
@@ -121,7 +125,8 @@ trait Stream: Read + Write {}
 
 impl<S: Read + Write> Stream for S {}
 
-/// The floor: the same messages, without looking at what comes back.
+/// A connection that sends the same messages, and counts the bytes of the replies without decoding
+/// them.
 struct Bare {
     stream: Box<dyn Stream>,
     request: Vec<u8>,
@@ -138,7 +143,7 @@ impl Bare {
             Ok(stream) => Box::new(stream),
             Err(_) => {
                 let device = File::options().read(true).write(true).open(socket);
-                Box::new(device.expect("a xenstored"))
+                Box::new(device.expect("xenstored is running"))
             }
         };
         Bare { stream, request, reply: vec![0; 64 * 1024] }
@@ -146,18 +151,18 @@ impl Bare {
 
     fn round_trip(&mut self, count: usize) {
         let requests = self.request.repeat(count);
-        self.stream.write_all(&requests).expect("to send");
+        self.stream.write_all(&requests).expect("send succeeds");
         let mut left = count * (Header::LEN + VALUE.len());
         while left > 0 {
-            left -= self.stream.read(&mut self.reply).expect("to receive");
+            left -= self.stream.read(&mut self.reply).expect("receive succeeds");
         }
     }
 }
 
 fn serve() -> PathBuf {
     let path = std::env::temp_dir().join(format!("xs-bench-{}", std::process::id()));
-    let mut server = Server::new(Xenstored::new()).expect("a server");
-    server.bind(&path, DomId::DOM0).expect("a socket");
+    let mut server = Server::new(Xenstored::new()).expect("server starts");
+    server.bind(&path, DomId::DOM0).expect("socket is bound");
     thread::spawn(move || server.run());
     path
 }

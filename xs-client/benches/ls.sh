@@ -1,8 +1,11 @@
 #!/bin/bash
-# xs beside xenstore-ls on 10,000 nodes, round by round: ls.sh XS SOCKET [ROUNDS]
+# Usage: ls.sh XS SOCKET [ROUNDS]
 #
-# "bare" is the daemon's own time: the same requests sent in one go by a program that only counts
-# the bytes of the replies. It needs python3, and is left out without it.
+# Compares `xs ls` and `xs dump` with xenstore-ls on 10,000 nodes. XS is the path of the program,
+# SOCKET that of the daemon's socket. The programs take turns in each round.
+#
+# The column "bare" is the time of the daemon: a Python program sends the same requests at once and
+# only counts the bytes of the replies. Without python3 the column is empty.
 set -euo pipefail
 xs=$1 rounds=${3:-21}
 export XENSTORED_PATH=$2
@@ -16,7 +19,7 @@ nodes() {
 nodes | sed 's/.*/& = "a value of the node"/' | "$xs" restore
 trap '"$xs" rm /xs-bench' EXIT
 
-bare() { # TYPE...: DIRECTORY is 1, READ 2, GET_PERMS 3. Prints nanoseconds.
+bare() { # TYPE... (1: DIRECTORY, 2: READ, 3: GET_PERMS); prints nanoseconds
     command -v python3 > /dev/null || { echo nan; return; }
     nodes | python3 -c '
 import os, socket, struct, sys, threading, time

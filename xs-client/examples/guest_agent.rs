@@ -1,11 +1,11 @@
-//! A guest agent: tells the host about this guest, and takes it back when it ends.
+//! A guest agent: publishes facts about this guest to the host, and withdraws them when it ends.
 //!
 //! ```text
 //! cargo run -p xs-client --example guest_agent
 //! ```
 //!
-//! It works in any guest, whose xenstored it reaches by the kernel's device. Where there is none,
-//! it shows what it would do on one in memory.
+//! In a guest, the agent reaches xenstored through the kernel's device. On a machine without a
+//! xenstored, it uses an in-memory one as domain 5.
 
 use std::error::Error;
 use std::fs;
@@ -16,23 +16,23 @@ use xs_transport::mock::Xenstored;
 fn main() -> std::result::Result<(), Box<dyn Error>> {
     let client = Client::open().unwrap_or_else(|error| in_memory(&error));
 
-    // Relative paths are below the guest's own home: it need not know which domain it is.
+    // Relative paths start at the home of this guest. The agent does not need the domain ID.
     publish(&client)?;
     for key in client.directory("data")? {
-        println!("data/{key} = {}", client.read_str(&format!("data/{key}"))?);
+        println!("data/{key} = {:?}", client.read_str(&format!("data/{key}"))?);
     }
 
     withdraw(&client)?;
-    println!("and now data has {:?}", client.directory("data")?);
+    println!("children of data after the withdrawal: {:?}", client.directory("data")?);
     Ok(())
 }
 
-/// What we tell: all of it at once, so that nobody sees half.
+/// Publishes all facts in one transaction, so that the host never reads a part of them.
 fn publish(client: &Client) -> Result<()> {
     let facts = [
         ("data/os_name", os_name()),
         ("data/hostname", read_line("/proc/sys/kernel/hostname")),
-        // An empty value is a value as well: it says that we are here.
+        // The existence of this key tells the host that an agent runs. Its value is empty.
         ("data/agent", String::new()),
     ];
     client.transaction(|tx| {
@@ -40,7 +40,7 @@ fn publish(client: &Client) -> Result<()> {
     })
 }
 
-/// It is no error if a key is gone already.
+/// Removes all facts. Removing a key that does not exist is not an error.
 fn withdraw(client: &Client) -> Result<()> {
     client.rm_many(["data/os_name", "data/hostname", "data/agent"]).into_iter().collect()
 }
@@ -56,9 +56,9 @@ fn read_line(path: &str) -> String {
 }
 
 fn in_memory(error: &xs_client::Error) -> Client {
-    println!("{error}\nusing a xenstored in memory, as its domain 5\n");
+    println!("{error}\nUsing an in-memory xenstored instead\n");
     let xenstored = Xenstored::new();
-    // With the nodes that a toolstack gives to a guest.
+    // Creates the nodes that a toolstack creates for a guest.
     xenstored.add_guest(DomId::new(5));
     Client::over(xenstored.connect(DomId::new(5)))
 }

@@ -1,11 +1,13 @@
-//! A tour of what a program can do with Xenstore.
+//! Shows the main operations of a client, and prints what they return.
 //!
 //! ```text
-//! cargo run -p xs-client --example tour [-- --socket PATH]
+//! cargo run -p xs-client --example tour
+//! cargo run -p xs-client --example tour -- --socket PATH
 //! ```
 //!
-//! It uses the xenstored at PATH, or else the one of this machine, or else one in memory, which
-//! needs no Xen. It writes below `data/xs-tour` and removes that in the end.
+//! The first form connects to the xenstored of this machine. On a machine without one, it uses an
+//! in-memory xenstored as domain 5. The second form connects to the socket at PATH. The example
+//! writes only below `data/xs-tour`, in the home of the domain, and removes these nodes at the end.
 
 use std::error::Error as StdError;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -15,40 +17,42 @@ use std::time::Duration;
 use xs_client::{Access, Client, DomId, Error, Permissions, Result};
 use xs_transport::mock::Xenstored;
 
-/// Where the tour takes place: below the home of whoever we are.
+/// The parent of all nodes that the tour creates. The path is relative to the home of the domain.
 const BASE: &str = "data/xs-tour";
 
-/// How many keys a colliding transaction writes, and how many conflicts each side has to see.
+/// How many keys a transaction writes when two clients collide.
 const KEYS: usize = 200;
+
+/// How many conflicts each of the two clients has to see.
 const CONFLICTS: u32 = 5;
 
 fn main() -> std::result::Result<(), Box<dyn StdError>> {
-    let host = Host::find()?;
-    let client = host.connect()?;
-    println!("Connected to {}.", client.transport_name());
+    let daemon = Daemon::find()?;
+    let client = daemon.connect()?;
+    println!("Connected to {}", client.transport_name());
 
-    read_three_keys(&client);
+    read_keys(&client);
     write_and_read(&client)?;
     permissions(&client)?;
     directories(&client)?;
     remove(&client)?;
     transactions(&client)?;
     watch(&client)?;
-    collide(&host)?;
+    collide(&daemon)?;
 
-    title("All watches are removed, and the thread that called back is stopped");
+    heading("Clean up: remove all watches and stop the callback thread");
     client.unwatch_all()?;
     client.watch_stop();
     client.rm(BASE)?;
-    println!("  {BASE} is removed as well. That was the tour.");
+    println!("  removed {BASE}");
     Ok(())
 }
 
-fn read_three_keys(client: &Client) {
-    title("Reading three keys in one round trip");
+fn read_keys(client: &Client) {
+    heading("Read three keys in one round trip");
     let keys = ["domid", "vm", "name"];
     for (key, value) in keys.iter().zip(client.read_many(keys)) {
-        // Each has its own answer, and values are bytes.
+        // Each key has its own result. Values are bytes.
         match value {
             Ok(value) => println!("  {key} = {:?}", String::from_utf8_lossy(&value)),
             Err(error) => println!("  {error}"),
@@ -57,57 +61,54 @@ fn read_three_keys(client: &Client) {
 }
 
 fn write_and_read(client: &Client) -> Result<()> {
-    title("Writing a value and reading it back");
+    heading("Write a value and read it back");
     client.write(&at("new"), "a value")?;
     println!("  {} = {:?}", at("new"), client.read_str(&at("new"))?);
     Ok(())
 }
 
 fn permissions(client: &Client) -> Result<()> {
-    title("Permissions: the owner comes first, with what everyone else may do");
+    heading("Read and change permissions");
     let before = client.get_perms(&at("new"))?;
-    explain(&before);
+    print_permissions("before", &before);
     let owner = before.owner().domid;
     let changed = Permissions::owned_by(owner, Access::None)
         .with(DomId::DOM0, Access::ReadWrite)
         .with(DomId::new(6), Access::Read);
     client.set_perms(&at("new"), &changed)?;
-    println!("  after a change:");
-    explain(&client.get_perms(&at("new"))?);
+    print_permissions("after", &client.get_perms(&at("new"))?);
     Ok(())
 }
 
-fn explain(perms: &Permissions) {
-    println!("  {perms} on the wire: owned by domain {}", perms.owner().domid);
+fn print_permissions(label: &str, perms: &Permissions) {
+    let owner = perms.owner().domid;
+    println!("  {label}: {perms}");
+    println!("    domain {owner}: owner");
     for (domid, access) in perms.to_map() {
-        let who = if domid == perms.owner().domid {
-            "everyone else".into()
-        } else {
-            format!("domain {domid}")
+        // The first entry names the owner and the access of all domains that are not listed.
+        let subject =
+            if domid == owner { "other domains".into() } else { format!("domain {domid}") };
+        let access = match access {
+            Access::None => "no access",
+            Access::Read => "read",
+            Access::Write => "write",
+            Access::ReadWrite => "read and write",
         };
-        println!(
-            "    {who}: {}",
-            match access {
-                Access::None => "nothing",
-                Access::Read => "reads",
-                Access::Write => "writes",
-                Access::ReadWrite => "reads and writes",
-            }
-        );
+        println!("    {subject}: {access}");
     }
 }
 
 fn directories(client: &Client) -> Result<()> {
-    title("A directory, and a value below it");
+    heading("Create a directory, and a value below an existing node");
     client.mkdir(&at("another-new"))?;
     client.write(&at("new/path"), "below")?;
     println!("  {} = {:?}", at("new/path"), client.read_str(&at("new/path"))?);
-    println!("  {BASE} has the children {:?}", client.directory(BASE)?);
+    println!("  children of {BASE}: {:?}", client.directory(BASE)?);
     Ok(())
 }
 
 fn remove(client: &Client) -> std::result::Result<(), Box<dyn StdError>> {
-    title("Removing a key; to read it is then an error, as it should be");
+    heading("Remove a key, after which reading it fails");
     client.rm(&at("new/path"))?;
     match client.read(&at("new/path")) {
         Err(error) if error.is_not_found() => println!("  {error}"),
@@ -117,10 +118,10 @@ fn remove(client: &Client) -> std::result::Result<(), Box<dyn StdError>> {
 }
 
 fn transactions(client: &Client) -> std::result::Result<(), Box<dyn StdError>> {
-    title("A transaction is seen when it is committed, and not at all when it is aborted");
+    heading("Commit a transaction, then abort one");
     let tx = client.start_transaction()?;
     tx.write(&at("tnew"), "committed")?;
-    println!("  before the commit it exists: {}", client.exists(&at("tnew"))?);
+    println!("  before the commit: exists = {}", client.exists(&at("tnew"))?);
     tx.commit()?;
     println!("  after the commit:  {} = {:?}", at("tnew"), client.read_str(&at("tnew"))?);
 
@@ -128,108 +129,109 @@ fn transactions(client: &Client) -> std::result::Result<(), Box<dyn StdError>> {
     tx.write(&at("tnew"), "aborted")?;
     tx.abort()?;
     let value = client.read_str(&at("tnew"))?;
-    println!("  after an abort:    {} = {value:?}", at("tnew"));
+    println!("  after the abort:   {} = {value:?}", at("tnew"));
     if value != "committed" {
-        Err("an aborted transaction left something behind".into())
-    } else {
-        Ok(())
+        return Err("an aborted transaction has changed a value".into());
     }
-}
-
-fn watch(client: &Client) -> Result<()> {
-    title("Watching a key from a callback, which brings data of its own");
-    let (sender, called) = mpsc::channel();
-    let argument = String::from("an argument");
-    client.watch_with(&at("new"), move |event| {
-        // On a background thread. What became of the receiver is not our business.
-        let _ = sender.send((event, argument.clone()));
-    })?;
-    let show = |why: &str| {
-        if let Ok((Ok(event), argument)) = called.recv_timeout(Duration::from_secs(10)) {
-            println!("  called with {event} and {argument:?}: {why}");
-        }
-    };
-    show("as soon as the watch is set");
-    client.write(&at("new"), "another value")?;
-    show("the value was written");
     Ok(())
 }
 
-/// Two clients write the same keys, each in a transaction, and meet before they commit: the one
-/// whose commit comes second is told EAGAIN, and replays. They take turns in that.
-fn collide(host: &Host) -> Result<()> {
-    title("Two clients that keep colliding over a transaction of 200 writes");
-    let (one, other) = Side::pair();
+fn watch(client: &Client) -> Result<()> {
+    heading("Watch a key with a callback that owns an argument");
+    let (sender, calls) = mpsc::channel();
+    let argument = String::from("an argument");
+    client.watch_with(&at("new"), move |event| {
+        // Runs on the callback thread of the client. An error means that the receiver is gone.
+        let _ = sender.send((event, argument.clone()));
+    })?;
+    let print_call = |reason: &str| {
+        if let Ok((Ok(event), argument)) = calls.recv_timeout(Duration::from_secs(10)) {
+            println!("  {reason}: called with {event} and {argument:?}");
+        }
+    };
+    print_call("after setting the watch");
+    client.write(&at("new"), "another value")?;
+    print_call("after writing the value");
+    Ok(())
+}
+
+/// Lets two clients write the same keys in transactions at the same time, until each has seen
+/// [`CONFLICTS`] conflicts. The client that commits second gets EAGAIN, and its transaction runs
+/// again. The clients take turns in committing second.
+fn collide(daemon: &Daemon) -> Result<()> {
+    heading(&format!("Replay transactions of two clients that collide on {KEYS} keys"));
+    let (first, second) = Contender::pair();
     thread::scope(|scope| {
-        let other = scope.spawn(|| other.run(host));
-        let one = one.run(host);
-        let other = other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        one.and(other)
+        let second = scope.spawn(|| second.run(daemon));
+        let first = first.run(daemon);
+        let second = second.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        first.and(second)
     })
 }
 
-/// One of two who collide.
-struct Side {
+/// One of the two clients that collide.
+struct Contender {
     number: u32,
-    to: Sender<()>,
-    from: Receiver<()>,
+    to_other: Sender<()>,
+    from_other: Receiver<()>,
 }
 
-impl Side {
+impl Contender {
     fn pair() -> (Self, Self) {
-        let (to_other, from_one) = mpsc::channel();
-        let (to_one, from_other) = mpsc::channel();
+        let (to_second, from_first) = mpsc::channel();
+        let (to_first, from_second) = mpsc::channel();
         (
-            Side { number: 0, to: to_other, from: from_other },
-            Side { number: 1, to: to_one, from: from_one },
+            Contender { number: 0, to_other: to_second, from_other: from_second },
+            Contender { number: 1, to_other: to_first, from_other: from_first },
         )
     }
 
-    fn run(self, host: &Host) -> Result<()> {
-        let client = host.connect()?;
+    fn run(self, daemon: &Daemon) -> Result<()> {
+        let client = daemon.connect()?;
         let keys: Vec<_> = (1..=KEYS).map(|n| at(&format!("collision/key{n}"))).collect();
         let mut conflicts = 0;
         for round in 0..2 * CONFLICTS {
-            let is_second = round % 2 == self.number;
+            let commits_second = round % 2 == self.number;
             let mut attempts = 0;
             client.transaction(|tx| {
-                // To write without a look would be fine with oxenstored, whatever others do.
+                // oxenstored reports a conflict only to a transaction that has also read.
                 tx.exists(&keys[0])?;
                 let value = format!("client {} in round {round}", self.number + 1);
-                let written = tx.write_many(keys.iter().map(|key| (key, &value)));
-                written.into_iter().collect::<Result<()>>()?;
+                let results = tx.write_many(keys.iter().map(|key| (key, &value)));
+                results.into_iter().collect::<Result<()>>()?;
                 attempts += 1;
                 if attempts == 1 {
-                    self.meet()?;
-                    if is_second {
-                        // The other one has committed by then.
-                        self.meet()?;
+                    // Both transactions are open here.
+                    self.rendezvous()?;
+                    if commits_second {
+                        // Wait until the other client has committed.
+                        self.rendezvous()?;
                     }
                 }
                 Ok(())
             })?;
-            if !is_second {
-                self.meet()?;
+            if !commits_second {
+                self.rendezvous()?;
             }
             conflicts += attempts - 1;
-            // Both are through with the round.
-            self.meet()?;
+            // Start the next round together.
+            self.rendezvous()?;
         }
         if conflicts < CONFLICTS {
-            return Err(Error::other("the daemon let a conflict pass"));
+            return Err(Error::other("the daemon did not report a conflict"));
         }
-        println!("  client {}: {conflicts} conflicts seen and replayed", self.number + 1);
+        println!("  client {}: {conflicts} conflicts, each replayed", self.number + 1);
         Ok(())
     }
 
-    /// Waits for the other one; an error if it has given up.
-    fn meet(&self) -> Result<()> {
-        self.to.send(()).map_err(Error::other)?;
-        self.from.recv().map_err(Error::other)
+    /// Waits for the other client. Fails if the other client has given up.
+    fn rendezvous(&self) -> Result<()> {
+        self.to_other.send(()).map_err(Error::other)?;
+        self.from_other.recv().map_err(Error::other)
     }
 }
 
-fn title(text: &str) {
+fn heading(text: &str) {
     println!("\n{text}");
 }
 
@@ -237,25 +239,25 @@ fn at(name: &str) -> String {
     format!("{BASE}/{name}")
 }
 
-/// Where the xenstored is.
-enum Host {
+/// The xenstored that the tour uses.
+enum Daemon {
     Socket(String),
-    Machine,
-    Memory(Xenstored),
+    Local,
+    InMemory(Xenstored),
 }
 
-impl Host {
+impl Daemon {
     fn find() -> std::result::Result<Self, Box<dyn StdError>> {
         let args: Vec<_> = std::env::args().skip(1).collect();
         match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-            ["--socket", path] => Ok(Host::Socket(path.into())),
+            ["--socket", path] => Ok(Daemon::Socket(path.into())),
             [] => match Client::open() {
-                Ok(_) => Ok(Host::Machine),
+                Ok(_) => Ok(Daemon::Local),
                 Err(error) => {
-                    println!("{error}\nA xenstored in memory has to do.\n");
+                    println!("{error}\nUsing an in-memory xenstored instead\n");
                     let xenstored = Xenstored::new();
                     xenstored.add_guest(DomId::new(5));
-                    Ok(Host::Memory(xenstored))
+                    Ok(Daemon::InMemory(xenstored))
                 }
             },
             _ => Err("usage: tour [--socket PATH]".into()),
@@ -264,9 +266,9 @@ impl Host {
 
     fn connect(&self) -> Result<Client> {
         match self {
-            Host::Socket(path) => Client::open_at(path),
-            Host::Machine => Client::open(),
-            Host::Memory(xenstored) => Ok(Client::over(xenstored.connect(DomId::new(5)))),
+            Daemon::Socket(path) => Client::open_at(path),
+            Daemon::Local => Client::open(),
+            Daemon::InMemory(xenstored) => Ok(Client::over(xenstored.connect(DomId::new(5)))),
         }
     }
 }

@@ -1,13 +1,13 @@
-//! Waits until the toolstack asks this guest to shut down, acknowledges it, and says what it asked
-//! for: `poweroff`, `reboot`, `suspend`, …
+//! Waits until the toolstack requests a shutdown of this guest, and acknowledges the request.
 //!
 //! ```text
 //! cargo run -p xs-client --example wait_for_shutdown
 //! ```
 //!
-//! The protocol is that of `control/shutdown` (Xen's `docs/misc/xenstore-paths`): the toolstack
-//! writes what it wants, and the guest answers by writing an empty value. On a machine without Xen
-//! a toolstack in another thread does the asking, on a xenstored in memory.
+//! The toolstack writes `poweroff`, `reboot`, `suspend` or another request to `control/shutdown`,
+//! and the guest acknowledges it by writing an empty value (see `docs/misc/xenstore-paths` in Xen).
+//! On a machine without a xenstored, the example uses an in-memory one and plays the toolstack in
+//! another thread.
 
 use std::error::Error;
 use std::thread;
@@ -20,42 +20,44 @@ const SHUTDOWN: &str = "control/shutdown";
 fn main() -> std::result::Result<(), Box<dyn Error>> {
     match Client::open() {
         Ok(client) => {
-            println!("asked to {}", wait_for_shutdown(&client)?);
+            println!("requested: {}", wait_for_shutdown(&client)?);
             Ok(())
         }
         Err(error) => {
-            println!("{error}\nusing a xenstored in memory, as its domain 5\n");
-            play()
+            println!("{error}\nUsing an in-memory xenstored instead\n");
+            simulate()
         }
     }
 }
 
-/// Waits for as long as it takes.
+/// Waits for a request without a time limit. Returns the acknowledged request.
 fn wait_for_shutdown(client: &Client) -> Result<String> {
     client.wait_for(SHUTDOWN, None, |value| value.is_some_and(|value| !value.is_empty()))?;
-    // In a transaction: the toolstack may change its mind between the look and the answer.
+    // The toolstack may replace the request before it is acknowledged. The transaction ensures that
+    // the request it returns is the one it acknowledges.
     client.transaction(|tx| {
-        let wanted = tx.read_str(SHUTDOWN)?;
+        let request = tx.read_str(SHUTDOWN)?;
         tx.write(SHUTDOWN, "")?;
-        Ok(wanted)
+        Ok(request)
     })
 }
 
-fn play() -> std::result::Result<(), Box<dyn Error>> {
+/// Runs a guest and a toolstack on an in-memory xenstored.
+fn simulate() -> std::result::Result<(), Box<dyn Error>> {
     let xenstored = Xenstored::new();
     xenstored.add_guest(DomId::new(5));
     let guest = Client::over(xenstored.connect(DomId::new(5)));
     let toolstack = Client::over(xenstored.connect(DomId::DOM0));
 
-    let asking = thread::spawn(move || {
+    let toolstack = thread::spawn(move || {
         let path = "/local/domain/5/control/shutdown";
         toolstack.write(path, "poweroff")?;
         println!("toolstack: wrote poweroff");
         toolstack.wait_for(path, None, |value| value == Some(b""))?;
-        println!("toolstack: the guest has seen it");
+        println!("toolstack: the guest has acknowledged the request");
         Ok::<(), xs_client::Error>(())
     });
-    println!("guest:     asked to {}", wait_for_shutdown(&guest)?);
-    asking.join().map_err(|_| "the toolstack panicked")??;
+    println!("guest:     requested: {}", wait_for_shutdown(&guest)?);
+    toolstack.join().map_err(|_| "the toolstack panicked")??;
     Ok(())
 }

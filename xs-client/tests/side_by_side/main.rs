@@ -1,13 +1,14 @@
-//! `xs` beside the xenstore tools of Debian 12, on the same genuine daemon: each line of a
-//! [table](table) is run with either, and must give the same output and the same exit status, and
-//! leave the same nodes behind. What differs is [written down](table::DIFFERENCES), with the
-//! reason, and must differ.
+//! Compares `xs` with the xenstore tools of Debian 12, on the same genuine daemon.
+//!
+//! Each command line of a [table](table) runs once with the tools and once with `xs`. Standard
+//! output, the exit status and the resulting nodes must be equal. [Exceptions](table::DIFFERENCES)
+//! are listed with a reason, and must differ.
 //!
 //! | variable | meaning |
 //! |---|---|
-//! | `XS_TEST_C_SOCKET`, `XS_TEST_OX_SOCKET` | socket of a C daemon and of an oxenstored, as dom0; without it that daemon is left out |
-//! | `XS_TEST_C_GUEST5`, `XS_TEST_OX_GUEST5` | the same daemons, as domain 5; without it the lines for guests are left out |
-//! | `XS_TEST_XENSTORE_CONTROL` | the original xenstore-control, which is not in the package of the other tools; without it its lines are left out |
+//! | `XS_TEST_C_SOCKET`, `XS_TEST_OX_SOCKET` | sockets of a C xenstored and of an oxenstored, as dom0; without one, the test of that daemon is skipped |
+//! | `XS_TEST_C_GUEST5`, `XS_TEST_OX_GUEST5` | sockets of the same daemons, as domain 5; without one, the lines for guests are skipped |
+//! | `XS_TEST_XENSTORE_CONTROL` | path of the original xenstore-control, which has a package of its own; without it, its lines are skipped |
 
 mod table;
 
@@ -20,52 +21,52 @@ use std::process::{Command, Stdio};
 use xs_client::Client;
 
 #[test]
-fn on_the_c_daemon() {
-    on_daemon("C");
+fn output_matches_on_c_xenstored() {
+    compare_on("C");
 }
 
 #[test]
-fn on_oxenstored() {
-    on_daemon("OX");
+fn output_matches_on_oxenstored() {
+    compare_on("OX");
 }
 
-fn on_daemon(kind: &str) {
+fn compare_on(kind: &str) {
     let Ok(socket) = env::var(format!("XS_TEST_{kind}_SOCKET")) else {
-        say(&format!("SKIPPED: XS_TEST_{kind}_SOCKET names no daemon"));
+        print(&format!("SKIPPED: XS_TEST_{kind}_SOCKET is not set"));
         return;
     };
-    let Some(originals) = find("xenstore-ls") else {
-        say("SKIPPED: there are no xenstore tools in PATH to compare with");
+    let Some(originals) = directory_of("xenstore-ls") else {
+        print("SKIPPED: no xenstore tools found in PATH");
         return;
     };
-    let bench = Bench::new(kind, &socket, &originals);
-    let mut same = 0;
-    let mut left_out = 0;
-    let mut wrong = Vec::new();
+    let fixture = Fixture::new(kind, &socket, &originals);
+    let mut equal = 0;
+    let mut skipped = 0;
+    let mut failures = Vec::new();
     for line in table::LINES {
-        if !bench.can_run(line) {
-            say(&format!("left out: {line}"));
-            left_out += 1;
+        if !fixture.can_run(line) {
+            print(&format!("skipped: {line}"));
+            skipped += 1;
             continue;
         }
-        let [theirs, ours] = bench.run_both(line);
-        let on_ox = if bench.is_c { &[][..] } else { table::DIFFERENCES_ON_OX };
+        let [theirs, ours] = fixture.run_both(line);
+        let on_ox = if fixture.is_c { &[][..] } else { table::DIFFERENCES_ON_OX };
         let mut differences = table::DIFFERENCES.iter().chain(on_ox);
         let difference = differences.find(|(differing, _)| differing == line);
         match (theirs == ours, difference) {
-            (true, None) => same += 1,
-            (false, Some((_, why))) => say(&format!("differs, because {why}: {line}")),
-            (true, Some(_)) => wrong.push(format!("{line}\nis listed as different, and is not")),
-            (false, None) => wrong.push(format!("{line}\n{}", theirs.difference(&ours))),
+            (true, None) => equal += 1,
+            (false, Some((_, reason))) => print(&format!("differs: {line} ({reason})")),
+            (true, Some(_)) => failures.push(format!("{line}\n  listed as different, but equal")),
+            (false, None) => failures.push(format!("{line}\n{}", theirs.difference(&ours))),
         }
     }
     let all = table::LINES.len();
-    say(&format!("{kind}: {same} of {all} lines are the same, {left_out} were left out"));
-    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    print(&format!("{kind}: {equal} of {all} lines are equal, {skipped} were skipped"));
+    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
 }
 
 #[test]
-fn the_table_is_large_and_has_no_line_twice() {
+fn table_is_large_and_lines_are_unique() {
     assert!(table::LINES.len() >= 150, "{}", table::LINES.len());
     for (at, line) in table::LINES.iter().enumerate() {
         assert!(!table::LINES[..at].contains(line), "{line}");
@@ -75,24 +76,25 @@ fn the_table_is_large_and_has_no_line_twice() {
     }
 }
 
-/// Where lines are run.
-struct Bench {
+/// A daemon, and both sets of tools.
+struct Fixture {
     client: Client,
     is_c: bool,
     socket: String,
     guest: Option<String>,
     control: Option<PathBuf>,
-    /// Directories of either kind of tools.
+    /// The directory of the original tools.
     originals: PathBuf,
+    /// A directory with links to `xs`.
     ours: TempDir,
 }
 
-/// What came of a line.
+/// The result of a line.
 #[derive(Debug, PartialEq, Eq)]
 struct Outcome {
     status: Option<i32>,
     stdout: String,
-    /// What the subtree for writing was left as.
+    /// The nodes below [`table::TREE`] afterwards.
     nodes: Vec<String>,
 }
 
@@ -110,14 +112,14 @@ impl Outcome {
     }
 }
 
-impl Drop for Bench {
+impl Drop for Fixture {
     fn drop(&mut self) {
-        // What is left behind harms nobody.
+        // The daemon serves tests only: nodes that remain do no harm.
         let _ = self.client.rm("/xs-cli");
     }
 }
 
-impl Bench {
+impl Fixture {
     fn new(kind: &str, socket: &str, originals: &Path) -> Self {
         let client = Client::open_at(socket).expect("the daemon answers");
         table::set_up_once(&client).expect("dom0 may write everywhere");
@@ -125,7 +127,7 @@ impl Bench {
         let done =
             Command::new(env!("CARGO_BIN_EXE_xs")).arg("install-links").arg(&ours.0).output();
         assert!(done.expect("xs runs").status.success());
-        Bench {
+        Fixture {
             client,
             is_c: kind == "C",
             socket: socket.to_owned(),
@@ -142,6 +144,7 @@ impl Bench {
             && (self.control.is_some() || !line.contains("xenstore-control"))
     }
 
+    /// Returns the results of the original tools and of `xs`.
     fn run_both(&self, line: &str) -> [Outcome; 2] {
         let control = self.control.as_deref().and_then(Path::parent);
         let theirs = [Some(&*self.originals), control];
@@ -156,14 +159,14 @@ impl Bench {
         let script = format!("as_guest() {{ XENSTORED_PATH=$GUEST \"$@\"; }}\n{line}");
         let output = Command::new("bash")
             .args(["-c", &script])
-            .env("PATH", env::join_paths(path).expect("no colons"))
+            .env("PATH", env::join_paths(path).expect("paths have no colons"))
             .env("XENSTORED_PATH", &self.socket)
             .env("GUEST", self.guest.as_deref().unwrap_or_default())
             .env("TERM", "xterm")
             .stdin(Stdio::null())
             .stderr(Stdio::null())
             .output()
-            .expect("there is a bash");
+            .expect("bash runs");
         Outcome {
             status: output.status.code(),
             stdout: output.stdout.escape_ascii().to_string().replace("\\n", "\n"),
@@ -174,22 +177,22 @@ impl Bench {
     fn nodes(&self) -> Vec<String> {
         let walk = self.client.walk(table::TREE).with_values().with_perms();
         let show = |node: xs_client::Node| {
-            let value = node.value.expect("was asked for").expect("dom0 may read");
-            let perms = node.perms.expect("was asked for").expect("dom0 may read");
+            let value = node.value.expect("walk reads values").expect("dom0 may read");
+            let perms = node.perms.expect("walk reads permissions").expect("dom0 may read");
             format!("{} ({perms}) {}", node.path, value.escape_ascii())
         };
         walk.filter(|node| node.children.is_ok()).map(show).collect()
     }
 }
 
-/// Says something also when the test succeeds.
-fn say(what: &str) {
-    // Whoever does not listen misses nothing.
-    let _ = writeln!(std::io::stderr(), "{what}");
+/// Prints a line even if the test succeeds: the test harness does not capture it.
+fn print(line: &str) {
+    // A closed standard error is not a failure of the test.
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// The directory in PATH where a program is.
-fn find(program: &str) -> Option<PathBuf> {
+/// Returns the directory in `PATH` that contains a program.
+fn directory_of(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     env::split_paths(&path).find(|dir| dir.join(program).is_file())
 }
@@ -206,7 +209,7 @@ impl TempDir {
 
 impl Drop for TempDir {
     fn drop(&mut self) {
-        // What is left behind harms nobody.
+        // Files that remain in the temporary directory do no harm.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

@@ -1,21 +1,20 @@
-//! The lines that are run, and the nodes that they find.
+//! The command lines to compare, and the nodes that they work on.
 
 use xs_client::{Client, Permissions, Result};
 
-/// What lines may change.
+/// The subtree that lines may change. It is created anew before each line.
 pub(crate) const TREE: &str = "/xs-cli/t";
 
-/// Lines that give something else with `xs`, and why.
+/// Lines whose results differ between the tools and `xs`, with the reason.
 pub(crate) const DIFFERENCES: &[(&str, &str)] = &[(
     "xenstore-read /xs-cli/t/a /xs-cli/t/b > /dev/full",
-    "output that cannot be written is an error, not a success",
+    "xs fails if it cannot write its output, xenstore-read succeeds",
 )];
 
-/// Why the lines below differ on oxenstored.
-const OVERSIZED: &str = "oxenstored lists many children in one message that is too long for \
-                         libxenstore, which gives up";
+/// Why lines with many children differ on oxenstored.
+const OVERSIZED: &str = "oxenstored sends many children in one message, which libxenstore rejects";
 
-/// Lines that give something else on oxenstored only.
+/// Lines whose results differ on oxenstored only, with the reason.
 pub(crate) const DIFFERENCES_ON_OX: &[(&str, &str)] = &[
     ("xenstore-list /xs-cli/wide", OVERSIZED),
     ("xenstore-list -p /xs-cli/wide | tail -3", OVERSIZED),
@@ -27,12 +26,12 @@ pub(crate) const DIFFERENCES_ON_OX: &[(&str, &str)] = &[
     ("xenstore-ls -f /xs-cli/wide | sort | head -20", OVERSIZED),
 ];
 
-/// Lines that oxenstored is spared: it would lose all nodes, and keep domain ids that there are
-/// none of.
+/// Lines that run on C xenstored only. On oxenstored they would remove all nodes, and leave invalid
+/// domain IDs behind.
 pub(crate) const C_ONLY: &[&str] =
     &["xenstore-rm /", "xenstore-chmod /xs-cli/t/a b-1", "xenstore-chmod /xs-cli/t/a b99999"];
 
-/// Shell command lines.
+/// Command lines for bash.
 pub(crate) const LINES: &[&str] = &[
     // read
     "xenstore-read /xs-cli/t/a",
@@ -193,7 +192,7 @@ pub(crate) const LINES: &[&str] = &[
     "xenstore-chmod -p /xs-cli/t/a n0",
     "xenstore-chmod -s /xs-cli/t/a n0",
     "xenstore-chmod /xs-cli/t/a n1 n2 n3 n4 n5 n6 n7 n8 n9",
-    // ls, not on a terminal
+    // ls, without a terminal
     "xenstore-ls /xs-cli/t",
     "xenstore-ls -f /xs-cli/t",
     "xenstore-ls -p /xs-cli/t",
@@ -226,7 +225,7 @@ pub(crate) const LINES: &[&str] = &[
     "xenstore-ls -f /xs-cli/widths",
     "COLUMNS=40 xenstore-ls -p /xs-cli/widths",
     "xenstore-write xs-cli/x/y 1; xenstore-ls xs-cli; xenstore-ls -fp xs-cli; xenstore-rm xs-cli",
-    // ls, on terminals of all widths
+    // ls, on terminals of various widths
     "script -qec 'stty cols 80; xenstore-ls /xs-cli/t' /dev/null",
     "script -qec 'stty cols 80; xenstore-ls -p /xs-cli/t' /dev/null",
     "script -qec 'stty cols 80; xenstore-ls /xs-cli/widths' /dev/null",
@@ -345,7 +344,7 @@ pub(crate) const LINES: &[&str] = &[
      xenstore-read /xs-cli/t/a",
 ];
 
-/// What lines find, and may change.
+/// Creates the nodes that lines may change.
 pub(crate) fn set_up(client: &Client) -> Result<()> {
     client.rm(TREE)?;
     let every_byte: Vec<u8> = (0..=255).collect();
@@ -374,10 +373,10 @@ pub(crate) fn set_up(client: &Client) -> Result<()> {
     client.set_perms("/xs-cli/t/blind/node", &perms("n0 w5"))
 }
 
-/// What lines only look at.
+/// Creates the nodes that lines only read.
 pub(crate) fn set_up_once(client: &Client) -> Result<()> {
     client.rm("/xs-cli")?;
-    // More names than fit into one message.
+    // The names do not fit into one message.
     let wide = (0..700).map(|at| (format!("/xs-cli/wide/child-{at:03}"), format!("value {at}")));
     client.write_many(wide).into_iter().collect::<Result<()>>()?;
     let deep: String = (1..60).map(|at| format!("/level{at}")).collect();
@@ -411,7 +410,7 @@ pub(crate) fn set_up_once(client: &Client) -> Result<()> {
         client.set_perms(&format!("/xs-cli/guest{path}"), &open)?;
     }
     client.set_perms("/xs-cli/guest/closed", &perms("n0"))?;
-    // The guest's own, whatever others have done to it.
+    // Earlier lines may have changed this node of the guest.
     client.write("/local/domain/5/domid", "5")?;
     client.set_perms("/local/domain/5/domid", &open)
 }
@@ -422,5 +421,5 @@ fn write(client: &Client, below: &str, nodes: &[(&str, &[u8])]) -> Result<()> {
 }
 
 fn perms(text: &str) -> Permissions {
-    text.parse().expect("these are permissions")
+    text.parse().expect("valid permissions")
 }

@@ -90,7 +90,7 @@ fn origin(connection: &ConnectionArgs, path: &Path) -> &'static str {
     }
 }
 
-/// What requests reveal about the daemon.
+/// The properties of a daemon, as far as its replies reveal them.
 struct Daemon {
     version: &'static str,
     /// The features and the names of the quotas, if the daemon lists them to this domain.

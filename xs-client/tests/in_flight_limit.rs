@@ -1,4 +1,4 @@
-//! When as many requests are under way as there may be, others wait for room.
+//! Tests of the limit on requests in flight: blocking calls wait for a free slot, `start` fails.
 
 mod host;
 
@@ -9,30 +9,30 @@ use xs_transport::mock::{Fault, FaultHandle};
 
 use host::{FULL, fill, in_time};
 
-/// A client whose next [`FULL`] requests are answered when that is released.
-fn start() -> (FaultHandle, Client) {
+/// Returns a client, and a handle that holds back the replies to its next [`FULL`] requests.
+fn start_with_held_replies() -> (FaultHandle, Client) {
     let (xenstored, client) = host::start();
     (xenstored.inject(Fault::delay().times(FULL as u64)), client)
 }
 
 #[test]
-fn what_does_not_wait_says_so() {
-    let (answers, client) = start();
+fn start_fails_when_the_table_is_full() {
+    let (replies, client) = start_with_held_replies();
     let pending = fill(&client);
     let error = client.start(&op::read("/")).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::TooManyRequests), "{error}");
-    // Nobody wants those answers any more, but they are to come.
+    // A cancelled request occupies its slot until its reply arrives.
     drop(pending);
     let error = client.start(&op::read("/")).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::TooManyRequests), "{error}");
-    answers.release();
+    replies.release();
     client.read("/").unwrap();
     client.start(&op::read("/")).unwrap().wait().unwrap();
 }
 
 #[test]
-fn a_thread_gives_up_at_its_deadline() {
-    let (_answers, client) = start();
+fn blocking_calls_time_out_while_the_table_is_full() {
+    let (_replies, client) = start_with_held_replies();
     let _pending = fill(&client);
     in_time(move || {
         let hasty = client.with_timeout(Duration::from_millis(1));
@@ -43,10 +43,10 @@ fn a_thread_gives_up_at_its_deadline() {
 
 #[cfg(feature = "futures")]
 #[test]
-fn a_task_gives_up_at_its_deadline_and_another_goes_on() {
+fn futures_time_out_while_the_table_is_full() {
     use futures_lite::future::{block_on, poll_once};
 
-    let (answers, client) = start();
+    let (replies, client) = start_with_held_replies();
     let tasks = xs_client::futures::Client::on_thread(client.clone()).unwrap();
     let pending = fill(&client);
     in_time(move || {
@@ -55,7 +55,7 @@ fn a_task_gives_up_at_its_deadline_and_another_goes_on() {
             assert!(poll_once(&mut patient).await.is_none());
             let hasty = tasks.with_timeout(Duration::from_millis(1));
             assert!(hasty.read("/").await.unwrap_err().is_timeout());
-            answers.release();
+            replies.release();
             patient.await.unwrap();
         });
         drop(pending);
