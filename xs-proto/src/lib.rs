@@ -63,8 +63,8 @@
 //! Two groups of error types tell a mistake of the caller from a fault of the peer.
 //! [`PathError`], [`RequestError`] and [`SubmitError`] report arguments that cannot be sent; the
 //! connection remains usable. [`FrameError`], [`PayloadError`] and [`ConnectionError`] report bytes
-//! that violate the protocol. An error that the daemon answers with, such as ENOENT, is neither:
-//! it is the reply [`Reply::Error`].
+//! that violate the protocol, or the end of the stream; the connection is no longer usable. An error
+//! that the daemon answers with, such as ENOENT, is neither: it is the reply [`Reply::Error`].
 #![no_std]
 #![forbid(unsafe_code)]
 
