@@ -62,9 +62,8 @@ impl Client {
     pub(super) fn take_turn(&mut self, buffer: &mut [u8]) -> Turn {
         match self.read_and_flush(buffer) {
             Err(Closed) => Turn::Gone,
-            // The pipe takes the rest of the input only after the client has read.
-            Ok(()) if !self.to_pipe.is_empty() && self.to_socket.is_empty() => Turn::More,
             Ok(()) if self.to_pipe.is_empty() && self.is_readable => Turn::More,
+            // If the pipe has not taken all input, it notifies the server once it takes more.
             Ok(()) => Turn::Idle,
         }
     }
@@ -138,21 +137,28 @@ impl Client {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixStream as StdUnixStream;
+
     use mio::{Events, Interest, Poll, Token};
-    use xs_proto::DomId;
+    use xs_proto::{DomId, Header, MessageType, ReqId, TxId};
 
     use super::*;
     use crate::mock::Xenstored;
+    use crate::transport::Wait;
+
+    fn client(xenstored: &Xenstored, domid: DomId) -> (Client, Poll, StdUnixStream) {
+        let (ours, theirs) = StdUnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let mut stream = UnixStream::from_std(ours);
+        let poll = Poll::new().unwrap();
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        poll.registry().register(&mut stream, Token(0), interest).unwrap();
+        (Client::new(stream, xenstored.connect(domid)), poll, theirs)
+    }
 
     #[test]
     fn end_of_stream_is_seen_when_it_comes_with_the_last_bytes() {
-        let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
-        ours.set_nonblocking(true).unwrap();
-        let mut stream = UnixStream::from_std(ours);
-        let mut poll = Poll::new().unwrap();
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        poll.registry().register(&mut stream, Token(0), interest).unwrap();
-        let mut client = Client::new(stream, Xenstored::new().connect(DomId::DOM0));
+        let (mut client, mut poll, mut theirs) = client(&Xenstored::new(), DomId::DOM0);
         let mut buffer = [0; 4096];
         assert!(client.take_turn(&mut buffer) == Turn::Idle, "there is no input yet");
 
@@ -164,5 +170,32 @@ mod tests {
         events.iter().for_each(|event| client.handle_event(event));
         assert!(client.take_turn(&mut buffer) == Turn::More, "the end is not read yet");
         assert!(client.take_turn(&mut buffer) == Turn::Gone);
+    }
+
+    #[test]
+    fn client_over_its_quota_is_idle_until_the_pipe_takes_its_request() {
+        let xenstored = Xenstored::new();
+        xenstored.seed("/local/domain/5/data [n5] = long").unwrap();
+        let request = |msg_type, payload: &[u8]| {
+            let (req_id, len) = (ReqId(1), payload.len() as u32);
+            let header = Header { msg_type: msg_type as u32, req_id, tx_id: TxId::NONE, len };
+            [&header.encode(), payload].concat()
+        };
+        let dom0 = xenstored.connect(DomId::DOM0);
+        dom0.send(&request(MessageType::Control, b"quota\0set\0memory\x0010\0")).unwrap();
+        let mut buffer = [0; 4096];
+        let n = dom0.recv(&mut buffer, Wait::No).unwrap();
+        assert!(buffer[..n].ends_with(b"OK\0"), "{}", buffer[..n].escape_ascii());
+        let (mut client, _poll, mut theirs) = client(&xenstored, DomId::new(5));
+
+        theirs.write_all(&request(MessageType::Read, b"data\0")).unwrap();
+        assert!(client.take_turn(&mut buffer) == Turn::Idle);
+        assert!(client.take_turn(&mut buffer) == Turn::Idle);
+
+        xenstored.remove("/local/domain/5/data");
+        assert!(client.take_turn(&mut buffer) == Turn::Idle);
+        let n = theirs.read(&mut buffer).unwrap();
+        // The node is gone, and the guest may not read its parent.
+        assert_eq!(buffer[Header::LEN..n].escape_ascii().to_string(), "EACCES\\x00");
     }
 }
