@@ -1,17 +1,18 @@
 //! Tests of the limit on requests in flight: blocking calls wait for a free slot, `start` fails.
 
-mod host;
+mod support;
 
 use std::time::Duration;
 
 use xs_client::{Client, ErrorKind, op};
 use xs_transport::mock::{Fault, FaultHandle};
 
-use host::{FULL, fill, in_time};
+use support::daemon::{self, FULL, fill};
+use support::waiting::in_time;
 
 /// Returns a client, and a handle that holds back the replies to its next [`FULL`] requests.
 fn start_with_held_replies() -> (FaultHandle, Client) {
-    let (xenstored, client) = host::start();
+    let (xenstored, client) = daemon::start();
     (xenstored.inject(Fault::delay().times(FULL as u64)), client)
 }
 

@@ -1,22 +1,20 @@
-//! A way to the daemon that does its worst, is cut, or garbles a message: each call gives the right
-//! answer or says that the connection is lost.
+//! The transport splits and interrupts, cuts the connection or corrupts a message. Each call returns
+//! the right answer or reports that the connection is lost.
 //!
-//! `XS_TEST_SEED` chooses what happens; the seed is printed.
+//! `XS_TEST_SEED` chooses the disturbances; the test prints the seed.
 
 use std::env;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
 use xs_client::{Client, DomId, EventKind, Result};
 use xs_transport::Transport;
 use xs_transport::mock::{Kernel, Unreliable, Xenstored};
 
-/// Longer than anything takes that works.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::support::waiting::HANG_GUARD;
 
-/// One thread's use of a client, with all answers known beforehand.
-fn use_it(client: &Client, name: &str) -> Result<()> {
+/// Uses a client as one thread of several, below a node of its own, and checks all answers.
+fn use_client(client: &Client, name: &str) -> Result<()> {
     let path = format!("/tool/{name}");
     let mut watch = client.watch(&path)?;
     for round in 0..4 {
@@ -53,35 +51,35 @@ fn use_it(client: &Client, name: &str) -> Result<()> {
     watch.remove()
 }
 
-/// Says whether everything was answered.
-fn go(way: impl Transport + 'static) -> bool {
-    let client = Client::builder().timeout(PATIENCE).over(way);
+/// Uses a client with several threads. Returns whether all requests were answered.
+fn all_are_answered(transport: impl Transport + 'static) -> bool {
+    let client = Client::builder().timeout(HANG_GUARD).over(transport);
     thread::scope(|scope| {
         let users = ["a", "b", "c"].map(|name| {
             let client = &client;
-            scope.spawn(move || use_it(client, name))
+            scope.spawn(move || use_client(client, name))
         });
-        let mut whole = true;
+        let mut all_answered = true;
         for user in users {
             if let Err(error) = user.join().unwrap() {
                 assert!(error.is_lost(), "{error}");
-                whole = false;
+                all_answered = false;
             }
         }
-        whole
+        all_answered
     })
 }
 
 #[test]
-fn the_right_answer_or_a_lost_connection() {
+fn calls_return_right_answer_or_report_loss() {
     let seed = match env::var("XS_TEST_SEED") {
-        Ok(seed) => seed.parse().expect("a number"),
+        Ok(seed) => seed.parse().expect("XS_TEST_SEED is not a number"),
         Err(_) => u64::from(std::process::id()),
     };
     println!("XS_TEST_SEED={seed}");
     for round in 0..60 {
         let xenstored = Xenstored::new();
-        let way: Box<dyn Transport> = match round % 2 {
+        let reliable: Box<dyn Transport> = match round % 2 {
             0 => Box::new(xenstored.connect(DomId::DOM0)),
             _ => {
                 let device = Kernel::new(&xenstored, DomId::DOM0).open().unwrap();
@@ -90,13 +88,14 @@ fn the_right_answer_or_a_lost_connection() {
         };
         let seed = seed.wrapping_add(round);
         let at = (seed as f64 * 0.618_033_988_749_895).fract() * 30_000.0;
-        let way = Unreliable::new(way, seed);
-        let way = Arc::new(match round % 3 {
-            0 => way,
-            1 => way.cut_after(at as usize),
-            _ => way.garble_after(at as usize),
+        let unreliable = Unreliable::new(reliable, seed);
+        let unreliable = Arc::new(match round % 3 {
+            0 => unreliable,
+            1 => unreliable.cut_after(at as usize),
+            _ => unreliable.garble_after(at as usize),
         });
-        let whole = go(way.clone());
-        assert!(whole || way.is_cut() || way.is_garbled(), "{round}: nobody disturbed it");
+        let all_answered = all_are_answered(unreliable.clone());
+        let is_disturbed = unreliable.is_cut() || unreliable.is_garbled();
+        assert!(all_answered || is_disturbed, "round {round}: requests fail without a disturbance");
     }
 }

@@ -1,0 +1,119 @@
+//! When the source is readable, and what `process` does then.
+
+use std::time::{Duration, Instant};
+
+use mio::{Events, Interest};
+use xs_client::op;
+use xs_transport::mock::Fault;
+
+use crate::EventLoop;
+use crate::support::daemon::start;
+use crate::support::waiting::in_time;
+
+#[test]
+fn source_is_readable_when_event_arrives() {
+    let (xenstored, client) = start();
+    let mut watch = client.watch("/a").unwrap();
+    watch.wait().unwrap();
+    let mut event_loop = EventLoop::new(&client);
+    assert!(!event_loop.is_ready());
+
+    xenstored.set("/a/b", "1").unwrap();
+    assert_eq!(event_loop.turn(), [watch.token()]);
+    assert_eq!(&*watch.try_next().unwrap().unwrap().path, "/a/b");
+    assert!(watch.try_next().unwrap().is_none());
+    assert_eq!(event_loop.source.process().unwrap(), []);
+}
+
+#[test]
+fn source_is_readable_when_answers_arrive() {
+    let (_xenstored, client) = start();
+    let mut event_loop = EventLoop::new(&client);
+    let write = client.start(&op::write("/a", "1")).unwrap();
+    let mut read = client.start(&op::read("/a")).unwrap();
+    let mut none = client.start(&op::read("/none")).unwrap();
+    assert!(read.try_take().is_none());
+    event_loop.turn();
+    assert_eq!(read.try_take().unwrap().unwrap(), b"1");
+    assert!(none.try_take().unwrap().unwrap_err().is_not_found());
+    // Dropped requests do not disturb later ones.
+    drop(write);
+    drop(client.start(&op::read("/a")).unwrap());
+    event_loop.turn();
+    assert_eq!(client.read("/a").unwrap(), b"1");
+}
+
+#[test]
+fn source_stays_idle_when_there_are_no_events() {
+    let (_xenstored, client) = start();
+    let mut watch = client.watch("/a").unwrap();
+    watch.wait().unwrap();
+    let mut event_loop = EventLoop::new(&client);
+    let mut turns = 0;
+    while event_loop.is_ready() {
+        event_loop.source.process().unwrap();
+        while watch.try_next().unwrap().is_some() {}
+        turns += 1;
+        assert!(turns < 100, "the event loop spins");
+    }
+}
+
+#[test]
+fn deadline_says_when_request_times_out() {
+    let (xenstored, client) = start();
+    xenstored.inject(Fault::ignore().times(2));
+    let timeout = Duration::from_millis(10);
+    let before = Instant::now();
+    let mut pending = client.with_timeout(timeout).start(&op::read("/")).unwrap();
+    let at = pending.deadline().expect("the request has a deadline");
+    assert!(before + timeout <= at && at <= Instant::now() + timeout);
+    in_time(move || {
+        let mut event_loop = EventLoop::new(&client);
+        while pending.deadline().is_some_and(|at| Instant::now() < at) {
+            event_loop.wait(at.saturating_duration_since(Instant::now()));
+        }
+        assert!(pending.try_take().expect("the deadline has passed").unwrap_err().is_timeout());
+        let patient = client.with_timeout(None).start(&op::read("/")).unwrap();
+        assert_eq!(patient.deadline(), None);
+    });
+}
+
+#[test]
+fn source_may_be_registered_again_and_removed() {
+    let (xenstored, client) = start();
+    let mut watch = client.watch("/a").unwrap();
+    watch.wait().unwrap();
+    let mut event_loop = EventLoop::new(&client);
+    let mut tokens = |event_loop: &mut EventLoop| {
+        xenstored.set("/a", "1").unwrap();
+        let mut events = Events::with_capacity(4);
+        event_loop.poll.poll(&mut events, Some(Duration::ZERO)).unwrap();
+        let tokens: Vec<_> = events.iter().map(|event| event.token()).collect();
+        event_loop.source.process().unwrap();
+        while watch.try_next().unwrap().is_some() {}
+        tokens
+    };
+    assert_eq!(tokens(&mut event_loop), [mio::Token(0)]);
+    let EventLoop { poll, source } = &mut event_loop;
+    poll.registry().reregister(source, mio::Token(7), Interest::READABLE).unwrap();
+    assert_eq!(tokens(&mut event_loop), [mio::Token(7)]);
+    let EventLoop { poll, source } = &mut event_loop;
+    poll.registry().deregister(source).unwrap();
+    assert_eq!(tokens(&mut event_loop), []);
+}
+
+#[test]
+fn dropped_source_leaves_next_source_alone() {
+    let (xenstored, client) = start();
+    let first = client.event_source().unwrap();
+    let mut second = client.event_source().unwrap();
+    let mut watch = client.watch("/a").unwrap();
+    watch.wait().unwrap();
+    second.process().unwrap();
+    drop(first);
+    xenstored.set("/a", "1").unwrap();
+    client.read("/a").unwrap();
+    let poll = mio::Poll::new().unwrap();
+    poll.registry().register(&mut second, mio::Token(0), Interest::READABLE).unwrap();
+    EventLoop { poll, source: second }.wait_until_ready();
+}

@@ -1,0 +1,132 @@
+//! The driver, which moves the bytes of all futures, beside other tasks and threads.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Waker};
+use std::thread;
+
+use xs_client::DomId;
+use xs_client::futures::Client;
+use xs_transport::Wait;
+use xs_transport::mock::Xenstored;
+
+use crate::support::intercept::Intercept;
+use crate::support::reactor::EdgeTriggered;
+use crate::support::runtimes::block_on_tokio;
+use crate::support::threads::Gate;
+use crate::support::waiting::{in_time, wait_until};
+use crate::support::wakers::counting_waker;
+
+#[test]
+fn concurrent_requests_are_sent_together() {
+    let count = Arc::new(AtomicUsize::new(0));
+    let sent = count.clone();
+    let transport = Intercept::new(Xenstored::new().connect(DomId::DOM0))
+        .on_send(move |below, bytes| {
+            sent.fetch_add(1, Ordering::SeqCst);
+            below.send(bytes)
+        })
+        .on_recv(|below, buf, wait| below.recv(&mut buf[..1], wait));
+    let take_sends = || count.swap(0, Ordering::SeqCst);
+    block_on_tokio(async {
+        let (client, driver) = Client::on_tokio(xs_client::Client::over(transport)).unwrap();
+        tokio::spawn(driver);
+        client.write("/a", "1").await.unwrap();
+        assert_eq!(take_sends(), 1);
+
+        // The first request is sent at once, the others together.
+        let read = async |client: Client| client.read("/a").await;
+        let tasks: Vec<_> = (0..64).map(|_| tokio::spawn(read(client.clone()))).collect();
+        for task in tasks {
+            assert_eq!(task.await.unwrap().unwrap(), b"1");
+        }
+        assert_eq!(take_sends(), 2);
+
+        assert!(client.read_many(["/a"; 64]).await.iter().all(Result::is_ok));
+        assert_eq!(take_sends(), 2);
+    });
+}
+
+#[test]
+fn driver_receives_what_another_reader_leaves() {
+    let xenstored = Xenstored::new();
+    let gate = Gate::opened();
+    let reader_gate = gate.clone();
+    // Receives single bytes, so that a reader leaves the bytes behind its event.
+    let transport =
+        Intercept::new(xenstored.connect(DomId::DOM0)).on_recv(move |below, buf, wait| {
+            if wait != Wait::No {
+                reader_gate.pass();
+            }
+            below.recv(&mut buf[..1], wait)
+        });
+    let edge = Arc::new(AtomicBool::new(true));
+    let blocking = xs_client::Client::over(transport);
+    let mut watch = blocking.watch("/w").unwrap();
+    watch.wait().unwrap();
+    let (client, driver) = Client::with_reactor(blocking, EdgeTriggered(edge.clone())).unwrap();
+    let mut driver = pin!(driver);
+    let (waker, woken) = counting_waker();
+    let mut cx = Context::from_waker(&waker);
+    assert!(driver.as_mut().poll(&mut cx).is_pending());
+
+    // A thread has the reader role. Its event arrives, followed by the reply to a future.
+    gate.close();
+    let thread = thread::spawn(move || watch.wait().map(|_| watch));
+    gate.wait_for_arrival();
+    xenstored.set("/w", "").unwrap();
+    let mut read = pin!(client.read("/w"));
+    let mut task = Context::from_waker(Waker::noop());
+    assert!(read.as_mut().poll(&mut task).is_pending());
+    edge.store(true, Ordering::SeqCst);
+    assert!(driver.as_mut().poll(&mut cx).is_pending());
+    woken.store(0, Ordering::SeqCst);
+    gate.open();
+    let _watch = thread.join().unwrap().unwrap();
+
+    // There is no further edge: the thread wakes the driver when it gives up the reader role.
+    assert_eq!(woken.load(Ordering::SeqCst), 1);
+    assert!(driver.as_mut().poll(&mut cx).is_pending());
+    assert!(read.as_mut().poll(&mut task).is_ready());
+}
+
+#[test]
+fn driver_that_is_no_longer_polled_gives_up_reader_role() {
+    // The driver has seen that there is nothing to receive, and still has the reader role.
+    let gate = Gate::closed();
+    let driver_gate = gate.clone();
+    let sends = Arc::new(AtomicUsize::new(0));
+    let sent = sends.clone();
+    let transport = Intercept::new(Xenstored::new().connect(DomId::DOM0))
+        .on_send(move |below, bytes| {
+            sent.fetch_add(1, Ordering::SeqCst);
+            below.send(bytes)
+        })
+        .on_recv(move |below, buf, wait| {
+            let received = below.recv(buf, wait);
+            if wait == Wait::No {
+                driver_gate.pass();
+            }
+            received
+        });
+    let client = xs_client::Client::builder().timeout(None).over(transport);
+    // This reactor wakes no task, as if its runtime were busy.
+    let ready = EdgeTriggered(Arc::new(AtomicBool::new(true)));
+    let (tasks, mut driver) = Client::with_reactor(client.clone(), ready).unwrap();
+    let runtime = thread::spawn(move || {
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(pin!(&mut driver).poll(&mut cx).is_pending());
+        driver
+    });
+    gate.wait_for_arrival();
+    let reader = client.clone();
+    let reading = thread::spawn(move || reader.exists("/tool").unwrap());
+    // The thread is about to find the reader role taken.
+    wait_until(|| sends.load(Ordering::SeqCst) > 0, "the request is not sent");
+    gate.open();
+    let driver = runtime.join().unwrap();
+    assert!(in_time(move || reading.join().unwrap()));
+    drop((tasks, driver));
+}
