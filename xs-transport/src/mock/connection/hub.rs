@@ -124,9 +124,8 @@ impl State {
         is_open.then_some(taken)
     }
 
-    /// Moves more output to a client that has received some. Requests of its domain that were
-    /// stalled may continue.
-    pub(super) fn received(&mut self, id: ConnId) {
+    /// Moves more output to a queue with room. Stalled requests of its domain may continue.
+    pub(super) fn refill(&mut self, id: ConnId) {
         self.pump(id);
         self.release_stalled();
     }

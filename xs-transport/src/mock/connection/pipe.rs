@@ -57,8 +57,8 @@ impl Pipe {
     /// of the stream.
     #[cfg_attr(not(feature = "serve"), allow(dead_code, reason = "only the server calls it"))]
     pub(in crate::mock) fn take(&self) -> Option<BytesMut> {
-        let (taken, wants_more) = self.queue.take();
-        self.after_receiving(wants_more);
+        let taken = self.queue.take();
+        self.refill();
         match taken {
             Taken::Bytes(bytes) => Some(bytes),
             Taken::Nothing => Some(BytesMut::new()),
@@ -66,9 +66,10 @@ impl Pipe {
         }
     }
 
-    fn after_receiving(&self, wants_more: bool) {
-        if wants_more {
-            self.hub.lock().received(self.id);
+    /// Lets the daemon fill the room in the queue.
+    fn refill(&self) {
+        if self.queue.wants_more() {
+            self.hub.lock().refill(self.id);
         }
     }
 }
@@ -83,8 +84,8 @@ impl Transport for Pipe {
     }
 
     fn recv(&self, buf: &mut [u8], wait: Wait) -> io::Result<usize> {
-        let (taken, wants_more) = self.queue.read(buf, wait);
-        self.after_receiving(wants_more);
+        let taken = self.queue.read(buf, wait);
+        self.refill();
         match taken {
             Taken::Bytes(n) => Ok(n),
             Taken::Nothing => Err(io::ErrorKind::WouldBlock.into()),

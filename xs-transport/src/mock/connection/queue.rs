@@ -123,43 +123,48 @@ impl ReceiveQueue {
     }
 
     /// Takes all bytes, or as many as a fault allows at a time.
-    ///
-    /// Returns whether the daemon should push more, too, as [`read`](Self::read) does.
     #[cfg_attr(not(feature = "serve"), allow(dead_code, reason = "only the server calls it"))]
-    pub(super) fn take(&self) -> (Taken<BytesMut>, bool) {
+    pub(super) fn take(&self) -> Taken<BytesMut> {
         let mut state = self.lock();
-        let len = state.takeable(usize::MAX);
-        let taken = match len {
-            0 if state.is_closed => return (Taken::End, false),
+        match state.takeable(usize::MAX) {
+            0 if state.is_closed => Taken::End,
             0 => Taken::Nothing,
-            _ => Taken::Bytes(state.bytes.split_to(len)),
-        };
-        (taken, self.after_taking(&state))
+            len => {
+                let bytes = state.bytes.split_to(len);
+                self.update_readiness(&state);
+                Taken::Bytes(bytes)
+            }
+        }
     }
 
     /// Copies bytes to `buf`, as many as fit and a fault allows, and waits for the first one.
-    ///
-    /// Returns whether the daemon should push more, too.
-    pub(super) fn read(&self, buf: &mut [u8], wait: Wait) -> (Taken<usize>, bool) {
+    pub(super) fn read(&self, buf: &mut [u8], wait: Wait) -> Taken<usize> {
         let mut state = self.lock();
         while state.bytes.is_empty() {
             if state.is_closed {
-                return (Taken::End, false);
+                return Taken::End;
             }
             let until_woken = matches!(wait, Wait::UntilWoken(_));
             let is_woken = until_woken && std::mem::take(&mut state.is_woken);
             let Some(deadline) = wait.deadline().filter(|_| !is_woken) else {
-                return (Taken::Nothing, false);
+                return Taken::Nothing;
             };
             let is_over;
             (state, is_over) = self.wait_for_change(state, deadline);
             if is_over {
-                return (Taken::Nothing, false);
+                return Taken::Nothing;
             }
         }
         let len = state.takeable(buf.len());
         state.bytes.copy_to_slice(&mut buf[..len]);
-        (Taken::Bytes(len), self.after_taking(&state))
+        self.update_readiness(&state);
+        Taken::Bytes(len)
+    }
+
+    /// Returns whether the daemon holds output that the queue has room for.
+    pub(super) fn wants_more(&self) -> bool {
+        let state = self.lock();
+        state.has_more && state.bytes.len() < Self::CAPACITY
     }
 
     /// Waits until the client can do what it is interested in, the connection is closed, a thread
@@ -204,14 +209,13 @@ impl ReceiveQueue {
         }
     }
 
-    /// Returns whether the daemon holds output that there is room for now.
-    fn after_taking(&self, state: &State) -> bool {
+    /// Clears the descriptor's readiness once the queue is empty.
+    fn update_readiness(&self, state: &State) {
         if state.bytes.is_empty() && !state.is_closed {
             if let Some(readiness) = self.readiness.get() {
                 readiness.clear();
             }
         }
-        state.has_more && state.bytes.len() < Self::CAPACITY
     }
 
     /// Tells the client that it can receive. The caller holds the lock.
