@@ -1,4 +1,4 @@
-"""pyxs, as a contender: see src/child.rs for what is said, and src/work.rs for what is done."""
+"""pyxs as a contender. src/child.rs describes the protocol, and src/work.rs the work."""
 
 import os
 import sys
@@ -10,15 +10,15 @@ import pyxs
 KEYS = [b"/peers/keys/%d" % at for at in range(100)]
 VALUES = [b"value of usual length %d" % at for at in range(100)]
 THREADS = 8
-FLOODED = b"/peers/flood"
+FLOOD_ROOT = b"/peers/flood"
 
 
-def say(line):
+def print_line(line):
     print(line, flush=True)
 
 
-def one_by_one(client, count, tally):
-    right = wrong = lost = 0
+def read_serially(client, count, tally):
+    correct = wrong = lost = 0
     for at in range(count):
         try:
             value = client.read(KEYS[at % 100])
@@ -26,16 +26,16 @@ def one_by_one(client, count, tally):
             lost += 1
         else:
             if value == VALUES[at % 100]:
-                right += 1
+                correct += 1
             else:
                 wrong += 1
-    tally.append((right, wrong, lost))
+    tally.append((correct, wrong, lost))
 
 
 def read(client):
     def run(count, round):
         tally = []
-        one_by_one(client, count, tally)
+        read_serially(client, count, tally)
         return tally[0]
     return run
 
@@ -44,7 +44,7 @@ def threads(client):
     def run(count, round):
         tally = []
         workers = [
-            threading.Thread(target=one_by_one, args=(client, count // THREADS, tally))
+            threading.Thread(target=read_serially, args=(client, count // THREADS, tally))
             for _ in range(THREADS)
         ]
         for worker in workers:
@@ -57,18 +57,18 @@ def threads(client):
 
 def flood(client):
     monitor = client.monitor()
-    monitor.watch(FLOODED, b"peers")
+    monitor.watch(FLOOD_ROOT, b"peers")
     events = monitor.wait()
 
     def run(count, round):
-        end = FLOODED + b"/end-%d" % round
+        end = FLOOD_ROOT + b"/end-%d" % round
         seen, wrong = set(), 0
-        say("ready")
+        print_line("ready")
         start = last = time.perf_counter_ns()
         for path, _token in events:
             if path == end:
                 break
-            number = path[len(FLOODED) + 1:]
+            number = path[len(FLOOD_ROOT) + 1:]
             if not number.isdigit():
                 continue
             at = int(number)
@@ -86,15 +86,15 @@ def main():
     work = {"read": read, "threads": threads, "flood": flood}[sys.argv[1]]
     with pyxs.Client(unix_socket_path=os.environ["XENSTORED_PATH"]) as client:
         run = work(client)
-        say("hello")
+        print_line("hello")
         for line in sys.stdin:
             _, count, round = line.split()
             start, cpu = time.perf_counter_ns(), time.process_time_ns()
-            right, wrong, lost, *elapsed = run(int(count), int(round))
+            correct, wrong, lost, *elapsed = run(int(count), int(round))
             elapsed = elapsed[0] if elapsed else time.perf_counter_ns() - start
             cpu = time.process_time_ns() - cpu
-            say(f"{right} {wrong} {lost} 0 {elapsed} {cpu}")
-        # Its thread may be waiting for the daemon.
+            print_line(f"{correct} {wrong} {lost} 0 {elapsed} {cpu}")
+        # A normal exit would wait for the thread of pyxs, which may be blocked in a read.
         os._exit(0)
 
 

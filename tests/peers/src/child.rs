@@ -1,7 +1,9 @@
-//! A contender: a process of its own, so that one that hangs or dies takes nobody along.
+//! The process of a contender.
 //!
-//! It says `hello` when it is ready. To `run COUNT ROUND` it answers with a [`Tally`]; before it
-//! takes the events of a flood it says `ready`.
+//! Each contender runs in a process of its own, so that one that hangs or crashes does not affect
+//! the others. It prints `hello` once it is connected. For each line `run COUNT ROUND` on its
+//! standard input it runs a round and prints a [`Tally`]. In a flood, it prints `ready` before it
+//! receives the events.
 
 use std::error::Error;
 use std::io::{self, BufRead, Write};
@@ -12,12 +14,12 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::peers;
 use crate::work::Tally;
 
-/// What a contender does in a round: so many things, in the round of this number.
+/// Runs one round of a contender, given the number of operations and the number of the round.
 pub(crate) type Run = Box<dyn FnMut(usize, usize) -> Tally>;
 
 pub(crate) fn serve(contender: &str) -> Result<(), Box<dyn Error>> {
     let mut run = peers::start(contender)?;
-    say("hello")?;
+    print_line("hello")?;
     for line in io::stdin().lock().lines() {
         let line = line?;
         let mut words = line.split(' ').skip(1);
@@ -29,12 +31,13 @@ pub(crate) fn serve(contender: &str) -> Result<(), Box<dyn Error>> {
             tally.elapsed_ns = start.elapsed().as_nanos() as u64;
         }
         tally.cpu_ns = cpu_time() - cpu;
-        say(&tally.to_string())?;
+        print_line(&tally.to_string())?;
     }
     Ok(())
 }
 
-pub(crate) fn say(line: &str) -> io::Result<()> {
+/// Prints a line at once, although standard output is a pipe.
+pub(crate) fn print_line(line: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{line}")?;
     out.flush()

@@ -1,19 +1,20 @@
-//! What is compared, and how: each has its turn in a round, over and over.
+//! The comparisons, and how they are measured.
 
 use crate::contender::Contender;
 use crate::cores::Core;
 use crate::daemon::Daemon;
-use crate::work::{FLOOD, KEYS, Tally};
+use crate::work::{FLOOD_NODES, KEYS, Tally};
 
 pub(crate) struct Comparison {
     pub(crate) name: &'static str,
     pub(crate) title: &'static str,
-    /// What a round has so many of.
-    pub(crate) thing: &'static str,
+    /// The operation that is counted.
+    pub(crate) unit: &'static str,
+    /// The number of operations in a round.
     pub(crate) count: usize,
-    /// Name and description; the first one is the floor.
+    /// Names and labels of the contenders. The first one is the baseline.
     pub(crate) contenders: &'static [(&'static str, &'static str)],
-    /// Whose rate is one.
+    /// The name of the contender to which rates are relative.
     pub(crate) reference: &'static str,
 }
 
@@ -21,15 +22,15 @@ pub(crate) const ALL: &[Comparison] = &[
     Comparison {
         name: "read",
         title: "One blocking read",
-        thing: "read",
+        unit: "read",
         count: 1000,
         contenders: &[
             ("bare/read", "bare write and read"),
             ("xs/read", "xs-client"),
-            ("xs/read-watch", "xs-client, a watch held by iterator"),
-            ("xs/read-callback", "xs-client, a callback thread running"),
+            ("xs/read-watch", "xs-client with an iterator watch"),
+            ("xs/read-callback", "xs-client with a callback thread"),
             ("libxenstore/read", "libxenstore"),
-            ("libxenstore/read-watch", "libxenstore, a watch set"),
+            ("libxenstore/read-watch", "libxenstore with a watch"),
             ("xenstore-rs/read", "xenstore-rs"),
             ("xs-tokio/read", "xs-client on tokio"),
             ("xenstore-rs-tokio/read", "xenstore-rs on tokio"),
@@ -40,8 +41,8 @@ pub(crate) const ALL: &[Comparison] = &[
     },
     Comparison {
         name: "batch",
-        title: "100 keys, all wanted",
-        thing: "key",
+        title: "100 keys",
+        unit: "key",
         count: 2000,
         contenders: &[
             ("bare/pipelined", "bare pipelined loop"),
@@ -54,11 +55,11 @@ pub(crate) const ALL: &[Comparison] = &[
     },
     Comparison {
         name: "threads",
-        title: "8 threads that read on one client",
-        thing: "read",
+        title: "8 threads reading through one client",
+        unit: "read",
         count: 4000,
         contenders: &[
-            ("bare/pipelined-8", "bare loop, 8 at once"),
+            ("bare/pipelined-8", "bare loop, 8 in flight"),
             ("xs/threads", "xs-client"),
             ("libxenstore/threads", "libxenstore"),
             ("pyxs/threads", "pyxs"),
@@ -67,11 +68,11 @@ pub(crate) const ALL: &[Comparison] = &[
     },
     Comparison {
         name: "tasks",
-        title: "64 tasks that read on one client",
-        thing: "read",
+        title: "64 tasks reading through one client",
+        unit: "read",
         count: 6400,
         contenders: &[
-            ("bare/pipelined-64", "bare loop, 64 at once"),
+            ("bare/pipelined-64", "bare loop, 64 in flight"),
             ("xs-tokio/tasks", "xs-client on tokio"),
             ("xs-smol/tasks", "xs-client on smol"),
             ("xenstore-rs-tokio/tasks", "xenstore-rs on tokio"),
@@ -82,9 +83,9 @@ pub(crate) const ALL: &[Comparison] = &[
     },
     Comparison {
         name: "flood",
-        title: "Watch events, as fast as they come",
-        thing: "event",
-        count: FLOOD,
+        title: "Flood of watch events",
+        unit: "event",
+        count: FLOOD_NODES,
         contenders: &[
             ("bare/flood", "bare loop"),
             ("xs/flood", "xs-client, by iterator"),
@@ -99,38 +100,46 @@ pub(crate) const ALL: &[Comparison] = &[
     },
 ];
 
-/// What came out for one contender.
+/// The results of one contender on one daemon.
 #[derive(Debug, Default)]
 pub(crate) struct Row {
-    /// Round by round, nanoseconds for each thing that came out right.
+    /// Nanoseconds for each correct operation, round by round.
     pub(crate) each_ns: Vec<f64>,
     pub(crate) sum: Tally,
     pub(crate) daemon_ns: u64,
-    /// Why it is not there, or not any more.
+    /// Why the contender did not start, or did not finish a round.
     pub(crate) failure: Option<String>,
 }
 
 impl Row {
     fn add(&mut self, tally: &Tally, daemon_ns: u64) {
-        self.each_ns.push(tally.elapsed_ns as f64 / tally.right.max(1) as f64);
+        self.each_ns.push(tally.elapsed_ns as f64 / tally.correct.max(1) as f64);
         self.sum.add(tally);
         self.daemon_ns += daemon_ns;
     }
 }
 
 impl Comparison {
-    /// So many rounds. In each of them all have their turn, as processes that have just begun, one
-    /// at a time: nobody has a better place at the daemon, or in memory, than others have.
-    pub(crate) fn run(&self, daemon: &Daemon, core: Core, rounds: usize, share: usize) -> Vec<Row> {
-        let count = (self.count / share).next_multiple_of(KEYS);
+    /// Measures all contenders, with `1 / divisor` of the usual number of operations.
+    ///
+    /// In each round every contender runs once, in a new process, while no other contender exists.
+    /// No contender benefits from an older connection or from a better place in memory.
+    pub(crate) fn run(
+        &self,
+        daemon: &Daemon,
+        core: Core,
+        rounds: usize,
+        divisor: usize,
+    ) -> Vec<Row> {
+        let count = (self.count / divisor).next_multiple_of(KEYS);
         let mut rows: Vec<Row> = self.contenders.iter().map(|_| Row::default()).collect();
         for round in 0..rounds {
             for turn in 0..rows.len() {
-                // Nobody comes always behind the same one.
+                // Each round begins with another contender.
                 let at = (turn + round) % rows.len();
                 let row = &mut rows[at];
                 if row.failure.is_none() {
-                    match self.turn(self.contenders[at].0, daemon, core, count) {
+                    match self.run_once(self.contenders[at].0, daemon, core, count) {
                         Ok((tally, daemon_ns)) => row.add(&tally, daemon_ns),
                         Err(failure) => row.failure = Some(failure),
                     }
@@ -140,8 +149,8 @@ impl Comparison {
         rows
     }
 
-    /// What one contender does in one round, and what the daemon took of the processor for it.
-    fn turn(
+    /// Runs one contender once. Returns its results and the CPU time of the daemon.
+    fn run_once(
         &self,
         name: &str,
         daemon: &Daemon,
@@ -153,7 +162,7 @@ impl Comparison {
             "flood" => contender.flood(count, round, daemon),
             _ => contender.run(count, round),
         };
-        // To warm up.
+        // A first round warms up.
         run((count / 8).next_multiple_of(KEYS), 0)?;
         let before = daemon.cpu_ns();
         let tally = run(count, 1)?;
@@ -173,7 +182,7 @@ pub(crate) struct Quartiles {
 }
 
 impl Quartiles {
-    /// By which factor one takes longer than another one, over the rounds.
+    /// Returns the time of one contender divided by that of another, over the rounds.
     pub(crate) fn ratio(row: &Row, to: &Row) -> Option<Self> {
         let ratios = row.each_ns.iter().zip(&to.each_ns).map(|(one, other)| one / other);
         Quartiles::of(ratios.collect())

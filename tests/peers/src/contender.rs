@@ -1,4 +1,4 @@
-//! A contender's process, from outside.
+//! Controls the process of a contender.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 
 use crate::cores::Core;
 use crate::daemon::Daemon;
-use crate::peers::{Flooder, SOCKET};
-use crate::work::{Tally, end_of_flood, flooded};
+use crate::peers::{SOCKET, Writer};
+use crate::work::{Tally, flood_end, flood_path};
 
-/// So long a round may take, or the start; then the contender is said to hang.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long the start or a round may take. A contender that takes longer is reported as hanging.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The last event may be among those that are lost: it is written again so often.
-const AGAIN: Duration = Duration::from_millis(200);
+/// How often the last event of a flood is written again, because a contender may lose it.
+const REWRITE_INTERVAL: Duration = Duration::from_millis(200);
 
 #[derive(Debug)]
 pub(crate) struct Contender {
@@ -26,7 +26,7 @@ pub(crate) struct Contender {
 }
 
 impl Contender {
-    /// Starts it on a core, and waits until it is connected.
+    /// Starts a contender on a core, and waits until it is connected.
     pub(crate) fn start(name: &str, daemon: &Daemon, core: Core) -> Result<Self, String> {
         let mut command = match name.strip_prefix("pyxs/") {
             Some(work) => {
@@ -42,10 +42,9 @@ impl Contender {
                 command
             }
         };
-        let described = |error: std::io::Error| error.to_string();
+        let describe = |error: std::io::Error| error.to_string();
         command.env(SOCKET, &daemon.socket).stdin(Stdio::piped()).stdout(Stdio::piped());
-        // What it starts inherits the core.
-        let mut process = core.run(|| command.spawn()).map_err(described)?;
+        let mut process = core.run(|| command.spawn()).map_err(describe)?;
         let (stdin, stdout) = process.stdin.take().zip(process.stdout.take()).ok_or("no pipe")?;
         let (sender, lines) = mpsc::channel();
         thread::spawn(move || {
@@ -56,50 +55,50 @@ impl Contender {
             }
         });
         let contender = Contender { process, stdin, lines };
-        match contender.line(Instant::now() + PATIENCE)? {
+        match contender.line(Instant::now() + TIMEOUT)? {
             Some(line) if line == "hello" => Ok(contender),
             _ => Err("does not start".into()),
         }
     }
 
-    /// Lets it do so many things.
+    /// Runs a round of `count` operations.
     pub(crate) fn run(&mut self, count: usize, round: usize) -> Result<Tally, String> {
-        self.tell(count, round)?;
-        let line = self.line(Instant::now() + PATIENCE)?;
+        self.request(count, round)?;
+        let line = self.line(Instant::now() + TIMEOUT)?;
         line.ok_or("hangs")?.parse()
     }
 
-    /// Fires its watch so many times.
+    /// Runs a round in which `count` writes fire the watch of the contender.
     pub(crate) fn flood(
         &mut self,
         count: usize,
         round: usize,
         daemon: &Daemon,
     ) -> Result<Tally, String> {
-        let described = |error: std::io::Error| format!("stops the daemon: {error}");
-        let mut flooder = Flooder::new(&daemon.socket).map_err(described)?;
-        (0..count).for_each(|at| flooder.queue(&flooded(at), b""));
-        self.tell(count, round)?;
-        let deadline = Instant::now() + PATIENCE;
+        let describe = |error: std::io::Error| format!("stops the daemon: {error}");
+        let mut writer = Writer::new(&daemon.socket).map_err(describe)?;
+        (0..count).for_each(|at| writer.queue(&flood_path(at), b""));
+        self.request(count, round)?;
+        let deadline = Instant::now() + TIMEOUT;
         if self.line(deadline)?.as_deref() != Some("ready") {
             return Err("hangs".into());
         }
-        flooder.run().map_err(described)?;
+        writer.run().map_err(describe)?;
         while Instant::now() < deadline {
-            flooder.queue(&end_of_flood(round), b"");
-            flooder.run().map_err(described)?;
-            if let Some(line) = self.line(Instant::now() + AGAIN)? {
+            writer.queue(&flood_end(round), b"");
+            writer.run().map_err(describe)?;
+            if let Some(line) = self.line(Instant::now() + REWRITE_INTERVAL)? {
                 return line.parse();
             }
         }
         Err("hangs".into())
     }
 
-    fn tell(&mut self, count: usize, round: usize) -> Result<(), String> {
+    fn request(&mut self, count: usize, round: usize) -> Result<(), String> {
         writeln!(self.stdin, "run {count} {round}").map_err(|_| "has died".into())
     }
 
-    /// The next thing it says, if it says it in time.
+    /// Returns the next line of output, or `None` if the deadline passes first.
     fn line(&self, deadline: Instant) -> Result<Option<String>, String> {
         match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(line) => Ok(Some(line)),
@@ -111,7 +110,7 @@ impl Contender {
 
 impl Drop for Contender {
     fn drop(&mut self) {
-        // It has nothing to lose, and may be beyond asking.
+        // The process has no state worth saving, and may hang.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

@@ -1,4 +1,4 @@
-//! The daemon that all of them talk to.
+//! The daemons that the contenders talk to.
 
 use std::error::Error;
 use std::fs;
@@ -13,19 +13,20 @@ use xs_client::{Client, DomId};
 use xs_transport::mock::{Server, Xenstored};
 
 use crate::cores::Core;
-use crate::peers::prepare;
-use crate::work::{FLOOD, KEYS, flooded, key, value};
+use crate::peers::create_nodes;
+use crate::work::{FLOOD_NODES, KEYS, flood_path, key, value};
 
 #[derive(Debug)]
 pub(crate) struct Daemon {
     pub(crate) name: &'static str,
     pub(crate) socket: PathBuf,
     pid: Pid,
-    served: Option<Child>,
+    /// The process of the in-memory daemon.
+    child: Option<Child>,
 }
 
 impl Daemon {
-    /// Connects to those that the environment names, and starts the one that needs no Xen.
+    /// Connects to the daemons that the environment names, and starts the in-memory daemon.
     pub(crate) fn all() -> Result<Vec<Daemon>, Box<dyn Error>> {
         let mut all = Vec::new();
         for (name, variable) in
@@ -33,34 +34,34 @@ impl Daemon {
         {
             let named = std::env::var_os(variable).filter(|socket| !socket.is_empty());
             if let Some(socket) = named {
-                all.push(Daemon::prepared(name, socket.into(), None)?);
+                all.push(Daemon::prepare(name, socket.into(), None)?);
             }
         }
         let socket = std::env::temp_dir().join(format!("peers-{}", std::process::id()));
-        let mut served = Command::new("/proc/self/exe")
+        let mut child = Command::new("/proc/self/exe")
             .arg("serve")
             .arg(&socket)
             .stdout(Stdio::piped())
             .spawn()?;
-        // It closes its output when it serves.
-        served.stdout.take().ok_or("no pipe")?.read_to_end(&mut Vec::new())?;
-        all.push(Daemon::prepared("in-memory xenstored", socket, Some(served))?);
+        // The child closes its standard output when it accepts connections.
+        child.stdout.take().ok_or("no pipe")?.read_to_end(&mut Vec::new())?;
+        all.push(Daemon::prepare("in-memory xenstored", socket, Some(child))?);
         Ok(all)
     }
 
-    /// With the nodes that are needed.
-    fn prepared(
+    /// Creates the nodes that the contenders use.
+    fn prepare(
         name: &'static str,
         socket: PathBuf,
-        served: Option<Child>,
+        child: Option<Child>,
     ) -> Result<Daemon, Box<dyn Error>> {
         let pid = socket_peercred(UnixStream::connect(&socket)?)?.pid;
         let keys = (0..KEYS).map(|at| (key(at).to_owned(), value(at)));
-        prepare(&socket, keys.chain((0..FLOOD).map(|at| (flooded(at), ""))))?;
-        Ok(Daemon { name, socket, pid, served })
+        create_nodes(&socket, keys.chain((0..FLOOD_NODES).map(|at| (flood_path(at), ""))))?;
+        Ok(Daemon { name, socket, pid, child })
     }
 
-    /// Puts it on a core; only root may do so with another one's process.
+    /// Pins all threads of the daemon to a core, which needs root.
     pub(crate) fn pin(&self, core: Core) -> Result<(), Box<dyn Error>> {
         for thread in self.threads()? {
             core.pin(Pid::from_raw(thread.file_name().to_string_lossy().parse()?))?;
@@ -68,13 +69,13 @@ impl Daemon {
         Ok(())
     }
 
-    /// What it has taken of the processor.
+    /// Returns the CPU time that the daemon has used.
     pub(crate) fn cpu_ns(&self) -> u64 {
-        let taken = |thread: &fs::DirEntry| {
+        let cpu_ns = |thread: &fs::DirEntry| {
             let line = fs::read_to_string(thread.path().join("schedstat")).ok()?;
             line.split(' ').next()?.parse::<u64>().ok()
         };
-        self.threads().map_or(0, |threads| threads.iter().filter_map(taken).sum())
+        self.threads().map_or(0, |threads| threads.iter().filter_map(cpu_ns).sum())
     }
 
     fn threads(&self) -> std::io::Result<Vec<fs::DirEntry>> {
@@ -84,19 +85,19 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // Somebody may have other uses for it.
+        // A genuine daemon may serve other programs, so the nodes are removed.
         if let Ok(client) = Client::open_at(&self.socket) {
             let _ = client.rm("/peers");
         }
-        if let Some(served) = &mut self.served {
-            let _ = served.kill();
-            let _ = served.wait();
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
             let _ = fs::remove_file(&self.socket);
         }
     }
 }
 
-/// The in-memory xenstored on a socket: so fast that it is the clients that are measured.
+/// Serves the in-memory daemon on a socket.
 pub(crate) fn serve(socket: &Path) -> Result<(), Box<dyn Error>> {
     let mut server = Server::new(Xenstored::new())?;
     server.bind(socket, DomId::DOM0)?;

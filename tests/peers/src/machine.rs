@@ -1,4 +1,4 @@
-//! What it was measured on, and with.
+//! Describes the machine, and the versions of the contenders.
 
 use std::fs;
 use std::process::Command;
@@ -32,7 +32,7 @@ fn first_line(program: &str, args: &[&str]) -> String {
     text.ok().and_then(|text| text.lines().next().map(Into::into)).unwrap_or("unknown".into())
 }
 
-/// The version of a crate that is linked in.
+/// Returns the version of a linked crate.
 fn locked(name: &str) -> &'static str {
     let lines = include_str!("../Cargo.lock").lines();
     let mut lines = lines.skip_while(|line| *line != format!("name = \"{name}\""));

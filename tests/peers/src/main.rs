@@ -1,22 +1,16 @@
-//! The clients that exist, doing the same work for the same daemons.
+//! Compares Xenstore clients that do the same work for the same daemons.
 //!
-//! ```text
-//! XS_PEERS_C_SOCKET=… XS_PEERS_OX_SOCKET=… cargo run --release --manifest-path tests/peers/Cargo.toml
-//! ```
+//! [`USAGE`] says how to run it. The genuine daemons are named by their sockets; pinning them to a
+//! core needs root. The in-memory daemon always takes part. It is fast enough that the clients, not
+//! the daemon, determine the time.
 //!
-//! The sockets are those of genuine daemons; as root, so that they can be put on a core. The
-//! in-memory xenstored is there in any case: where a genuine daemon is what all wait for, it shows
-//! what the clients themselves take. Each contender is a process of its own. In each round each of them does the same
-//! number of things, and what counts is the ratio to the floor of the same round: a bare loop that
-//! writes the requests and reads the answers. First all share one core, then daemon and contender
-//! have one each. Prints tables in Markdown, and draws what is in them (`--plots DIRECTORY`).
+//! Each contender is a process of its own. In each round every contender does the same number of
+//! operations. The result is the ratio of its time to that of the baseline in the same round: a bare
+//! loop that writes the requests and reads the replies. In the layout `one-core` the daemon and the
+//! contender share a core; in `two-cores` each has a core of its own.
 //!
-//! Needs libxenstore's header and library (Debian: libxen-dev), and Python with pyxs, which
-//! `$XS_PEERS_PYTHON` may name, for the contender of that name.
-//!
-//! - `--rounds N`: 21 unless said otherwise.
-//! - `--only NAME`: one comparison, or the cores `one-core` and `two-cores`; may be repeated.
-//! - `--smoke`: one short round on one core. Fails if one of ours does, whatever the times.
+//! Needs the header and library of libxenstore (Debian: libxen-dev) and, for the contender of that
+//! name, Python with pyxs.
 
 mod child;
 mod compare;
@@ -36,6 +30,25 @@ use compare::{ALL, Comparison};
 use cores::Core;
 use daemon::Daemon;
 
+const USAGE: &str = "\
+Compares Xenstore clients and prints tables in Markdown.
+
+Usage: cargo run --release --manifest-path tests/peers/Cargo.toml -- [OPTIONS]
+
+Options:
+  --rounds N         number of rounds [default: 21]
+  --only NAME        run one comparison (read, batch, threads, tasks, flood) or one layout
+                     (one-core, two-cores); may be repeated
+  --plots DIRECTORY  also write the results as SVG files
+  --smoke            run one short round on one core, and fail if xs-client does, whatever its times
+  --help             print this text
+
+Environment:
+  XS_PEERS_C_SOCKET   socket of a C xenstored [default: none]
+  XS_PEERS_OX_SOCKET  socket of an oxenstored [default: none]
+  XS_PEERS_PYTHON     Python interpreter with pyxs [default: python3]
+";
+
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
     let mut options = Options { rounds: 21, only: Vec::new(), smoke: false, plots: None };
@@ -48,7 +61,11 @@ fn main() -> Result<(), Box<dyn Error>> {
             "--only" => options.only.push(value()?),
             "--plots" => options.plots = Some(value()?.into()),
             "--smoke" => (options.smoke, options.rounds) = (true, 1),
-            _ => return Err(format!("what is {arg}?").into()),
+            "--help" => {
+                print!("{USAGE}");
+                return Ok(());
+            }
+            _ => return Err(format!("unknown argument: {arg} (see --help)").into()),
         }
     }
     options.run()
@@ -66,13 +83,13 @@ impl Options {
         let daemons = Daemon::all()?;
         let cores = Core::all()?;
         println!("{}", machine::describe());
-        if self.wanted("one-core", &["two-cores"]) {
+        if self.is_selected("one-core", &["two-cores"]) {
             self.run_on("one-core", &daemons, cores[0], cores[0])?;
         }
-        if self.wanted("two-cores", &["one-core"]) && !self.smoke {
+        if self.is_selected("two-cores", &["one-core"]) && !self.smoke {
             match cores[..] {
                 [first, second, ..] => self.run_on("two-cores", &daemons, first, second)?,
-                _ => eprintln!("There is one core only."),
+                _ => eprintln!("two-cores is left out: this process may use only one core"),
             }
         }
         Ok(())
@@ -80,32 +97,33 @@ impl Options {
 
     fn run_on(
         &self,
-        place: &str,
+        layout: &str,
         daemons: &[Daemon],
-        theirs: Core,
-        ours: Core,
+        daemon_core: Core,
+        contender_core: Core,
     ) -> Result<(), Box<dyn Error>> {
         for daemon in daemons {
-            daemon.pin(theirs)?;
+            daemon.pin(daemon_core)?;
         }
-        // Who fires the watches shares the daemon's core.
-        theirs.pin(None)?;
+        // This thread writes the nodes of a flood. It shares the core of the daemon.
+        daemon_core.pin(None)?;
         let names: Vec<_> = ALL.iter().map(|comparison| comparison.name).collect();
-        let chosen = |it: &&Comparison| {
+        let is_selected = |it: &&Comparison| {
             let others: Vec<_> = names.iter().copied().filter(|name| *name != it.name).collect();
-            self.wanted(it.name, &others)
+            self.is_selected(it.name, &others)
         };
-        for comparison in ALL.iter().filter(chosen) {
-            let share = if self.smoke { 20 } else { 1 };
+        for comparison in ALL.iter().filter(is_selected) {
+            let divisor = if self.smoke { 20 } else { 1 };
             let mut results = Vec::new();
             for daemon in daemons {
-                results.push((daemon.name, comparison.run(daemon, ours, self.rounds, share)));
+                let rows = comparison.run(daemon, contender_core, self.rounds, divisor);
+                results.push((daemon.name, rows));
             }
-            println!("{}", report::table(comparison, place, &results));
+            println!("{}", report::table(comparison, layout, &results));
             if let Some(directory) = &self.plots {
                 std::fs::create_dir_all(directory)?;
-                let file = directory.join(format!("{}-{place}.svg", comparison.name));
-                std::fs::write(file, plot::draw(comparison, place, &results))?;
+                let file = directory.join(format!("{}-{layout}.svg", comparison.name));
+                std::fs::write(file, plot::draw(comparison, layout, &results))?;
             }
             if self.smoke {
                 report::check(comparison, &results)?;
@@ -114,8 +132,8 @@ impl Options {
         Ok(())
     }
 
-    /// Whether it is among those asked for, or none of its kind is.
-    fn wanted(&self, name: &str, others: &[&str]) -> bool {
+    /// Returns whether `--only` names `name`, or none of the alternatives.
+    fn is_selected(&self, name: &str, others: &[&str]) -> bool {
         let named = |name: &str| self.only.iter().any(|only| only == name);
         named(name) || !others.iter().any(|other| named(other))
     }

@@ -1,4 +1,4 @@
-//! What came out, as a picture: for each contender its median and quartiles, on a logarithmic axis.
+//! Draws results: the median and quartiles of each contender, on a logarithmic axis.
 
 use std::fmt::Write;
 
@@ -8,11 +8,11 @@ const LEFT: f64 = 260.0;
 const WIDTH: f64 = 860.0;
 const RIGHT: f64 = WIDTH - 120.0;
 const TOP: f64 = 58.0;
-/// For one contender on one daemon.
+/// The height of a line for one contender on one daemon.
 const LINE: f64 = 15.0;
 const COLOURS: [&str; 3] = ["#1f6fb4", "#d9730d", "#3a8a3a"];
 
-pub(crate) fn draw(comparison: &Comparison, place: &str, results: &[(&str, Vec<Row>)]) -> String {
+pub(crate) fn draw(comparison: &Comparison, layout: &str, results: &[(&str, Vec<Row>)]) -> String {
     let per_contender = LINE * results.len() as f64 + 8.0;
     let bottom = TOP + per_contender * comparison.contenders.len() as f64;
     let mut ratios = Vec::new();
@@ -30,14 +30,14 @@ pub(crate) fn draw(comparison: &Comparison, place: &str, results: &[(&str, Vec<R
     let mut svg = format!(
         r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" font-size="12">
 <rect width="{WIDTH}" height="{height}" fill="#ffffff"/>
-<text x="10" y="20" font-size="15" font-weight="bold">{title}, {place}</text>
-<text x="10" y="38" fill="#555">Time for each {thing} ÷ that of the {floor}; less is better. Dot: median; line: quartiles.</text>
+<text x="10" y="20" font-size="15" font-weight="bold">{title}, {layout}</text>
+<text x="10" y="38" fill="#555">Time per {unit} ÷ time of the {baseline}; lower is better. Dot: median. Line: quartiles.</text>
 "##,
         height = bottom + 34.0,
         title = comparison.title,
-        place = place.replace('-', " "),
-        thing = comparison.thing,
-        floor = comparison.contenders[0].1,
+        layout = layout.replace('-', " "),
+        unit = comparison.unit,
+        baseline = comparison.contenders[0].1,
     );
     let ticks = [0.5, 0.8, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0];
     for tick in ticks.into_iter().filter(|tick| (least..=most).contains(&f64::ln(*tick))) {
@@ -56,13 +56,13 @@ pub(crate) fn draw(comparison: &Comparison, place: &str, results: &[(&str, Vec<R
     }
     for (y, colour, row, ratio) in &ratios {
         let Some(ratio) = ratio else {
-            let why = row.failure.as_deref().unwrap_or("nothing");
+            let why = row.failure.as_deref().unwrap_or("no results");
             let y = y + 4.0;
             let _ = writeln!(svg, r#"<text x="{LEFT}" y="{y}" fill="{colour}">{why}</text>"#);
             continue;
         };
         let (low, median, high) = (x(ratio.low), x(ratio.median), x(ratio.high));
-        let lost = row.sum.lost as f64 / (row.sum.right + row.sum.lost).max(1) as f64;
+        let lost = row.sum.lost as f64 / (row.sum.correct + row.sum.lost).max(1) as f64;
         let lost = if lost > 0.0 { format!(", {:.1} % lost", 100.0 * lost) } else { String::new() };
         let (value, text) = (ratio.median, high.max(median) + 8.0);
         let _ = writeln!(

@@ -1,4 +1,4 @@
-//! The floor: what has to go over the socket, and nothing else.
+//! The baseline: the bytes that any client has to move over the socket, and nothing else.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -8,121 +8,123 @@ use std::time::{Duration, Instant};
 
 use xs_proto::{Header, MessageType, ReqId, TxId};
 
-use super::Started;
-use crate::child::say;
-use crate::work::{FLOODED, Flood, KEYS, Tally, key, value};
+use super::StartResult;
+use crate::child::print_line;
+use crate::work::{FLOOD_ROOT, Flood, KEYS, Tally, key, value};
 
-/// One write of so many requests, and reads until all the answers are there.
-pub(super) fn read(socket: &Path, together: usize) -> Started {
+/// Sends `window` requests in one write, and reads until all replies have arrived.
+pub(super) fn read(socket: &Path, window: usize) -> StartResult {
     let mut stream = UnixStream::connect(socket)?;
-    // Each key begins a window of its own, and none is made while the clock runs.
+    // All messages are encoded before the clock runs: one window for each key that may come first.
     let windows: Vec<_> = (0..KEYS)
         .map(|first| {
-            let window = first..first + together;
+            let keys = first..first + window;
             let request = |at| message(MessageType::Read, format!("{}\0", key(at)).as_bytes());
             let reply = |at| message(MessageType::Read, value(at).as_bytes());
-            let requests: Vec<u8> = window.clone().flat_map(request).collect();
-            let replies: Vec<u8> = window.flat_map(reply).collect();
+            let requests: Vec<u8> = keys.clone().flat_map(request).collect();
+            let replies: Vec<u8> = keys.flat_map(reply).collect();
             (requests, replies)
         })
         .collect();
     let mut buffer = vec![0; 64 * 1024];
     Ok(Box::new(move |count, _| {
         let mut tally = Tally::default();
-        for round in 0..count / together {
-            let (requests, expected) = &windows[round * together % KEYS];
-            stream.write_all(requests).expect("to send");
-            let mut have = 0;
-            while have < expected.len() {
-                match stream.read(&mut buffer[have..]).expect("to receive") {
+        for round in 0..count / window {
+            let (requests, expected) = &windows[round * window % KEYS];
+            stream.write_all(requests).expect("cannot send");
+            let mut received = 0;
+            while received < expected.len() {
+                match stream.read(&mut buffer[received..]).expect("cannot receive") {
                     0 => panic!("the daemon has closed the connection"),
-                    n => have += n,
+                    n => received += n,
                 }
             }
-            // The daemons answer in order, all at once: it costs no more than one look.
-            if buffer[..have] == expected[..] {
-                tally.right += together as u64;
+            // The daemons reply in order, so one comparison checks the whole window.
+            if buffer[..received] == expected[..] {
+                tally.correct += window as u64;
             } else {
-                tally.wrong += together as u64;
+                tally.wrong += window as u64;
             }
         }
         tally
     }))
 }
 
-/// Takes events from the socket, and looks at their paths.
-pub(super) fn flood(socket: &Path) -> Started {
+/// Receives events and decodes their paths.
+pub(super) fn flood(socket: &Path) -> StartResult {
     let mut stream = UnixStream::connect(socket)?;
-    stream.write_all(&message(MessageType::Watch, format!("{FLOODED}\0bare\0").as_bytes()))?;
+    stream.write_all(&message(MessageType::Watch, format!("{FLOOD_ROOT}\0bare\0").as_bytes()))?;
     let mut buffer = vec![0; 64 * 1024];
-    let mut have = 0;
+    let mut received = 0;
     Ok(Box::new(move |count, round| {
         let mut flood = Flood::new(count, round);
-        say("ready").expect("to speak");
+        print_line("ready").expect("cannot print");
         loop {
-            match stream.read(&mut buffer[have..]).expect("to receive") {
+            match stream.read(&mut buffer[received..]).expect("cannot receive") {
                 0 => panic!("the daemon has closed the connection"),
-                n => have += n,
+                n => received += n,
             }
-            let (mut at, mut over) = (0, false);
-            while let Some(header) = buffer[at..have].first_chunk::<{ Header::LEN }>() {
+            let (mut at, mut is_over) = (0, false);
+            while let Some(header) = buffer[at..received].first_chunk::<{ Header::LEN }>() {
                 let header = Header::decode(header);
                 let end = at + Header::LEN + header.len as usize;
-                if end > have {
+                if end > received {
                     break;
                 }
                 if header.msg_type == MessageType::WatchEvent as u32 {
                     let payload = &buffer[at + Header::LEN..end];
                     let path = payload.split(|byte| *byte == 0).next().unwrap_or_default();
-                    over |= !flood.note(std::str::from_utf8(path).expect("a path"));
+                    is_over |= !flood.record(std::str::from_utf8(path).expect("not a path"));
                 }
                 at = end;
             }
-            buffer.copy_within(at..have, 0);
-            have -= at;
-            if over {
-                return flood.done();
+            buffer.copy_within(at..received, 0);
+            received -= at;
+            if is_over {
+                return flood.finish();
             }
         }
     }))
 }
 
-/// Makes the nodes that the contenders use.
-pub(crate) fn prepare(
+/// Creates nodes.
+pub(crate) fn create_nodes(
     socket: &Path,
     nodes: impl Iterator<Item = (String, &'static str)>,
 ) -> io::Result<()> {
-    let mut flooder = Flooder::new(socket)?;
+    let mut writer = Writer::new(socket)?;
     for (path, value) in nodes {
-        flooder.queue(&path, value.as_bytes());
+        writer.queue(&path, value.as_bytes());
     }
-    flooder.run()
+    writer.run()
 }
 
-/// Fires watches: writes, with so many on their way.
+/// Writes nodes, and thereby fires watches, as fast as the daemon accepts the writes.
 ///
-/// It never waits in a read: each answer would wake it, on the core that it shares with the daemon,
-/// and how often that happens depends on how busy readers keep that core, not on how well they read.
-/// It looks from time to time, and has another connection with writes on their way meanwhile, so that
-/// the daemon is always at work.
+/// The writer never blocks in a read. Each reply would wake it on the core that it shares with the
+/// daemon, and how often that happens depends on how busy the readers keep the core, not on how well
+/// they read. Instead it polls for the replies of one connection while the daemon processes the
+/// writes of another.
 #[derive(Debug)]
-pub(crate) struct Flooder {
-    ways: Vec<Way>,
+pub(crate) struct Writer {
+    connections: Vec<Connection>,
     messages: Vec<Vec<u8>>,
 }
 
-/// Few enough that they and their answers fit into any buffer, and enough to keep a daemon at work.
+/// The number of writes in flight on one connection. They and their replies fit into any socket
+/// buffer, and keep a daemon busy.
 const WINDOW: usize = 96;
 
-const WAYS: usize = 2;
+const CONNECTIONS: usize = 2;
 
-/// Between two looks.
-const LOOK: Duration = Duration::from_micros(50);
+/// The pause between two attempts to receive replies.
+const POLL_INTERVAL: Duration = Duration::from_micros(50);
 
-impl Flooder {
+impl Writer {
     pub(crate) fn new(socket: &Path) -> io::Result<Self> {
-        let ways = (0..WAYS).map(|_| Way::new(socket)).collect::<io::Result<_>>()?;
-        Ok(Flooder { ways, messages: Vec::new() })
+        let connections =
+            (0..CONNECTIONS).map(|_| Connection::new(socket)).collect::<io::Result<_>>()?;
+        Ok(Writer { connections, messages: Vec::new() })
     }
 
     pub(crate) fn queue(&mut self, path: &str, value: &[u8]) {
@@ -130,51 +132,51 @@ impl Flooder {
         self.messages.push(message(MessageType::Write, &payload));
     }
 
-    /// Writes all that is queued.
+    /// Sends the queued writes, and waits for all replies.
     pub(crate) fn run(&mut self) -> io::Result<()> {
         for (at, window) in self.messages.chunks(WINDOW).enumerate() {
-            let way = &mut self.ways[at % WAYS];
-            way.settle()?;
-            way.stream.write_all(&window.concat())?;
-            way.unanswered = window.len();
+            let connection = &mut self.connections[at % CONNECTIONS];
+            connection.receive_replies()?;
+            connection.stream.write_all(&window.concat())?;
+            connection.in_flight = window.len();
         }
         self.messages.clear();
-        self.ways.iter_mut().try_for_each(Way::settle)
+        self.connections.iter_mut().try_for_each(Connection::receive_replies)
     }
 }
 
 #[derive(Debug)]
-struct Way {
+struct Connection {
     stream: UnixStream,
-    unanswered: usize,
+    in_flight: usize,
 }
 
-impl Way {
-    /// Nothing of it takes longer than this: oxenstored leaves a writer unanswered when a watcher
-    /// does not take its events.
-    const PATIENCE: Duration = Duration::from_secs(20);
+impl Connection {
+    /// How long replies may take. oxenstored does not reply to a writer while a watcher does not
+    /// receive its events.
+    const TIMEOUT: Duration = Duration::from_secs(20);
 
     fn new(socket: &Path) -> io::Result<Self> {
         let stream = UnixStream::connect(socket)?;
         stream.set_nonblocking(true)?;
-        Ok(Way { stream, unanswered: 0 })
+        Ok(Connection { stream, in_flight: 0 })
     }
 
-    /// Takes the answers to all that it has written.
-    fn settle(&mut self) -> io::Result<()> {
+    /// Receives the replies to all writes in flight.
+    fn receive_replies(&mut self) -> io::Result<()> {
         let reply = message(MessageType::Write, b"OK\0");
-        let mut buffer = vec![0; self.unanswered * reply.len()];
-        let (mut have, start) = (0, Instant::now());
-        while have < buffer.len() {
-            match self.stream.read(&mut buffer[have..]) {
+        let mut buffer = vec![0; self.in_flight * reply.len()];
+        let (mut received, start) = (0, Instant::now());
+        while received < buffer.len() {
+            match self.stream.read(&mut buffer[received..]) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(n) => have += n,
+                Ok(n) => received += n,
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
-                Err(error) if start.elapsed() > Self::PATIENCE => return Err(error),
-                Err(_) => thread::sleep(LOOK),
+                Err(error) if start.elapsed() > Self::TIMEOUT => return Err(error),
+                Err(_) => thread::sleep(POLL_INTERVAL),
             }
         }
-        self.unanswered = 0;
+        self.in_flight = 0;
         match buffer.chunks(reply.len()).all(|it| it == reply) {
             true => Ok(()),
             false => Err(io::Error::other("a write failed")),

@@ -8,41 +8,41 @@ use tokio::runtime::Runtime;
 use xenstore::bus::XsdSocket;
 use xenstore::{XsdClient, XsdInterface};
 
-use super::Started;
-use crate::child::say;
-use crate::work::{FLOODED, Flood, key};
+use super::StartResult;
+use crate::child::print_line;
+use crate::work::{FLOOD_ROOT, Flood, key};
 
-pub(super) fn tasks(socket: &Path, together: usize) -> Started {
+pub(super) fn read(socket: &Path, tasks: usize) -> StartResult {
     let (runtime, client) = open(socket)?;
-    Ok(super::in_flight(runtime, together, move |at| {
+    Ok(super::run_tasks(runtime, tasks, move |at| {
         let client = client.clone();
         async move { XsdInterface::read(&client, key(at)).await.ok().flatten() }
     }))
 }
 
-pub(super) fn flood(socket: &Path) -> Started {
+pub(super) fn flood(socket: &Path) -> StartResult {
     let (runtime, client) = open(socket)?;
     let mut watch = runtime.block_on(async {
-        let watch = client.create_watch(FLOODED).await?;
+        let watch = client.create_watch(FLOOD_ROOT).await?;
         client.bind_watch(&watch).await?;
         Ok::<_, xenstore::error::Error>(watch)
     })?;
     Ok(Box::new(move |count, round| {
         let _ = &client;
         let mut flood = Flood::new(count, round);
-        say("ready").expect("to speak");
+        print_line("ready").expect("cannot print");
         runtime.block_on(async {
             while let Some(path) = watch.receiver.recv().await {
-                if !flood.note(&path) {
+                if !flood.record(&path) {
                     break;
                 }
             }
         });
-        flood.done()
+        flood.finish()
     }))
 }
 
-/// As its own `open` does, which knows one path only.
+/// Does what `XsdSocket::open` does, which cannot be given a path.
 fn open(socket: &Path) -> Result<(Runtime, XsdClient), Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let stream = std::os::fd::OwnedFd::from(UnixStream::connect(socket)?);

@@ -1,4 +1,4 @@
-//! The contenders, by name.
+//! The contenders.
 
 mod bare;
 mod krata;
@@ -15,16 +15,17 @@ use tokio::runtime::Runtime;
 use crate::child::Run;
 use crate::work::Tally;
 
-pub(crate) use bare::{Flooder, prepare};
+pub(crate) use bare::{Writer, create_nodes};
 
-type Started = Result<Run, Box<dyn Error>>;
+type StartResult = Result<Run, Box<dyn Error>>;
 
-/// Where the daemon is. Most peers look at this variable by themselves.
+/// The environment variable with the path of the daemon's socket. Most clients read it by
+/// themselves.
 pub(crate) const SOCKET: &str = "XENSTORED_PATH";
 
-/// Connects, and says how a round goes.
-pub(crate) fn start(contender: &str) -> Started {
-    let socket = PathBuf::from(std::env::var_os(SOCKET).ok_or("no XENSTORED_PATH")?);
+/// Connects a contender, and returns how it runs a round.
+pub(crate) fn start(contender: &str) -> StartResult {
+    let socket = PathBuf::from(std::env::var_os(SOCKET).ok_or("XENSTORED_PATH is not set")?);
     match contender {
         "bare/read" => bare::read(&socket, 1),
         "bare/pipelined" => bare::read(&socket, 100),
@@ -38,30 +39,30 @@ pub(crate) fn start(contender: &str) -> Started {
         "xs/threads" => xs::threads(&socket),
         "xs/flood" => xs::flood(&socket),
         "xs/flood-callback" => xs::flood_callback(&socket),
-        "xs-tokio/read" => xs::tokio_tasks(&socket, 1),
-        "xs-tokio/tasks" => xs::tokio_tasks(&socket, 64),
+        "xs-tokio/read" => xs::read_on_tokio(&socket, 1),
+        "xs-tokio/tasks" => xs::read_on_tokio(&socket, 64),
         "xs-tokio/flood" => xs::tokio_flood(&socket),
-        "xs-smol/tasks" => xs::smol_tasks(&socket, 64),
+        "xs-smol/tasks" => xs::read_on_smol(&socket, 64),
         "libxenstore/read" => libxenstore::read(false),
         "libxenstore/read-watch" => libxenstore::read(true),
         "libxenstore/threads" => libxenstore::threads(),
         "libxenstore/flood" => libxenstore::flood(),
         "xenstore-rs/read" => xenstore_rs::read(),
-        "xenstore-rs-tokio/read" => xenstore_rs::tasks(1),
-        "xenstore-rs-tokio/tasks" => xenstore_rs::tasks(64),
+        "xenstore-rs-tokio/read" => xenstore_rs::read_on_tokio(1),
+        "xenstore-rs-tokio/tasks" => xenstore_rs::read_on_tokio(64),
         "xenstore-rs-tokio/flood" => xenstore_rs::flood(),
-        "krata/read" => krata::tasks(&socket, 1),
-        "krata/tasks" => krata::tasks(&socket, 64),
-        "krata/tasks-8" => krata::tasks(&socket, 8),
+        "krata/read" => krata::read(&socket, 1),
+        "krata/tasks" => krata::read(&socket, 64),
+        "krata/tasks-8" => krata::read(&socket, 8),
         "krata/flood" => krata::flood(&socket),
-        _ => Err(format!("there is no {contender}").into()),
+        _ => Err(format!("unknown contender: {contender}").into()),
     }
 }
 
-/// So many tasks at a time, each of which reads one key after the other.
-fn in_flight<F, V>(
+/// Reads nodes with `tasks` concurrent tasks, each of which makes one request at a time.
+fn run_tasks<F, V>(
     runtime: Runtime,
-    together: usize,
+    tasks: usize,
     read: impl Fn(usize) -> F + Send + Sync + 'static,
 ) -> Run
 where
@@ -71,20 +72,21 @@ where
     let read = Arc::new(read);
     Box::new(move |count, _| {
         runtime.block_on(async {
-            let one = |first: usize| {
+            let read_serially = |first: usize| {
                 let read = read.clone();
                 async move {
                     let mut tally = Tally::default();
-                    for at in (first..count).step_by(together) {
-                        tally.note(read(at).await, at);
+                    for at in (first..count).step_by(tasks) {
+                        tally.record(read(at).await, at);
                     }
                     tally
                 }
             };
-            let tasks: Vec<_> = (0..together).map(|first| tokio::spawn(one(first))).collect();
+            let tasks: Vec<_> =
+                (0..tasks).map(|first| tokio::spawn(read_serially(first))).collect();
             let mut tally = Tally::default();
             for task in tasks {
-                tally.add(&task.await.expect("a task's tally"));
+                tally.add(&task.await.expect("a task panicked"));
             }
             tally
         })

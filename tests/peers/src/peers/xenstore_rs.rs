@@ -5,45 +5,45 @@ use xenstore_rs::tokio::XsTokio;
 use xenstore_rs::unix::XsUnix;
 use xenstore_rs::{AsyncWatch, AsyncXs, Xs};
 
-use super::Started;
-use crate::child::say;
-use crate::work::{FLOODED, Flood, Tally, key};
+use super::StartResult;
+use crate::child::print_line;
+use crate::work::{FLOOD_ROOT, Flood, Tally, key};
 
-pub(super) fn read() -> Started {
+pub(super) fn read() -> StartResult {
     let xs = XsUnix::new()?;
     Ok(Box::new(move |count, _| {
         let mut tally = Tally::default();
         for at in 0..count {
-            tally.note(xs.read(key(at)).ok().map(Bytes), at);
+            tally.record(xs.read(key(at)).ok().map(Bytes), at);
         }
         tally
     }))
 }
 
-pub(super) fn tasks(together: usize) -> Started {
+pub(super) fn read_on_tokio(tasks: usize) -> StartResult {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let xs = runtime.block_on(XsTokio::new())?;
-    Ok(super::in_flight(runtime, together, move |at| {
+    Ok(super::run_tasks(runtime, tasks, move |at| {
         let xs = xs.clone();
         async move { xs.read(key(at)).await.ok().map(Bytes) }
     }))
 }
 
-pub(super) fn flood() -> Started {
+pub(super) fn flood() -> StartResult {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let xs = runtime.block_on(XsTokio::new())?;
-    let mut watch = Box::pin(runtime.block_on(xs.watch(FLOODED))?);
+    let mut watch = Box::pin(runtime.block_on(xs.watch(FLOOD_ROOT))?);
     Ok(Box::new(move |count, round| {
         let mut flood = Flood::new(count, round);
-        say("ready").expect("to speak");
+        print_line("ready").expect("cannot print");
         runtime.block_on(async {
             while let Some(path) = watch.next().await {
-                if !flood.note(&path) {
+                if !flood.record(&path) {
                     break;
                 }
             }
         });
-        flood.done()
+        flood.finish()
     }))
 }
 
