@@ -19,7 +19,7 @@ impl Man {
         let man = ManPage::new(command.clone());
         man.render_title(&mut page)?;
         man.render_name_section(&mut page)?;
-        man.render_synopsis_section(&mut page)?;
+        page.extend(SYNOPSIS.bytes());
         man.render_description_section(&mut page)?;
         man.render_options_section(&mut page)?;
         writeln!(page, ".SH COMMANDS")?;
@@ -70,6 +70,10 @@ fn mark_repeated(command: &Command, mut text: String) -> String {
     text
 }
 
+const SYNOPSIS: &str = r".SH SYNOPSIS
+\fBxs\fR [\fIOPTIONS\fR] \fICOMMAND\fR [\fIARGUMENTS\fR]
+";
+
 const FINAL_SECTIONS: &str = r#".SH "EXIT STATUS"
 .TP
 0
@@ -80,6 +84,9 @@ The command failed, a node that \fBxs exists\fR tests does not exist, or the out
 .TP
 2
 The arguments are invalid.
+.TP
+141
+The reader of the output has closed the pipe.
 .SH ENVIRONMENT
 .TP
 XENSTORED_PATH
