@@ -250,7 +250,7 @@ impl Instance {
     }
 }
 
-/// A client in a different guest than the one that the test acts as.
+/// A client that acts as a different guest than the tested client.
 #[derive(Debug)]
 pub struct OtherGuest {
     /// The client.

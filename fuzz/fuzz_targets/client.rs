@@ -1,5 +1,5 @@
-//! The client machine under any sequence of calls and any bytes: it makes progress or fails for
-//! good, gives every key back at most once, and never says more than it was asked to.
+//! Drives the client machine with any calls and any bytes. It must make progress or fail
+//! permanently, return every key at most once, and send nothing but the submitted requests.
 
 #![no_main]
 
@@ -14,19 +14,20 @@ use xs_proto::{
 
 #[derive(Arbitrary, Debug)]
 enum Call<'a> {
-    /// Any request that can be understood.
+    /// Any valid request.
     Submit {
         tx_id: u8,
         number: u8,
         payload: &'a [u8],
     },
-    /// One of the ids that were given, or any.
+    /// Cancels a submitted request.
     Forget(u8),
+    /// Cancels a request that may not exist.
     ForgetAny(u32),
     TakeOutput,
     Receive(&'a [u8]),
-    /// A message with the header of a request that was made.
-    Answer {
+    /// A message with the header of a submitted request.
+    Reply {
         to: u8,
         error: bool,
         payload: &'a [u8],
@@ -41,10 +42,10 @@ fuzz_target!(|input: (bool, Vec<Call<'_>>)| {
     let limits = if one_at_a_time { limits.with_one_at_a_time() } else { limits };
     let mut machine = Machine {
         client: ClientConnection::new(limits),
-        asked: Vec::new(),
+        submitted: Vec::new(),
         keys: HashSet::new(),
         failed: None,
-        unread: 0,
+        untaken: 0,
     };
     for call in calls {
         machine.call(call);
@@ -55,13 +56,13 @@ fuzz_target!(|input: (bool, Vec<Call<'_>>)| {
 
 struct Machine {
     client: ClientConnection<usize>,
-    /// The requests that were made; the key is the index.
-    asked: Vec<(MessageType, ReqId, TxId)>,
-    /// Those keys that have not come back.
+    /// The submitted requests. The key is the index.
+    submitted: Vec<(MessageType, ReqId, TxId)>,
+    /// The keys that have not been returned.
     keys: HashSet<usize>,
     failed: Option<ConnectionError>,
-    /// Bytes of output that the client must still have.
-    unread: usize,
+    /// Bytes of output that have not been taken.
+    untaken: usize,
 }
 
 impl Machine {
@@ -71,21 +72,21 @@ impl Machine {
             Call::Forget(which) => {
                 let Some((_, req_id, _)) = self.pick(which) else { return };
                 let key = self.client.forget(req_id);
-                self.came_back(key, req_id);
+                self.check_key(key, req_id);
             }
             Call::ForgetAny(req_id) => {
                 let key = self.client.forget(ReqId(req_id));
-                self.came_back(key, ReqId(req_id));
+                self.check_key(key, ReqId(req_id));
             }
             Call::TakeOutput => {
                 let had_output = self.client.has_output();
                 let output = self.client.take_output();
                 assert_eq!(had_output, !output.is_empty());
                 assert!(!had_output || self.failed.is_none());
-                self.unread -= output.len();
+                self.untaken -= output.len();
             }
             Call::Receive(bytes) => self.receive(bytes),
-            Call::Answer { to, error, payload } => {
+            Call::Reply { to, error, payload } => {
                 let Some((msg_type, req_id, tx_id)) = self.pick(to) else { return };
                 let msg_type = if error { MessageType::Error } else { msg_type } as u32;
                 let header = Header { msg_type, req_id, tx_id, len: payload.len() as u32 };
@@ -98,7 +99,7 @@ impl Machine {
                     Some((req_id, key)) => {
                         assert!(self.client.limits().one_at_a_time);
                         assert_eq!(self.client.pending(), pending - 1);
-                        self.came_back(key, req_id);
+                        self.check_key(key, req_id);
                     }
                 }
             }
@@ -113,17 +114,18 @@ impl Machine {
     fn submit(&mut self, tx_id: u8, number: u8, payload: &[u8]) {
         let Some(msg_type) = MessageType::from_u32(u32::from(number)) else { return };
         let Ok(request) = Request::decode(msg_type, payload) else { return };
-        let key = self.asked.len();
+        let key = self.submitted.len();
         let pending = self.client.pending();
         match self.client.submit(TxId(u32::from(tx_id)), &request, key) {
             Ok(req_id) => {
                 assert!(self.failed.is_none());
                 assert_eq!(self.client.pending(), pending + 1);
                 let mut encoded = bytes::BytesMut::new();
-                self.unread += 16 + request.encode(PAYLOAD_MAX, &mut encoded).expect("it fits");
+                self.untaken +=
+                    16 + request.encode(PAYLOAD_MAX, &mut encoded).expect("a decoded request fits");
                 let watch = matches!(msg_type, MessageType::Watch | MessageType::Unwatch);
                 let tx_id = if watch { TxId::NONE } else { TxId(u32::from(tx_id)) };
-                self.asked.push((msg_type, req_id, tx_id));
+                self.submitted.push((msg_type, req_id, tx_id));
                 self.keys.insert(key);
             }
             Err(SubmitError::Failed(error)) => assert_eq!(Some(error), self.failed),
@@ -147,16 +149,16 @@ impl Machine {
                 }
             };
             assert!(consumed > 0);
-            self.came_back(key, req_id);
+            self.check_key(key, req_id);
             bytes = &bytes[consumed..];
         }
     }
 
-    /// A key may come back once, with the id that its request was given.
-    fn came_back(&mut self, key: Option<usize>, req_id: ReqId) {
+    /// Checks that a key is returned once, with the id of its request.
+    fn check_key(&mut self, key: Option<usize>, req_id: ReqId) {
         if let Some(key) = key {
-            assert!(self.keys.remove(&key), "{key} comes twice");
-            assert_eq!(self.asked[key].1, req_id);
+            assert!(self.keys.remove(&key), "key {key} is returned twice");
+            assert_eq!(self.submitted[key].1, req_id);
         }
     }
 
@@ -167,7 +169,7 @@ impl Machine {
     }
 
     fn pick(&self, which: u8) -> Option<(MessageType, ReqId, TxId)> {
-        let len = self.asked.len();
-        (len > 0).then(|| self.asked[usize::from(which) % len])
+        let len = self.submitted.len();
+        (len > 0).then(|| self.submitted[usize::from(which) % len])
     }
 }

@@ -1,5 +1,5 @@
-//! A stream gives the same frames whole and in any pieces, for either role, until the same error;
-//! and what the frames were made of can be put together again.
+//! Decodes a byte stream, for either role. Split into any pieces it must give the same frames and the
+//! same error as in one piece, and the frames must encode to the bytes of the stream.
 
 #![no_main]
 
@@ -48,6 +48,7 @@ fn frames(mut decoder: Decoder, stream: &[u8], pieces: &[u8]) -> (Frames, Option
     (frames, None)
 }
 
+/// Returns the payload length in the header of a message, if it is complete.
 fn announced(message: &[u8]) -> usize {
     message.first_chunk().map_or(0, |header| Header::decode(header).len as usize)
 }

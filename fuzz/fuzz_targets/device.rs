@@ -1,5 +1,5 @@
-//! The device's stand-in under any use: it never panics, and never waits where nobody could end
-//! the wait; what is read is whole messages.
+//! Uses the simulated device in any way. It must not panic, must not wait for an event that cannot
+//! come, and must return whole messages.
 
 #![no_main]
 
@@ -16,17 +16,17 @@ enum Call<'a> {
     Close(u8),
     /// Any bytes.
     Write(u8, &'a [u8]),
-    /// A message, and what follows it in the same write.
+    /// A message, and bytes that follow it in the same write.
     Request {
         device: u8,
         number: u8,
         tx_id: u8,
         payload: Payload<'a>,
-        behind: &'a [u8],
+        extra: &'a [u8],
     },
     Read(u8, u8),
     Resume,
-    /// The toolstack changes something that may be watched.
+    /// The toolstack changes a node that may be watched.
     Set(u8),
     Release,
 }
@@ -45,7 +45,7 @@ const PATHS: [&str; 5] =
 fuzz_target!(|input: (bool, Vec<Call<'_>>)| {
     let (old_replies, calls) = input;
     let xenstored = Xenstored::new();
-    xenstored.seed("/local/domain/5/data [n5]").expect("the text form is right");
+    xenstored.seed("/local/domain/5/data [n5]").expect("the text form is valid");
     let mut kernel = Kernel::new(&xenstored, DomId::new(5));
     if old_replies {
         kernel = kernel.with_old_replies();
@@ -56,7 +56,10 @@ fuzz_target!(|input: (bool, Vec<Call<'_>>)| {
         let device = |which: u8| usize::from(which) % count;
         match call {
             Call::Open if open.len() < 4 => {
-                open.push((kernel.open().expect("there are descriptors"), Decoder::for_client()));
+                open.push((
+                    kernel.open().expect("descriptors are available"),
+                    Decoder::for_client(),
+                ));
             }
             Call::Open => {}
             Call::Close(which) if !open.is_empty() => drop(open.remove(device(which))),
@@ -66,7 +69,7 @@ fuzz_target!(|input: (bool, Vec<Call<'_>>)| {
                     write(device, bytes);
                 }
             }
-            Call::Request { device: which, number, tx_id, payload, behind } => {
+            Call::Request { device: which, number, tx_id, payload, extra } => {
                 if let Some((device, _)) = open.get(device(which)) {
                     let payload = payload.bytes();
                     let header = Header {
@@ -75,7 +78,7 @@ fuzz_target!(|input: (bool, Vec<Call<'_>>)| {
                         tx_id: TxId(u32::from(tx_id % 4)),
                         len: payload.len() as u32,
                     };
-                    write(device, &[&header.encode()[..], &payload, behind].concat());
+                    write(device, &[&header.encode()[..], &payload, extra].concat());
                 }
             }
             Call::Read(which, len) => {
@@ -95,7 +98,7 @@ fuzz_target!(|input: (bool, Vec<Call<'_>>)| {
         while read(device, decoder, 4096) {}
     }
     drop(open);
-    // The kernel's watches have gone with the devices.
+    // Closing the devices removes their watches.
     assert!(kernel.open().is_ok());
     assert!(xenstored.watches(DomId::new(5)).is_empty() || kernel.spoiled() > 0);
 });
@@ -106,14 +109,14 @@ fn write(device: &Device, bytes: &[u8]) {
     }
 }
 
-/// Says whether something came.
+/// Reads once. Returns whether there were any bytes.
 fn read(device: &Device, decoder: &mut Decoder, len: usize) -> bool {
     let mut buf = vec![0; len];
     match device.read(&mut buf) {
         Ok(n) => {
             let mut bytes = &buf[..n];
             while !bytes.is_empty() {
-                let decoded = decoder.decode(bytes).expect("the kernel says what makes sense");
+                let decoded = decoder.decode(bytes).expect("the device returns valid messages");
                 bytes = &bytes[decoded.consumed..];
                 if let Some(frame) = decoded.frame {
                     assert!(MessageType::from_u32(frame.header.msg_type).is_some());
@@ -121,7 +124,7 @@ fn read(device: &Device, decoder: &mut Decoder, len: usize) -> bool {
             }
             n > 0
         }
-        // Otherwise it says why it hangs.
+        // A read that would never return is the error `Other`.
         Err(error) => {
             assert!([ErrorKind::WouldBlock, ErrorKind::Other].contains(&error.kind()));
             false

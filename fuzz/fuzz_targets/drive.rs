@@ -1,4 +1,4 @@
-//! The loop between a machine and a transport that does anything a transport may do.
+//! Runs the drive loop over a transport that behaves in any way that its contract permits.
 
 #![no_main]
 

@@ -1,4 +1,5 @@
-//! Paths, permissions, domain ids and error names, from any text.
+//! Parses paths, permissions, domain ids and error names from any text. Valid ones must print as they
+//! were parsed.
 
 #![no_main]
 
@@ -44,7 +45,7 @@ fn path(input: &[u8]) {
         && !input.windows(2).any(|pair| pair == b"//");
     assert_eq!(path.is_ok(), valid);
 
-    // Going up ends, and every step is a path.
+    // Every ancestor is a valid path, and the last one is reached.
     let mut above = path.ok();
     while let Some(path) = above {
         assert_eq!(Path::new(path.as_str()), Ok(path));

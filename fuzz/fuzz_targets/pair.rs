@@ -1,4 +1,5 @@
-//! Client against server machine: the input is what is decided, and their views must agree.
+//! Runs the client machine against the server machine. The input makes all decisions of the simulator,
+//! which checks that the machines agree.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! A reply is either refused or understood in full: what it says can be said again.
-//! The first byte is the message type.
+//! Decodes a reply, whose first byte is the message type. A valid reply must encode to a payload that
+//! decodes to the same reply.
 
 #![no_main]
 
@@ -18,7 +18,7 @@ fuzz_target!(|input: &[u8]| {
             assert_eq!(len, again.len());
             assert_eq!(Reply::decode(msg_type, &again), Ok(reply));
         }
-        // The text of CONTROL is taken as it comes, NULs and all.
+        // The decoder accepts any text for CONTROL, including NULs, which cannot be encoded.
         Err(error) => {
             assert!(payload.len() > PAYLOAD_MAX || msg_type == MessageType::Control, "{error}");
         }

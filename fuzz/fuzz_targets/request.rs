@@ -1,5 +1,5 @@
-//! A payload is either refused or understood in full: what it says can be said again.
-//! The first byte is the message type.
+//! Decodes a request, whose first byte is the message type. A valid request must encode to a payload
+//! that decodes to the same request.
 
 #![no_main]
 
@@ -18,7 +18,7 @@ fuzz_target!(|input: &[u8]| {
             assert_eq!(len, again.len());
             assert_eq!(Request::decode(msg_type, &again), Ok(request));
         }
-        // Nothing is said with more bytes than it took.
+        // A request does not encode to more bytes than it was decoded from.
         Err(error) => assert!(payload.len() > PAYLOAD_MAX, "{error}"),
     }
     assert!(again.len() <= PAYLOAD_MAX);

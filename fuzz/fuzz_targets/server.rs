@@ -1,5 +1,5 @@
-//! The server machine under any sequence of calls and any bytes: it makes progress or fails for
-//! good, and what it says is well-formed whatever it is told to say.
+//! Drives the server machine with any calls and any bytes. It must make progress or fail permanently,
+//! and its output must be well-formed.
 
 #![no_main]
 
@@ -12,7 +12,7 @@ use xs_proto::{
 #[derive(Arbitrary, Debug)]
 enum Call<'a> {
     Receive(&'a [u8]),
-    /// Any reply that can be understood.
+    /// Any valid reply.
     Reply {
         req_id: u32,
         tx_id: u32,
@@ -67,9 +67,9 @@ fuzz_target!(|calls: Vec<Call<'_>>| {
             Call::WatchEvent { path, token } => {
                 let nul = path.contains('\0') || token.contains(&0);
                 let long = path.len() + token.len() + 2 > xs_proto::PAYLOAD_MAX;
-                let said = server.watch_event(path, token).is_ok();
-                assert_eq!(said, !nul && !long);
-                if said {
+                let is_sent = server.watch_event(path, token).is_ok();
+                assert_eq!(is_sent, !nul && !long);
+                if is_sent {
                     expected.push((MessageType::WatchEvent, ReqId(0), TxId::NONE));
                 }
             }
@@ -88,10 +88,11 @@ fuzz_target!(|calls: Vec<Call<'_>>| {
     check(&server.take_output(), expected);
 });
 
+/// Checks that the output consists of these messages.
 fn check(mut output: &[u8], expected: Vec<(MessageType, ReqId, TxId)>) {
     let mut decoder = Decoder::for_client();
     for (msg_type, req_id, tx_id) in expected {
-        let decoded = decoder.decode(output).expect("within the limits");
+        let decoded = decoder.decode(output).expect("the output is valid");
         let header = decoded.frame.expect("a whole message").header;
         assert_eq!(header.msg_type, msg_type as u32);
         assert_eq!((header.req_id, header.tx_id), (req_id, tx_id));

@@ -1,4 +1,4 @@
-//! The text forms of the command line: what one of them says is read back as the same.
+//! The text forms of the command line. Printed text must be read back as the same value.
 
 #![no_main]
 
@@ -18,7 +18,7 @@ fuzz_target!(|input: &[u8]| {
     script(text);
 });
 
-/// Values as `xs read` prints and `xs write` reads them.
+/// Checks values as `xs read` prints and `xs write` reads them.
 fn escapes(input: &[u8]) {
     let value = escape::unescape(input);
     assert!(value.len() <= input.len());
@@ -30,14 +30,14 @@ fn escapes(input: &[u8]) {
     }
 }
 
-/// What `xs dump` prints, `xs restore` and `xs serve --load` read.
+/// Checks the output of `xs dump`, which `xs restore` and `xs serve --load` read.
 fn dump_and_seed(text: &str) {
     for line in text::lines(text) {
         let Ok((number, line)) = line else { continue };
         assert!((1..=text.lines().count()).contains(&number));
         assert_eq!(line.to_string().parse(), Ok(line));
     }
-    // Any value, whatever it says.
+    // Any text is a valid value.
     let (path, perms, value) = ("/a".to_owned(), None, Some(text.into()));
     let line = Line { path, perms, value };
     assert_eq!(line.to_string().parse(), Ok(line));
@@ -45,13 +45,13 @@ fn dump_and_seed(text: &str) {
     let xenstored = Xenstored::new();
     let seeded = xenstored.seed(text);
     assert!(seeded.is_err() || text::lines(text).all(|line| line.is_ok()));
-    // Even half of it is a store.
+    // After an error, the lines before it are in the store.
     let (dump, copy) = (xenstored.dump(), Xenstored::new());
     assert_eq!(copy.seed(&dump), Ok(()));
     assert_eq!(copy.dump(), dump);
 }
 
-/// The words of a line of `xs transaction`.
+/// Checks the words of a line of `xs transaction`.
 fn script(text: &str) {
     for line in text.lines() {
         let Some(words) = split_words::split_words(line) else { continue };
@@ -61,7 +61,7 @@ fn script(text: &str) {
     assert_eq!(split_words::split_words(&quoted(&words)), Some(words));
 }
 
-/// A line that has these words.
+/// Returns a line that consists of these words.
 fn quoted(words: &[String]) -> String {
     let quote = |word: &String| format!("'{}'", word.replace('\'', "'\"'\"'"));
     words.iter().map(quote).collect::<Vec<_>>().join(" ")

@@ -1,5 +1,6 @@
-//! The in-memory xenstored under any bytes from any clients: each request is answered once and in
-//! order, however it was split; what waits for a client has a bound; and the store stays whole.
+//! Sends any bytes from several clients to the in-memory xenstored. It must answer each request once
+//! and in order, however the bytes are split, must limit the bytes that wait for a client, and must
+//! keep the store consistent.
 
 #![no_main]
 
@@ -22,7 +23,7 @@ enum Call<'a> {
         client: u8,
         bytes: &'a [u8],
     },
-    /// A message; of a type that there is, if `number` is one.
+    /// A message whose type is `number`.
     Request {
         client: u8,
         number: u8,
@@ -40,7 +41,7 @@ enum Call<'a> {
     ShutDown(u8),
 }
 
-/// What payloads are made of.
+/// A part of a payload.
 #[derive(Arbitrary, Debug)]
 enum Field<'a> {
     Path(u8),
@@ -92,8 +93,8 @@ fuzz_target!(|input: (u8, Vec<u8>, Vec<Call<'_>>)| {
     let whole = run(flavour, &calls, &[]);
     let split = run(flavour, &calls, &pieces);
     assert_eq!(whole.dump, split.dump);
-    for (whole, split) in whole.told.iter().zip(&split.told) {
-        // Whose connection was closed for nonsense may not have received everything.
+    for (whole, split) in whole.received.iter().zip(&split.received) {
+        // A client that broke the protocol may not have received every reply.
         let len = whole.0.len().min(split.0.len());
         assert_eq!(whole.0[..len], split.0[..len]);
         assert!(whole.1 || whole.0.len() == split.0.len());
@@ -102,14 +103,14 @@ fuzz_target!(|input: (u8, Vec<u8>, Vec<Call<'_>>)| {
 
 struct Outcome {
     dump: String,
-    /// What each client received, and whether its connection was closed.
-    told: Vec<(Vec<u8>, bool)>,
+    /// The bytes that each client received, and whether its connection was closed.
+    received: Vec<(Vec<u8>, bool)>,
 }
 
 fn run(flavour: Flavour, calls: &[Call<'_>], pieces: &[u8]) -> Outcome {
     let xenstored = Xenstored::with_flavour(flavour);
     let homes = "/local/domain/5 [n5]\n/local/domain/7 [r7]\n/local/domain/7/data [n7 b5]";
-    xenstored.seed(homes).expect("the text form is right");
+    xenstored.seed(homes).expect("the text form is valid");
     let mut clients: Vec<Client> = Vec::new();
     for call in calls {
         let count = clients.len().max(1);
@@ -149,16 +150,16 @@ fn run(flavour: Flavour, calls: &[Call<'_>], pieces: &[u8]) -> Outcome {
             Call::ShutDown(which) => xenstored.shut_down(domain(*which)),
         }
     }
-    let mut told = Vec::new();
+    let mut received = Vec::new();
     for mut client in clients {
         client.end();
-        told.push((client.told, client.closed));
+        received.push((client.received, client.closed));
     }
     for domid in DOMAINS {
         assert!(xenstored.connections(domid).is_empty() && xenstored.watches(domid).is_empty());
     }
     check_store(&xenstored, flavour);
-    Outcome { dump: xenstored.dump(), told }
+    Outcome { dump: xenstored.dump(), received }
 }
 
 fn domain(which: u8) -> DomId {
@@ -198,15 +199,14 @@ fn payload(fields: &[Field<'_>], open_end: bool) -> Vec<u8> {
 struct Client {
     pipe: Pipe,
     ocaml: bool,
-    /// What was sent, and what came.
-    sent: Decoder,
-    came: Decoder,
-    /// Requests that have no answer yet.
+    /// Decodes the bytes that were sent.
+    requests: Decoder,
+    /// Decodes the bytes that were received.
+    replies: Decoder,
+    /// Requests without a reply.
     unanswered: VecDeque<Header>,
-    told: Vec<u8>,
+    received: Vec<u8>,
     closed: bool,
-    /// The client itself has hung up.
-    gone: bool,
 }
 
 impl Client {
@@ -214,12 +214,11 @@ impl Client {
         Client {
             pipe: xenstored.connect(domid),
             ocaml: flavour == Flavour::Ocaml417,
-            sent: Decoder::for_server(),
-            came: Decoder::for_client(),
+            requests: Decoder::for_server(),
+            replies: Decoder::for_client(),
             unanswered: VecDeque::new(),
-            told: Vec::new(),
+            received: Vec::new(),
             closed: false,
-            gone: false,
         }
     }
 
@@ -231,17 +230,17 @@ impl Client {
             match self.pipe.send(piece) {
                 Ok(Sent::Bytes(n)) => {
                     assert!(!self.closed && (1..=piece.len()).contains(&n));
-                    let well_formed = self.note(&piece[..n]);
-                    assert!(well_formed, "nonsense was taken");
+                    let is_valid = self.record(&piece[..n]);
+                    assert!(is_valid, "an invalid message was accepted");
                     bytes = &bytes[n..];
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    // It wants us to receive, so there is something, and then there is room.
+                    // There is room again after the client has received the waiting replies.
                     assert!(self.receive(usize::MAX) > 0);
                 }
                 Err(error) => {
                     assert_eq!(error.kind(), ErrorKind::BrokenPipe);
-                    self.note(piece);
+                    self.record(piece);
                     self.closed = true;
                     return;
                 }
@@ -250,17 +249,17 @@ impl Client {
         }
     }
 
-    /// Notes the requests in what was sent; says whether it makes sense.
-    fn note(&mut self, mut bytes: &[u8]) -> bool {
+    /// Records the requests in bytes that were sent. Returns whether they are valid.
+    fn record(&mut self, mut bytes: &[u8]) -> bool {
         while !bytes.is_empty() {
-            let Ok(decoded) = self.sent.decode(bytes) else { return false };
+            let Ok(decoded) = self.requests.decode(bytes) else { return false };
             bytes = &bytes[decoded.consumed..];
             self.unanswered.extend(decoded.frame.map(|frame| frame.header));
         }
         true
     }
 
-    /// Receives up to `most` bytes; says how many came.
+    /// Receives up to `most` bytes, and returns their number.
     fn receive(&mut self, most: usize) -> usize {
         let mut buf = vec![0; most.min(4096)];
         let mut total = 0;
@@ -285,45 +284,54 @@ impl Client {
         total
     }
 
+    /// Checks received bytes.
     fn take(&mut self, mut bytes: &[u8]) {
-        self.told.extend_from_slice(bytes);
+        self.received.extend_from_slice(bytes);
         while !bytes.is_empty() {
-            let decoded = self.came.decode(bytes).expect("the daemon says what makes sense");
+            let decoded = self.replies.decode(bytes).expect("the daemon sends valid messages");
             bytes = &bytes[decoded.consumed..];
             let Some(header) = decoded.frame.map(|frame| frame.header) else { continue };
             if header.msg_type == MessageType::WatchEvent as u32 {
                 assert_eq!((header.req_id, header.tx_id), (ReqId(0), TxId::NONE));
                 continue;
             }
-            let asked = self.unanswered.pop_front().expect("nobody asked");
+            let request = self.unanswered.pop_front().expect("a reply without a request");
             let watch = [MessageType::Watch as u32, MessageType::Unwatch as u32];
-            let same_tx = header.tx_id == asked.tx_id
-                || (self.ocaml && watch.contains(&asked.msg_type) && header.tx_id.is_none());
-            let same_type = [asked.msg_type, MessageType::Error as u32].contains(&header.msg_type);
-            assert!(header.req_id == asked.req_id && same_tx && same_type, "{asked:?}: {header:?}");
+            let same_tx = header.tx_id == request.tx_id
+                || (self.ocaml && watch.contains(&request.msg_type) && header.tx_id.is_none());
+            let same_type =
+                [request.msg_type, MessageType::Error as u32].contains(&header.msg_type);
+            assert!(
+                header.req_id == request.req_id && same_tx && same_type,
+                "{request:?}: {header:?}"
+            );
         }
     }
 
     fn disconnect(&mut self) {
         self.pipe.close();
-        (self.closed, self.gone) = (true, true);
+        self.closed = true;
     }
 
-    /// Everything has come that will.
+    /// Receives the remaining bytes and disconnects.
     fn end(&mut self) {
         self.receive(usize::MAX);
-        assert!(self.closed || self.unanswered.is_empty(), "no answer: {:?}", self.unanswered);
+        assert!(
+            self.closed || self.unanswered.is_empty(),
+            "requests without a reply: {:?}",
+            self.unanswered
+        );
         self.disconnect();
         assert_eq!(self.receive(1), 0);
     }
 }
 
-/// Every node is its parent's child, and the other way round; the text form has all of it; and a
-/// domain's number of nodes is that of the nodes that it owns.
+/// Checks that parents and children agree, that the text form describes the whole store, and that each
+/// domain's count of nodes is right.
 fn check_store(xenstored: &Xenstored, flavour: Flavour) {
     let dump = xenstored.dump();
     let nodes: BTreeMap<String, Line> = text::lines(&dump)
-        .map(|line| line.expect("the text form is right").1)
+        .map(|line| line.expect("the text form is valid").1)
         .map(|line| (line.path.clone(), line))
         .collect();
     assert_eq!(nodes.len(), xenstored.node_count(), "{dump}");
@@ -333,9 +341,9 @@ fn check_store(xenstored: &Xenstored, flavour: Flavour) {
         if path.starts_with('@') || path == "/" {
             continue;
         }
-        let (parent, name) = path.rsplit_once('/').expect("it is absolute");
+        let (parent, name) = path.rsplit_once('/').expect("the path is absolute");
         let parent = if parent.is_empty() { "/" } else { parent };
-        let children = xenstored.children(parent).expect("the parent is there");
+        let children = xenstored.children(parent).expect("the parent exists");
         assert_eq!(children.iter().filter(|child| *child == name).count(), 1, "{path}");
     }
 
@@ -350,33 +358,34 @@ fn check_store(xenstored: &Xenstored, flavour: Flavour) {
 
     let copy = Xenstored::with_flavour(flavour);
     copy.remove("/tool");
-    copy.seed(&dump).expect("the text form is right");
+    copy.seed(&dump).expect("the text form is valid");
     assert_eq!(copy.dump(), dump);
 }
 
-/// Given a quota of one node more than it owns, a domain can create one.
+/// Checks that a domain can create exactly one node if its quota is one more than it owns.
 fn check_count(xenstored: &Xenstored, domid: DomId, owned: usize) {
-    xenstored.seed("/probe-of-the-fuzzer [b0]").expect("the text form is right");
+    xenstored.seed("/probe-of-the-fuzzer [b0]").expect("the text form is valid");
     let (dom0, guest) = (xenstored.connect(DomId::DOM0), xenstored.connect(domid));
     for (name, value) in [("nodes", owned + 1), ("node-size", 1 << 30), ("path-max", 99)] {
         let words = [domid.to_string(), name.to_owned(), value.to_string()];
-        assert!(ask(&dom0, MessageType::SetQuota, &words));
+        assert!(request(&dom0, MessageType::SetQuota, &words));
     }
-    let write =
-        |name| ask(&guest, MessageType::Mkdir, &[format!("/probe-of-the-fuzzer/{domid}-{name}")]);
+    let write = |name| {
+        request(&guest, MessageType::Mkdir, &[format!("/probe-of-the-fuzzer/{domid}-{name}")])
+    };
     assert_eq!([write(1), write(2)], [true, false], "domain {domid} owns {owned} nodes");
-    assert!(ask(&guest, MessageType::Rm, &[format!("/probe-of-the-fuzzer/{domid}-1")]));
+    assert!(request(&guest, MessageType::Rm, &[format!("/probe-of-the-fuzzer/{domid}-1")]));
 }
 
-/// Makes one request; says whether it was carried out.
-fn ask(pipe: &Pipe, msg_type: MessageType, words: &[String]) -> bool {
+/// Makes one request. Returns whether it succeeded.
+fn request(pipe: &Pipe, msg_type: MessageType, words: &[String]) -> bool {
     let payload: Vec<u8> =
         words.iter().flat_map(|word| [word.as_bytes(), b"\0"].concat()).collect();
     let (req_id, len) = (ReqId(1), payload.len() as u32);
     let header = Header { msg_type: msg_type as u32, req_id, tx_id: TxId::NONE, len };
-    pipe.send(&[&header.encode()[..], &payload].concat()).expect("the connection is new");
+    pipe.send(&[&header.encode()[..], &payload].concat()).expect("the connection is open");
     let mut reply = [0; 4096];
-    let n = pipe.recv(&mut reply, Wait::No).expect("it is answered");
+    let n = pipe.recv(&mut reply, Wait::No).expect("the request is answered");
     reply[..n].ends_with(b"OK\0")
 }
 

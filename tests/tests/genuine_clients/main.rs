@@ -182,7 +182,7 @@ fn pyxs_prints_the_same() {
 }
 
 /// Runs a client on the in-memory xenstored and, if there is one, on a genuine daemon. Returns the
-/// names of the daemons and what the client printed.
+/// name of each daemon with the output of the client.
 fn on_each(run: impl Fn(&Path, &Path) -> io::Result<String>) -> Vec<(&'static str, String)> {
     let xenstored = Xenstored::new();
     let server = SocketServer::start(xenstored.clone());

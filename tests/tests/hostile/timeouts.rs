@@ -169,7 +169,7 @@ fn cleanup_waits_for_free_slots() {
 }
 
 /// Unanswered requests stay in the in-flight table, whose size bounds the memory that they take.
-/// Those that do not fit time out as well.
+/// Requests that do not fit time out as well.
 #[test]
 fn requests_beyond_the_table_time_out() {
     let (client, mut peer) = peer::connect(impatient());
