@@ -1,4 +1,4 @@
-//! What can go wrong, and whose fault it is.
+//! The errors of this crate.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -11,10 +11,10 @@ use xs_transport::discover::DiscoverError;
 /// A `Result` with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What went wrong, in which operation, on which path.
+/// An error, with the operation and the path that it concerns.
 ///
-/// [`kind`](Error::kind) tells the caller's mistake from the daemon's answer and from a lost
-/// connection. It converts to [`std::io::Error`] with the fitting [`io::ErrorKind`].
+/// [`kind`](Error::kind) distinguishes a mistake of the caller, a refusal by the daemon and a lost
+/// connection. An error converts to [`std::io::Error`] with the closest [`io::ErrorKind`].
 ///
 /// ```
 /// use xs_client::{Client, ErrorCode, ErrorKind};
@@ -37,61 +37,60 @@ struct Inner {
     kind: ErrorKind,
 }
 
-/// What went wrong.
+/// The kind of an [`Error`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The caller's mistake. Nothing was sent.
+    /// The caller made a mistake. Nothing was sent.
     Invalid(Invalid),
-    /// The daemon's answer.
+    /// The daemon refused the request.
     Refused(ErrorCode),
-    /// The daemon's answer cannot be understood as what was asked for: a value that is not text,
-    /// say, where text was wanted. The connection is fine.
+    /// The daemon's answer has an unexpected form, for example a value that is not text for
+    /// [`read_str`](crate::Tree::read_str). The connection remains usable.
     Unexpected(Box<str>),
-    /// The connection is lost, for this reason. Whether the daemon has carried out the operation
-    /// is not known.
+    /// The connection is lost. The daemon may or may not have executed the operation.
     Lost(Failure),
-    /// The connection on which the transaction was open is gone, and the transaction with it.
+    /// The connection to which the transaction belongs is lost, and the transaction with it.
     TransactionLost,
-    /// The transaction was committed or aborted before. Nothing was sent.
+    /// The transaction has already been committed or aborted. Nothing was sent.
     TransactionEnded,
-    /// The deadline passed. Whether the daemon has carried out the operation, or still will, is
-    /// not known; or what was [waited for](crate::Client::wait_for) did not come.
+    /// The deadline passed. The daemon may have executed the operation, or may still do so. For
+    /// [`wait_for`](crate::Client::wait_for), the value did not appear in time.
     TimedOut,
-    /// Each attempt to commit the transaction met changes made by others.
+    /// Each attempt of the transaction conflicted with the changes of another client.
     Conflict {
         /// How many attempts were made.
         attempts: u32,
     },
-    /// The watch was removed from elsewhere.
+    /// The watch was removed by another user of the client.
     WatchRemoved,
-    /// Thousands of requests wait for their answers; try again when one has come. Only where the
-    /// call does not wait for that by itself. Nothing was sent.
+    /// The maximum number of requests is in flight. Try again when one of them is answered. Only
+    /// calls that do not block return this. Nothing was sent.
     TooManyRequests,
-    /// The way to the daemon does not offer this.
+    /// The transport does not support the operation.
     Unsupported(&'static str),
     /// No xenstored was found.
     NotFound(DiscoverError),
-    /// The xenstored cannot be reached: the one that was named, or none again since the connection
+    /// The client cannot connect: to the xenstored that was named, or again after the connection
     /// was lost. Nothing was sent.
     Unreachable(io::Error),
-    /// The system has no thread or descriptor for this, or no way to wait for one.
+    /// The operating system could not provide a thread or a descriptor, or could not wait for one.
     System(io::Error),
-    /// An error of the caller's own; see [`Error::other`].
+    /// The caller's own error; see [`Error::other`].
     Other(Box<dyn StdError + Send + Sync>),
 }
 
-/// The caller's mistake.
+/// A mistake of the caller.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Invalid {
-    /// This is not a path.
+    /// The path is not valid.
     #[error(transparent)]
     Path(PathError),
-    /// The request cannot be sent as it is.
+    /// The request is not valid.
     #[error(transparent)]
     Request(RequestError),
-    /// CONTROL needs a command.
+    /// A CONTROL request has no command.
     #[error("there is no command")]
     NoCommand,
 }
@@ -105,28 +104,28 @@ impl Error {
         Error(Box::new(Inner { operation, path: path.map(Into::into), kind: kind.into() }))
     }
 
-    /// Takes an error of the caller's own through a
-    /// [transaction's closure](crate::Client::transaction).
+    /// Wraps the caller's own error, so that the closure of a
+    /// [transaction](crate::Client::transaction) can return it.
     pub fn other(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Error::new("transaction", None, ErrorKind::Other(error.into()))
     }
 
-    /// What went wrong.
+    /// Returns the kind of the error.
     pub fn kind(&self) -> &ErrorKind {
         &self.0.kind
     }
 
-    /// In which operation, such as `read`.
+    /// Returns the operation that failed, such as `read`.
     pub fn operation(&self) -> &'static str {
         self.0.operation
     }
 
-    /// On which path, as it was given.
+    /// Returns the path of the operation, as the caller gave it.
     pub fn path(&self) -> Option<&str> {
         self.0.path.as_deref()
     }
 
-    /// What the daemon answered, if it is the daemon that refused.
+    /// Returns the daemon's error code, if the daemon refused the request.
     pub fn code(&self) -> Option<&ErrorCode> {
         match self.kind() {
             ErrorKind::Refused(code) => Some(code),
@@ -134,28 +133,28 @@ impl Error {
         }
     }
 
-    /// Whether the daemon said ENOENT.
+    /// Returns whether the daemon answered ENOENT.
     pub fn is_not_found(&self) -> bool {
         self.code() == Some(&ErrorCode::NoEntry)
     }
 
-    /// Whether a transaction met changes made by others, and may be run again.
+    /// Returns whether a transaction conflicted with another client's changes and may be repeated.
     pub fn is_conflict(&self) -> bool {
         matches!(self.kind(), ErrorKind::Refused(ErrorCode::Again) | ErrorKind::Conflict { .. })
     }
 
-    /// Whether there is no connection: it is lost, or cannot be made. Further calls fail, too, unless
-    /// the client [reconnects](crate::Builder::reconnect).
+    /// Returns whether the connection is lost or cannot be made. Further calls fail too, unless the
+    /// client [reconnects](crate::Builder::reconnect).
     pub fn is_lost(&self) -> bool {
         matches!(self.kind(), ErrorKind::Lost(_) | ErrorKind::Unreachable(_))
     }
 
-    /// Whether a deadline passed.
+    /// Returns whether a deadline passed.
     pub fn is_timeout(&self) -> bool {
         matches!(self.kind(), ErrorKind::TimedOut)
     }
 
-    /// The kind of I/O error that comes closest.
+    /// Returns the closest [`io::ErrorKind`].
     pub fn io_kind(&self) -> io::ErrorKind {
         match self.kind() {
             ErrorKind::Invalid(_) => io::ErrorKind::InvalidInput,
@@ -194,7 +193,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0.operation)?;
         if let Some(path) = &self.0.path {
-            // A bad path is quoted with its oddities visible.
+            // Quoting makes control characters of an invalid path visible.
             write!(f, " {path:?}")?;
         }
         write!(f, ": {}", self.0.kind)

@@ -1,14 +1,14 @@
-//! The children of a node, however many there are.
+//! Lists of children that exceed one message.
 
 use xs_proto::ErrorCode;
 
 use crate::error::{Error, Result};
 use crate::op::{self, Op, Part};
 
-/// Puts a long list of children together from its parts (xenstore.txt, DIRECTORY_PART).
+/// Assembles a long list of children from its parts (xenstore.txt, DIRECTORY_PART).
 ///
-/// It says what to ask next and takes the answer, and so serves the blocking client and the
-/// futures alike.
+/// The caller alternates between [`next`](Self::next), which returns the next request, and
+/// [`take`](Self::take), which accepts its answer. The blocking client and the futures both do so.
 #[derive(Debug)]
 pub(crate) struct Listing<'a> {
     path: &'a str,
@@ -18,10 +18,10 @@ pub(crate) struct Listing<'a> {
     restarts: u32,
 }
 
-/// How often the list may change while it is read, before we give up.
+/// How often the list may change while it is read before the operation fails.
 const MAX_RESTARTS: u32 = 100;
 
-/// How much a list may come to, in bytes of names: some hundred thousand children.
+/// The maximum size of a list in bytes of names: some hundred thousand children.
 const MAX_BYTES: u32 = 1 << 24;
 
 impl<'a> Listing<'a> {
@@ -29,17 +29,17 @@ impl<'a> Listing<'a> {
         Listing { path, names: Vec::new(), offset: 0, generation: None, restarts: 0 }
     }
 
-    /// Whether this answer to DIRECTORY means that the list has to be read in parts.
+    /// Returns whether this answer to DIRECTORY means that the list has to be read in parts.
     pub(crate) fn is_needed<T>(answer: &Result<T>) -> bool {
         matches!(answer, Err(error) if error.code() == Some(&ErrorCode::TooBig))
     }
 
-    /// What to ask next.
+    /// Returns the next request.
     pub(crate) fn next(&self) -> Op<'a, Part> {
         op::directory_part(self.path, self.offset)
     }
 
-    /// Takes the answer; gives the list when it is complete.
+    /// Takes the answer to that request. Returns the list when it is complete.
     pub(crate) fn take(&mut self, part: Part) -> Result<Option<Vec<String>>> {
         if *self.generation.get_or_insert(part.generation) != part.generation {
             self.restarts += 1;
@@ -91,14 +91,14 @@ mod tests {
     }
 
     #[test]
-    fn an_endless_list_is_an_error() {
+    fn endless_lists_are_rejected() {
         let mut listing = Listing::new("/a");
         assert!(listing.take(part(1, &[], false)).is_err());
 
         let mut listing = Listing::new("/a");
         let changes = u64::from(MAX_RESTARTS);
         for at in 0..2 * (changes + 1) {
-            // One part of each, and its end.
+            // Each list is read up to its first part, and changes.
             assert_eq!(listing.take(part(at / 2, &["x"], false)).unwrap(), None);
         }
         let error = listing.take(part(changes + 1, &["x"], false)).unwrap_err();

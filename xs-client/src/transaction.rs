@@ -1,4 +1,4 @@
-//! Transactions: all or nothing, and nobody else in between.
+//! Transactions, which are atomic and isolated.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::ops::Deref;
@@ -13,10 +13,11 @@ use crate::link::Handle;
 use crate::op;
 use crate::tree::Tree;
 
-/// An open transaction: what is done through it becomes visible to others all at once, when it is
-/// committed, or not at all (xenstore.txt, "Transactions").
+/// An open transaction (xenstore.txt, "Transactions").
 ///
-/// It dereferences to [`Tree`], which has the operations on nodes. Dropping it aborts it.
+/// Other clients see its changes all at once when it is committed, and none of them otherwise.
+/// Dropping the transaction aborts it. It dereferences to [`Tree`], which has the operations on
+/// nodes.
 ///
 /// ```
 /// # use xs_client::Client;
@@ -36,8 +37,10 @@ pub struct Transaction {
 }
 
 impl Client {
-    /// Opens a transaction. It counts against a quota until it has ended. This waits for the daemon,
-    /// as committing does: an event loop is held up for a round trip.
+    /// Starts a transaction, which counts against a quota of the daemon until it has ended.
+    ///
+    /// This call and [`commit`](Transaction::commit) wait for the daemon, and so block an event
+    /// loop for a round trip each.
     pub fn start_transaction(&self) -> Result<Transaction> {
         let link = &self.handle;
         let op = op::transaction_start();
@@ -49,9 +52,10 @@ impl Client {
         Ok(Transaction { _open: Open::new(&tree), tree })
     }
 
-    /// Runs `body` in a transaction and commits it. If others have changed meanwhile what the
-    /// transaction has touched (EAGAIN), all of it is run again, after a short random pause, up to
-    /// 100 times.
+    /// Runs `body` in a transaction and commits it.
+    ///
+    /// If the transaction conflicts with the changes of another client (EAGAIN), `body` runs again
+    /// in a new transaction after a short random pause. There are up to 100 attempts.
     ///
     /// ```
     /// # use xs_client::Client;
@@ -68,15 +72,17 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// That of `body`, which aborts the transaction, as does a panic; errors of the caller's own
-    /// travel in [`Error::other`]. [`ErrorKind::Conflict`]: each attempt met changes made by
-    /// others. If the connection is lost, `body` is not run again, even if the client reconnects:
-    /// after a commit that was lost it is not known whether it happened.
+    /// Returns the error of `body`, which aborts the transaction, as a panic does. `body` can return
+    /// the caller's own errors with [`Error::other`]. Returns [`ErrorKind::Conflict`] if each
+    /// attempt conflicts with the changes of another client.
+    ///
+    /// If the connection is lost, `body` does not run again, even if the client reconnects: the
+    /// daemon may have committed the transaction already.
     pub fn transaction<T>(&self, body: impl FnMut(&Transaction) -> Result<T>) -> Result<T> {
         self.transaction_with(Retries::default(), body)
     }
 
-    /// Like [`transaction`](Self::transaction), with another bound on the attempts.
+    /// Like [`transaction`](Self::transaction), with another limit on the attempts.
     pub fn transaction_with<T>(
         &self,
         retries: Retries,
@@ -85,7 +91,7 @@ impl Client {
         let mut retry = Retry::new(retries);
         loop {
             let tx = self.start_transaction()?;
-            // A conflict may show inside, too: in a transaction nested by hand, say.
+            // `body` may report a conflict too, for example of a nested transaction.
             let result = body(&tx).and_then(|value| tx.commit().map(|()| value));
             match result {
                 Err(error) if error.is_conflict() => thread::sleep(retry.pause(error)?),
@@ -96,16 +102,16 @@ impl Client {
 }
 
 impl Transaction {
-    /// Makes all changes visible at once.
+    /// Commits the transaction, which makes all its changes visible at once.
     ///
     /// # Errors
-    /// EAGAIN, for which [`Error::is_conflict`] holds: others have changed meanwhile what the
-    /// transaction has touched, and nothing has happened. Run it again from its start.
+    /// Returns EAGAIN, for which [`Error::is_conflict`] is true, if the transaction conflicts with
+    /// the changes of another client. It then has no effect, and can be repeated from its start.
     pub fn commit(self) -> Result<()> {
         self.tree.run(&op::transaction_end(true))
     }
 
-    /// Forgets all changes.
+    /// Aborts the transaction, which discards all its changes.
     pub fn abort(self) -> Result<()> {
         self.tree.run(&op::transaction_end(false))
     }
@@ -119,7 +125,7 @@ impl Deref for Transaction {
     }
 }
 
-/// Aborts a transaction, unless its end is under way.
+/// A guard that aborts its transaction when dropped, unless the request that ends it is in flight.
 #[derive(Debug)]
 pub(crate) struct Open {
     handle: Arc<Handle>,
@@ -141,17 +147,17 @@ impl Drop for Open {
     }
 }
 
-/// How often a transaction is tried, and how long the pauses are.
+/// Limits on the attempts of a transaction and on the pauses between them.
 ///
-/// The pause before another attempt is random, so that two who collide do not go on doing so, and
-/// grows with each attempt: the n-th is at most `first_pause` × 2ⁿ, and at most `longest_pause`.
+/// Each pause is random, so that two clients that conflict do not conflict again. Its upper limit
+/// doubles with each attempt, from `first_pause` up to `longest_pause`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retries {
-    /// How many attempts are made in all; at least 1. 100 unless set.
+    /// The maximum number of attempts, at least 1. The default is 100.
     pub attempts: u32,
-    /// The upper end of the first pause. 1 ms unless set.
+    /// The upper limit of the first pause. The default is 1 ms.
     pub first_pause: Duration,
-    /// The upper end of all pauses. 100 ms unless set.
+    /// The upper limit of all pauses. The default is 100 ms.
     pub longest_pause: Duration,
 }
 
@@ -177,7 +183,7 @@ impl Retry {
         Retry { retries, made: 0 }
     }
 
-    /// An attempt failed with this conflict: how long to wait before the next one.
+    /// Returns how long to pause after an attempt that failed with this conflict.
     pub(crate) fn pause(&mut self, conflict: Error) -> Result<Duration> {
         self.made += 1;
         if self.made >= self.retries.attempts {
@@ -186,7 +192,7 @@ impl Retry {
         }
         let doubled = 1u32.checked_shl(self.made - 1).unwrap_or(u32::MAX);
         let most = self.retries.first_pause.saturating_mul(doubled).min(self.retries.longest_pause);
-        // Keys of the standard library's hasher are random, and new each time.
+        // The keys of the standard library's hasher are random, and new for each hasher.
         let random = RandomState::new().build_hasher().finish() >> 11;
         Ok(most.mul_f64(random as f64 / (1u64 << 53) as f64))
     }
@@ -199,7 +205,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_grow_within_their_bounds_and_attempts_end() {
+    fn pauses_and_attempts_are_limited() {
         let retries = Retries { attempts: 40, ..Retries::default() };
         let mut retry = Retry::new(retries);
         let conflict = || Error::new("commit", None, ErrorKind::Refused(ErrorCode::Again));

@@ -1,4 +1,4 @@
-//! A whole subtree, node by node.
+//! Iteration over a subtree.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -11,14 +11,15 @@ use crate::listing::Listing;
 use crate::op::{self, OfNode, Op};
 use crate::tree::Tree;
 
-/// The nodes of a subtree, each before its children and these in the daemon's order; made by
-/// [`Tree::walk`].
+/// An iterator over the nodes of a subtree, returned by [`Tree::walk`].
 ///
-/// Nodes are asked for ahead, many at a time, in the order in which they come out, and the daemon
-/// is at work on some while others come out: memory is bounded by how wide and deep the tree is,
-/// not by how large. A node that goes away meanwhile, other than the first, is left out.
+/// Each node precedes its children, and siblings keep the order in which the daemon lists them. A
+/// node that is removed during the walk is left out, unless it is the first one. Outside of a
+/// transaction, the nodes do not form a consistent snapshot.
 ///
-/// Outside of a transaction the nodes are not of one moment.
+/// The walk requests many nodes at a time and ahead of the caller, so that the daemon works while
+/// the caller uses earlier nodes. Memory grows with the width and the depth of the tree, not with
+/// the number of its nodes.
 ///
 /// ```
 /// # use xs_client::Client;
@@ -35,54 +36,53 @@ pub struct Walk<'a> {
     tree: &'a Tree,
     wanted: Wanted,
     at_once: usize,
-    /// What is still to come out, in this order.
+    /// The nodes that are not returned yet, in order.
     ahead: VecDeque<Place>,
-    /// What the daemon has been asked, in this order.
+    /// The batches in flight, oldest first.
     asked: VecDeque<Asked<'a>>,
-    /// Counts the times that it was.
+    /// How many batches have been sent.
     times: u64,
 }
 
-/// What is asked of each node beside its children.
+/// The parts of a node that are read in addition to its children.
 #[derive(Clone, Copy, Debug)]
 struct Wanted {
     values: bool,
     perms: bool,
 }
 
-/// A node that a [`Walk`] came by.
+/// A node that a [`Walk`] returns.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Node {
-    /// Where it is; relative if the walk started from a relative path.
+    /// The path of the node, relative if the walk started from a relative path.
     pub path: String,
-    /// How far below the start of the walk; 0 is the start itself.
+    /// How many levels the node is below the start of the walk; 0 for the start itself.
     pub depth: usize,
-    /// The names of its children. What lies below a node whose children cannot be listed does not
-    /// come up.
+    /// The names of the node's children. If they cannot be listed, the walk skips them.
     pub children: Result<Vec<String>>,
-    /// Its value, if it was asked for.
+    /// The value of the node, if the walk [reads values](Walk::with_values).
     pub value: Option<Result<Vec<u8>>>,
-    /// Its permissions, if they were asked for.
+    /// The permissions of the node, if the walk [reads permissions](Walk::with_perms).
     pub perms: Option<Result<Permissions>>,
 }
 
 #[derive(Debug)]
 enum Place {
     Known(Node),
-    /// Asked for, this time.
+    /// Requested, in the batch of this number.
     Asked(u64),
     Unknown(Spot),
 }
 
-/// Where a node is.
+/// The position of a node in the tree.
 #[derive(Debug)]
 struct Spot {
     path: String,
     depth: usize,
 }
 
-/// Questions about some nodes, under way.
+/// A batch in flight, and the nodes that it asks for.
 #[derive(Debug)]
 struct Asked<'a> {
     time: u64,
@@ -91,18 +91,18 @@ struct Asked<'a> {
     batch: Batch<'a>,
 }
 
-/// How many nodes are asked for at a time: enough that what is done only once a time hardly
-/// counts.
+/// How many nodes a batch asks for: enough to make the fixed cost of a batch negligible.
 const AT_ONCE: usize = 170;
 
-/// The same where there are round trips anyway, and the deadline is for all at once.
+/// The same for a device, on which each request is a round trip and the whole batch has one
+/// deadline.
 const AT_ONCE_BY_DEVICE: usize = 16;
 
-/// So often the daemon is asked before the first answers are taken: it has always something to do.
+/// How many batches are in flight at a time, so that the daemon always has work.
 const TIMES_AHEAD: usize = 2;
 
 impl Tree {
-    /// Goes through a node and all below it.
+    /// Returns an iterator over a node and all its descendants.
     pub fn walk(&self, path: &str) -> Walk<'_> {
         let start = Place::Unknown(Spot { path: path.to_owned(), depth: 0 });
         let limits = self.handle.drive.transport().limits();
@@ -119,21 +119,21 @@ impl Tree {
 }
 
 impl<'a> Walk<'a> {
-    /// Reads the values, too, of the nodes that were not asked for yet.
+    /// Also reads the values of the nodes that have not been requested yet.
     #[must_use]
     pub fn with_values(mut self) -> Self {
         self.wanted.values = true;
         self
     }
 
-    /// Reads the permissions, too, of the nodes that were not asked for yet.
+    /// Also reads the permissions of the nodes that have not been requested yet.
     #[must_use]
     pub fn with_perms(mut self) -> Self {
         self.wanted.perms = true;
         self
     }
 
-    /// Asks for the next unknown nodes, unless enough has been asked.
+    /// Requests the next unknown nodes, unless enough batches are in flight.
     fn ask(&mut self) {
         while self.asked.len() < TIMES_AHEAD {
             self.times += 1;
@@ -161,9 +161,9 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Takes the first answers, and puts the places of the children behind each node.
+    /// Takes the answers of a batch, and inserts the children of each node behind it.
     fn take(&mut self, Asked { time, wanted, spots, batch }: Asked<'a>) {
-        // The time until we came here, others had.
+        // The caller's work since the batch was sent does not count against the deadline.
         let answers = batch.answers(&mut self.tree.deadline(), &wanted.questions(&spots));
         let mut answers = answers.into_iter();
         let mut spots = spots.into_iter();
@@ -192,7 +192,7 @@ impl<'a> Walk<'a> {
         self.ahead = ahead;
     }
 
-    /// A node, from the answers to what was asked of it. `None` if it is gone.
+    /// Builds a node from its answers. Returns `None` if the node has been removed.
     fn node(
         &self,
         wanted: Wanted,
@@ -214,7 +214,7 @@ impl<'a> Walk<'a> {
 }
 
 impl Wanted {
-    /// All there is to ask of some nodes.
+    /// Returns the operations that read some nodes.
     fn questions(self, spots: &[Spot]) -> Vec<Op<'_, OfNode>> {
         let questions = spots.iter().flat_map(|Spot { path, .. }| {
             [
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn what_to_read_may_be_said_late() {
+    fn values_may_be_requested_during_walk() {
         let xenstored = Xenstored::new();
         for path in ["/t/a/1", "/t/b/2", "/t/c/3"] {
             xenstored.set(path, "v").unwrap();
@@ -275,9 +275,9 @@ mod tests {
     }
 
     #[test]
-    fn every_node_comes_before_its_children_and_its_next_sibling() {
+    fn nodes_precede_their_children_and_next_siblings() {
         let xenstored = Xenstored::new();
-        // More than is asked for at a time, and deeper than wide in places.
+        // The nodes exceed a batch, and some branches are deeper than wide.
         let mut wanted = vec![("/t".to_owned(), 0)];
         for i in 0..40 {
             wanted.push((format!("/t/{i}"), 1));
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn the_root_and_relative_paths() {
+    fn walk_accepts_root_and_relative_paths() {
         let xenstored = Xenstored::new();
         xenstored.set("/local/domain/0/a/b", "1").unwrap();
         let client = Client::over(xenstored.connect(DomId::DOM0));
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn values_and_permissions_are_read_if_asked_for() {
+    fn values_and_permissions_are_read_on_request() {
         let xenstored = Xenstored::new();
         xenstored.seed("/a [n0 r5] = 1").unwrap();
         let client = Client::over(xenstored.connect(DomId::DOM0));
@@ -319,16 +319,16 @@ mod tests {
     }
 
     #[test]
-    fn a_walk_may_end_anywhere() {
+    fn walk_may_be_dropped_anywhere() {
         let xenstored = Xenstored::new();
         (0..1000).for_each(|i| xenstored.set(&format!("/a/{i}"), "1").unwrap());
         let client = Client::over(xenstored.connect(DomId::DOM0));
-        // What was asked ahead is answered later, to nobody.
+        // The answers to requests made ahead arrive later and are ignored.
         for taken in [1, 2, AT_ONCE, 2 * AT_ONCE + 1] {
             assert_eq!(client.walk("/a").with_values().take(taken).count(), taken);
             assert_eq!(client.read("/a/7").unwrap(), b"1");
         }
-        // A transaction ends all the same.
+        // A dropped walk does not keep its transaction open.
         let third = client.transaction(|tx| Ok(tx.walk("/a").nth(2).map(|node| node.path)));
         assert_eq!(third.unwrap().as_deref(), Some("/a/1"));
         xenstored.inject(Fault::error(ErrorCode::Access).at("/a/999"));
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn the_daemon_is_at_work_while_nodes_come_out() {
+    fn requests_are_sent_ahead_of_caller() {
         let xenstored = Xenstored::new();
         (0..3 * AT_ONCE).for_each(|i| xenstored.set(&format!("/a/{i}"), "1").unwrap());
         let client = Client::over(xenstored.connect(DomId::DOM0));
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_dropped_keeps_no_answers() {
+    fn dropped_walk_keeps_no_answers() {
         let xenstored = Xenstored::new();
         (0..3 * AT_ONCE).for_each(|i| xenstored.set(&format!("/a/{i}"), "1").unwrap());
         let client = Client::over(xenstored.connect(DomId::DOM0));
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_away_is_left_out_and_what_is_closed_is_reported() {
+    fn removed_nodes_are_left_out_and_unreadable_nodes_are_reported() {
         let xenstored = Xenstored::new();
         xenstored.seed("/a [n0 r5]\n/a/b [n0]\n/a/b/c\n/a/d [n0 r5]").unwrap();
         let client = Client::over(xenstored.connect(DomId::new(5)));

@@ -1,4 +1,4 @@
-//! A point in time that a task waits for beside other things.
+//! A timer for a task that also waits for other events.
 
 use std::sync::Arc;
 use std::task::Waker;
@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::link::Handle;
 use crate::timers::Timer;
 
-/// Wakes a task at some time, with the driver's clock. Nothing of it stays when it is dropped.
+/// Wakes a task at a point in time with the timers of the driver. Dropping it cancels the timer.
 pub(super) struct Alarm<'a> {
     handle: &'a Arc<Handle>,
     timer: Option<Timer>,
@@ -18,7 +18,7 @@ impl<'a> Alarm<'a> {
         Alarm { handle, timer: None }
     }
 
-    /// Wakes this waker then, and no other one.
+    /// Sets the time, and replaces the waker.
     pub(super) fn set(&mut self, at: Instant, waker: &Waker) {
         let mut guard = self.handle.drive.lock();
         guard.set_timer(&mut self.timer, at, waker);

@@ -1,4 +1,4 @@
-//! The client, as futures.
+//! The client of the futures API.
 
 use std::io;
 use std::ops::Deref;
@@ -12,10 +12,10 @@ use super::tree::Tree;
 use crate::error::{Error, ErrorKind, Result};
 use crate::op;
 
-/// A connection to a xenstored, to be cloned and shared at will; see the
-/// [module's documentation](super) and the [blocking client](crate::Client).
+/// A connection to a xenstored whose operations are futures.
 ///
-/// It dereferences to [`Tree`], which has the operations on nodes.
+/// Clones share the connection. The client dereferences to [`Tree`], which has the operations on
+/// nodes. See also the [module documentation](super) and the [blocking client](crate::Client).
 #[derive(Clone, Debug)]
 pub struct Client {
     pub(super) blocking: crate::Client,
@@ -23,11 +23,11 @@ pub struct Client {
 }
 
 impl Client {
-    /// Uses the connection of a blocking client, and a runtime's reactor. Nothing is received
-    /// unless the driver is spawned.
+    /// Uses the connection of a blocking client with the reactor of a runtime. The caller has to
+    /// spawn the driver, without which nothing is received.
     ///
     /// # Errors
-    /// The descriptor cannot be watched.
+    /// Returns an error if the reactor cannot watch the descriptor.
     pub fn with_reactor<R: Reactor>(
         client: crate::Client,
         reactor: R,
@@ -36,31 +36,34 @@ impl Client {
         Ok((Self::new(client), driver))
     }
 
-    /// Uses tokio, whose runtime must be there, with I/O and time enabled.
+    /// Uses the connection of a blocking client on the current tokio runtime, which must have I/O
+    /// and time enabled.
     ///
     /// # Errors
-    /// The descriptor cannot be watched.
+    /// Returns an error if the reactor cannot watch the descriptor.
     ///
     /// # Panics
-    /// There is no runtime, or not all of it is enabled, when the driver is polled at the latest.
+    /// This call or the first poll of the driver panics if there is no runtime, or I/O or time is
+    /// not enabled.
     #[cfg(feature = "tokio")]
     pub fn on_tokio(client: crate::Client) -> Result<(Self, Driver<super::reactor::Tokio>)> {
         Self::with_reactor(client, super::reactor::Tokio::new())
     }
 
-    /// Uses smol, or another runtime that works with the crate `async-io`.
+    /// Uses the connection of a blocking client on smol, or on another runtime that works with the
+    /// crate `async-io`.
     ///
     /// # Errors
-    /// The descriptor cannot be watched.
+    /// Returns an error if the reactor cannot watch the descriptor.
     #[cfg(feature = "smol")]
     pub fn on_smol(client: crate::Client) -> Result<(Self, Driver<super::reactor::Smol>)> {
         Self::with_reactor(client, super::reactor::Smol::new())
     }
 
-    /// Uses the client's background thread, for where there is no reactor.
+    /// Uses the callback thread of a blocking client, for runtimes without a reactor.
     ///
     /// # Errors
-    /// The thread cannot be started.
+    /// Returns an error if the thread cannot be started.
     pub fn on_thread(client: crate::Client) -> Result<Self> {
         let link = &**client.handle;
         link.background.drive_futures(link).map_err(open_error)?;
@@ -71,12 +74,13 @@ impl Client {
         Client { tree: Tree((*client).clone()), blocking: client }
     }
 
-    /// The blocking client on the same connection.
+    /// Returns the blocking client on the same connection.
     pub fn blocking(&self) -> &crate::Client {
         &self.blocking
     }
 
-    /// The same client, with another timeout for each operation; `None`: wait for ever.
+    /// Returns the client with another timeout for each operation. With `None`, operations wait
+    /// indefinitely.
     #[must_use]
     pub fn with_timeout(&self, timeout: impl Into<Option<Duration>>) -> Self {
         Self::new(self.blocking.with_timeout(timeout))

@@ -1,4 +1,4 @@
-//! What a driver needs of a runtime, and the adapters to some.
+//! The interface between a driver and a runtime, and its implementations for tokio and smol.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -7,13 +7,13 @@ use std::time::Instant;
 
 use xs_transport::Interest;
 
-/// Watches one descriptor and the clock for a [`Driver`](super::Driver).
+/// Watches one descriptor and one timer for a [`Driver`](super::Driver).
 pub trait Reactor: Send {
-    /// Watches this descriptor from now on, and no earlier one.
+    /// Watches this descriptor instead of any earlier one.
     fn register(&mut self, fd: OwnedFd) -> io::Result<()>;
 
-    /// Makes an attempt when the descriptor may be ready for it. If it ends with `WouldBlock`,
-    /// waits until the descriptor is ready again; with any other result, returns that.
+    /// Calls `attempt` when the descriptor may be ready. Waits until the descriptor is ready again
+    /// if `attempt` returns `WouldBlock`, and returns any other result.
     fn poll_io(
         &mut self,
         cx: &mut Context<'_>,
@@ -39,7 +39,7 @@ mod tokio_reactor {
 
     use super::*;
 
-    /// The reactor of tokio, which needs its I/O and its time enabled.
+    /// The reactor of tokio. The runtime must have I/O and time enabled.
     #[derive(Debug, Default)]
     pub struct Tokio {
         fd: Option<AsyncFd<OwnedFd>>,
@@ -47,7 +47,7 @@ mod tokio_reactor {
     }
 
     impl Tokio {
-        /// Not watching anything yet.
+        /// Creates a reactor that watches nothing yet.
         pub fn new() -> Self {
             Self::default()
         }
@@ -120,7 +120,7 @@ mod smol_reactor {
     }
 
     impl Smol {
-        /// Not watching anything yet.
+        /// Creates a reactor that watches nothing yet.
         pub fn new() -> Self {
             Self::default()
         }
@@ -129,7 +129,7 @@ mod smol_reactor {
     impl Reactor for Smol {
         fn register(&mut self, fd: OwnedFd) -> io::Result<()> {
             self.fd = None;
-            // The mode of the descriptor is the transport's business.
+            // The transport has set the mode of the descriptor.
             self.fd = Some(Async::new_nonblocking(fd)?);
             Ok(())
         }
@@ -144,7 +144,7 @@ mod smol_reactor {
                 return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
             };
             loop {
-                // The attempt comes first: what came before the wait began is not reported.
+                // The attempt comes first because the poll does not report bytes that arrived before.
                 match attempt() {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                     result => return Poll::Ready(result),

@@ -20,7 +20,7 @@ pub struct Transaction {
 }
 
 impl Client {
-    /// Opens a transaction.
+    /// Starts a transaction.
     pub async fn start_transaction(&self) -> Result<Transaction> {
         let pending = self.start(&op::transaction_start(), self.blocking.deadline().at()).await?;
         let scope = pending.scope().await?;
@@ -28,9 +28,9 @@ impl Client {
         Ok(Transaction { _open: Open::new(&tree), tree: Tree(tree) })
     }
 
-    /// Runs `body` in a transaction and commits it, again if it meets changes made by others; see
-    /// [`xs_client::Client::transaction`](crate::Client::transaction). `body` is given the tree as
-    /// the transaction sees it.
+    /// Runs `body` in a transaction and commits it, and repeats that after a conflict; see
+    /// [`xs_client::Client::transaction`](crate::Client::transaction). `body` gets the tree as the
+    /// transaction sees it.
     ///
     /// ```
     /// # use xs_client::futures::Client;
@@ -46,7 +46,7 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// As for the blocking one.
+    /// Returns the same errors as the blocking method.
     pub async fn transaction<T, F: Future<Output = Result<T>>>(
         &self,
         body: impl FnMut(Tree) -> F,
@@ -54,7 +54,7 @@ impl Client {
         self.transaction_with(Retries::default(), body).await
     }
 
-    /// Like [`transaction`](Self::transaction), with another bound on the attempts.
+    /// Like [`transaction`](Self::transaction), with another limit on the attempts.
     pub async fn transaction_with<T, F: Future<Output = Result<T>>>(
         &self,
         retries: Retries,
@@ -76,7 +76,7 @@ impl Client {
         }
     }
 
-    /// With the driver's clock.
+    /// Waits with the timers of the driver. Returns early if the connection is lost.
     async fn sleep_until(&self, at: Instant) {
         let handle = &self.blocking.handle;
         let mut alarm = Alarm::new(handle);
@@ -92,13 +92,13 @@ impl Client {
 }
 
 impl Transaction {
-    /// Makes all changes visible at once; see [`commit`](crate::Transaction::commit).
+    /// Commits the transaction; see [`commit`](crate::Transaction::commit).
     pub async fn commit(self) -> Result<()> {
         let op = op::transaction_end(true);
         self.tree.run(&op).await
     }
 
-    /// Forgets all changes.
+    /// Aborts the transaction, which discards all its changes.
     pub async fn abort(self) -> Result<()> {
         let op = op::transaction_end(false);
         self.tree.run(&op).await

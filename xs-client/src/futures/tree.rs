@@ -1,4 +1,4 @@
-//! The operations on the tree, as futures.
+//! The operations on nodes, as futures.
 
 use std::fmt::Display;
 use std::future::{Future, poll_fn};
@@ -15,7 +15,7 @@ use crate::op::{self, Answer, Op};
 use crate::pending::Pending;
 use crate::tree;
 
-/// The tree of nodes; see [`xs_client::Tree`](crate::Tree), most of whose operations these are.
+/// The tree of nodes, with most operations of [`xs_client::Tree`](crate::Tree).
 #[derive(Clone, Debug)]
 pub struct Tree(pub(super) tree::Tree);
 
@@ -89,7 +89,7 @@ impl Tree {
         self.start(op, self.0.deadline().at()).await?.await
     }
 
-    /// Sends the request, as soon as there is room for it, and a connection.
+    /// Sends the request as soon as there is a connection and a free slot in the in-flight table.
     pub(super) async fn start<T: Answer>(
         &self,
         op: &Op<'_, T>,
@@ -111,7 +111,7 @@ impl Tree {
         &self,
         ops: impl IntoIterator<Item = Op<'a, T>>,
     ) -> impl Future<Output = Vec<Result<T>>> {
-        // The iterator itself is no part of the future: it need not be `Send`.
+        // The future does not hold the iterator, which need not be `Send`.
         let ops: Vec<_> = ops.into_iter().collect();
         async move { self.run_each(&ops).await }
     }

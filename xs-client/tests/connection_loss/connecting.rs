@@ -76,7 +76,7 @@ fn lost(daemon: &TestDaemon) -> (Client, Gate) {
 }
 
 #[test]
-fn one_thread_connects_at_a_time() {
+fn threads_connect_one_at_a_time() {
     let daemon = TestDaemon::new();
     let (client, connecting) = lost(&daemon);
     thread::scope(|scope| {

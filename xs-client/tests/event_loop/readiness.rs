@@ -1,4 +1,4 @@
-//! When the source is readable, and what `process` does then.
+//! The readiness of an event source, and its `process`.
 
 use std::time::{Duration, Instant};
 

@@ -76,12 +76,14 @@ fn stop_waits_for_running_callback() {
             thread::yield_now();
             *is_running.lock().unwrap() = false;
         };
-        host.client.watch_with("/w", callback).unwrap();
+        let token = host.client.watch_with("/w", callback).unwrap();
         let client = host.client.clone();
         let stopping = thread::spawn(move || client.watch_stop());
         host.client.watch_stop();
         assert!(!*running.lock().unwrap(), "the callback still runs");
         stopping.join().unwrap();
+        // The callback holds the client, which would keep the connection open.
+        host.client.unwatch(token).unwrap();
         host.end();
     });
 }

@@ -11,7 +11,7 @@ use xs_transport::mock::Xenstored;
 use crate::wire::Wire;
 use crate::{Host, UNLIMITED, explore, join};
 
-/// So many bytes of requests end in the middle of one.
+/// A number of bytes that ends in the middle of a request.
 const MID_REQUEST: usize = 60;
 
 #[test]
