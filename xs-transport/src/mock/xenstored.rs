@@ -17,10 +17,10 @@ use super::testing::record::Record;
 use super::testing::text::{self, Line, SeedCause, SeedError};
 use super::trace::Trace;
 
-/// A xenstored in memory. Clones are handles to the same one; it lives as long as a handle or a
-/// connection does.
+/// An in-memory xenstored. Clones are handles to the same instance, which lives as long as any
+/// handle or connection.
 ///
-/// See the [module](super) for what it is good for.
+/// The [module documentation](super) gives an overview.
 #[derive(Clone, Debug)]
 pub struct Xenstored {
     hub: Arc<Hub>,
@@ -33,41 +33,41 @@ impl Default for Xenstored {
 }
 
 impl Xenstored {
-    /// One that behaves like the newest C daemon, with dom0 and the nodes that a daemon starts
-    /// with.
+    /// Creates a xenstored that behaves like the newest C daemon. It knows dom0 and holds the nodes
+    /// that a daemon starts with.
     pub fn new() -> Self {
         Self::with_flavour(Flavour::default())
     }
 
-    /// One that behaves like the daemon given.
+    /// Creates a xenstored that behaves like the given daemon.
     pub fn with_flavour(flavour: Flavour) -> Self {
         Xenstored { hub: Arc::new(Hub::new(flavour)) }
     }
 
-    /// A new connection, as `domid`. Unless it is known already, the domain is introduced.
+    /// Opens a connection as `domid` and introduces the domain if it is unknown.
     ///
-    /// That gives it no nodes, and all others are dom0's: a guest's first write is answered with
-    /// EACCES, unless [`add_guest`](Self::add_guest) has made it a home, or [`seed`](Self::seed)
-    /// some nodes.
+    /// A domain that is introduced this way has no nodes of its own, and dom0 owns all others. A
+    /// guest's first write therefore fails with EACCES, unless [`add_guest`](Self::add_guest) has
+    /// made a home for the guest or [`seed`](Self::seed) has made nodes for it.
     pub fn connect(&self, domid: DomId) -> Pipe {
         self.connect_with(domid, None)
     }
 
-    /// A new connection; `notify` is called, while locks are held, whenever it has something to
-    /// be received that it had not before.
+    /// Opens a connection. `notify` is called, with locks held, whenever the connection becomes
+    /// readable.
     pub(super) fn connect_with(&self, domid: DomId, notify: Option<Notify>) -> Pipe {
         Pipe::open(&self.hub, domid, notify)
     }
 
-    /// Makes a guest, with the nodes that libxl makes for one, and introduces it; says whether the
-    /// domain was not known before. For dom0, which is no guest, it does nothing.
+    /// Creates a guest with the nodes that libxl creates for one, and introduces it. Returns
+    /// whether the domain was unknown before. For dom0 this does nothing and returns `false`.
     ///
-    /// The guest with the number N may read what is in its home `/local/domain/N`: `vm`, `name`,
-    /// `domid`, `cpu/0/availability`, `memory/target` and others, and what `vm` names,
-    /// `/vm/00000000-0000-0000-0000-…N`. `data`, `attr`, `feature`, `drivers`, `error` and, in
-    /// `control`, `shutdown`, `sysrq` and `feature-…` are its own. What there was in the two places
-    /// before is removed. As with libxl, there are no devices yet; unlike there, no `console` and no
-    /// `store`, whose rings only a machine has.
+    /// Guest N may read its home `/local/domain/N`, with `vm`, `name`, `domid`,
+    /// `cpu/0/availability`, `memory/target` and others, and the directory that `vm` names,
+    /// `/vm/00000000-0000-0000-0000-…N`. The guest owns `data`, `attr`, `feature`, `drivers`,
+    /// `error` and, in `control`, `shutdown`, `sysrq` and `feature-…`. Existing nodes in both
+    /// directories are removed first. As with libxl, there are no devices yet. Unlike with libxl,
+    /// there is no `console` and no `store`, because there are no rings to describe.
     ///
     /// ```
     /// use xs_transport::mock::{DomId, Xenstored};
@@ -78,7 +78,7 @@ impl Xenstored {
     /// assert_eq!(xenstored.perms("/local/domain/5/name").unwrap().to_string(), "n0 r5");
     /// assert_eq!(xenstored.perms("/local/domain/5/data").unwrap().to_string(), "n5");
     ///
-    /// // Whatever else the program under test looks for.
+    /// // Add the other nodes that the program under test looks for.
     /// xenstored.set("/local/domain/5/name", "web")?;
     /// xenstored.seed("/local/domain/5/device/vif/0/state [b5 r0] = 1")?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -87,28 +87,28 @@ impl Xenstored {
         self.act(|daemon| guest::add(daemon, domid))
     }
 
-    /// Introduces a domain; says whether it was not known before. It has no nodes of its own
-    /// unless they are made; see [`add_guest`](Self::add_guest).
+    /// Introduces a domain without creating nodes for it. Returns whether the domain was unknown
+    /// before. [`add_guest`](Self::add_guest) also creates a home.
     pub fn introduce(&self, domid: DomId) -> bool {
         self.act(|daemon| daemon.introduce(domid))
     }
 
-    /// The domain is gone: its connections close, its nodes are removed, `@releaseDomain` fires.
-    /// Says whether it was known. dom0 stays.
+    /// Releases a domain: its connections close, its nodes are removed and `@releaseDomain` fires.
+    /// Returns whether the domain was known. Dom0 cannot be released.
     pub fn release(&self, domid: DomId) -> bool {
         self.act(|daemon| daemon.release(domid))
     }
 
-    /// The domain has shut down: `@releaseDomain` fires, once until a RESUME.
+    /// Marks a domain as shut down. `@releaseDomain` fires once, and again only after a RESUME.
     pub fn shut_down(&self, domid: DomId) {
         self.act(|daemon| daemon.shut_down(domid));
     }
 
-    /// Breaks all connections of a domain, idle ones too; says how many there were. Their watches
-    /// and transactions end with them, the nodes stay, and the domain may connect again.
+    /// Breaks all connections of a domain, idle ones included, and returns their number. Their
+    /// watches and transactions end. The domain's nodes stay, and the domain may connect again.
     ///
-    /// What the clients have been told before can still be received. For a break at a chosen
-    /// request see [`Fault::close`].
+    /// Clients can still receive earlier output. [`Fault::close`] breaks a connection at a chosen
+    /// request.
     ///
     /// ```
     /// use xs_transport::mock::{DomId, Xenstored};
@@ -117,7 +117,7 @@ impl Xenstored {
     /// let xenstored = Xenstored::new();
     /// let pipe = xenstored.connect(DomId::new(5));
     /// assert_eq!(xenstored.disconnect(DomId::new(5)), 1);
-    /// // As on any connection that the other side has ended.
+    /// // The client sees the end of the stream.
     /// assert_eq!(pipe.recv(&mut [0; 16], Wait::No)?, 0);
     /// assert!(pipe.send(&[0; 16]).is_err());
     /// # Ok::<(), std::io::Error>(())
@@ -126,35 +126,36 @@ impl Xenstored {
         self.hub.lock().close_all(Some(domid))
     }
 
-    /// Breaks the connections of everybody, as when the daemon is started again; says how many
-    /// there were. See [`disconnect`](Self::disconnect).
+    /// Breaks all connections of all domains, like a restart of the daemon, and returns their
+    /// number. See [`disconnect`](Self::disconnect).
     pub fn disconnect_all(&self) -> usize {
         self.hub.lock().close_all(None)
     }
 
-    /// The value of a node. Here as everywhere below, a relative path is dom0's.
+    /// Returns the value of a node. Here and in the methods below, a relative path starts at dom0's
+    /// home.
     pub fn get(&self, path: &str) -> Option<Vec<u8>> {
         self.hub.lock().daemon.store.get(&of_node(path)).map(|node| node.value.to_vec())
     }
 
-    /// The names of a node's children.
+    /// Returns the names of a node's children.
     pub fn children(&self, path: &str) -> Option<Vec<String>> {
         let state = self.hub.lock();
         let node = state.daemon.store.get(&of_node(path))?;
         Some(node.children.iter().map(str::to_owned).collect())
     }
 
-    /// The permissions of a node.
+    /// Returns the permissions of a node.
     pub fn perms(&self, path: &str) -> Option<Permissions> {
         self.hub.lock().daemon.store.get(&of_node(path)).map(|node| node.perms.to_permissions())
     }
 
-    /// The open connections of a domain, the oldest first.
+    /// Returns the open connections of a domain, oldest first.
     pub fn connections(&self, domid: DomId) -> Vec<ConnId> {
         self.hub.lock().daemon.conns_of(domid)
     }
 
-    /// All watches that a domain has set: the absolute path and the token of each.
+    /// Returns the absolute path and the token of each watch of a domain.
     pub fn watches(&self, domid: DomId) -> Vec<(String, Vec<u8>)> {
         let daemon = &self.hub.lock().daemon;
         let conns = daemon.conns_of(domid);
@@ -162,45 +163,44 @@ impl Xenstored {
         watches.map(|(path, token)| (path.to_owned(), token.to_vec())).collect()
     }
 
-    /// How many nodes there are.
+    /// Returns the number of nodes.
     pub fn node_count(&self) -> usize {
         self.hub.lock().daemon.store.len()
     }
 
-    /// Sets a value as dom0 would, and creates the node as needed. Watches fire.
+    /// Sets a value as dom0 would and creates the node if necessary. Watches fire.
     ///
     /// # Errors
-    /// This is no path, or not one of a node.
+    /// `path` is malformed or names a special watch.
     pub fn set(&self, path: &str, value: impl AsRef<[u8]>) -> Result<(), PathError> {
         let path = absolute(path)?;
         self.act(|daemon| daemon.set(&path, value.as_ref()));
         Ok(())
     }
 
-    /// Sets permissions as dom0 would; says whether there is such a node. Watches fire.
+    /// Sets permissions as dom0 would. Returns whether the node exists. Watches fire.
     pub fn set_perms(&self, path: &str, perms: &Permissions) -> bool {
         let entries = perms.iter().map(|permission| Entry { permission, void: false }).collect();
         self.act(|daemon| daemon.set_perms(&of_node(path), entries)).is_ok()
     }
 
-    /// Removes a node and all below it, as dom0 would; says whether there was one. Watches fire.
+    /// Removes a node and its descendants as dom0 would. Returns whether the node existed. Watches
+    /// fire.
     pub fn remove(&self, path: &str) -> bool {
         self.act(|daemon| daemon.remove(&of_node(path)))
     }
 
-    /// Adds the nodes that are written down in the [text form](text).
+    /// Adds the nodes of a description in the [text form](text).
     ///
     /// # Errors
-    /// A line makes no sense; those before it have been added.
+    /// A line is malformed. The nodes of earlier lines have been added.
     pub fn seed(&self, text: &str) -> Result<(), SeedError> {
         for line in text::lines(text) {
             let (number, Line { path, perms, value }) = line?;
-            // Special nodes are there or cannot be, and have no values.
-            let is_known = self.perms(&path).is_some();
-            if value.is_some() || !is_known {
-                let value = value.unwrap_or_default();
+            // Special nodes cannot be created and have no value.
+            if value.is_some() || self.perms(&path).is_none() {
                 let failed = |error| SeedError { line: number, cause: SeedCause::Path(error) };
-                self.set(&path, value).map_err(failed)?;
+                self.set(&path, value.unwrap_or_default()).map_err(failed)?;
             }
             if let Some(perms) = perms {
                 self.set_perms(&path, &perms);
@@ -209,33 +209,33 @@ impl Xenstored {
         Ok(())
     }
 
-    /// All nodes in the [text form](text).
+    /// Returns all nodes in the [text form](text).
     pub fn dump(&self) -> String {
         text::dump(&self.hub.lock().daemon.store)
     }
 
-    /// Disturbs a request to come.
+    /// Arms a fault for a future request.
     pub fn inject(&self, fault: Fault) -> FaultHandle {
         self.hub.inject(fault)
     }
 
-    /// Keeps every request from now on, for [`take_records`](Self::take_records).
+    /// Starts recording requests for [`take_records`](Self::take_records).
     pub fn record(&self) {
         self.hub.lock().records.get_or_insert_default();
     }
 
-    /// The requests that were made since [`record`](Self::record), or since the last call.
+    /// Returns the requests since the last call, or since [`record`](Self::record).
     pub fn take_records(&self) -> Vec<Record> {
         self.hub.lock().records.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    /// Calls `hook` for every request, reply and event from now on. It must not use this
-    /// xenstored, whose lock is held meanwhile.
+    /// Calls `hook` for each following request, reply and event. The hook runs with this
+    /// xenstored's lock held, so it must not use this xenstored.
     pub fn set_trace(&self, hook: impl FnMut(&Trace<'_>) + Send + 'static) {
         self.hub.lock().daemon.tracer.set(Some(Box::new(hook)));
     }
 
-    /// Ends what [`set_trace`](Self::set_trace) began.
+    /// Removes the hook that [`set_trace`](Self::set_trace) has set.
     pub fn clear_trace(&self) {
         self.hub.lock().daemon.tracer.set(None);
     }
@@ -248,7 +248,8 @@ impl Xenstored {
     }
 }
 
-/// Where a node is that is only looked for: what is no path stays as it is, and no node has it.
+/// Returns the absolute form of a path to look up. A malformed path is returned unchanged, because
+/// no node has it.
 fn of_node(path: &str) -> Cow<'_, str> {
     match Path::new(path) {
         Ok(path) if !path.is_absolute() && !path.is_special() => Cow::Owned(below_dom0(path)),
