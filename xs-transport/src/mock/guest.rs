@@ -1,13 +1,12 @@
-//! What a toolstack makes for a guest.
+//! The nodes that a toolstack creates for a guest.
 
-use xs_proto::{Access, DomId, Permission};
+use xs_proto::{Access, DomId, Permissions};
 
 use super::daemon::Daemon;
-use super::store::Entry;
 
-/// What stands in a guest's home for it to read, in libxl's order: seen on a Xen 4.17, the same for
-/// PV and PVH. What depends on the machine is left out: `store` and `console`, with the numbers of
-/// rings and of event channels.
+/// The nodes that a guest may read in its home, in the order in which libxl creates them. As seen on
+/// Xen 4.17, where PV and PVH guests have the same. Without `store` and `console`, which describe
+/// rings and event channels.
 const READABLE: [(&str, &str); 12] = [
     ("cpu", ""),
     ("cpu/0", ""),
@@ -23,8 +22,8 @@ const READABLE: [(&str, &str); 12] = [
     ("control/platform-feature-xs_reset_watches", "1"),
 ];
 
-/// What is the guest's own there. All are empty.
-const OWN: [&str; 11] = [
+/// The nodes that a guest owns in its home. All are empty.
+const OWNED: [&str; 11] = [
     "device/suspend/event-channel",
     "control/shutdown",
     "control/feature-poweroff",
@@ -38,8 +37,8 @@ const OWN: [&str; 11] = [
     "error",
 ];
 
-/// Makes the nodes that libxl makes, then introduces the domain, as libxl does: whoever is told of
-/// the domain finds its home. Says whether the domain was not known before.
+/// Creates the nodes that libxl creates, then introduces the domain, so that its home exists when
+/// `@introduceDomain` fires. Returns whether the domain was unknown before. Ignores dom0.
 pub(super) fn add(daemon: &mut Daemon, domid: DomId) -> bool {
     if domid == DomId::DOM0 {
         return false;
@@ -48,12 +47,12 @@ pub(super) fn add(daemon: &mut Daemon, domid: DomId) -> bool {
     let uuid = format!("00000000-0000-0000-0000-{:012}", domid.get());
     let vm = format!("/vm/{uuid}");
     let name = format!("guest-{domid}");
-    let readable = [(DomId::DOM0, Access::None), (domid, Access::Read)];
-    let own = [(domid, Access::None)];
+    let readable = Permissions::owned_by(DomId::DOM0, Access::None).with(domid, Access::Read);
+    let owned = Permissions::owned_by(domid, Access::None);
 
     for top in [&home, &vm] {
         daemon.remove(top);
-        make(daemon, top, "", &readable);
+        create(daemon, top, "", &readable);
     }
     let names = [
         (&home, "vm", &vm),
@@ -63,22 +62,19 @@ pub(super) fn add(daemon: &mut Daemon, domid: DomId) -> bool {
         (&vm, "uuid", &uuid),
     ];
     for (top, node, value) in names {
-        make(daemon, &format!("{top}/{node}"), value, &readable);
+        create(daemon, &format!("{top}/{node}"), value, &readable);
     }
     for (node, value) in READABLE {
-        make(daemon, &format!("{home}/{node}"), value, &readable);
+        create(daemon, &format!("{home}/{node}"), value, &readable);
     }
-    for node in OWN {
-        make(daemon, &format!("{home}/{node}"), "", &own);
+    for node in OWNED {
+        create(daemon, &format!("{home}/{node}"), "", &owned);
     }
     daemon.introduce(domid)
 }
 
-fn make(daemon: &mut Daemon, path: &str, value: &str, perms: &[(DomId, Access)]) {
+fn create(daemon: &mut Daemon, path: &str, value: &str, perms: &Permissions) {
     daemon.set(path, value.as_bytes());
-    let entries = perms
-        .iter()
-        .map(|(domid, access)| Entry { permission: Permission::new(*domid, *access), void: false });
-    // The node is there.
-    let _ = daemon.set_perms(path, entries.collect());
+    // Cannot fail, because the node exists.
+    let _ = daemon.set_perms(path, perms);
 }

@@ -51,35 +51,24 @@
 //! What a genuine 4.17 was found to do otherwise is listed, with the reasons, where the two are
 //! compared: `tests/tests/differential/known.rs`.
 
-mod args;
 mod connection;
-mod control;
 mod daemon;
-mod domains;
 mod flavour;
 mod guest;
-mod idmap;
+mod id_map;
 mod kernel;
-mod nodes;
-mod ocaml;
-mod outbox;
-mod quota;
-mod request;
+mod requests;
 #[cfg(feature = "serve")]
 mod serve;
-mod sessions;
 mod store;
 mod testing;
 #[cfg(test)]
 mod tests;
-mod toolstack;
-mod trace;
-mod transaction;
-mod watches;
 mod xenstored;
 
 pub use connection::pipe::Pipe;
-pub use daemon::ConnId;
+pub use daemon::conn::ConnId;
+pub use daemon::trace::{Trace, Traced};
 pub use flavour::Flavour;
 pub use kernel::Kernel;
 pub use kernel::device::Device;
@@ -89,7 +78,6 @@ pub use testing::fault::{Fault, FaultHandle};
 pub use testing::record::Record;
 pub use testing::text;
 pub use testing::unreliable::Unreliable;
-pub use trace::{Trace, Traced};
 pub use xenstored::Xenstored;
 
 // What is said and taken here, so that a test needs no further crate.

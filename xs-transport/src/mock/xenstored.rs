@@ -8,14 +8,13 @@ use xs_proto::{DomId, Path, PathError, Permissions};
 use super::connection::hub::Hub;
 use super::connection::pipe::Pipe;
 use super::connection::queue::Notify;
+use super::daemon::trace::Trace;
 use super::daemon::{ConnId, Daemon};
 use super::flavour::Flavour;
 use super::guest;
-use super::store::Entry;
 use super::testing::fault::{Fault, FaultHandle};
 use super::testing::record::Record;
 use super::testing::text::{self, Line, SeedCause, SeedError};
-use super::trace::Trace;
 
 /// An in-memory xenstored. Clones are handles to the same instance, which lives as long as any
 /// handle or connection.
@@ -180,8 +179,7 @@ impl Xenstored {
 
     /// Sets permissions as dom0 would. Returns whether the node exists. Watches fire.
     pub fn set_perms(&self, path: &str, perms: &Permissions) -> bool {
-        let entries = perms.iter().map(|permission| Entry { permission, void: false }).collect();
-        self.act(|daemon| daemon.set_perms(&of_node(path), entries)).is_ok()
+        self.act(|daemon| daemon.set_perms(&of_node(path), perms)).is_ok()
     }
 
     /// Removes a node and its descendants as dom0 would. Returns whether the node existed. Watches

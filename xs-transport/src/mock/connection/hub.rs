@@ -8,7 +8,7 @@ use xs_proto::{DomId, Incoming, Reply};
 use super::queue::{Notify, ReceiveQueue};
 use crate::mock::daemon::{ConnId, Daemon};
 use crate::mock::flavour::Flavour;
-use crate::mock::idmap::IdMap;
+use crate::mock::id_map::IdMap;
 use crate::mock::testing::fault::{Action, Fault, FaultHandle, FaultTarget, Faults};
 use crate::mock::testing::record::Record;
 
@@ -41,7 +41,7 @@ pub(in crate::mock) struct State {
 impl Hub {
     pub(in crate::mock) fn new(flavour: Flavour) -> Self {
         let state = State {
-            daemon: Daemon::new(flavour),
+            daemon: Daemon::start(flavour),
             records: None,
             faults: Faults::default(),
             queues: IdMap::default(),

@@ -5,7 +5,7 @@ use std::fmt;
 use xs_proto::{DomId, Header, Incoming, Request};
 
 use crate::mock::daemon::ConnId;
-use crate::mock::trace::Trace;
+use crate::mock::daemon::trace::Trace;
 
 /// A recorded request. Its display form is the line that a [`Trace`] of it has.
 #[derive(Clone, Debug, PartialEq, Eq)]

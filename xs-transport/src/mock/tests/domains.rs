@@ -88,7 +88,7 @@ fn a_domain_goes_as_on_a_real_xen() {
 
 #[test]
 fn a_guest_has_the_home_that_a_toolstack_makes() {
-    for flavour in [Flavour::C, Flavour::C417, Flavour::Ocaml417] {
+    for &flavour in Flavour::ALL {
         let xenstored = Xenstored::with_flavour(flavour);
         let mut dom0 = Client::new(&xenstored, 0);
         dom0.watch("@introduceDomain", "in");

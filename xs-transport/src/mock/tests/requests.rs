@@ -111,7 +111,7 @@ fn long_directories_come_in_parts() {
 
 #[test]
 fn special_nodes_have_permissions_and_stay() {
-    for flavour in [Flavour::C, Flavour::C417, Flavour::Ocaml417] {
+    for &flavour in Flavour::ALL {
         let xenstored = Xenstored::with_flavour(flavour);
         let mut dom0 = Client::new(&xenstored, 0);
         assert_eq!(dom0.call(Ty::SetPerms, NONE, "@releaseDomain|n0|r5|"), "OK|");
@@ -130,7 +130,7 @@ fn special_nodes_have_permissions_and_stay() {
 
 #[test]
 fn no_path_is_longer_than_the_protocol_allows() {
-    for flavour in [Flavour::C, Flavour::C417, Flavour::Ocaml417] {
+    for &flavour in Flavour::ALL {
         let xenstored = Xenstored::with_flavour(flavour);
         let mut dom0 = Client::new(&xenstored, 0);
         for len in [1000, ABS_PATH_MAX, ABS_PATH_MAX + 1, 4000] {

@@ -1,70 +1,70 @@
-//! What passes through the xenstored, for those who want to look on.
+//! Tracing of requests, replies and events.
 
 use std::fmt;
 
 use xs_proto::{DomId, Header, MessageType, PayloadError, Reply, Request};
 
-use super::daemon::ConnId;
+use super::conn::ConnId;
 
-/// Something that a client said or was told.
+/// A message between a client and the xenstored, as passed to the hook of
+/// [`Xenstored::set_trace`](super::super::Xenstored::set_trace).
 ///
-/// Given to the hook of [`Xenstored::set_trace`](super::Xenstored::set_trace). Its display form
-/// is one line for people.
+/// The display form is one human-readable line.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Trace<'a> {
-    /// On which connection.
+    /// The connection.
     pub conn: ConnId,
-    /// Of which domain.
+    /// The domain of the client.
     pub domid: DomId,
-    /// What.
+    /// The message.
     pub what: Traced<'a>,
 }
 
-/// What a [`Trace`] shows.
+/// The message that a [`Trace`] shows.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Traced<'a> {
-    /// A request came.
+    /// A request arrived.
     Request {
-        /// As it came.
+        /// The header as received.
         header: Header,
-        /// As it came.
+        /// The payload as received.
         payload: &'a [u8],
     },
-    /// It was answered.
+    /// A request was answered.
     Reply {
-        /// That of the request.
+        /// The header of the request.
         header: Header,
-        /// The answer.
+        /// The reply.
         reply: &'a Reply<'a>,
     },
     /// A watch fired.
     Event {
-        /// What changed, as the client is told.
+        /// The path that changed, as the client sees it.
         path: &'a str,
-        /// The watch's.
+        /// The token of the watch.
         token: &'a [u8],
     },
 }
 
 impl<'a> Trace<'a> {
-    pub(super) fn request(conn: ConnId, domid: DomId, header: Header, payload: &'a [u8]) -> Self {
+    pub(crate) fn request(conn: ConnId, domid: DomId, header: Header, payload: &'a [u8]) -> Self {
         Trace { conn, domid, what: Traced::Request { header, payload } }
     }
 
-    pub(super) fn reply(conn: ConnId, domid: DomId, header: Header, reply: &'a Reply<'a>) -> Self {
+    pub(crate) fn reply(conn: ConnId, domid: DomId, header: Header, reply: &'a Reply<'a>) -> Self {
         Trace { conn, domid, what: Traced::Reply { header, reply } }
     }
 
-    pub(super) fn event(conn: ConnId, domid: DomId, path: &'a str, token: &'a [u8]) -> Self {
+    pub(crate) fn event(conn: ConnId, domid: DomId, path: &'a str, token: &'a [u8]) -> Self {
         Trace { conn, domid, what: Traced::Event { path, token } }
     }
 
-    /// The request, decoded; `None` for replies and events.
+    /// Returns the decoded request, or `None` for replies and events.
     ///
     /// # Errors
-    /// The payload is not what its type asks for. The xenstored may have taken it all the same.
+    /// The payload is malformed. The xenstored may have accepted it nevertheless.
     pub fn decode_request(&self) -> Option<Result<Request<'a>, PayloadError>> {
         match self.what {
             Traced::Request { header, payload } => Some(
@@ -125,16 +125,16 @@ fn type_name(number: u32, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 
 type Hook = Box<dyn FnMut(&Trace<'_>) + Send>;
 
-/// The hook, if there is one.
+/// The hook that sees all messages, if any is set.
 #[derive(Default)]
-pub(super) struct Tracer(Option<Hook>);
+pub(crate) struct Tracer(Option<Hook>);
 
 impl Tracer {
-    pub(super) fn set(&mut self, hook: Option<Hook>) {
+    pub(crate) fn set(&mut self, hook: Option<Hook>) {
         self.0 = hook;
     }
 
-    pub(super) fn emit<'a>(&mut self, trace: impl FnOnce() -> Trace<'a>) {
+    pub(crate) fn emit<'a>(&mut self, trace: impl FnOnce() -> Trace<'a>) {
         if let Some(hook) = &mut self.0 {
             hook(&trace());
         }

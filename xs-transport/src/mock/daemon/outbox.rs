@@ -9,7 +9,6 @@ use xs_proto::{
 };
 
 use super::domains::Outstanding;
-use super::flavour::Flavour;
 
 /// Decodes a connection's requests, and holds the replies and events that were not taken yet.
 #[derive(Debug, Default)]
@@ -18,7 +17,7 @@ pub(super) struct Outbox {
     /// The events that were not taken yet, to recognise equal ones.
     queued: HashSet<Box<[u8]>>,
     /// The number of the request that caused them.
-    turn: u64,
+    request: u64,
     /// The client's receive queue has no room.
     full: bool,
     /// The requests that caused the replies and events held here.
@@ -26,10 +25,13 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    /// Creates the end of a new connection to a daemon of this flavour.
-    pub(super) fn new(flavour: Flavour) -> Self {
-        let protocol = ServerConnection::new();
-        let protocol = if flavour.is_ocaml() { protocol.with_long_directories() } else { protocol };
+    /// Creates the end of a new connection. Some daemons send lists of children that are longer
+    /// than the protocol's limit.
+    pub(super) fn new(sends_long_directories: bool) -> Self {
+        let mut protocol = ServerConnection::new();
+        if sends_long_directories {
+            protocol = protocol.with_long_directories();
+        }
         Outbox { protocol, ..Outbox::default() }
     }
 
@@ -55,12 +57,12 @@ impl Outbox {
     /// With the number of the request that caused it, an event is also dropped if an equal one is
     /// still held, unless its path is special (`@…`). Unless the client's queue is full, it has
     /// received all events of earlier requests.
-    pub(super) fn event(&mut self, path: &str, token: &[u8], turn: Option<u64>) -> bool {
-        if let Some(turn) = turn.filter(|_| !path.starts_with('@')) {
-            if self.turn != turn && !self.full {
+    pub(super) fn event(&mut self, path: &str, token: &[u8], request: Option<u64>) -> bool {
+        if let Some(request) = request.filter(|_| !path.starts_with('@')) {
+            if self.request != request && !self.full {
                 self.queued.clear();
             }
-            self.turn = turn;
+            self.request = request;
             let event: Box<[u8]> = [path.as_bytes(), token].join(&0).into();
             if !self.queued.insert(event) {
                 return false;

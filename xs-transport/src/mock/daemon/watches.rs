@@ -1,43 +1,32 @@
-//! Who watches what.
+//! The watches of all connections.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::ConnId;
-use super::store::parent_of;
+use super::conn::ConnId;
+use crate::mock::store::path::parent_of;
+use crate::mock::store::scope::Scope;
 
-/// All watches, by the path that they watch: firing costs what matches, not what there is.
+/// All watches by the path that they watch. A change costs as much as it has matching watches.
 #[derive(Debug, Default)]
-pub(super) struct Watches {
+pub(crate) struct Watches {
     by_path: HashMap<Arc<str>, BTreeMap<Key, Watch>>,
     by_conn: HashMap<ConnId, BTreeMap<u64, Arc<str>>>,
-    next: u64,
+    last: u64,
 }
 
-/// Events go out by connection, then by age of the watch.
+/// Events are ordered by connection, then by age of the watch.
 type Key = (ConnId, u64);
 
+/// A watch on a node and its descendants.
 #[derive(Clone, Debug)]
-pub(super) struct Watch {
-    pub(super) token: Arc<[u8]>,
-    /// How much of an event's path is cut off because the watch is relative.
-    pub(super) prefix: usize,
-    /// How many levels below the path are watched; all if `None`.
-    pub(super) depth: Option<u32>,
-}
-
-/// Which watches an event is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Match {
-    /// Those of the path itself.
-    Exact,
-    /// Those of the path and of all above it.
-    Subtree,
-    /// Those of the path itself without a depth: a special event without its domain.
-    NoDepth,
-    /// Those of the path itself, and those above it whose depth reaches: a special event with its
-    /// domain.
-    Depth,
+pub(crate) struct Watch {
+    pub(crate) token: Arc<[u8]>,
+    /// The length of the prefix that is removed from an event's path. Not 0 for a watch on a
+    /// relative path.
+    pub(crate) prefix: usize,
+    /// The number of levels below the path that are watched, or `None` for all.
+    pub(crate) depth: Option<u32>,
 }
 
 /// A watch that fires.
@@ -48,30 +37,42 @@ pub(super) struct Fired {
     pub(super) prefix: usize,
 }
 
+/// An event that has fired and waits for its delivery.
+#[derive(Debug)]
+pub(super) struct Event {
+    pub(super) conn: ConnId,
+    pub(super) path: String,
+    pub(super) token: Arc<[u8]>,
+}
+
 impl Fired {
+    fn new(key: Key, watch: &Watch) -> Self {
+        Fired { key, token: watch.token.clone(), prefix: watch.prefix }
+    }
+
     pub(super) fn conn(&self) -> ConnId {
         self.key.0
     }
 }
 
 impl Watches {
-    /// Whether the connection has this watch already.
-    pub(super) fn contains(&self, conn: ConnId, path: &str, token: &[u8]) -> bool {
+    /// Returns whether the connection has this watch.
+    pub(crate) fn contains(&self, conn: ConnId, path: &str, token: &[u8]) -> bool {
         self.find(conn, path, token).is_some()
     }
 
-    pub(super) fn add(&mut self, conn: ConnId, path: &str, watch: Watch) {
+    pub(crate) fn add(&mut self, conn: ConnId, path: &str, watch: Watch) {
         let path: Arc<str> = match self.by_path.get_key_value(path) {
             Some((path, _)) => path.clone(),
             None => path.into(),
         };
-        self.next += 1;
-        self.by_conn.entry(conn).or_default().insert(self.next, path.clone());
-        self.by_path.entry(path).or_default().insert((conn, self.next), watch);
+        self.last += 1;
+        self.by_conn.entry(conn).or_default().insert(self.last, path.clone());
+        self.by_path.entry(path).or_default().insert((conn, self.last), watch);
     }
 
-    /// Whether there was such a watch.
-    pub(super) fn remove(&mut self, conn: ConnId, path: &str, token: &[u8]) -> bool {
+    /// Removes a watch. Returns whether it existed.
+    pub(crate) fn remove(&mut self, conn: ConnId, path: &str, token: &[u8]) -> bool {
         let Some(age) = self.find(conn, path, token) else {
             return false;
         };
@@ -82,8 +83,7 @@ impl Watches {
         true
     }
 
-    /// Removes all watches of the connection and says how many there were, and their
-    /// [size](size_of).
+    /// Removes all watches of a connection. Returns their number and their [size](size_of).
     pub(super) fn remove_all(&mut self, conn: ConnId) -> (usize, usize) {
         let bytes = self.of_conn(conn).map(|(path, token)| size_of(path, token)).sum();
         let ages = self.by_conn.remove(&conn).unwrap_or_default();
@@ -93,45 +93,39 @@ impl Watches {
         (ages.len(), bytes)
     }
 
-    /// The connection's watches, by age.
-    pub(super) fn of_conn(&self, conn: ConnId) -> impl Iterator<Item = (&str, &[u8])> {
+    /// Iterates over the path and the token of each watch of a connection, oldest first.
+    pub(crate) fn of_conn(&self, conn: ConnId) -> impl Iterator<Item = (&str, &[u8])> {
         self.by_conn.get(&conn).into_iter().flatten().filter_map(move |(age, path)| {
             let watch = self.by_path.get(path)?.get(&(conn, *age))?;
             Some((&**path, &*watch.token))
         })
     }
 
-    /// The watches that fire when something happens to `path`, in the order of their events.
-    pub(super) fn matching(&self, path: &str, matching: Match, root_takes_all: bool) -> Vec<Fired> {
+    /// Returns the watches that a change fires, in the order of their events.
+    pub(super) fn matching(&self, path: &str, scope: Scope, root_sees_special: bool) -> Vec<Fired> {
         let mut fired = Vec::new();
         if self.by_path.is_empty() {
             return fired;
         }
-        let mut collect = |at: &str, is_due: &dyn Fn(&Watch) -> bool| {
-            for (key, watch) in self.by_path.get(at).into_iter().flatten() {
-                if is_due(watch) {
-                    fired.push(Fired {
-                        key: *key,
-                        token: watch.token.clone(),
-                        prefix: watch.prefix,
-                    });
-                }
-            }
+        let mut collect = |at: &str, fires: &dyn Fn(&Watch) -> bool| {
+            let watches = self.by_path.get(at).into_iter().flatten();
+            let firing = watches.filter(|(_, watch)| fires(watch));
+            fired.extend(firing.map(|(key, watch)| Fired::new(*key, watch)));
         };
-        match matching {
-            Match::Exact => collect(path, &|_| true),
-            Match::NoDepth => collect(path, &|watch| watch.depth.is_none()),
-            Match::Subtree | Match::Depth => {
+        match scope {
+            Scope::Exact => collect(path, &|_| true),
+            Scope::Special => collect(path, &|watch| watch.depth.is_none()),
+            Scope::Subtree | Scope::SpecialOfDomain => {
                 collect(path, &|_| true);
                 let (mut at, mut levels) = (path, 0);
                 while at != "/" {
                     (at, levels) = (parent_of(at), levels + 1);
-                    if at == "/" && path.starts_with('@') && !root_takes_all {
+                    if at == "/" && path.starts_with('@') && !root_sees_special {
                         break;
                     }
                     collect(at, &|watch| match watch.depth {
                         Some(depth) => depth >= levels,
-                        None => matching == Match::Subtree,
+                        None => scope == Scope::Subtree,
                     });
                 }
             }
@@ -140,16 +134,14 @@ impl Watches {
         fired
     }
 
-    /// The watches of paths below `path`, with the paths.
+    /// Returns the watches on paths below `path`, each with its path.
     pub(super) fn below(&self, path: &str) -> Vec<(Arc<str>, Fired)> {
         let prefix = if path == "/" { "/".to_owned() } else { format!("{path}/") };
         let mut fired = Vec::new();
         for (at, watches) in &self.by_path {
             if at.len() > prefix.len() && at.starts_with(&prefix) {
-                fired.extend(watches.iter().map(|(key, watch)| {
-                    let (token, prefix) = (watch.token.clone(), watch.prefix);
-                    (at.clone(), Fired { key: *key, token, prefix })
-                }));
+                let of_path = |(key, watch): (&Key, _)| (at.clone(), Fired::new(*key, watch));
+                fired.extend(watches.iter().map(of_path));
             }
         }
         fired.sort_unstable_by_key(|(_, fired)| fired.key);
@@ -172,8 +164,8 @@ impl Watches {
     }
 }
 
-/// What the daemon takes a watch to need.
-pub(super) fn size_of(path: &str, token: &[u8]) -> usize {
+/// Returns the size of a watch as the daemon counts it.
+pub(crate) fn size_of(path: &str, token: &[u8]) -> usize {
     path.len() + token.len()
 }
 
@@ -185,50 +177,50 @@ mod tests {
         Watch { token: token.as_bytes().into(), prefix: 0, depth }
     }
 
-    fn tokens(watches: &Watches, path: &str, matching: Match) -> Vec<String> {
-        let fired = watches.matching(path, matching, true);
+    fn tokens(watches: &Watches, path: &str, scope: Scope) -> Vec<String> {
+        let fired = watches.matching(path, scope, true);
         fired.iter().map(|fired| String::from_utf8_lossy(&fired.token).into_owned()).collect()
     }
 
     #[test]
-    fn fire_by_connection_then_by_age() {
+    fn watches_fire_by_connection_then_by_age() {
         let (first, second) = (ConnId(1), ConnId(2));
         let mut watches = Watches::default();
         watches.add(second, "/", watch("2-root", None));
         watches.add(second, "/a", watch("2-a", None));
         watches.add(first, "/a/b", watch("1-a-b", None));
         watches.add(first, "/", watch("1-root", None));
-        assert_eq!(tokens(&watches, "/a/b", Match::Subtree), ["1-a-b", "1-root", "2-root", "2-a"]);
-        assert_eq!(tokens(&watches, "/a", Match::Exact), ["2-a"]);
-        assert_eq!(tokens(&watches, "/ab", Match::Subtree), ["1-root", "2-root"]);
+        assert_eq!(tokens(&watches, "/a/b", Scope::Subtree), ["1-a-b", "1-root", "2-root", "2-a"]);
+        assert_eq!(tokens(&watches, "/a", Scope::Exact), ["2-a"]);
+        assert_eq!(tokens(&watches, "/ab", Scope::Subtree), ["1-root", "2-root"]);
         assert_eq!(watches.remove_all(first), (2, "/a/b1-a-b/1-root".len()));
         assert!(!watches.remove(second, "/a", b"other"));
         assert!(watches.remove(second, "/a", b"2-a"));
-        assert_eq!(tokens(&watches, "/a/b", Match::Subtree), ["2-root"]);
+        assert_eq!(tokens(&watches, "/a/b", Scope::Subtree), ["2-root"]);
         assert!(watches.of_conn(second).eq([("/", b"2-root".as_slice())]));
     }
 
     #[test]
-    fn depth_says_how_far_down() {
+    fn depth_limits_the_watched_levels() {
         let conn = ConnId(1);
         let mut watches = Watches::default();
         watches.add(conn, "/a", watch("0", Some(0)));
         watches.add(conn, "/a", watch("1", Some(1)));
         watches.add(conn, "/", watch("root", Some(1)));
-        assert_eq!(tokens(&watches, "/a", Match::Subtree), ["0", "1", "root"]);
-        assert_eq!(tokens(&watches, "/a/b", Match::Subtree), ["1"]);
-        assert_eq!(tokens(&watches, "/a/b/c", Match::Subtree), [""; 0]);
+        assert_eq!(tokens(&watches, "/a", Scope::Subtree), ["0", "1", "root"]);
+        assert_eq!(tokens(&watches, "/a/b", Scope::Subtree), ["1"]);
+        assert_eq!(tokens(&watches, "/a/b/c", Scope::Subtree), [""; 0]);
     }
 
     #[test]
-    fn special_events_with_and_without_their_domain() {
+    fn special_events_fire_with_and_without_domain() {
         let conn = ConnId(1);
         let mut watches = Watches::default();
         watches.add(conn, "@releaseDomain", watch("any", None));
         watches.add(conn, "@releaseDomain", watch("each", Some(1)));
         watches.add(conn, "@releaseDomain/5", watch("five", None));
-        assert_eq!(tokens(&watches, "@releaseDomain", Match::NoDepth), ["any"]);
-        assert_eq!(tokens(&watches, "@releaseDomain/5", Match::Depth), ["each", "five"]);
-        assert_eq!(tokens(&watches, "@releaseDomain/6", Match::Depth), ["each"]);
+        assert_eq!(tokens(&watches, "@releaseDomain", Scope::Special), ["any"]);
+        assert_eq!(tokens(&watches, "@releaseDomain/5", Scope::SpecialOfDomain), ["each", "five"]);
+        assert_eq!(tokens(&watches, "@releaseDomain/6", Scope::SpecialOfDomain), ["each"]);
     }
 }

@@ -1,35 +1,35 @@
-//! What a domain may use up.
+//! The limits of a domain.
 
 use std::fmt::Write as _;
 use std::ops::{Index, IndexMut};
 
-/// One of the limits of a domain without privileges.
+/// A limit for domains other than dom0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Quota {
-    /// Nodes that the domain owns.
+pub(crate) enum Quota {
+    /// The nodes that the domain owns.
     Nodes,
-    /// Watches of all its connections.
+    /// The watches of all connections of the domain.
     Watches,
-    /// Requests whose replies, or the events that they caused, have not been taken.
+    /// Requests whose reply, or an event that they caused, has not been received.
     Outstanding,
-    /// Bytes of its nodes, its watches and what it has not been told yet.
+    /// The size of the domain's nodes, watches and pending messages, in bytes.
     Memory,
-    /// Likewise, but the daemon only warns; nothing happens here.
+    /// Like [`Memory`](Self::Memory), but the daemon only logs a warning. No effect here.
     SoftMemory,
     /// Open transactions.
     Transactions,
-    /// Nodes accessed in one transaction.
+    /// The nodes that one transaction may access.
     TransactionNodes,
-    /// Entries of a node's permissions.
+    /// The entries in the permissions of one node.
     NodePermissions,
-    /// Bytes of a path, `/local/domain/<domid>/` in front of it not counted.
+    /// The length of a path, without a prefix `/local/domain/<domid>/`.
     PathMax,
-    /// Bytes of a node: value, names of the children, permissions and some overhead.
+    /// The size of a node: its value, the names of its children, its permissions and some overhead.
     NodeSize,
 }
 
-/// Quota, name, default, and what `xenstore-control quota` says of it; in the order of GET_QUOTA.
-/// The defaults are those that the C daemon shows of itself.
+/// Each quota with its name, its default and the text that `xenstore-control quota` shows, in the
+/// order of GET_QUOTA. The defaults are those that the C daemon reports.
 const TABLE: [(Quota, &str, u32, &str); 10] = [
     (Quota::Nodes, "nodes", 1000, "Nodes per domain"),
     (Quota::Watches, "watches", 128, "Watches per domain"),
@@ -53,9 +53,9 @@ const TABLE: [(Quota, &str, u32, &str); 10] = [
     (Quota::NodeSize, "node-size", 2048, "Max. size of a node"),
 ];
 
-/// The limits of a domain.
+/// The values of all quotas of a domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Quotas([u32; TABLE.len()]);
+pub(crate) struct Quotas([u32; TABLE.len()]);
 
 impl Default for Quotas {
     fn default() -> Self {
@@ -78,8 +78,8 @@ impl IndexMut<Quota> for Quotas {
 }
 
 impl Quotas {
-    /// As CONTROL lists them, in its order.
-    pub(super) fn show(&self, list: &[Quota]) -> String {
+    /// Returns the listing that CONTROL shows for these quotas.
+    pub(crate) fn show(&self, list: &[Quota]) -> String {
         let mut text = "Quota settings:\n".to_owned();
         for quota in list {
             let (name, about) = (quota.control_name(), TABLE[*quota as usize].3);
@@ -90,8 +90,8 @@ impl Quotas {
 }
 
 impl Quota {
-    /// Those that CONTROL knows, in its order.
-    pub(super) const HARD: &[Quota] = &[
+    /// The quotas that CONTROL's `quota` lists, in its order.
+    pub(crate) const HARD: &[Quota] = &[
         Quota::Nodes,
         Quota::Watches,
         Quota::Transactions,
@@ -102,21 +102,21 @@ impl Quota {
         Quota::PathMax,
         Quota::NodePermissions,
     ];
-    /// Likewise those that only lead to a warning.
-    pub(super) const SOFT: &[Quota] = &[Quota::SoftMemory];
+    /// The quotas that CONTROL's `quota-soft` lists.
+    pub(crate) const SOFT: &[Quota] = &[Quota::SoftMemory];
 
-    /// All names, as GET_QUOTA answers with them.
-    pub(super) fn names() -> String {
+    /// Returns all names in the order of GET_QUOTA.
+    pub(crate) fn names() -> String {
         TABLE.map(|(_, name, ..)| name).join(" ")
     }
 
-    /// The quota that GET_QUOTA knows by this name.
-    pub(super) fn by_name(name: &[u8]) -> Option<Quota> {
+    /// Returns the quota that GET_QUOTA knows by this name.
+    pub(crate) fn by_name(name: &[u8]) -> Option<Quota> {
         TABLE.iter().find(|(_, known, ..)| known.as_bytes() == name).map(|(quota, ..)| *quota)
     }
 
-    /// The name that CONTROL knows it by.
-    pub(super) fn control_name(self) -> &'static str {
+    /// Returns the name that CONTROL uses.
+    pub(crate) fn control_name(self) -> &'static str {
         match self {
             Quota::SoftMemory => "memory",
             Quota::NodePermissions => "permissions",
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_stands_in_its_place() {
+    fn table_is_in_the_order_of_the_enum() {
         for (at, (quota, name, default, _)) in TABLE.iter().enumerate() {
             assert_eq!(*quota as usize, at);
             assert_eq!(Quota::by_name(name.as_bytes()), Some(*quota));
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn are_shown_as_the_daemon_shows_them() {
+    fn listing_has_the_daemons_format() {
         let mut quotas = Quotas::default();
         quotas[Quota::NodePermissions] = 7;
         let shown = quotas.show(Quota::HARD);

@@ -1,14 +1,15 @@
-//! Maps by small numbers that no client chooses freely: they need no guarded hash.
+//! Hash maps for ids. Clients cannot choose ids freely, so the hash needs no protection against
+//! crafted keys.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-/// A map from connections or domains.
-pub(super) type IdMap<K, V> = HashMap<K, V, BuildHasherDefault<IdHasher>>;
+/// A map keyed by connections or domains.
+pub(crate) type IdMap<K, V> = HashMap<K, V, BuildHasherDefault<IdHasher>>;
 
-/// Spreads one number over all bits.
+/// Spreads one number over all bits of the hash.
 #[derive(Debug, Default)]
-pub(super) struct IdHasher(u64);
+pub(crate) struct IdHasher(u64);
 
 impl Hasher for IdHasher {
     fn write(&mut self, bytes: &[u8]) {
@@ -22,7 +23,7 @@ impl Hasher for IdHasher {
     }
 
     fn write_u64(&mut self, number: u64) {
-        // The golden ratio of 64 bits; the map uses both ends of the product.
+        // 2^64 divided by the golden ratio. The map uses both ends of the product.
         self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 
@@ -36,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn holds_what_was_put_in() {
+    fn inserted_keys_are_found() {
         let mut map = IdMap::default();
         for at in 0..10_000u64 {
             map.insert(at, at);

@@ -1,0 +1,135 @@
+//! The domains that the daemon knows.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use xs_proto::DomId;
+
+use crate::mock::id_map::IdMap;
+use crate::mock::store::quota::{Quota, Quotas};
+
+/// The number that stands for each domain in the permissions of a node (`DOMID_ANY`).
+pub(crate) const DOMID_ANY: DomId = DomId::new(0x7ff5);
+
+/// The number that stands for the caller (`DOMID_SELF`).
+pub(crate) const DOMID_SELF: DomId = DomId::new(0x7ff0);
+
+/// The feature bits of a daemon without restrictions: ERROR, WATCHDEPTH, DOMID_ANY.
+pub(crate) const FEATURES: u32 = 2 | 4 | 8;
+
+/// The known domains.
+#[derive(Debug)]
+pub(crate) struct Domains {
+    known: IdMap<DomId, Domain>,
+    /// The quotas of new domains.
+    pub(crate) defaults: Quotas,
+}
+
+/// A domain that has been introduced or that permissions name.
+#[derive(Debug)]
+pub(crate) struct Domain {
+    /// The generation of the store when the daemon learned of the domain. Permissions in older nodes
+    /// were meant for an earlier domain of this number.
+    generation: u64,
+    pub(crate) introduced: bool,
+    pub(crate) shut_down: bool,
+    /// The domain whose rights this domain also has.
+    pub(crate) target: Option<DomId>,
+    /// The feature bits that the daemon offers to the domain.
+    pub(crate) features: u32,
+    pub(crate) quotas: Quotas,
+    pub(crate) watches: u32,
+    pub(crate) transactions: u32,
+    /// The size of its watches, its transactions and its pending messages. Excludes the transaction
+    /// of the current request, and the messages of dom0.
+    pub(crate) bytes: i64,
+    outstanding: Arc<AtomicU32>,
+}
+
+/// A request that is outstanding until the last clone is dropped. Its reply and the events that it
+/// caused hold a clone each until they are received.
+pub(crate) type Outstanding = Arc<OutstandingRequest>;
+
+#[derive(Debug)]
+pub(crate) struct OutstandingRequest(Arc<AtomicU32>);
+
+impl Drop for OutstandingRequest {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Returns whether a domain is exempt from quotas and may make privileged requests.
+pub(crate) fn is_privileged(domid: DomId) -> bool {
+    domid == DomId::DOM0
+}
+
+impl Domain {
+    /// Counts one more outstanding request.
+    pub(super) fn begin_request(&self) -> Outstanding {
+        self.outstanding.fetch_add(1, Ordering::Relaxed);
+        Arc::new(OutstandingRequest(self.outstanding.clone()))
+    }
+
+    /// Returns the number of outstanding requests.
+    pub(crate) fn outstanding(&self) -> u32 {
+        self.outstanding.load(Ordering::Relaxed)
+    }
+}
+
+impl Domains {
+    /// Creates the table with dom0, introduced.
+    pub(super) fn new() -> Self {
+        let mut domains = Domains { known: IdMap::default(), defaults: Quotas::default() };
+        domains.get_or_add(DomId::DOM0, 0).introduced = true;
+        domains
+    }
+
+    pub(crate) fn get(&self, domid: DomId) -> Option<&Domain> {
+        self.known.get(&domid)
+    }
+
+    pub(crate) fn get_mut(&mut self, domid: DomId) -> Option<&mut Domain> {
+        self.known.get_mut(&domid)
+    }
+
+    /// Returns the domain if it is introduced.
+    pub(crate) fn introduced(&mut self, domid: DomId) -> Option<&mut Domain> {
+        self.known.get_mut(&domid).filter(|domain| domain.introduced)
+    }
+
+    /// Returns the domain. An unknown domain is added as one that the daemon learns of in this
+    /// generation of the store.
+    pub(crate) fn get_or_add(&mut self, domid: DomId, generation: u64) -> &mut Domain {
+        let quotas = &self.defaults;
+        self.known.entry(domid).or_insert_with(|| Domain {
+            generation,
+            introduced: false,
+            shut_down: false,
+            target: None,
+            features: FEATURES,
+            quotas: quotas.clone(),
+            watches: 0,
+            transactions: 0,
+            bytes: 0,
+            outstanding: Arc::default(),
+        })
+    }
+
+    /// Sets a quota of all present and future domains.
+    pub(crate) fn set_everywhere(&mut self, quota: Quota, value: u32) {
+        self.defaults[quota] = value;
+        for domain in self.known.values_mut() {
+            domain.quotas[quota] = value;
+        }
+    }
+
+    pub(crate) fn remove(&mut self, domid: DomId) {
+        self.known.remove(&domid);
+    }
+
+    /// Returns whether permissions in a node of this generation refer to the present domain.
+    pub(crate) fn is_meant(&self, domid: DomId, generation: u64) -> bool {
+        domid == DOMID_ANY || self.get(domid).is_some_and(|domain| domain.generation <= generation)
+    }
+}

@@ -1,0 +1,17 @@
+//! The state of the daemon: the store, the domains, the connections and the watches. Without I/O
+//! and without a clock. The sibling module `requests` carries out requests on it.
+
+pub(crate) mod conn;
+pub(crate) mod domains;
+mod events;
+mod lifecycle;
+mod outbox;
+mod output;
+mod rights;
+mod state;
+pub(crate) mod trace;
+mod usage;
+pub(crate) mod watches;
+
+pub(crate) use self::conn::ConnId;
+pub(crate) use self::state::Daemon;

@@ -1,0 +1,98 @@
+//! A request that is being carried out.
+
+use xs_proto::{DomId, ErrorCode};
+
+use crate::mock::daemon::{ConnId, Daemon};
+use crate::mock::flavour::behaviour::Behaviour;
+use crate::mock::store::Store;
+use crate::mock::store::node::Node;
+use crate::mock::store::permissions::NodePerms;
+use crate::mock::store::quota::Quota;
+use crate::mock::store::scope::Scope;
+use crate::mock::store::transaction::Transaction;
+use crate::mock::store::view::View;
+
+/// A request that is being carried out. Its methods are in the sibling modules, by group of
+/// requests.
+pub(super) struct Call<'a> {
+    pub(super) daemon: &'a mut Daemon,
+    pub(super) conn: ConnId,
+    /// The domain that makes the request.
+    pub(super) domid: DomId,
+    pub(super) transaction: Option<Transaction>,
+}
+
+impl<'a> Call<'a> {
+    /// A change that the daemon makes itself: as dom0, without quotas and transactions.
+    pub(super) fn internal(daemon: &'a mut Daemon) -> Self {
+        Call { daemon, conn: ConnId(0), domid: DomId::DOM0, transaction: None }
+    }
+
+    pub(super) fn behaviour(&self) -> &'static Behaviour {
+        self.daemon.behaviour
+    }
+
+    /// Returns whether the domain may make privileged requests.
+    pub(super) fn has_privilege(&self) -> bool {
+        self.domid == DomId::DOM0
+            || (self.behaviour().target_lends_privilege
+                && self.daemon.identities(self.domid).any(|identity| identity == DomId::DOM0))
+    }
+
+    /// Fails with EACCES unless the domain has all of these rights on the node.
+    pub(super) fn check(&self, node: &Node, rights: u8) -> Result<(), ErrorCode> {
+        let held = self.daemon.rights(self.domid, &node.perms, node.generation);
+        if held & rights == rights { Ok(()) } else { Err(ErrorCode::Access) }
+    }
+
+    /// Returns the store as the request sees it, to read and to change.
+    pub(super) fn view(&mut self) -> View<'_> {
+        let quota = self.quotas().map(|quotas| quotas[Quota::TransactionNodes]);
+        let allowed = quota.map(self.behaviour().transaction_nodes_allowed);
+        let max_accessed = allowed.map_or(usize::MAX, |allowed| allowed as usize);
+        View::new(&mut self.daemon.store, self.transaction.as_mut(), max_accessed)
+    }
+
+    /// Returns the store of the request's snapshot, or the daemon's store.
+    pub(super) fn visible_store(&self) -> &Store {
+        let snapshot = self.transaction.as_ref().and_then(Transaction::as_snapshot);
+        snapshot.map_or(&self.daemon.store, |snapshot| &snapshot.store)
+    }
+
+    /// Counts nodes that a transaction creates or removes.
+    pub(super) fn add_nodes(&mut self, domid: DomId, change: i64) {
+        if let Some(tracked) = self.transaction.as_mut().and_then(Transaction::as_tracked_mut) {
+            tracked.add_nodes(domid, change);
+        }
+    }
+
+    /// Marks the transaction as impossible to commit.
+    pub(super) fn fail_transaction(&mut self) {
+        if let Some(tracked) = self.transaction.as_mut().and_then(Transaction::as_tracked_mut) {
+            tracked.failed = true;
+        }
+    }
+
+    /// Fires watches, now or when the transaction is committed.
+    pub(super) fn fire(
+        &mut self,
+        path: &str,
+        node: Option<&Node>,
+        scope: Scope,
+        old_perms: Option<&NodePerms>,
+    ) {
+        match self.transaction.as_mut().and_then(Transaction::as_tracked_mut) {
+            Some(tracked) => tracked.queue_event(path, scope),
+            None => self.daemon.fire(path, node, scope, old_perms),
+        }
+    }
+
+    /// Ends the request's transaction, whatever becomes of it.
+    pub(super) fn take_transaction(&mut self) -> Option<Transaction> {
+        let transaction = self.transaction.take()?;
+        if let Some(domain) = self.daemon.domains.get_mut(self.domid) {
+            domain.transactions -= 1;
+        }
+        Some(transaction)
+    }
+}

@@ -1,0 +1,65 @@
+//! The quotas that apply to a request.
+
+use xs_proto::DomId;
+
+use super::call::Call;
+use crate::mock::daemon::domains::is_privileged;
+use crate::mock::store::node::Node;
+use crate::mock::store::quota::{Quota, Quotas};
+use crate::mock::store::transaction::Transaction;
+
+impl Call<'_> {
+    /// Returns the domain's quotas, or `None` for dom0.
+    pub(super) fn quotas(&self) -> Option<&Quotas> {
+        if is_privileged(self.domid) {
+            return None;
+        }
+        self.daemon.domains.get(self.domid).map(|domain| &domain.quotas)
+    }
+
+    /// Returns whether a quota is used up. `allowed` is the count that a value of the quota allows.
+    pub(super) fn is_used_up(&self, quota: Quota, held: u32, allowed: fn(u32) -> u32) -> bool {
+        self.quotas().is_some_and(|quotas| held >= allowed(quotas[quota]))
+    }
+
+    /// Returns whether the domain owns as many nodes as it may.
+    pub(super) fn has_all_nodes(&self) -> bool {
+        let tracked = self.transaction.as_ref().and_then(Transaction::as_tracked);
+        let counted = tracked.filter(|_| self.behaviour().counts_nodes_in_transactions);
+        let inside = counted.map_or(0, |tracked| tracked.nodes_of(self.domid));
+        let nodes = self.daemon.store.usage_of(self.domid).nodes + inside;
+        self.quotas().is_some_and(|quotas| nodes >= i64::from(quotas[Quota::Nodes]))
+    }
+
+    /// Returns whether a node exceeds the quota for the size of a node.
+    pub(super) fn is_too_big(&self, node: &Node) -> bool {
+        let size = self.daemon.store.size_of(node);
+        self.quotas().is_some_and(|quotas| size >= quotas[Quota::NodeSize] as usize)
+    }
+
+    /// Returns whether writing a node exceeds the memory of the domain that it counts for: inside a
+    /// transaction the caller, otherwise the owner.
+    pub(super) fn node_exceeds_memory(&self, path: &str, node: &Node) -> bool {
+        let tracked = self.transaction.as_ref().and_then(Transaction::as_tracked);
+        let (payer, prefix, old) = match tracked {
+            Some(tracked) => (self.domid, tracked.prefix(), tracked.peek(path)),
+            None => (node.owner(), 0, self.daemon.store.get(path)),
+        };
+        if self.daemon.memory_of(payer).is_none() {
+            return false;
+        }
+        let bytes = |node| (prefix + path.len() + self.daemon.store.size_of(node)) as i64;
+        let old = old.filter(|old| tracked.is_some() || old.owner() == payer);
+        self.exceeds_memory(payer, bytes(node) - old.map_or(0, |old| bytes(old)))
+    }
+
+    /// Returns whether this many further bytes exceed a domain's memory.
+    pub(super) fn exceeds_memory(&self, domid: DomId, more: i64) -> bool {
+        let Some(max) = self.daemon.memory_of(domid) else {
+            return false;
+        };
+        let transaction = self.transaction.as_ref().filter(|_| domid == self.domid);
+        let bytes = transaction.map_or(0, Transaction::bytes);
+        self.daemon.bytes_of(domid) + bytes + more >= max
+    }
+}

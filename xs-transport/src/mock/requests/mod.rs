@@ -1,0 +1,20 @@
+//! Requests: from a message to its answer, with the daemon's checks in the daemon's order.
+//!
+//! [`dispatch`] accepts a request and hands it to one of the groups below. Where daemons differ, a
+//! request asks the daemon's [`Behaviour`](super::flavour::behaviour::Behaviour).
+
+mod answer;
+mod args;
+mod call;
+mod control;
+mod dispatch;
+mod domains;
+mod internal;
+mod limits;
+mod lookup;
+mod nodes;
+mod release;
+mod replay;
+mod settings;
+mod transactions;
+mod watches;

@@ -1,0 +1,74 @@
+//! The release of a domain: what becomes of its connections, nodes and permissions.
+
+use xs_proto::DomId;
+
+use super::call::Call;
+use crate::mock::daemon::Daemon;
+use crate::mock::flavour::behaviour::Release;
+use crate::mock::store::join;
+use crate::mock::store::node::Node;
+
+impl Daemon {
+    /// Releases a domain. Returns whether it was introduced. Dom0 cannot be released.
+    pub(crate) fn release(&mut self, domid: DomId) -> bool {
+        if domid == DomId::DOM0 {
+            return false;
+        }
+        let is_introduced = self.domains.introduced(domid).is_some();
+        self.disconnect_domain(domid);
+        match self.behaviour.release {
+            Release::RemovesNodes => self.remove_nodes_of(domid),
+            Release::RemovesNodesAndPermissions if is_introduced => self.remove_traces_of(domid),
+            Release::RemovesNodesAndPermissions => {}
+        }
+        self.domains.remove(domid);
+        if is_introduced {
+            self.fire_special("@releaseDomain", domid);
+        }
+        is_introduced
+    }
+
+    /// Removes each node that the domain owns, with its descendants. Watches fire.
+    fn remove_nodes_of(&mut self, domid: DomId) {
+        let mut at = vec!["/".to_owned()];
+        while let Some(path) = at.pop() {
+            if self.store.usage_of(domid).nodes == 0 {
+                break;
+            }
+            let Some(node) = self.store.get(&path) else {
+                continue;
+            };
+            if node.owner() == domid && path != "/" {
+                let _ = Call::internal(self).bottom_up_remove(&path);
+            } else {
+                at.extend(children_of(&path, node).into_iter().rev());
+            }
+        }
+    }
+
+    /// Removes each node that the domain owns, with its descendants, and the domain's entries in
+    /// the permissions of other nodes. No watch fires.
+    pub(super) fn remove_traces_of(&mut self, domid: DomId) {
+        let mut at = vec!["/".to_owned()];
+        while let Some(path) = at.pop() {
+            let Some(node) = self.store.get(&path).cloned() else {
+                continue;
+            };
+            if node.owner() == domid && path != "/" {
+                let _ = Call::internal(self).top_down_remove(&path);
+                continue;
+            }
+            let perms = node.perms.without(domid);
+            if perms != node.perms {
+                self.store.put(Node { perms, ..Node::clone(&node) });
+            }
+            at.extend(children_of(&path, &node));
+        }
+        // Open transactions have to notice the change.
+        self.store.next_generation();
+    }
+}
+
+fn children_of(path: &str, node: &Node) -> Vec<String> {
+    node.children.iter().map(|name| join(path, name)).collect()
+}

@@ -1,0 +1,79 @@
+//! WATCH, UNWATCH and RESET_WATCHES.
+
+use xs_proto::ErrorCode;
+
+use super::answer::{DONE, INVALID, Result};
+use super::args;
+use super::call::Call;
+use crate::mock::daemon::domains::is_privileged;
+use crate::mock::daemon::watches::{Watch, size_of};
+use crate::mock::store::quota::Quota;
+
+impl Call<'_> {
+    pub(super) fn watch(&mut self, payload: &[u8]) -> Result {
+        let count = args::strings(payload).count();
+        let [path, token] = args::at_least(payload).ok_or(INVALID)?;
+        let depth = match count {
+            2 => None,
+            3 if self.behaviour().watches_have_depth => {
+                let depth = args::strings(payload).nth(2).map_or(0, args::atoi);
+                Some(u32::try_from(depth).map_err(|_| INVALID)?)
+            }
+            _ => return Err(INVALID),
+        };
+        let is_relative = !matches!(path.first(), Some(b'/' | b'@'));
+        let canonical = self.canonical(Some(path), true)?;
+        if self.daemon.watches.contains(self.conn, &canonical, token) {
+            return Err(ErrorCode::Exists);
+        }
+        let held = self.daemon.domains.get(self.domid).map_or(0, |domain| domain.watches);
+        if self.is_used_up(Quota::Watches, held, self.behaviour().watches_allowed) {
+            return Err(self.behaviour().watch_quota_error.clone());
+        }
+        let bytes = size_of(&canonical, token) as i64;
+        if self.exceeds_memory(self.domid, bytes) {
+            return Err(ErrorCode::NoMemory);
+        }
+        let prefix = if is_relative { canonical.len() - path.len() } else { 0 };
+        let watch = Watch { token: token.into(), prefix, depth };
+        self.daemon.watches.add(self.conn, &canonical, watch);
+        if let Some(domain) = self.daemon.domains.get_mut(self.domid) {
+            domain.watches += 1;
+            domain.bytes += bytes;
+        }
+        DONE
+    }
+
+    pub(super) fn unwatch(&mut self, payload: &[u8]) -> Result {
+        let [path, token] = args::exactly(payload).ok_or(INVALID)?;
+        if path.is_empty() {
+            return Err(self.behaviour().unwatch_empty_path_error.clone());
+        }
+        let malformed = |_| self.behaviour().unwatch_malformed_path_error.clone();
+        let path = self.canonical(Some(path), true).map_err(malformed)?;
+        if !self.daemon.watches.remove(self.conn, &path, token) {
+            return Err(ErrorCode::NoEntry);
+        }
+        if let Some(domain) = self.daemon.domains.get_mut(self.domid) {
+            domain.watches -= 1;
+            domain.bytes -= size_of(&path, token) as i64;
+        }
+        DONE
+    }
+
+    /// Ends the watches and transactions of all connections of a guest, because a real guest has one
+    /// ring. Dom0 has many sockets, and each is reset alone.
+    pub(super) fn reset_watches(&mut self) -> Result {
+        let conns = if is_privileged(self.domid) {
+            vec![self.conn]
+        } else {
+            self.daemon.conns_of(self.domid)
+        };
+        // The transaction of this request ends, too.
+        self.take_transaction();
+        for conn in conns {
+            self.daemon.reset(conn);
+        }
+        DONE
+    }
+}

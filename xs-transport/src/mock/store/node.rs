@@ -1,0 +1,92 @@
+//! A node of the tree.
+
+use rpds::RedBlackTreeMapSync;
+use smallvec::SmallVec;
+use xs_proto::DomId;
+
+use super::permissions::NodePerms;
+
+/// A node: its value, its permissions and the names of its children.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    /// Stored in the node, so that a lookup compares paths without another indirection.
+    pub(crate) path: PathBytes,
+    pub(crate) value: Value,
+    pub(crate) perms: NodePerms,
+    /// The generation of the store when the node was last written.
+    pub(crate) generation: u64,
+    /// The node's key in its parent's [`Children`].
+    pub(crate) order: u64,
+    pub(crate) children: Children,
+}
+
+/// A path. Most are short enough to need no allocation.
+pub(crate) type PathBytes = SmallVec<[u8; 40]>;
+
+/// A value. Most are short enough to need no allocation.
+pub(crate) type Value = SmallVec<[u8; 16]>;
+
+/// The names of a node's children, in the order of their creation.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Children {
+    names: RedBlackTreeMapSync<u64, Box<str>>,
+    /// The length of all names, each with its NUL.
+    len: usize,
+}
+
+impl Node {
+    /// Creates a node without value and children.
+    pub(crate) fn new(path: &str, perms: NodePerms, order: u64) -> Self {
+        let (value, children) = (Value::new(), Children::default());
+        Node { path: path.as_bytes().into(), value, perms, generation: 0, order, children }
+    }
+
+    pub(crate) fn owner(&self) -> DomId {
+        self.perms.owner()
+    }
+}
+
+impl Children {
+    pub(crate) fn add(&mut self, order: u64, name: &str) {
+        self.names.insert_mut(order, name.into());
+        self.len += name.len() + 1;
+    }
+
+    /// Returns whether there was such a child.
+    pub(crate) fn remove(&mut self, order: u64) -> bool {
+        let Some(name) = self.names.get(&order) else {
+            return false;
+        };
+        self.len -= name.len() + 1;
+        self.names.remove_mut(&order)
+    }
+
+    /// Iterates over the names in the order of creation.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
+        self.names.values().map(|name| &**name)
+    }
+
+    /// Returns the length of the list on the wire.
+    pub(crate) fn wire_len(&self) -> usize {
+        self.len
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn children_keep_the_order_of_creation() {
+        let mut children = Children::default();
+        for (order, name) in [(1, "z"), (2, "a"), (3, "m")] {
+            children.add(order, name);
+        }
+        let before = children.clone();
+        assert!(children.remove(2));
+        assert!(!children.remove(99));
+        assert!(children.iter().eq(["z", "m"]));
+        assert_eq!(children.wire_len(), 4);
+        assert!(before.iter().eq(["z", "a", "m"]));
+    }
+}

@@ -1,0 +1,61 @@
+//! An open transaction.
+
+use super::snapshot::Snapshot;
+use super::tracked::Tracked;
+use super::tree::Store;
+
+/// An open transaction, of one of the two kinds that daemons implement.
+#[derive(Debug)]
+pub(crate) enum Transaction {
+    Tracked(Tracked),
+    Snapshot(Box<Snapshot>),
+}
+
+impl Transaction {
+    /// Starts a transaction that tracks the nodes it accesses.
+    pub(crate) fn tracked(store: &mut Store) -> Self {
+        Transaction::Tracked(Tracked::new(store.next_generation()))
+    }
+
+    /// Starts a transaction that works on a snapshot of the store.
+    pub(crate) fn snapshot(store: &Store) -> Self {
+        Transaction::Snapshot(Box::new(Snapshot::new(store)))
+    }
+
+    /// Returns the memory that counts against the domain's quota.
+    pub(crate) fn bytes(&self) -> i64 {
+        match self {
+            Transaction::Tracked(tracked) => tracked.bytes,
+            // A daemon with snapshots has no memory quota.
+            Transaction::Snapshot(_) => 0,
+        }
+    }
+
+    pub(crate) fn as_tracked(&self) -> Option<&Tracked> {
+        match self {
+            Transaction::Tracked(tracked) => Some(tracked),
+            Transaction::Snapshot(_) => None,
+        }
+    }
+
+    pub(crate) fn as_tracked_mut(&mut self) -> Option<&mut Tracked> {
+        match self {
+            Transaction::Tracked(tracked) => Some(tracked),
+            Transaction::Snapshot(_) => None,
+        }
+    }
+
+    pub(crate) fn as_snapshot(&self) -> Option<&Snapshot> {
+        match self {
+            Transaction::Tracked(_) => None,
+            Transaction::Snapshot(snapshot) => Some(snapshot),
+        }
+    }
+
+    pub(crate) fn as_snapshot_mut(&mut self) -> Option<&mut Snapshot> {
+        match self {
+            Transaction::Tracked(_) => None,
+            Transaction::Snapshot(snapshot) => Some(snapshot),
+        }
+    }
+}
