@@ -1,4 +1,4 @@
-//! The client: how to get one, and what it offers beside the tree.
+//! The client: how it is opened, and the operations that do not concern nodes.
 
 use std::io;
 use std::ops::Deref;
@@ -16,15 +16,18 @@ use crate::op::{self, Answer, Op};
 use crate::reconnect::Opener;
 use crate::tree::Tree;
 
-/// A connection to a xenstored, to be cloned and shared at will.
+/// A connection to a Xenstore daemon.
 ///
-/// Any number of threads may use one client; their requests are in flight together, as far as the
-/// way to the daemon allows, and each gets its own answer. A thread that is alone with a client
-/// does its own sending and receiving, and the client starts none of its own until a watch with a
-/// callback is set. When the last clone, transaction and watch is dropped, the connection ends; also
-/// for the other side of a fork(2), which had better open a client of its own.
+/// Clones share the connection, and threads may share a client. Their requests are in flight
+/// together if the transport allows it; the xenbus device takes one request at a time. The client
+/// starts no thread until [`watch_with`](Self::watch_with) sets a watch with a callback.
 ///
-/// It dereferences to [`Tree`], which has the operations on nodes.
+/// The client dereferences to [`Tree`], which has the operations on nodes. Its own methods concern
+/// the connection, transactions, watches, domains and the daemon.
+///
+/// The connection ends when the last clone, transaction and watch of the client is dropped. After
+/// fork(2), open a new client in the child: parent and child share the connection of the old one,
+/// and ending it in one process ends it in both.
 ///
 /// ```no_run
 /// use xs_client::Client;
@@ -40,34 +43,39 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to the xenstored of this machine, wherever libxenstore would find it; see
-    /// [`discover`].
+    /// Connects to the daemon of this machine: to its socket, or to the device of the kernel.
+    ///
+    /// [`discover::candidates`] returns the paths that are tried, in order. The environment
+    /// variable `XENSTORED_PATH` sets the first one.
     ///
     /// # Errors
-    /// None can be reached; the error says what was tried, and how it failed.
+    /// [`ErrorKind::NotFound`] if no path leads to a daemon. The error lists the paths that were
+    /// tried, and why each of them failed.
     pub fn open() -> Result<Self> {
         Builder::new().open()
     }
 
-    /// Connects to the socket or the device at `path`.
+    /// Connects to the socket or device at `path`.
     ///
     /// # Errors
-    /// It cannot be reached.
+    /// [`ErrorKind::Unreachable`], with the error of the system.
     pub fn open_at(path: impl AsRef<Path>) -> Result<Self> {
         Builder::new().open_at(path)
     }
 
-    /// Uses a transport of the caller's.
+    /// Creates a client over a transport that is connected already, such as one to the in-memory
+    /// daemon of `xs-transport`.
     pub fn over(transport: impl Transport + 'static) -> Self {
         Builder::new().over(transport)
     }
 
-    /// To choose the timeout and other things before connecting.
+    /// Returns a builder, which sets timeouts and other options before it connects.
     pub fn builder() -> Builder {
         Builder::new()
     }
 
-    /// The same client, with another timeout for each operation; `None`: wait for ever.
+    /// Returns a client on the same connection with another timeout for each operation. With
+    /// `None`, operations wait indefinitely.
     ///
     /// ```
     /// # use xs_client::Client;
@@ -85,110 +93,159 @@ impl Client {
         client
     }
 
-    /// Which way leads to the daemon: the path of a socket or a device.
+    /// Returns the name of the transport, which is usually the path of the socket or device.
     pub fn transport_name(&self) -> String {
         self.handle.drive.transport().describe()
     }
 
-    /// Ends the connection now: everybody who waits for something returns with an error. No other
-    /// one is made, even if the client [reconnects](Builder::reconnect).
+    /// Ends the connection. All threads and tasks that wait on it get an error.
+    ///
+    /// The client does not connect again, even with [`Builder::reconnect`].
     pub fn close(&self) {
         self.handle.close();
     }
 
-    /// Tells the daemon of a new domain: its Xenstore ring is at the guest frame `gfn` and rings
-    /// the event channel `evtchn`. For privileged domains.
+    /// Connects the daemon to a new domain (INTRODUCE in xenstore.txt, "Domain management and
+    /// xenstored communications", as are the other operations on domains).
+    ///
+    /// `gfn` is the guest frame number of the page with the domain's Xenstore ring, and `evtchn`
+    /// the domain's port of the event channel for this ring. Only a privileged domain, such as
+    /// dom0, may do this.
     pub fn introduce(&self, domid: DomId, gfn: u64, evtchn: u32) -> Result<()> {
         self.run(&op::introduce(domid, gfn, evtchn))
     }
 
-    /// Tells the daemon to forget a domain. For privileged domains.
+    /// Disconnects the daemon from a domain (RELEASE).
+    ///
+    /// The daemon does so by itself when the domain is destroyed. Only a privileged domain may do
+    /// this.
     pub fn release(&self, domid: DomId) -> Result<()> {
         self.run(&op::release(domid))
     }
 
-    /// Lets the shutdown of a domain that was resumed be noticed again. For privileged domains.
+    /// Makes the daemon report the next shutdown of a domain that was resumed (RESUME).
+    ///
+    /// The daemon reports each shutdown with an event of `@releaseDomain`, but only once without
+    /// this call. Only a privileged domain may do this.
     pub fn resume(&self, domid: DomId) -> Result<()> {
         self.run(&op::resume(domid))
     }
 
-    /// Lets `domid` act with the rights of `target`. For privileged domains.
+    /// Gives `domid` the access rights of `target`, in addition to its own (SET_TARGET).
+    ///
+    /// Only a privileged domain may do this.
     pub fn set_target(&self, domid: DomId, target: DomId) -> Result<()> {
         self.run(&op::set_target(domid, target))
     }
 
-    /// The home of a domain, such as `/local/domain/5`; the domain need not exist.
+    /// Returns the home of a domain, such as `/local/domain/5` (GET_DOMAIN_PATH).
+    ///
+    /// The domain need not exist.
     pub fn get_domain_path(&self, domid: DomId) -> Result<String> {
         self.run(&op::get_domain_path(domid))
     }
 
-    /// Whether the daemon knows a domain.
+    /// Returns whether the daemon is connected to a domain (IS_DOMAIN_INTRODUCED).
     pub fn is_domain_introduced(&self, domid: DomId) -> Result<bool> {
         self.run(&op::is_domain_introduced(domid))
     }
 
-    /// Gives a command to the daemon itself, such as `["check"]`, and returns what it says. Which
-    /// commands there are depends on the daemon. For privileged domains.
+    /// Sends a command with its parameters to the daemon, such as `["check"]`, and returns the
+    /// daemon's answer (CONTROL in xenstore.txt, "Miscellaneous").
+    ///
+    /// The commands and their answers depend on the daemon and its version; with most daemons,
+    /// `["help"]` lists them. The C daemon accepts commands from privileged domains only.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] if there is no command, or a word contains a NUL.
     pub fn control<S: AsRef<[u8]>>(&self, words: impl IntoIterator<Item = S>) -> Result<String> {
         self.run(&op::control(words))
     }
 
-    /// The features of the daemon, as bits (`XENSTORE_SERVER_FEATURE_*`).
+    /// Returns the features of the daemon, as the bits `XENSTORE_SERVER_FEATURE_*` of xs_wire.h
+    /// (GET_FEATURE).
     ///
     /// # Errors
-    /// Daemons before Xen 4.22 answer ENOSYS.
+    /// ENOSYS from oxenstored, and from the C daemon before Xen 4.22.
     pub fn get_features(&self) -> Result<u32> {
         self.is_known(&op::get_feature(DomId::DOM0))?;
         self.run(&op::get_server_feature())
     }
 
-    /// The features that the daemon offers to a domain.
+    /// Returns the features that the daemon offers to a domain, as bits like those of
+    /// [`get_features`](Self::get_features).
+    ///
+    /// # Errors
+    /// ENOSYS from oxenstored, and from the C daemon before Xen 4.22.
     pub fn get_domain_features(&self, domid: DomId) -> Result<u32> {
         self.run(&op::get_feature(domid))
     }
 
-    /// Sets the features that the daemon offers to a domain, before it is introduced. For
-    /// privileged domains.
+    /// Sets the features that the daemon offers to a domain (SET_FEATURE).
+    ///
+    /// Only a privileged domain may do this.
+    ///
+    /// # Errors
+    /// EBUSY if the domain is already introduced. ENOSYS from oxenstored, and from the C daemon
+    /// before Xen 4.22.
     pub fn set_domain_features(&self, domid: DomId, features: u32) -> Result<()> {
         self.run(&op::set_feature(domid, features))
     }
 
-    /// The names of the quotas that the daemon knows.
+    /// Returns the names of the daemon's quotas, such as `nodes` (GET_QUOTA).
     ///
     /// # Errors
-    /// Daemons before Xen 4.22 answer ENOSYS.
+    /// ENOSYS from oxenstored, and from the C daemon before Xen 4.22.
     pub fn quotas(&self) -> Result<Vec<String>> {
         self.is_known(&op::get_quota(None, "nodes"))?;
         let names = self.run(&op::quotas())?;
         Ok(names.split_ascii_whitespace().map(String::from).collect())
     }
 
-    /// The default value of a quota for new domains.
+    /// Returns the value of a quota that new domains get.
+    ///
+    /// # Errors
+    /// ENOSYS from oxenstored, and from the C daemon before Xen 4.22.
     pub fn get_quota(&self, quota: &str) -> Result<u32> {
         self.quota_of(None, quota)
     }
 
-    /// The value of a quota for a domain.
+    /// Returns the value of a quota for one domain.
+    ///
+    /// # Errors
+    /// ENOSYS from oxenstored, and from the C daemon before Xen 4.22.
     pub fn get_domain_quota(&self, domid: DomId, quota: &str) -> Result<u32> {
         self.quota_of(Some(domid), quota)
     }
 
-    /// Sets the default value of a quota for new domains. For privileged domains.
+    /// Sets the value of a quota that new domains get (SET_QUOTA).
+    ///
+    /// Only a privileged domain may do this.
+    ///
+    /// # Errors
+    /// ENOSYS from oxenstored, and from the C daemon before Xen 4.22.
     pub fn set_quota(&self, quota: &str, value: u32) -> Result<()> {
         self.run(&op::set_quota(None, quota, value))
     }
 
-    /// Sets the value of a quota for a domain. For privileged domains.
+    /// Sets the value of a quota for one domain.
+    ///
+    /// Only a privileged domain may do this.
+    ///
+    /// # Errors
+    /// ENOSYS from oxenstored, and from the C daemon before Xen 4.22.
     pub fn set_domain_quota(&self, domid: DomId, quota: &str, value: u32) -> Result<()> {
         self.run(&op::set_quota(Some(domid), quota, value))
     }
 
-    /// Ends all watches and transactions of this connection, as the daemon sees it. The watches
-    /// of this client end with it.
+    /// Removes all watches and aborts all transactions of this connection (RESET_WATCHES in
+    /// xenstore.txt, "Watches").
+    ///
+    /// The [`Watch`](crate::Watch)es of this client end, and its callbacks are dropped.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`] on the xenbus device, where it would end those of everybody in
-    /// the domain; see [`reset_domain_watches`](Self::reset_domain_watches).
+    /// [`ErrorKind::Unsupported`] over the xenbus device, where the request reaches beyond this
+    /// client; see [`reset_domain_watches`](Self::reset_domain_watches).
     pub fn reset_watches(&self) -> Result<()> {
         if self.handle.drive.transport().limits().shared_session {
             let why = "on this device it would end the watches and transactions of all programs";
@@ -197,8 +254,9 @@ impl Client {
         self.reset_domain_watches()
     }
 
-    /// Like [`reset_watches`](Self::reset_watches), also on the xenbus device, where it ends the
-    /// watches and transactions of all programs and of the kernel in this domain.
+    /// Does the same as [`reset_watches`](Self::reset_watches), and is also allowed over the xenbus
+    /// device. There it removes the watches and aborts the transactions of all programs in this
+    /// domain, and of its kernel.
     pub fn reset_domain_watches(&self) -> Result<()> {
         let answer = self.run(&op::reset_watches());
         if answer.is_ok() {
@@ -207,9 +265,9 @@ impl Client {
         answer
     }
 
-    /// Whether the daemon knows a type of request at all. To be asked before one without payload
-    /// is sent: oxenstored, which does not know these types, takes such a request up only when
-    /// another one follows.
+    /// Checks that the daemon supports a type of request, before a request of this type without a
+    /// payload is sent. oxenstored, which does not support these types, answers a request without a
+    /// payload only when another request follows.
     fn is_known<T: Answer>(&self, op: &Op<'_, T>) -> Result<()> {
         match self.run(op) {
             Err(error) if error.code() == Some(&ErrorCode::NotSupported) => Err(error),
@@ -236,7 +294,7 @@ impl Deref for Client {
     }
 }
 
-/// How a [`Client`] connects, and what holds for it.
+/// Options for a [`Client`], which one of the methods `open*` and `over*` creates.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -255,10 +313,10 @@ pub struct Builder {
     reconnect: bool,
 }
 
-/// Longer than any daemon takes that still works.
+/// Longer than a working daemon takes for any request.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Some hundred kilobytes, if nobody takes events of a busy watch.
+/// Limits the memory for a busy watch whose events are not taken to some hundred kilobytes.
 const DEFAULT_WATCH_CAPACITY: usize = 1024;
 
 impl Default for Builder {
@@ -268,7 +326,7 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// Starts with the defaults.
+    /// Creates a builder with the default options.
     pub fn new() -> Self {
         Builder {
             timeout: Some(DEFAULT_TIMEOUT),
@@ -280,57 +338,63 @@ impl Builder {
 
     /// Sets how long each operation may take. The default is 30 seconds; `None` waits indefinitely.
     ///
-    /// With a timeout of less than ten seconds, an operation over the Unix socket takes one system
-    /// call more, a poll(2).
+    /// With a timeout of less than 10 seconds, an operation over a Unix socket needs one system
+    /// call more, poll(2).
     #[must_use]
     pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.timeout = timeout.into();
         self
     }
 
-    /// How long connecting may take; 30 seconds unless set.
+    /// Sets how long connecting may take. The default is 30 seconds.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
     }
 
-    /// How many events of one watch are kept for its owner to take, before an
-    /// [overflow](crate::EventKind::Overflow) is reported; 1024 unless set, at least 1.
+    /// Sets how many events of one watch may wait to be taken. The default is 1024, the minimum 1.
+    ///
+    /// Further events are dropped. The watch then returns one event of the kind
+    /// [`Overflow`](crate::EventKind::Overflow).
     #[must_use]
     pub fn watch_capacity(mut self, events: usize) -> Self {
         self.watch_capacity = events;
         self
     }
 
-    /// Whether to connect again when the connection is lost; not unless set.
+    /// Sets whether the client connects again when the connection is lost. The default is `false`.
     ///
-    /// Those who wait for an answer when it happens get an error all the same: whether their
-    /// request was carried out is not known. The next call, or whoever waits for a watch, connects
-    /// again, and tries until its deadline; a [future](crate::futures) likewise, by its driver. What
-    /// does not wait, [`start`](crate::Tree::start) and [`try_next`](crate::Watch::try_next), makes
-    /// one attempt, when it is time for one. The pauses between attempts grow up to a second.
+    /// Operations that wait for an answer when the connection is lost still fail, because the
+    /// daemon may or may not have executed them. The next operation, or the next wait for a watch,
+    /// connects again and tries until its deadline. A [future](crate::futures) does the same
+    /// through its driver. Calls that do not wait, such as [`start`](crate::Tree::start) and
+    /// [`try_next`](crate::Watch::try_next), make one attempt at most. Pauses between attempts grow
+    /// from 5 ms to one second.
     ///
-    /// On the new connection all watches are set again, and each is given an event that says so
-    /// ([`Reconnected`](crate::EventKind::Reconnected)). Transactions that were open fail with
-    /// [`ErrorKind::TransactionLost`].
+    /// On the new connection, the client sets all its watches again, and each watch returns an
+    /// event of the kind [`Reconnected`](crate::EventKind::Reconnected). Transactions that were
+    /// open fail with [`ErrorKind::TransactionLost`].
     #[must_use]
     pub fn reconnect(mut self, reconnect: bool) -> Self {
         self.reconnect = reconnect;
         self
     }
 
-    /// Connects to the xenstored of this machine; see [`Client::open`].
+    /// Connects to the daemon of this machine; see [`Client::open`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`], as for [`Client::open`].
     pub fn open(self) -> Result<Client> {
         let transport = discover::open(self.connect_timeout)
             .map_err(|error| Error::new("open", None, ErrorKind::NotFound(error)))?;
         Ok(self.client(transport.into(), Opener::new(|timeout| Ok(discover::open(timeout)?))))
     }
 
-    /// Connects to the socket or the device at `path`.
+    /// Connects to the socket or device at `path`.
     ///
     /// # Errors
-    /// It cannot be reached.
+    /// [`ErrorKind::Unreachable`], with the error of the system.
     pub fn open_at(self, path: impl AsRef<Path>) -> Result<Client> {
         let path = path.as_ref().to_owned();
         let transport = discover::open_at(&path, self.connect_timeout).map_err(|error| {
@@ -340,17 +404,21 @@ impl Builder {
         Ok(self.client(transport.into(), opener))
     }
 
-    /// Uses a transport of the caller's, which cannot be connected again.
+    /// Creates a client over a transport that is connected already.
+    ///
+    /// Such a client cannot connect again: [`reconnect`](Self::reconnect) has no effect.
     pub fn over(mut self, transport: impl Transport + 'static) -> Client {
         self.reconnect = false;
         self.client(Arc::new(transport), Opener::new(|_| Err(io::ErrorKind::NotConnected.into())))
     }
 
-    /// Uses transports that `open` makes, within the time that it is given: one now, and another
-    /// one whenever the client is to [reconnect](Self::reconnect).
+    /// Creates a client over a transport that `open` returns.
+    ///
+    /// `open` is called once now, and again whenever the client [reconnects](Self::reconnect). Its
+    /// argument is how long connecting may take.
     ///
     /// # Errors
-    /// Those of `open`.
+    /// [`ErrorKind::Unreachable`], with the error of `open`.
     pub fn over_each(
         self,
         open: impl Fn(Duration) -> io::Result<Box<dyn Transport>> + Send + Sync + 'static,
@@ -377,7 +445,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_client_knows_its_way_and_how_long_to_look_for_it() {
+    fn transport_is_opened_within_the_connect_timeout() {
         let xenstored = Xenstored::new();
         let name = xenstored.connect(DomId::DOM0).describe();
         let given = Arc::new(Mutex::new(Vec::new()));
@@ -397,7 +465,7 @@ mod tests {
         assert_eq!(*given.lock().unwrap(), [Duration::from_secs(7)]);
     }
 
-    /// The features, and how many requests there were.
+    /// Asks for the features. Returns the result and the number of requests.
     fn features(xenstored: &Xenstored) -> (Result<u32>, usize) {
         let client = Client::over(xenstored.connect(DomId::DOM0));
         xenstored.record();
@@ -406,20 +474,20 @@ mod tests {
     }
 
     #[test]
-    fn a_daemon_is_not_asked_without_payload_for_what_it_does_not_know() {
+    fn unsupported_request_is_never_sent_without_payload() {
         let (features, requests) = features(&Xenstored::with_flavour(Flavour::Ocaml417));
         assert_eq!(features.unwrap_err().code(), Some(&ErrorCode::NotSupported));
         assert_eq!(requests, 1);
     }
 
     #[test]
-    fn whether_it_knows_is_all_that_is_asked_before() {
+    fn support_check_accepts_any_other_refusal() {
         let xenstored = Xenstored::new();
         xenstored.inject(Fault::error(ErrorCode::Access).on(MessageType::GetFeature));
         let (answer, requests) = features(&xenstored);
         assert!(answer.is_ok());
         assert_eq!(requests, 2);
-        // But that has to be answered.
+        // A check that is not answered fails the operation.
         xenstored.inject(Fault::ignore().on(MessageType::GetFeature));
         let (answer, requests) = features(&xenstored);
         assert!(answer.unwrap_err().is_timeout());

@@ -1,70 +1,114 @@
-//! A Xenstore client.
+//! A client for Xenstore, the configuration database of a Xen host.
 //!
-//! Xenstore is the small tree-shaped database through which everything on a Xen host finds
-//! everything else: guest agents, device drivers and backends, toolstacks. [`Client`] reads and
-//! writes it, in [transactions](Transaction) if need be, and is told of changes by [`Watch`]es.
+//! Xenstore is a small tree of nodes, such as `/local/domain/5/name`. Each node has a value (a
+//! string of bytes), permissions, and any number of children. Domains (virtual machines) find and
+//! configure their devices through it, guest agents publish facts about their guest in it, and
+//! toolstacks manage domains with it. A daemon, *xenstored*, holds the tree. Programs in dom0 reach
+//! the daemon through a Unix socket, and programs in a guest through a device of their kernel.
+//!
+//! With this crate a program reads and writes nodes, combines several changes into a
+//! [transaction](Transaction), and sets [watches](Watch) to learn of changes. It needs neither the
+//! C library libxenstore nor an async runtime.
+//!
+//! # A first program
 //!
 //! ```no_run
 //! use xs_client::Client;
 //!
-//! let client = Client::open()?; // the daemon's socket, or the kernel's device
-//! client.write("data/greeting", "hello")?;
-//! assert_eq!(client.read("data/greeting")?, b"hello");
+//! fn main() -> xs_client::Result<()> {
+//!     let client = Client::open()?; // finds the daemon of this machine
+//!     client.write("data/greeting", "hello")?;
+//!     assert_eq!(client.read("data/greeting")?, b"hello");
 //!
-//! let mut watch = client.watch("data")?;
-//! println!("{} has changed", watch.wait()?);
-//! # Ok::<(), xs_client::Error>(())
+//!     let mut watch = client.watch("data")?;
+//!     loop {
+//!         // The first event comes at once, later ones when a node changes.
+//!         println!("{} has changed", watch.wait()?);
+//!     }
+//! }
 //! ```
 //!
-//! It needs no C library and no runtime, and starts no thread until a watch with a callback asks
-//! for one. Nothing hangs: each operation has a deadline, and when the connection is lost everybody
-//! who waits is told why.
+//! A path without a leading slash starts at the home of the domain in which the program runs: in
+//! domain 5, `data/greeting` is `/local/domain/5/data/greeting`.
 //!
-//! # When the connection is lost
-//! A client stays lost, unless it was made with [`Builder::reconnect`]: then the next call connects
-//! again and all watches are set again, each with an [event](EventKind::Reconnected) that says so.
+//! Start with [`Client`], which opens the connection. It dereferences to [`Tree`], which has the
+//! operations on nodes. The documentation cites sections of `docs/misc/xenstore.txt`, the
+//! specification in Xen's source tree.
+//!
+//! # Errors
+//!
+//! An [`Error`] names the operation and the path. Its [kind](ErrorKind) tells apart a mistake of
+//! the caller, in which case nothing was sent; a refusal by the daemon, with the [code](ErrorCode)
+//! that the daemon sent; a timeout; and a lost connection. It converts to [`std::io::Error`].
+//!
+//! Operations on nodes do not wait indefinitely: their timeout is 30 seconds unless
+//! [`Builder::timeout`] sets another one. When the connection is lost, all threads that wait get an
+//! error with the cause at once, and so does each later call. With [`Builder::reconnect`], later
+//! calls connect again instead, and the client sets its watches again; each watch then returns an
+//! [event](EventKind::Reconnected) that says so.
+//!
+//! # Threads
+//!
+//! Threads may share a client, or use clones of it. Their requests are in flight together, and each
+//! thread gets the answers to its own. The client starts no thread of its own until
+//! [`Client::watch_with`] sets a watch with a callback.
+//!
+//! A thread that waits for an answer or an event also receives for the other threads. While no
+//! thread waits, nothing is received, and watch events stay with the daemon. oxenstored then stops
+//! answering any client whose write fires one more of these watches, once about 2,000 events are
+//! waiting. A program that sets watches and rarely waits should therefore use `watch_with`, whose
+//! callback thread receives all the time.
 //!
 //! # Event loops and futures
-//! Any number of threads may share a client and block in it. Whoever must not block
-//! [starts](Tree::start) operations and looks for their answers later: an [event loop][mio] watches
-//! one descriptor, any runtime spawns the driver of the [client as futures][futures].
+//!
+//! To avoid blocking, [start](Tree::start) operations and collect their [results](Pending) later.
+//! There are two ways to learn when to do so:
+//!
+//! * An [event loop][mio] watches one file descriptor with poll(2), epoll(7) or the crate mio.
+//! * The module [`futures`][futures] offers the client as futures. The program spawns a driver on
+//!   its runtime: tokio, smol or any other.
 //!
 //! # Features
-//! None is on unless asked for, and each only adds.
 //!
-//! | feature | what it gives |
+//! No feature is enabled by default.
+//!
+//! | feature | adds |
 //! |---|---|
-//! | `futures` | the [client as futures][futures], bound to no runtime |
-//! | `tokio`, `smol` | … on the reactor of tokio, or on async-io's |
-//! | `mio` | the client in [one's own event loop][mio]: any descriptor (`AsFd`) for poll(2) or epoll(7), or mio |
-//! | `tracing` | tells `tracing` of each operation |
-//! | `cli` | the program `xs`; nothing for those who use the library |
+//! | `futures` | the [client as futures][futures], for any runtime |
+//! | `tokio` | a driver for these futures on tokio; enables `futures` |
+//! | `smol` | a driver for these futures on smol, or on any runtime that uses async-io; enables `futures` |
+//! | `mio` | the [event source][mio] for event loops |
+//! | `tracing` | an event of the crate `tracing` for each operation |
+//! | `cli` | the command-line tool `xs`; the library does not change |
 //!
-//! # Testing what uses it
-//! [`Client::over`] takes any way to a xenstored, so that a program that is handed its client can
-//! be given the [one in memory][mock]: the feature `mock` of `xs-transport`. It has the genuine
-//! ones' permissions, quotas and conflicts, and misbehaves on request.
+//! # Testing
+//!
+//! The module `mock` of [`xs_transport`] is a Xenstore daemon in memory. It has the permissions,
+//! quotas and transaction conflicts of the real daemons, and fails on request. Enable the feature
+//! `mock` of `xs-transport` in the dev-dependencies, and let the program take its client as an
+//! argument, so that a test can pass one that is [connected](Client::over) to this daemon:
 //!
 //! ```
 //! use xs_client::{Client, DomId};
 //! use xs_transport::mock::Xenstored;
 //!
+//! let guest = DomId::new(5);
 //! let xenstored = Xenstored::new();
-//! xenstored.add_guest(DomId::new(5));
-//! let client = Client::over(xenstored.connect(DomId::new(5)));
+//! xenstored.add_guest(guest);
+//! let client = Client::over(xenstored.connect(guest));
+//!
 //! client.write("data/state", "running")?;
 //! assert_eq!(xenstored.get("/local/domain/5/data/state").unwrap(), b"running");
 //! # Ok::<(), xs_client::Error>(())
 //! ```
 //!
-//! [mock]: ../xs_transport/mock/index.html
-// What a build leaves out it cannot link to.
+// A link must not lead to an item whose feature is disabled.
 #![cfg_attr(feature = "mio", doc = "[mio]: EventSource")]
 #![cfg_attr(not(feature = "mio"), doc = "[mio]: #features")]
 #![cfg_attr(feature = "futures", doc = "[futures]: mod@futures")]
 #![cfg_attr(not(feature = "futures"), doc = "[futures]: #features")]
 #![forbid(unsafe_code)]
-// docs.rs shows what belongs to which feature.
+// docs.rs marks the items that need a feature.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod background;

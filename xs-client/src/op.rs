@@ -1,4 +1,9 @@
-//! Operations as values: what to ask, and what the answer is taken for.
+//! Operations as values.
+//!
+//! Most programs do not need this module: the methods of [`Tree`](crate::Tree) and
+//! [`Client`](crate::Client) create an operation and run it. An [`Op`] is useful to
+//! [run several operations](crate::Tree::run_all) in one round trip, or to
+//! [start one](crate::Tree::start) and collect its result later.
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
@@ -8,11 +13,10 @@ use xs_proto::{DomId, Path, PathError, Permissions, Reply, Request, RequestError
 use crate::calls::Answered;
 use crate::error::{Error, ErrorKind, Invalid, Result};
 
-/// One request, and the type of its answer.
+/// An operation whose result is a `T`.
 ///
-/// The methods of [`Tree`](crate::Tree) and [`Client`](crate::Client) make one and run it at once.
-/// Made by hand, operations can be [run together](crate::Tree::run_all) in one round trip or
-/// [started](crate::Tree::start) without waiting.
+/// The functions of this module create one. Nothing is sent before the operation is run or started.
+/// An invalid argument is reported then, too.
 ///
 /// ```
 /// use xs_client::{Client, op};
@@ -57,7 +61,7 @@ impl<'a, T> Op<'a, T> {
     }
 }
 
-/// What errors tell of an operation.
+/// The operation and the path that its errors name.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Label<'a> {
     pub(crate) name: &'static str,
@@ -65,12 +69,12 @@ pub(crate) struct Label<'a> {
 }
 
 impl Label<'_> {
-    /// The error that this operation failed with.
+    /// Returns an error of this operation.
     pub(crate) fn error(&self, kind: impl Into<ErrorKind>) -> Error {
         Error::new(self.name, self.path, kind)
     }
 
-    /// The error that this operation was answered with something strange.
+    /// Returns the error for an answer of unexpected form.
     pub(crate) fn unexpected(&self, what: &str) -> Error {
         self.error(ErrorKind::Unexpected(what.into()))
     }
@@ -102,27 +106,32 @@ impl Label<'_> {
     }
 }
 
-/// The value of a node.
+/// Returns the value of a node; see [`Tree::read`](crate::Tree::read).
 pub fn read(path: &str) -> Op<'_, Vec<u8>> {
     Op::on("read", path, Request::Read)
 }
 
-/// Sets the value of a node, which is created as needed, as are its parents.
+/// Sets the value of a node, and creates the node and its ancestors if necessary; see
+/// [`Tree::write`](crate::Tree::write).
 pub fn write<'a>(path: &'a str, value: &'a (impl AsRef<[u8]> + ?Sized)) -> Op<'a, ()> {
     Op::on("write", path, |path| Request::Write { path, value: value.as_ref() })
 }
 
-/// Creates a node with an empty value, and its parents; nothing happens if it exists.
+/// Creates a node with an empty value, and its ancestors if necessary. An existing node is
+/// unchanged; see [`Tree::mkdir`](crate::Tree::mkdir).
 pub fn mkdir(path: &str) -> Op<'_, ()> {
     Op::on("mkdir", path, Request::Mkdir)
 }
 
-/// Removes a node and all below it.
+/// Removes a node and its descendants; see [`Tree::rm`](crate::Tree::rm).
 pub fn rm(path: &str) -> Op<'_, ()> {
     Op::on("rm", path, Request::Rm)
 }
 
-/// The names of the children of a node, if they fit into one message.
+/// Returns the names of a node's children, if they fit into one message.
+///
+/// If they do not, the C daemon answers E2BIG. [`Tree::directory`](crate::Tree::directory) also
+/// reads longer lists.
 pub fn directory(path: &str) -> Op<'_, Vec<String>> {
     Op::on("directory", path, Request::Directory)
 }
@@ -131,12 +140,12 @@ pub(crate) fn directory_part(path: &str, offset: u32) -> Op<'_, Part> {
     Op::on("directory", path, |path| Request::DirectoryPart { path, offset })
 }
 
-/// The permissions of a node.
+/// Returns the permissions of a node; see [`Tree::get_perms`](crate::Tree::get_perms).
 pub fn get_perms(path: &str) -> Op<'_, Permissions> {
     Op::on("get_perms", path, Request::GetPerms)
 }
 
-/// Sets the permissions of a node.
+/// Sets the permissions of a node; see [`Tree::set_perms`](crate::Tree::set_perms).
 pub fn set_perms<'a>(path: &'a str, perms: &'a Permissions) -> Op<'a, ()> {
     Op::on("set_perms", path, |path| Request::SetPerms { path, perms: Cow::Borrowed(perms) })
 }
@@ -158,45 +167,50 @@ pub(crate) fn transaction_end(commit: bool) -> Op<'static, ()> {
     Op::new(name, Request::TransactionEnd { commit })
 }
 
-/// Tells the daemon of a new domain whose Xenstore ring is at `gfn` and rings `evtchn`.
+/// Connects the daemon to a new domain; see [`Client::introduce`](crate::Client::introduce).
 pub fn introduce(domid: DomId, gfn: u64, evtchn: u32) -> Op<'static, ()> {
     Op::new("introduce", Request::Introduce { domid, gfn, evtchn })
 }
 
-/// Tells the daemon to forget a domain.
+/// Disconnects the daemon from a domain; see [`Client::release`](crate::Client::release).
 pub fn release(domid: DomId) -> Op<'static, ()> {
     Op::new("release", Request::Release(domid))
 }
 
-/// Lets the shutdown of a domain be noticed again.
+/// Makes the daemon report the next shutdown of a domain; see
+/// [`Client::resume`](crate::Client::resume).
 pub fn resume(domid: DomId) -> Op<'static, ()> {
     Op::new("resume", Request::Resume(domid))
 }
 
-/// Lets `domid` act with the rights of `target`.
+/// Gives `domid` the access rights of `target`; see
+/// [`Client::set_target`](crate::Client::set_target).
 pub fn set_target(domid: DomId, target: DomId) -> Op<'static, ()> {
     Op::new("set_target", Request::SetTarget { domid, target })
 }
 
-/// The home of a domain.
+/// Returns the home of a domain; see
+/// [`Client::get_domain_path`](crate::Client::get_domain_path).
 pub fn get_domain_path(domid: DomId) -> Op<'static, String> {
     Op::new("get_domain_path", Request::GetDomainPath(domid))
 }
 
-/// Whether the daemon knows a domain.
+/// Returns whether the daemon is connected to a domain; see
+/// [`Client::is_domain_introduced`](crate::Client::is_domain_introduced).
 pub fn is_domain_introduced(domid: DomId) -> Op<'static, bool> {
     Op::new("is_domain_introduced", Request::IsDomainIntroduced(domid))
 }
 
-/// Ends all watches and transactions of the caller.
+/// Removes all watches and aborts all transactions of the connection.
 pub(crate) fn reset_watches() -> Op<'static, ()> {
     Op::new("reset_watches", Request::ResetWatches)
 }
 
-/// A command to the daemon, and its parameters.
+/// Sends a command with its parameters to the daemon; see
+/// [`Client::control`](crate::Client::control).
 pub fn control<S: AsRef<[u8]>>(words: impl IntoIterator<Item = S>) -> Op<'static, String> {
     let request = match Strings::from_list(words) {
-        // oxenstored would not answer.
+        // oxenstored does not answer a request without a payload.
         Ok(words) if words.is_empty() => Err(Invalid::NoCommand),
         Ok(words) => Ok(Request::Control(words)),
         Err(error) => Err(Invalid::Request(error)),
@@ -204,39 +218,43 @@ pub fn control<S: AsRef<[u8]>>(words: impl IntoIterator<Item = S>) -> Op<'static
     Op { label: Label { name: "control", path: None }, request, answer: PhantomData }
 }
 
-/// The features of the server, as bits.
+/// Returns the features of the daemon, as bits.
 pub(crate) fn get_server_feature() -> Op<'static, u32> {
     Op::new("get_feature", Request::GetFeature { domid: None })
 }
 
-/// The features offered to a domain, as bits.
+/// Returns the features that the daemon offers to a domain, as bits; see
+/// [`Client::get_domain_features`](crate::Client::get_domain_features).
 pub fn get_feature(domid: DomId) -> Op<'static, u32> {
     Op::new("get_feature", Request::GetFeature { domid: Some(domid) })
 }
 
-/// Sets the features offered to a domain.
+/// Sets the features that the daemon offers to a domain; see
+/// [`Client::set_domain_features`](crate::Client::set_domain_features).
 pub fn set_feature(domid: DomId, features: u32) -> Op<'static, ()> {
     Op::new("set_feature", Request::SetFeature { domid, features })
 }
 
-/// The names of the quotas, separated by blanks.
+/// Returns the names of the quotas, separated by blanks.
 pub(crate) fn quotas() -> Op<'static, String> {
     Op::new("get_quota", Request::GetQuota { domid: None, quota: None })
 }
 
-/// The value of a quota: of a domain, or for new ones.
+/// Returns the value of a quota as decimal text: of one domain, or with `None` the value that new
+/// domains get.
 pub fn get_quota(domid: Option<DomId>, quota: &str) -> Op<'_, String> {
     Op::new("get_quota", Request::GetQuota { domid, quota: Some(quota) })
 }
 
-/// Sets a quota: of a domain, or for new ones.
+/// Sets the value of a quota: of one domain, or with `None` the value that new domains get.
 pub fn set_quota(domid: Option<DomId>, quota: &str, value: u32) -> Op<'_, ()> {
     Op::new("set_quota", Request::SetQuota { domid, quota, value })
 }
 
-/// What an answer can be taken for.
+/// A type that an operation can return. The types are fixed: `()`, `Vec<u8>`, `Vec<String>`,
+/// [`Permissions`], [`TxId`], `bool`, `u32` and `String`.
 pub trait Answer: Sized + sealed::Sealed {
-    /// Or the reply itself, if it is something else.
+    /// Converts a reply, or returns it if it is of another type.
     #[doc(hidden)]
     fn from_reply(reply: Reply<'static>) -> Result<Self, Reply<'static>>;
 }
@@ -246,17 +264,17 @@ pub trait Answer: Sized + sealed::Sealed {
 pub(crate) struct Part {
     pub(crate) generation: u64,
     pub(crate) names: Vec<String>,
-    /// How far the names bring us, in bytes.
+    /// The length of the names in bytes, with a NUL after each.
     pub(crate) bytes: usize,
     pub(crate) last: bool,
 }
 
-/// The answer to one of several questions about a node; see [`Op::of_node`].
+/// The reply to any operation on a node; see [`Op::of_node`].
 #[derive(Debug)]
 pub(crate) struct OfNode(Reply<'static>);
 
 impl OfNode {
-    /// The answer to `op`, which was asked in this form.
+    /// Converts the reply to the result of `op`, the operation before [`Op::of_node`].
     pub(crate) fn take<T: Answer>(answer: Result<OfNode>, op: &Op<'_, T>) -> Result<T> {
         answer.and_then(|OfNode(reply)| op.label.take(Some(Ok(reply))))
     }

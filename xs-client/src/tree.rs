@@ -1,4 +1,4 @@
-//! The operations on the tree, outside and inside of transactions.
+//! The operations on nodes, outside and inside of transactions.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -14,10 +14,10 @@ use crate::link::Handle;
 use crate::listing::Listing;
 use crate::op::{self, Answer, Op};
 
-/// The tree of nodes, as one [`Client`](crate::Client) sees it, or one
-/// [`Transaction`](crate::Transaction).
+/// The tree of nodes, as a [`Client`](crate::Client) or a [`Transaction`](crate::Transaction) sees
+/// it.
 ///
-/// Both give access to these operations; a function that takes a `&Tree` works with either:
+/// Both dereference to `Tree`, so a function that takes a `&Tree` works with either:
 ///
 /// ```
 /// use xs_client::{Client, Result, Tree};
@@ -35,15 +35,28 @@ use crate::op::{self, Answer, Op};
 /// # Ok::<(), xs_client::Error>(())
 /// ```
 ///
-/// Paths are absolute, or relative to the home of the domain that the client runs in; see
-/// [`Path`](xs_proto::Path). Values are bytes: nothing is added, trimmed or taken for text unless
-/// asked for.
+/// The operations are those of xenstore.txt, "Database read, write and permissions operations".
+/// Paths are absolute, or relative to the home of the domain in which the client runs; see
+/// [`Path`](xs_proto::Path). Values are bytes: they are neither trimmed nor extended, and need not
+/// be text.
+///
+/// # Limits
+/// A path and a value in one request have at most 4095 bytes together over a socket, and 4079 over
+/// the xenbus device. The daemon's quotas for guests are lower: by default, a node with its value
+/// and the names of its children has at most 2048 bytes.
 ///
 /// # Errors
-/// All operations fail with an [`Error`](crate::Error) that names operation and path. A bad path
-/// or too long a value is refused before anything is sent. Common answers of the daemon are
-/// ENOENT (there is no such node), EACCES (the node's permissions do not allow it), ENOSPC, EQUOTA
-/// or E2BIG (a quota is used up).
+/// Each operation returns an [`Error`](crate::Error) that names the operation and the path. An
+/// invalid path, or a value that is too long for a message, is
+/// [`Invalid`](crate::ErrorKind::Invalid), and nothing is sent. Otherwise, the daemon may refuse
+/// the operation, most often with one of these [codes](crate::Error::code):
+///
+/// * ENOENT: the node does not exist.
+/// * EACCES: the node's permissions do not allow the operation.
+/// * ENOSPC, EQUOTA or E2BIG: a quota is used up.
+///
+/// Any operation can also fail with a timeout or a lost connection; see
+/// [`ErrorKind`](crate::ErrorKind).
 #[derive(Clone, Debug)]
 pub struct Tree {
     pub(crate) handle: Arc<Handle>,
@@ -52,50 +65,61 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// The value of a node.
+    /// Returns the value of a node.
     pub fn read(&self, path: &str) -> Result<Vec<u8>> {
         self.handle.call_inlined(self.scope, &mut self.deadline(), &op::read(path))
     }
 
-    /// The value of a node, as text.
+    /// Returns the value of a node as text.
     ///
     /// # Errors
-    /// The value is not UTF-8.
+    /// [`ErrorKind::Unexpected`](crate::ErrorKind::Unexpected) if the value is not UTF-8.
     pub fn read_str(&self, path: &str) -> Result<String> {
         to_text(path, self.read(path)?)
     }
 
-    /// The value of a node, parsed from text.
+    /// Returns the value of a node, parsed from text.
     ///
     /// # Errors
-    /// The value does not parse.
+    /// [`ErrorKind::Unexpected`](crate::ErrorKind::Unexpected) if the value cannot be parsed.
     pub fn read_parsed<T: FromStr>(&self, path: &str) -> Result<T> {
         parse(path, &self.read_str(path)?)
     }
 
-    /// Sets the value of a node. The node is created as needed, as are its parents.
+    /// Sets the value of a node.
+    ///
+    /// If the node does not exist, the daemon creates it, and those of its ancestors that do not
+    /// exist.
     pub fn write(&self, path: &str, value: impl AsRef<[u8]>) -> Result<()> {
         self.handle.call_inlined(self.scope, &mut self.deadline(), &op::write(path, &value))
     }
 
-    /// Sets the value of a node to what `value` is displayed as.
+    /// Sets the value of a node to the text of `value`, as [`Display`] formats it.
     pub fn write_display(&self, path: &str, value: impl Display) -> Result<()> {
         self.write(path, value.to_string())
     }
 
-    /// Creates a node with an empty value, and its parents. Nothing happens if it exists.
+    /// Creates a node with an empty value, and those of its ancestors that do not exist.
+    ///
+    /// If the node exists, this does nothing.
     pub fn mkdir(&self, path: &str) -> Result<()> {
         self.run(&op::mkdir(path))
     }
 
-    /// Removes a node and all below it. It is no error if there is none, as long as its parent
-    /// exists.
+    /// Removes a node and its descendants.
+    ///
+    /// If the node does not exist but its parent does, this does nothing.
     pub fn rm(&self, path: &str) -> Result<()> {
         self.run(&op::rm(path))
     }
 
-    /// The names of the children of a node, in the order in which the daemon keeps them. Lists
-    /// that do not fit into one message are read in parts.
+    /// Returns the names of a node's children, in the order of the daemon.
+    ///
+    /// A list that is too long for one message is read in parts (DIRECTORY_PART), up to 16 MiB.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unexpected`](crate::ErrorKind::Unexpected) if a long list changes 100 times
+    /// while it is read.
     pub fn directory(&self, path: &str) -> Result<Vec<String>> {
         let mut deadline = self.deadline();
         let answer = self.handle.call(self.scope, &mut deadline, &op::directory(path));
@@ -111,26 +135,29 @@ impl Tree {
         }
     }
 
-    /// Whether there is such a node.
+    /// Returns whether a node exists, by reading it.
     ///
     /// # Errors
-    /// As for [`read`](Self::read), except that ENOENT means no. A node that may not be read is
-    /// an error, not a no.
+    /// As for [`read`](Self::read), except ENOENT. In particular, EACCES is an error: the client
+    /// may not read the node, and it may or may not exist.
     pub fn exists(&self, path: &str) -> Result<bool> {
         exists(self.read(path))
     }
 
-    /// The permissions of a node.
+    /// Returns the permissions of a node.
     pub fn get_perms(&self, path: &str) -> Result<Permissions> {
         self.run(&op::get_perms(path))
     }
 
     /// Sets the permissions of a node.
+    ///
+    /// Only the owner of the node and privileged domains may do this.
     pub fn set_perms(&self, path: &str, perms: &Permissions) -> Result<()> {
         self.run(&op::set_perms(path, perms))
     }
 
-    /// The values of several nodes, in one round trip; each with its own error.
+    /// Returns the values of several nodes, each with its own error. Uses one round trip, like
+    /// [`run_all`](Self::run_all).
     pub fn read_many<P: AsRef<str>>(
         &self,
         paths: impl IntoIterator<Item = P>,
@@ -138,7 +165,7 @@ impl Tree {
         self.on_each(paths, op::read)
     }
 
-    /// The values of several nodes, in one round trip. The first error is that of the whole.
+    /// Returns the values of several nodes, or the first error. Uses one round trip.
     ///
     /// ```
     /// # use xs_client::Client;
@@ -157,8 +184,10 @@ impl Tree {
         Ok(values)
     }
 
-    /// Sets the values of several nodes, in one round trip; each with its own error. All or
-    /// nothing is what [transactions](crate::Client::transaction) are for.
+    /// Sets the values of several nodes, each with its own error. Uses one round trip.
+    ///
+    /// Some of the nodes may be written and others not. To write all or none, use a
+    /// [transaction](crate::Client::transaction).
     pub fn write_many<P: AsRef<str>, V: AsRef<[u8]>>(
         &self,
         pairs: impl IntoIterator<Item = (P, V)>,
@@ -167,18 +196,18 @@ impl Tree {
         self.run_all(pairs.iter().map(|(path, value)| op::write(path.as_ref(), value)))
     }
 
-    /// Creates several nodes, in one round trip; each with its own error.
+    /// Creates several nodes, each with its own error. Uses one round trip.
     pub fn mkdir_many<P: AsRef<str>>(&self, paths: impl IntoIterator<Item = P>) -> Vec<Result<()>> {
         self.on_each(paths, op::mkdir)
     }
 
-    /// Removes several nodes, in one round trip; each with its own error.
+    /// Removes several nodes, each with its own error. Uses one round trip.
     pub fn rm_many<P: AsRef<str>>(&self, paths: impl IntoIterator<Item = P>) -> Vec<Result<()>> {
         self.on_each(paths, op::rm)
     }
 
-    /// The names of the children of several nodes, in one round trip if they all fit into one
-    /// message each; each with its own error.
+    /// Returns the names of the children of several nodes, each with its own error. Uses one round
+    /// trip, and further ones for lists that are too long for one message.
     pub fn directory_many<P: AsRef<str>>(
         &self,
         paths: impl IntoIterator<Item = P>,
@@ -191,7 +220,7 @@ impl Tree {
         answers.into_iter().zip(&paths).map(whole).collect()
     }
 
-    /// Which of several nodes there are, in one round trip; each with its own error.
+    /// Returns for each of several nodes whether it exists, or its error. Uses one round trip.
     pub fn exists_many<P: AsRef<str>>(
         &self,
         paths: impl IntoIterator<Item = P>,
@@ -199,7 +228,7 @@ impl Tree {
         self.read_many(paths).into_iter().map(exists).collect()
     }
 
-    /// The permissions of several nodes, in one round trip; each with its own error.
+    /// Returns the permissions of several nodes, each with its own error. Uses one round trip.
     pub fn get_perms_many<P: AsRef<str>>(
         &self,
         paths: impl IntoIterator<Item = P>,
@@ -207,7 +236,7 @@ impl Tree {
         self.on_each(paths, op::get_perms)
     }
 
-    /// Sets the permissions of several nodes, in one round trip; each with its own error.
+    /// Sets the permissions of several nodes, each with its own error. Uses one round trip.
     pub fn set_perms_many<'a, P: AsRef<str>>(
         &self,
         pairs: impl IntoIterator<Item = (P, &'a Permissions)>,
@@ -216,13 +245,16 @@ impl Tree {
         self.run_all(pairs.iter().map(|(path, perms)| op::set_perms(path.as_ref(), perms)))
     }
 
-    /// Runs one operation and waits for its answer.
+    /// Runs an operation of the module [`op`] and waits for its result.
     pub fn run<T: Answer>(&self, op: &Op<'_, T>) -> Result<T> {
         self.handle.call(self.scope, &mut self.deadline(), op)
     }
 
-    /// Runs several operations in one round trip. They are carried out in this order, and each
-    /// has its own result.
+    /// Runs several operations and returns their results, in the same order.
+    ///
+    /// The requests are in flight together, up to 1024 at a time, and the daemon executes them in
+    /// this order. Over the xenbus device, which takes one request at a time, each operation is a
+    /// round trip. The timeout applies to all operations together.
     pub fn run_all<'a, T: Answer>(
         &self,
         ops: impl IntoIterator<Item = Op<'a, T>>,
@@ -231,7 +263,7 @@ impl Tree {
         self.handle.call_all(self.scope, &mut self.deadline(), &ops)
     }
 
-    /// The same tree, as this transaction sees it.
+    /// Returns the tree as a transaction sees it.
     pub(crate) fn in_transaction(&self, scope: Scope) -> Tree {
         Tree { scope, ..self.clone() }
     }
