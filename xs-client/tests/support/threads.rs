@@ -83,11 +83,38 @@ impl Visitors {
     }
 }
 
-/// A thread of which the test can tell whether it sleeps.
+/// A thread whose state the kernel tells.
+#[derive(Debug)]
+pub(crate) struct ThreadState {
+    /// The file with the state, below `/proc`.
+    stat: PathBuf,
+}
+
+impl ThreadState {
+    /// Returns the state of the calling thread.
+    pub(crate) fn of_current() -> Self {
+        let thread = fs::read_link("/proc/thread-self").unwrap();
+        ThreadState { stat: PathBuf::from("/proc").join(thread).join("stat") }
+    }
+
+    /// Waits until the thread sleeps or has ended.
+    ///
+    /// A thread that only waits for a lock sleeps, too. A test that goes on too early for this
+    /// reason may miss a bug, but never reports a false one.
+    pub(crate) fn wait_until_asleep(&self) {
+        let is_asleep = || match fs::read_to_string(&self.stat) {
+            // The state follows the name, which is in parentheses and may contain any character.
+            Ok(stat) => stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('S')),
+            Err(_) => true,
+        };
+        wait_until(is_asleep, "the thread does not sleep");
+    }
+}
+
+/// A thread of a test, whose state the test can observe.
 pub(crate) struct Observed<T> {
     handle: JoinHandle<T>,
-    /// The directory of the thread below `/proc`.
-    dir: PathBuf,
+    pub(crate) state: ThreadState,
 }
 
 impl<T: Send + 'static> Observed<T> {
@@ -95,25 +122,10 @@ impl<T: Send + 'static> Observed<T> {
     pub(crate) fn spawn(run: impl FnOnce() -> T + Send + 'static) -> Self {
         let (sender, receiver) = mpsc::channel();
         let handle = thread::spawn(move || {
-            sender.send(fs::read_link("/proc/thread-self").unwrap()).unwrap();
+            sender.send(ThreadState::of_current()).unwrap();
             run()
         });
-        let dir = PathBuf::from("/proc").join(receiver.recv().unwrap());
-        Observed { handle, dir }
-    }
-
-    /// Waits until the thread sleeps in the kernel or has ended.
-    ///
-    /// A thread that only waits for a lock sleeps, too. A test that goes on too early for this
-    /// reason may miss a bug, but never reports a false one.
-    pub(crate) fn wait_until_asleep(&self) {
-        wait_until(|| self.is_asleep() || self.handle.is_finished(), "the thread does not sleep");
-    }
-
-    fn is_asleep(&self) -> bool {
-        let stat = fs::read_to_string(self.dir.join("stat")).unwrap_or_default();
-        // The state follows the name, which is in parentheses and may contain any character.
-        stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('S'))
+        Observed { handle, state: receiver.recv().unwrap() }
     }
 
     /// Waits for the end of the thread and returns its result.

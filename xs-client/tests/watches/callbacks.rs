@@ -38,7 +38,7 @@ fn second_stop_waits_for_running_callback() {
     gate.wait_for_arrival();
     let stops = [(); 2].map(|()| {
         let stopping = stop(&client, &has_returned);
-        stopping.wait_until_asleep();
+        stopping.state.wait_until_asleep();
         stopping
     });
     gate.open();
@@ -59,7 +59,7 @@ fn stop_while_callback_runs(client: &Client) {
         .unwrap();
     gate.wait_for_arrival();
     let stopping = stop(client, &has_returned);
-    stopping.wait_until_asleep();
+    stopping.state.wait_until_asleep();
     gate.open();
     stopping.join();
 }
@@ -67,11 +67,15 @@ fn stop_while_callback_runs(client: &Client) {
 /// Futures that use the callback thread keep it running when the callbacks are stopped.
 #[cfg(feature = "futures")]
 mod beside_futures {
+    use std::sync::mpsc;
+
     use futures_lite::future::block_on;
     use xs_client::futures;
 
     use super::*;
     use crate::support::callback::CallbackEvents;
+    use crate::support::threads::ThreadState;
+    use crate::support::waiting::HANG_GUARD;
 
     #[test]
     fn stop_waits_for_callback_that_has_stopped_itself() {
@@ -83,15 +87,18 @@ mod beside_futures {
     #[test]
     fn stopped_callback_does_not_learn_of_loss() {
         let (_xenstored, client) = start();
-        let tasks = futures::Client::on_thread(client.clone()).unwrap();
-        let calls = CallbackEvents::watch(&client, "/a");
-        calls.next().unwrap();
+        let _tasks = futures::Client::on_thread(client.clone()).unwrap();
+        let (sender, called) = mpsc::channel();
+        let callback = move |event| drop(sender.send((event, ThreadState::of_current())));
+        client.watch_with("/a", callback).unwrap();
+        let (event, callback_thread) = called.recv_timeout(HANG_GUARD).unwrap();
+        event.unwrap();
         client.watch_stop();
         client.close();
-        assert!(block_on(tasks.read("/")).unwrap_err().is_lost());
-        // The thread ends when there is no client any more, and the callback with it.
-        drop((tasks, client));
-        calls.expect_drop();
+        // By then, the thread has noticed the loss.
+        callback_thread.wait_until_asleep();
+        let called = called.try_recv();
+        assert!(matches!(called, Err(mpsc::TryRecvError::Empty)), "{called:?}");
     }
 
     #[test]
