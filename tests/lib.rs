@@ -45,9 +45,9 @@ macro_rules! on_every_backend {
                 unreliable: Unreliable,
                 unreliable_device: UnreliableDevice,
                 unreliable_socket: UnreliableSocket,
-                c: C,
+                c_dom0: C,
                 c_guest: CGuest,
-                ox: Ox,
+                ox_dom0: Ox,
                 ox_guest: OxGuest,
                 device: Device,
             }

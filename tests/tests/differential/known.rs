@@ -61,6 +61,17 @@ pub(crate) const KNOWN: &[Known] = &[
         },
     },
     Known {
+        flavour: Flavour::C417,
+        what: "CONTROL memreport with the name of a file",
+        reason: "the daemon writes the file; the in-memory one has no files and replies EINVAL",
+        avoid: |op| {
+            let mut words = op.payload.split(|byte| *byte == 0);
+            let is_report = op.ty == Ty::Control as u32 && words.next() == Some(b"memreport");
+            // One argument, and the empty part after the final NUL.
+            is_report && words.count() == 2
+        },
+    },
+    Known {
         flavour: Flavour::Ocaml417,
         what: "reading and writing the names of special watches",
         reason: "oxenstored creates ordinary nodes for them below the root; the in-memory one rejects them, \
