@@ -1,11 +1,11 @@
-//! The served in-memory xenstored beside genuine daemons: the same load, in turns.
+//! Compares the served in-memory xenstored with genuine daemons under the same loads, in turns.
 //!
 //! ```text
 //! XS_BENCH_C_SOCKET=… XS_BENCH_OX_SOCKET=… \
 //!     cargo bench -p xs-transport --features serve --bench daemons
 //! ```
 //!
-//! The sockets are those of dom0; a daemon without one is left out.
+//! The variables name dom0's sockets. A daemon without a socket is skipped.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 use xs_proto::{DomId, Header, MessageType as Ty, ReqId, TxId};
 use xs_transport::mock::{Server, Xenstored};
 
-/// Requests of one connection that are under way at a time.
+/// The number of pipelined requests on one connection.
 const DEPTH: usize = 256;
-/// Connections that run transactions, and how many each of them runs at a time.
+/// The connections that run transactions, and the number of concurrent transactions on each.
 const CLIENTS: usize = 4;
 const TRANSACTIONS: usize = 32;
 const ROUNDS: usize = 7;
@@ -35,11 +35,14 @@ fn main() {
     for (name, variable) in [("C", "XS_BENCH_C_SOCKET"), ("OCaml", "XS_BENCH_OX_SOCKET")] {
         match std::env::var(variable) {
             Ok(path) => daemons.push((name, Load::new(&path))),
-            Err(_) => println!("{variable} names no socket: {name} is left out"),
+            Err(_) => println!("{variable} is not set: skipping {name}"),
         }
     }
 
-    println!("{:<28} {:>12}  genuine daemons, and how many times faster this one is", "", "memory");
+    println!(
+        "{:<28} {:>12}  genuine daemons, and the factor by which memory is faster",
+        "", "memory"
+    );
     for (what, run) in LOADS {
         let mut rates = vec![Vec::new(); daemons.len()];
         for _ in 0..ROUNDS {
@@ -117,7 +120,7 @@ impl Load {
         load
     }
 
-    /// Many requests under way: their replies are awaited together.
+    /// Sends pipelined requests and waits for all replies.
     fn batch(&mut self, ty: Ty) -> usize {
         let requests = if ty == Ty::Read { &self.reads } else { &self.writes };
         self.clients[0].write_all(requests).expect("a socket");
@@ -132,7 +135,7 @@ impl Load {
         1
     }
 
-    /// Each transaction reads and writes a node of its own.
+    /// Runs concurrent transactions. Each reads and writes its own node.
     fn transactions(&mut self) -> usize {
         let start = message(Ty::TransactionStart, 0, b"\0").repeat(TRANSACTIONS);
         for client in &mut self.clients {
@@ -161,7 +164,7 @@ impl Load {
         CLIENTS * TRANSACTIONS
     }
 
-    /// Reads so many replies and hands out their payloads; none may be an error.
+    /// Reads `count` replies and passes their payloads to `with`. Panics on an error reply.
     fn replies(&mut self, client: usize, count: usize, mut with: impl FnMut(&[u8])) {
         let (mut start, mut end) = (0, 0);
         for _ in 0..count {

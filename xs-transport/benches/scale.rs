@@ -1,9 +1,9 @@
-//! What the size of the store costs: the same requests on a small and on a big one, in turns.
+//! Measures the cost of a large store: the same requests on a small and on a large store, in turns.
 //!
 //! `cargo bench -p xs-transport --features serve --bench scale`
 //!
-//! Requests go through a pipe as frames, where not said otherwise, so everything that a client
-//! pays is in the figures.
+//! Requests are encoded messages through a pipe, unless the label says otherwise. The figures
+//! include the costs of the client.
 
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -62,7 +62,7 @@ fn main() {
     let look_up = |map: &Bare, rng: &mut Rng| {
         black_box(map.get(&path(rng.below(map.len()))).expect("a value").len());
     };
-    compare("for proportion: a bare HashMap, any key", &few, &many, look_up);
+    compare("for comparison: a plain HashMap, any key", &few, &many, look_up);
 
     println!("\n{WATCHES} watches elsewhere against none, by time (limit 1.50):");
     let watched = Store::new(SMALL);
@@ -73,7 +73,7 @@ fn main() {
     compare("write", &small, &watched, |store, rng| store.write(rng.below(SMALL)));
 }
 
-/// Times `act` on both in turns, and prints the middle of the ratios.
+/// Times `act` on both in turns, and prints the median of the ratios.
 fn compare<T>(what: &str, base: &T, other: &T, act: impl Fn(&T, &mut Rng)) {
     const BATCH: usize = 20_000;
     let mut rng = Rng(1);
@@ -189,7 +189,7 @@ fn path(at: usize) -> String {
     format!("/nodes/{}/{}/{}", at / 10_000, at / 100 % 100, at % 100)
 }
 
-/// Resident memory of this process in bytes.
+/// Returns the resident memory of this process in bytes.
 fn resident() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux");
     let pages: usize = statm.split(' ').nth(1).and_then(|n| n.parse().ok()).expect("a number");

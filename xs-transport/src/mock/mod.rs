@@ -1,17 +1,16 @@
-//! A xenstored in memory: Xenstore without Xen.
+//! An in-memory xenstored: Xenstore without Xen.
 //!
-//! [`Xenstored`] behaves as the genuine daemons do: permissions and quotas, transactions that
-//! conflict, watches that coalesce, domains that come and go. Any number of clients connect to it
-//! [within the process](Xenstored::connect), each as a domain of its choice; with the feature
-//! `serve`, also over Unix sockets, in any language. No thread runs behind the in-process pipe:
-//! what a client sends is handled before the call returns.
+//! [`Xenstored`] behaves like the genuine daemons, with permissions, quotas, transactions, watches
+//! and domains. A [`Flavour`] selects the daemon. Any number of clients connect
+//! [within the process](Xenstored::connect), each as a domain of its choice. With the feature
+//! `serve`, clients in any language connect over Unix sockets. The in-process pipe needs no thread:
+//! a request is handled before the call that sends it returns.
 //!
-//! [`Kernel`] makes it reachable as a guest knows it: through a device that has all the traps of
-//! the genuine one.
+//! [`Kernel`] offers the xenbus device of a guest, with the peculiarities of the genuine one.
 //!
-//! For tests of programs that use Xenstore it can be given [guests](Xenstored::add_guest), looked
-//! into, filled from [`text`], disturbed ([`Fault`], [`Xenstored::disconnect`]) and listened to
-//! ([`Xenstored::set_trace`]). [`Unreliable`] makes any way to it a bad one.
+//! A test of a program that uses Xenstore can add [guests](Xenstored::add_guest), fill the store from
+//! a [`text`], inspect the store, inject [faults](Fault), [break](Xenstored::disconnect) connections
+//! and [trace](Xenstored::set_trace) all messages. [`Unreliable`] makes any transport unreliable.
 //!
 //! ```
 //! use xs_proto::{ClientConnection, DomId, Event, Limits, Path, Reply, Request, TxId};
@@ -29,27 +28,37 @@
 //! let mut buf = [0; 64];
 //! let n = pipe.recv(&mut buf, Wait::No)?;
 //! let Some(Event::Reply { reply, .. }) = client.receive(&buf[..n])?.event else { panic!() };
-//! // dom0 made the node, and guests may not read what dom0 owns.
+//! // dom0 owns the node, so the guest may not read it.
 //! assert_eq!(reply, Reply::Error(xs_proto::ErrorCode::Access));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # What differs from the genuine daemons
+//! # Differences from the genuine daemons
 //! * A domain can have any number of connections. Quotas count them together.
-//! * Nothing takes its time: writes are not slowed down (the C daemon lets a guest whose writes
-//!   conflict with transactions make 200 a second), and a guest that does not take its events is
-//!   not cut off. Messages wait where the ring would be, but in 64 KiB instead of 1 KiB; only what
-//!   waits behind that is outstanding and needs memory. The bound of a connection that does not
-//!   read is [`Pipe::EVENTS_MAX`] in any case.
-//! * A domain that has used up its memory, or has too many requests outstanding, has to wait, as
-//!   with the C daemon: sending gives `WouldBlock`.
-//! * Every domain exists as soon as somebody names it; there is no hypervisor to ask.
-//! * CONTROL answers as the C daemon of Xen 4.17 does, whatever the C flavour (there is no maximum
-//!   in `quota <domid>`, and no `live-update`); as oxenstored, it knows `quota <domid>` only. `log`,
-//!   `logfile` and `print` succeed and do nothing, and `memreport` has no file to write.
+//! * There are no time limits. The C daemon slows a guest down to 200 writes a second if its writes
+//!   conflict with transactions, and cuts off a guest that does not read its events. Here,
+//!   [`Pipe::EVENTS_MAX`] bounds the output of a connection that does not read.
+//! * A connection has 64 KiB in place of the ring of 1 KiB. Only output beyond it counts as
+//!   outstanding and in the domain's memory.
+//! * A domain that has used up its memory, or has too many outstanding requests, is stalled, as with
+//!   the C daemon. Sending fails with `WouldBlock`.
+//! * Each domain exists as soon as it is named, because there is no hypervisor to ask.
+//! * CONTROL answers like the C daemon of Xen 4.17 with each C flavour: without the maximum in
+//!   `quota <domid>` and without `live-update`. With oxenstored only `quota <domid>` is supported.
+//!   `log`, `logfile` and `print` succeed without effect, and `memreport` fails.
 //!
-//! What a genuine 4.17 was found to do otherwise is listed, with the reasons, where the two are
-//! compared: `tests/tests/differential/known.rs`.
+//! The comparison with the genuine daemons of Xen 4.17 lists further differences and their reasons:
+//! `tests/tests/differential/known.rs`.
+//!
+//! # Structure
+//! Each module depends on those above it only:
+//!
+//! * `store` is the tree of nodes, with permissions, transactions and quotas.
+//! * `flavour` is the table of differences between daemons.
+//! * `daemon` is the state of the daemon, with domains, watches, connections and events.
+//! * `requests` carries out requests on that state.
+//! * `connection` connects in-process clients, and [`Xenstored`] is the handle to all of it.
+//! * `serve` and `kernel` offer the xenstored over sockets and over a device.
 
 mod connection;
 mod daemon;
@@ -80,7 +89,7 @@ pub use testing::text;
 pub use testing::unreliable::Unreliable;
 pub use xenstored::Xenstored;
 
-// What is said and taken here, so that a test needs no further crate.
+// Types in the interface of this module, so that a test needs no other crate.
 #[doc(no_inline)]
 pub use xs_proto::{
     Access, DomId, ErrorCode, Header, MessageType, Path, PathError, Permission, Permissions, Reply,

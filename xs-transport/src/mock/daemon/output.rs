@@ -32,7 +32,7 @@ impl Daemon {
         };
     }
 
-    /// Ends the current request. What it has caused stays outstanding.
+    /// Ends the current request. Its reply and its events stay outstanding.
     pub(crate) fn end_request(&mut self) {
         self.current = None;
     }

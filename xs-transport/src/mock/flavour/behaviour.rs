@@ -4,7 +4,7 @@ use xs_proto::{ErrorCode, MessageType};
 
 use crate::mock::store::tree::Accounting;
 
-/// What a daemon does where daemons differ.
+/// The behaviour of a daemon where daemons differ.
 #[derive(Debug)]
 pub(crate) struct Behaviour {
     // Accepting a request.
@@ -82,7 +82,7 @@ pub(crate) struct Behaviour {
     pub(crate) unwatch_empty_path_error: &'static ErrorCode,
 
     // Domains.
-    /// What happens to the nodes and permissions of a released domain.
+    /// The treatment of a released domain's nodes and permissions.
     pub(crate) release: Release,
     /// The error of RELEASE and RESUME for a domain that is not introduced.
     pub(crate) unknown_domain_error: &'static ErrorCode,
@@ -155,7 +155,7 @@ pub(crate) enum Isolation {
     Snapshot,
 }
 
-/// What happens to the nodes and permissions of a released domain.
+/// The treatment of a released domain's nodes and permissions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Release {
     /// The domain's nodes are removed and watches on them fire. Its entries in the permissions of

@@ -2,7 +2,7 @@
 //!
 //! [`Request::decode`](xs_proto::Request::decode) accepts what a client can rely on. A daemon
 //! accepts more, such as junk after a number or after the last string. A test of a client needs the
-//! daemon's judgement, so the stricter parser is of no use here.
+//! daemon's judgement, not the stricter one.
 
 use xs_proto::{Access, DomId, Permission};
 

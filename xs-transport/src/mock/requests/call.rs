@@ -87,7 +87,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Ends the request's transaction, whatever becomes of it.
+    /// Takes the request's transaction, which ends whether or not it is committed.
     pub(super) fn take_transaction(&mut self) -> Option<Transaction> {
         let transaction = self.transaction.take()?;
         if let Some(domain) = self.daemon.domains.get_mut(self.domid) {

@@ -1,4 +1,4 @@
-//! The release of a domain: what becomes of its connections, nodes and permissions.
+//! The release of a domain, with its connections, nodes and permissions.
 
 use xs_proto::DomId;
 

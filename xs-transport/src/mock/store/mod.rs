@@ -1,5 +1,5 @@
-//! The tree of nodes, and what belongs to it: permissions, transactions and quotas. Pure data
-//! structures that know neither connections nor requests.
+//! The tree of nodes with its permissions, transactions and quotas. Pure data structures that know
+//! neither connections nor requests.
 
 pub(crate) mod node;
 pub(crate) mod path;
@@ -13,5 +13,4 @@ pub(crate) mod tree;
 pub(crate) mod view;
 
 pub(crate) use self::path::join;
-pub(crate) use self::permissions::Entry;
 pub(crate) use self::tree::Store;

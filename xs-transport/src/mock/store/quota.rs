@@ -29,7 +29,7 @@ pub(crate) enum Quota {
 }
 
 /// Each quota with its name, its default and the text that `xenstore-control quota` shows, in the
-/// order of GET_QUOTA. The defaults are those that the C daemon reports.
+/// order of GET_QUOTA. The C daemon reports these defaults.
 const TABLE: [(Quota, &str, u32, &str); 10] = [
     (Quota::Nodes, "nodes", 1000, "Nodes per domain"),
     (Quota::Watches, "watches", 128, "Watches per domain"),

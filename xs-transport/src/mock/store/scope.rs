@@ -1,6 +1,6 @@
 //! The scope of a change.
 
-/// Which watches a change fires.
+/// The set of watches that a change fires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
     /// Watches on the path itself.

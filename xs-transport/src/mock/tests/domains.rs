@@ -1,9 +1,9 @@
-//! Domains that come and go.
+//! Introduction and release of domains.
 
 use super::*;
 
 #[test]
-fn domains_come_and_go() {
+fn introduction_and_release_fire_special_events() {
     let (xenstored, mut dom0, guest) = guest();
     dom0.watch("@introduceDomain", "in");
     dom0.watch("@releaseDomain", "out");
@@ -31,7 +31,7 @@ fn domains_come_and_go() {
 }
 
 #[test]
-fn permissions_may_be_given_before_a_domain_appears() {
+fn permissions_can_precede_their_domain() {
     let xenstored = Xenstored::new();
     xenstored.seed("/shared [n0 r5] = x").unwrap();
     let mut dom0 = Client::new(&xenstored, 0);
@@ -42,7 +42,7 @@ fn permissions_may_be_given_before_a_domain_appears() {
 }
 
 #[test]
-fn permissions_do_not_pass_to_a_domain_of_the_same_number() {
+fn reused_domain_ids_inherit_no_permissions() {
     let (xenstored, mut dom0, guest) = guest();
     dom0.write("/shared", "x");
     dom0.call(Ty::SetPerms, NONE, "/shared|n0|r5|");
@@ -50,16 +50,17 @@ fn permissions_do_not_pass_to_a_domain_of_the_same_number() {
     assert!(xenstored.release(DomId::new(5)));
     let mut heir = Client::new(&xenstored, 5);
     assert_eq!(heir.read_value("/shared"), "!EACCES|");
-    // Writing the node does not give them back.
+    // Writing the node does not revive the permissions.
     dom0.write("/shared", "y");
     assert_eq!(heir.read_value("/shared"), "!EACCES|");
     dom0.call(Ty::SetPerms, NONE, "/shared|n0|r5|");
     assert_eq!(heir.read_value("/shared"), "y");
 }
 
-/// What `xl destroy` of a guest caused on a genuine Xen 4.17.7, seen by xenstore-watch in dom0.
+/// Compares with `xl destroy` of a guest on a genuine Xen 4.17.7, as `xenstore-watch` showed it in
+/// dom0.
 #[test]
-fn a_domain_goes_as_on_a_real_xen() {
+fn release_matches_a_genuine_xen() {
     for (flavour, events, other, shared) in [
         (Flavour::C417, &["/tool/w/own|w|", "@releaseDomain|r|"][..], "n0|r1|", "b0|r1|"),
         (Flavour::Ocaml417, &["@releaseDomain|r|"], "n0|", "b0|"),
@@ -87,7 +88,7 @@ fn a_domain_goes_as_on_a_real_xen() {
 }
 
 #[test]
-fn a_guest_has_the_home_that_a_toolstack_makes() {
+fn new_guests_have_the_home_that_libxl_makes() {
     for &flavour in Flavour::ALL {
         let xenstored = Xenstored::with_flavour(flavour);
         let mut dom0 = Client::new(&xenstored, 0);
@@ -96,7 +97,7 @@ fn a_guest_has_the_home_that_a_toolstack_makes() {
         dom0.events();
         xenstored.set("/local/domain/5/of-another", "x").unwrap();
         assert!(xenstored.add_guest(DomId::new(5)));
-        // Who is told of the domain finds its home.
+        // The home exists when the introduction is reported.
         let events = dom0.events();
         let at = |event: &str| events.iter().position(|other| other == event);
         let last = at("@introduceDomain|in|");
@@ -121,7 +122,7 @@ fn a_guest_has_the_home_that_a_toolstack_makes() {
         assert_eq!(guest.read_value("data"), "");
         assert!(!xenstored.add_guest(DomId::DOM0));
 
-        // The next of this number starts afresh, and may read what is meant for it.
+        // The next domain of this number has a new home and may read it.
         xenstored.release(DomId::new(5));
         assert!(xenstored.add_guest(DomId::new(5)));
         let mut heir = Client::new(&xenstored, 5);

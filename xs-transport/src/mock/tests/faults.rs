@@ -1,9 +1,9 @@
-//! What a test can do to a connection, and what it can see.
+//! Faults, broken connections, recording and tracing.
 
 use super::*;
 
 #[test]
-fn faults_strike_the_request_that_was_chosen() {
+fn faults_strike_only_matching_requests() {
     let xenstored = Xenstored::new();
     let mut dom0 = Client::new(&xenstored, 0);
     let fault = xenstored.inject(
@@ -17,7 +17,7 @@ fn faults_strike_the_request_that_was_chosen() {
 }
 
 #[test]
-fn a_delayed_request_is_overtaken() {
+fn later_requests_overtake_a_delayed_one() {
     let xenstored = Xenstored::new();
     let mut dom0 = Client::new(&xenstored, 0);
     let fault = xenstored.inject(Fault::delay().on(Ty::Read));
@@ -30,7 +30,7 @@ fn a_delayed_request_is_overtaken() {
 }
 
 #[test]
-fn a_connection_can_be_cut_split_merged_and_lied_to() {
+fn faults_cut_split_merge_and_replace_replies() {
     let xenstored = Xenstored::new();
     let header = Header { msg_type: 2, req_id: ReqId(1), tx_id: TxId::NONE, len: 6 };
     let read = [&header.encode()[..], b"/tool\0"].concat();
@@ -65,13 +65,13 @@ fn a_connection_can_be_cut_split_merged_and_lied_to() {
 }
 
 #[test]
-fn idle_connections_can_be_broken() {
+fn disconnect_breaks_idle_connections() {
     let (xenstored, mut dom0, mut guest) = guest();
     guest.watch("data", "t");
     guest.start();
     let other = Client::new(&xenstored, 5);
     assert_eq!(xenstored.disconnect(DomId::new(6)), 0);
-    // Told before it broke.
+    // The event is sent before the connection breaks.
     assert_eq!(dom0.write("/local/domain/5/data/x", "1"), "OK|");
 
     assert_eq!(xenstored.disconnect(DomId::new(5)), 2);
@@ -86,7 +86,7 @@ fn idle_connections_can_be_broken() {
         (vec![], vec![])
     );
 
-    // The domain is still there, and so is what it wrote.
+    // The domain and its nodes are still there.
     assert_eq!(dom0.one(Ty::IsDomainIntroduced, "5"), "T|");
     let mut again = Client::new(&xenstored, 5);
     assert_eq!(again.read_value("data/x"), "1");
@@ -99,7 +99,7 @@ fn idle_connections_can_be_broken() {
 }
 
 #[test]
-fn every_request_can_be_seen() {
+fn requests_are_recorded_and_traced() {
     use std::sync::{Arc, Mutex};
     let xenstored = Xenstored::new();
     xenstored.record();

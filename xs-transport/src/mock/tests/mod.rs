@@ -1,4 +1,4 @@
-//! The rules of the daemon, each on its own, from the client's side of the wire.
+//! Tests of the daemon's rules, over the wire.
 
 use super::{MessageType as Ty, *};
 use crate::transport::{Sent, Transport, Wait};
@@ -14,10 +14,10 @@ mod watches;
 
 const NONE: u32 = 0;
 
-/// Says one thing at a time and reads all that comes back.
+/// A client that sends one request at a time and reads all output.
 struct Client {
     pipe: Pipe,
-    /// Events, as `path token`.
+    /// The events read so far, as `path|token|`, and `reply` in the place of each reply.
     events: Vec<String>,
 }
 
@@ -26,7 +26,8 @@ impl Client {
         Client { pipe: xenstored.connect(DomId::new(domid)), events: Vec::new() }
     }
 
-    /// The payload of the reply, or the name of the error after `!`. Each `|` is a NUL.
+    /// Sends a request. Returns the payload of the reply, or `!` and the name of the error. Each `|`
+    /// stands for a NUL.
     fn call(&mut self, ty: impl Into<Type>, tx: u32, payload: impl AsRef<[u8]>) -> String {
         let payload: Vec<u8> = payload.as_ref().iter().map(nul).collect();
         let len = payload.len() as u32;
@@ -44,7 +45,7 @@ impl Client {
             reply = Some(if is_error { format!("!{}", text(&payload)) } else { text(&payload) });
             self.events.push("reply".to_owned());
         }
-        reply.expect("an answer")
+        reply.expect("a reply")
     }
 
     fn read(&self) -> Vec<(Header, Vec<u8>)> {
@@ -55,16 +56,16 @@ impl Client {
         }
         let mut messages = Vec::new();
         let mut rest = &*bytes;
-        while let Some((header, behind)) = rest.split_first_chunk() {
+        while let Some((header, tail)) = rest.split_first_chunk() {
             let header = Header::decode(header);
-            let (payload, behind) = behind.split_at(header.len as usize);
+            let (payload, tail) = tail.split_at(header.len as usize);
             messages.push((header, payload.to_vec()));
-            rest = behind;
+            rest = tail;
         }
         messages
     }
 
-    /// The events since the last call, those of others included.
+    /// Returns the events since the last call, including the events of other clients' requests.
     fn events(&mut self) -> Vec<String> {
         let fresh: Vec<_> = self.read().into_iter().map(|(_, payload)| text(&payload)).collect();
         let mut events = std::mem::take(&mut self.events);
@@ -117,7 +118,7 @@ fn nul(byte: &u8) -> u8 {
     if *byte == b'|' { 0 } else { *byte }
 }
 
-/// NULs as `|`.
+/// Returns the payload as text, with `|` in place of each NUL.
 fn text(payload: &[u8]) -> String {
     String::from_utf8_lossy(payload).replace('\0', "|")
 }
@@ -126,7 +127,7 @@ fn guest() -> (Xenstored, Client, Client) {
     guest_of(Flavour::default())
 }
 
-/// A guest with a node of its own, and dom0.
+/// Returns a xenstored with dom0 and a guest that owns one node.
 fn guest_of(flavour: Flavour) -> (Xenstored, Client, Client) {
     let xenstored = Xenstored::with_flavour(flavour);
     let mut dom0 = Client::new(&xenstored, 0);

@@ -1,9 +1,9 @@
-//! Who may do what.
+//! Permissions of nodes and privileges of domains.
 
 use super::*;
 
 #[test]
-fn guests_do_what_permissions_allow_and_learn_no_more() {
+fn guests_are_limited_to_their_permissions() {
     let (_xenstored, mut dom0, mut guest) = guest();
     dom0.write("/secret/a", "");
     assert_eq!(guest.read_value("/secret/a"), "!EACCES|");
@@ -25,7 +25,7 @@ fn guests_do_what_permissions_allow_and_learn_no_more() {
 }
 
 #[test]
-fn what_is_created_inherits_permissions() {
+fn new_nodes_inherit_permissions() {
     let (_xenstored, mut dom0, mut guest) = guest();
     dom0.call(Ty::SetPerms, NONE, "/local/domain/5/data|r5|b7|");
     dom0.write("/local/domain/5/data/by-dom0/deep", "");
@@ -36,7 +36,7 @@ fn what_is_created_inherits_permissions() {
 }
 
 #[test]
-fn privileged_requests_are_for_dom0() {
+fn privileged_requests_need_dom0() {
     let (_xenstored, _dom0, mut guest) = guest();
     for ty in [
         Ty::Control,
@@ -56,7 +56,7 @@ fn privileged_requests_are_for_dom0() {
 }
 
 #[test]
-fn a_target_lends_its_rights() {
+fn targets_lend_their_rights() {
     let (xenstored, mut dom0, _guest) = guest();
     let mut helper = Client::new(&xenstored, 9);
     assert_eq!(helper.write("/local/domain/5/data", "x"), "!EACCES|");

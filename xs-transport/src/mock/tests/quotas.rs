@@ -1,4 +1,4 @@
-//! What a domain may use up.
+//! Quotas.
 
 use std::io::ErrorKind;
 use std::time::Instant;
@@ -7,7 +7,7 @@ use super::*;
 use crate::transport::Interest;
 
 #[test]
-fn quotas_are_those_of_the_daemon() {
+fn default_quotas_match_the_daemon() {
     for (flavour, watches, transactions, perms) in [
         (Flavour::C, (127, "!ENOSPC|"), (9, "!ENOSPC|"), 4),
         (Flavour::C417, (129, "!E2BIG|"), (11, "!ENOSPC|"), 5),
@@ -34,7 +34,7 @@ fn quotas_are_those_of_the_daemon() {
 }
 
 #[test]
-fn the_number_of_nodes_is_limited_also_in_transactions() {
+fn node_quota_applies_in_transactions() {
     let (_xenstored, mut dom0, mut guest) = guest();
     assert_eq!(dom0.call(Ty::SetQuota, NONE, "5|nodes|4|"), "OK|");
     assert_eq!(guest.write("data/a/b/c", ""), "OK|");
@@ -50,7 +50,7 @@ fn the_number_of_nodes_is_limited_also_in_transactions() {
 }
 
 #[test]
-fn quotas_and_features_over_the_wire() {
+fn quotas_and_features_can_be_set_over_the_wire() {
     let (_xenstored, mut dom0, _guest) = guest();
     let names = dom0.call(Ty::GetQuota, NONE, "");
     assert!(names.starts_with("nodes watches"), "{names}");
@@ -68,23 +68,23 @@ fn quotas_and_features_over_the_wire() {
     assert_eq!(Client::new(&old, 0).call(Ty::GetFeature, NONE, ""), "!ENOSYS|");
 }
 
-/// The figures are those of a genuine daemon.
+/// The figures were measured on a genuine daemon.
 #[test]
-fn memory_has_its_quota() {
+fn memory_quota_counts_nodes_watches_and_replies() {
     let (_xenstored, mut dom0, mut guest) = guest_of(Flavour::C417);
     assert!(dom0.call(Ty::Control, NONE, "quota|5|").ends_with("memory          :       52\n|"));
     assert_eq!(dom0.call(Ty::Control, NONE, "quota|set|memory|182|"), "OK|");
     assert_eq!(guest.write("data/a", ""), "OK|");
-    // 52 + 2 for the name, and 54 for the node.
+    // 52, 2 for the name in the parent, and 54 for the new node.
     assert!(dom0.call(Ty::Control, NONE, "quota|5|").contains("memory          :      108\n"));
     assert_eq!(guest.write("data/a", &"y".repeat(74)), "!EIO|");
     assert_eq!(dom0.write("/local/domain/5/data/a", &"y".repeat(74)), "!EIO|");
     assert_eq!(guest.write("data/a", &"y".repeat(73)), "OK|");
-    // What goes out counts as well, short messages aside.
+    // Replies count, too, except short ones.
     assert_eq!(guest.read_value("data/a"), "!ENOMEM|");
     assert_eq!(guest.write("data/a", ""), "OK|");
     assert_eq!(guest.watch("/", &"t".repeat(73)), "!ENOMEM|");
-    // The first event needs more than what is left: it is lost.
+    // The first event exceeds the remaining memory and is lost.
     assert_eq!(guest.watch("/", &"t".repeat(72)), "OK|");
     assert_eq!(guest.events(), [""; 0]);
     assert_eq!(guest.call(Ty::Unwatch, NONE, format!("/|{}|", "t".repeat(72))), "OK|");
@@ -96,7 +96,7 @@ fn memory_has_its_quota() {
 }
 
 #[test]
-fn who_has_used_up_its_memory_waits_for_it() {
+fn domains_without_memory_left_are_stalled() {
     let (_xenstored, mut dom0, mut guest) = guest_of(Flavour::C417);
     assert_eq!(guest.write("data/a", "long"), "OK|");
     assert_eq!(dom0.call(Ty::Control, NONE, "quota|set|memory|60|"), "OK|");
@@ -110,14 +110,14 @@ fn who_has_used_up_its_memory_waits_for_it() {
 }
 
 #[test]
-fn requests_are_outstanding_until_all_that_follows_is_taken() {
+fn requests_are_outstanding_until_their_events_are_received() {
     let (xenstored, mut dom0, guest) = guest_of(Flavour::C417);
     assert_eq!(dom0.call(Ty::Control, NONE, "quota|set|outstanding|3|"), "OK|");
     let reads = [&header(Ty::Read, 5).encode()[..], b"data\0"].concat().repeat(10);
     assert_eq!(guest.pipe.send(&reads).unwrap(), Sent::Bytes(reads.len()));
     assert_eq!(guest.read().len(), 10);
 
-    // Somebody else who does not read keeps them outstanding, too.
+    // A watcher that does not read keeps the requests of other domains outstanding.
     let watcher = Client::new(&xenstored, 0);
     let token = "t".repeat(3000);
     let watch = [&header(Ty::Watch, 3003).encode()[..], b"/\0", token.as_bytes(), b"\0"].concat();
@@ -130,7 +130,7 @@ fn requests_are_outstanding_until_all_that_follows_is_taken() {
         guest.read();
         sent.is_ok()
     });
-    // 64 KiB of events are on their way, and three requests' worth wait behind them.
+    // The watcher's queue holds 64 KiB of events, and the events of three requests wait behind it.
     let sent = sent.count();
     assert!((22..26).contains(&sent), "{sent}");
     let usage = dom0.call(Ty::Control, NONE, "quota|5|");
@@ -140,7 +140,7 @@ fn requests_are_outstanding_until_all_that_follows_is_taken() {
 }
 
 #[test]
-fn control_answers_as_the_daemon_does() {
+fn control_answers_match_the_daemon() {
     let (_xenstored, mut dom0, mut guest) = guest_of(Flavour::C417);
     assert_eq!(guest.one(Ty::Control, "help"), "!EACCES|");
     assert!(dom0.one(Ty::Control, "help").contains("quota\t[set <name> <val>|<domid>]\n"));
@@ -163,7 +163,7 @@ fn control_answers_as_the_daemon_does() {
     assert_eq!(dom0.one(Ty::Control, "whatever"), "OK|");
 }
 
-/// Of a message in this test.
+/// Returns the header of a message.
 fn header(ty: Ty, len: usize) -> Header {
     Header { msg_type: ty as u32, req_id: ReqId(7), tx_id: TxId::NONE, len: len as u32 }
 }

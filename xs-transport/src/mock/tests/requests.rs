@@ -1,11 +1,11 @@
-//! What requests do, and what is refused.
+//! Requests on nodes, and malformed requests.
 
 use xs_proto::ABS_PATH_MAX;
 
 use super::*;
 
 #[test]
-fn values_are_bytes_and_nodes_have_parents() {
+fn values_are_bytes_and_parents_are_created() {
     let xenstored = Xenstored::new();
     let mut dom0 = Client::new(&xenstored, 0);
     assert_eq!(dom0.write("/a/b", "x|y"), "OK|");
@@ -20,7 +20,7 @@ fn values_are_bytes_and_nodes_have_parents() {
 }
 
 #[test]
-fn rm_takes_all_below_and_needs_a_parent() {
+fn rm_removes_descendants_and_needs_a_parent() {
     let xenstored = Xenstored::new();
     let mut dom0 = Client::new(&xenstored, 0);
     dom0.write("/a/b/c", "");
@@ -33,7 +33,7 @@ fn rm_takes_all_below_and_needs_a_parent() {
 }
 
 #[test]
-fn malformed_requests_are_refused_and_nothing_more() {
+fn malformed_requests_leave_the_connection_open() {
     let xenstored = Xenstored::new();
     let mut dom0 = Client::new(&xenstored, 0);
     for (ty, payload) in [
@@ -66,7 +66,7 @@ fn malformed_requests_are_refused_and_nothing_more() {
 }
 
 #[test]
-fn too_long_a_payload_ends_the_connection_alone() {
+fn oversized_payloads_close_only_their_connection() {
     let xenstored = Xenstored::new();
     let (dom0, mut other) = (Client::new(&xenstored, 0), Client::new(&xenstored, 0));
     let header = Header { msg_type: 2, req_id: ReqId(0), tx_id: TxId::NONE, len: 4097 };
@@ -77,7 +77,7 @@ fn too_long_a_payload_ends_the_connection_alone() {
 }
 
 #[test]
-fn relative_paths_lead_home() {
+fn relative_paths_start_at_the_home() {
     let (xenstored, mut dom0, mut guest) = guest();
     assert_eq!(guest.write("data/a", "1"), "OK|");
     assert_eq!(xenstored.get("/local/domain/5/data/a").unwrap(), b"1");
@@ -87,7 +87,7 @@ fn relative_paths_lead_home() {
 }
 
 #[test]
-fn long_directories_come_in_parts() {
+fn long_directories_are_read_in_parts() {
     let xenstored = Xenstored::new();
     let mut dom0 = Client::new(&xenstored, 0);
     let names: Vec<_> = (0..1000).map(|at| format!("child-{at}")).collect();
@@ -110,7 +110,7 @@ fn long_directories_come_in_parts() {
 }
 
 #[test]
-fn special_nodes_have_permissions_and_stay() {
+fn special_nodes_have_permissions_only() {
     for &flavour in Flavour::ALL {
         let xenstored = Xenstored::with_flavour(flavour);
         let mut dom0 = Client::new(&xenstored, 0);
@@ -129,7 +129,7 @@ fn special_nodes_have_permissions_and_stay() {
 }
 
 #[test]
-fn no_path_is_longer_than_the_protocol_allows() {
+fn overlong_paths_are_rejected() {
     for &flavour in Flavour::ALL {
         let xenstored = Xenstored::with_flavour(flavour);
         let mut dom0 = Client::new(&xenstored, 0);
@@ -142,6 +142,6 @@ fn no_path_is_longer_than_the_protocol_allows() {
                 assert!(answer == "OK|" || whole > 1000, "{flavour:?} {whole}");
             }
         }
-        Xenstored::new().seed(&xenstored.dump()).expect("the text form can say it");
+        Xenstored::new().seed(&xenstored.dump()).expect("a valid dump");
     }
 }

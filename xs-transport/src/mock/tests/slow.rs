@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_client_that_does_not_read_is_held_back_and_delays_nobody() {
+fn slow_clients_are_stalled_and_delay_no_other() {
     let xenstored = Xenstored::new();
     let mut other = Client::new(&xenstored, 0);
     other.write("/big", &"x".repeat(4000));
@@ -14,7 +14,7 @@ fn a_client_that_does_not_read_is_held_back_and_delays_nobody() {
     while let Ok(Sent::Bytes(n)) = pipe.send(&read) {
         assert_eq!(n, read.len());
         sent += 1;
-        assert!(sent < 2000, "nothing holds it back");
+        assert!(sent < 2000, "the client is not stalled");
     }
     assert!(sent >= 250);
     assert_eq!(other.read_value("/tool"), "");
@@ -28,7 +28,7 @@ fn a_client_that_does_not_read_is_held_back_and_delays_nobody() {
 }
 
 #[test]
-fn events_for_a_client_that_does_not_read_coalesce() {
+fn events_for_slow_clients_coalesce() {
     let xenstored = Xenstored::new();
     let mut watcher = Client::new(&xenstored, 0);
     let mut writer = Client::new(&xenstored, 0);
@@ -42,7 +42,7 @@ fn events_for_a_client_that_does_not_read_coalesce() {
 }
 
 #[test]
-fn the_descriptor_tells_when_to_read() {
+fn descriptor_is_readable_while_output_waits() {
     use std::time::{Duration, Instant};
     let xenstored = Xenstored::new();
     let mut dom0 = Client::new(&xenstored, 0);

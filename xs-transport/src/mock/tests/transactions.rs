@@ -1,9 +1,9 @@
-//! What transactions see, and which fail.
+//! Transactions: isolation, conflicts and limits.
 
 use super::*;
 
 #[test]
-fn transactions_are_seen_when_committed() {
+fn changes_are_visible_after_the_commit() {
     let xenstored = Xenstored::new();
     let mut dom0 = Client::new(&xenstored, 0);
     dom0.watch("/", "t");
@@ -26,7 +26,7 @@ fn transactions_are_seen_when_committed() {
 }
 
 #[test]
-fn transactions_conflict_over_what_they_read() {
+fn changes_of_accessed_nodes_conflict() {
     let xenstored = Xenstored::new();
     let mut dom0 = Client::new(&xenstored, 0);
     dom0.write("/a", "");
@@ -39,7 +39,7 @@ fn transactions_conflict_over_what_they_read() {
     dom0.call(Ty::Read, tx, "/a|");
     dom0.write("/a", "changed");
     assert_eq!(dom0.end(tx, true), "!EAGAIN|");
-    // A sibling changes the list of children, which creating another one reads.
+    // Creating a node reads its parent, which a new sibling changes.
     let tx = dom0.start();
     dom0.call(Ty::Write, tx, "/c|");
     dom0.write("/d", "");
@@ -48,7 +48,7 @@ fn transactions_conflict_over_what_they_read() {
 }
 
 #[test]
-fn oxenstored_transactions_see_a_copy_and_merge() {
+fn oxenstored_transactions_see_a_snapshot_and_merge() {
     let xenstored = Xenstored::with_flavour(Flavour::Ocaml417);
     let mut dom0 = Client::new(&xenstored, 0);
     dom0.write("/a", "1");
@@ -57,7 +57,8 @@ fn oxenstored_transactions_see_a_copy_and_merge() {
     dom0.write("/dir/outside", "");
     assert_eq!(dom0.call(Ty::Read, first, "/a|"), "1");
     assert_eq!(dom0.call(Ty::Directory, first, "/dir|"), "!ENOENT|");
-    // Who has only read may commit; who has written what nobody else minds, too.
+    // The first transaction has only read, and the second has changed an unrelated node. Both can
+    // be committed.
     assert_eq!(dom0.end(first, true), "OK|");
     assert_eq!(dom0.call(Ty::Write, second, "/dir/inside|"), "OK|");
     assert_eq!(dom0.end(second, true), "OK|");
@@ -70,7 +71,7 @@ fn oxenstored_transactions_see_a_copy_and_merge() {
 }
 
 #[test]
-fn oxenstored_does_not_end_a_full_transaction() {
+fn oxenstored_cannot_end_a_full_transaction() {
     let xenstored = Xenstored::with_flavour(Flavour::Ocaml417);
     xenstored.introduce(DomId::new(5));
     xenstored.seed("/a [n5]").unwrap();
@@ -87,7 +88,7 @@ fn oxenstored_does_not_end_a_full_transaction() {
 }
 
 #[test]
-fn transactions_have_their_limits() {
+fn invalid_uses_of_transactions_are_refused() {
     let xenstored = Xenstored::new();
     let mut dom0 = Client::new(&xenstored, 0);
     let tx = dom0.start();

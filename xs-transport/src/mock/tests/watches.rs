@@ -1,9 +1,9 @@
-//! Who is told what, and when.
+//! Watches and their events.
 
 use super::*;
 
 #[test]
-fn watches_fire_first_at_once_then_with_each_change() {
+fn watches_fire_when_set_and_on_each_change() {
     let xenstored = Xenstored::new();
     let mut dom0 = Client::new(&xenstored, 0);
     assert_eq!(dom0.watch("/a", "t"), "OK|");
@@ -27,7 +27,7 @@ fn watches_fire_first_at_once_then_with_each_change() {
 }
 
 #[test]
-fn removing_a_parent_fires_with_the_watched_path() {
+fn removed_parents_fire_watches_below() {
     let xenstored = Xenstored::new();
     let mut dom0 = Client::new(&xenstored, 0);
     dom0.write("/a/b/c", "");
@@ -40,7 +40,7 @@ fn removing_a_parent_fires_with_the_watched_path() {
 }
 
 #[test]
-fn a_relative_watch_reports_relative_paths() {
+fn relative_watches_report_relative_paths() {
     let (_xenstored, mut dom0, mut guest) = guest();
     guest.watch("data", "t");
     dom0.write("/local/domain/5/data/x", "");
@@ -49,7 +49,7 @@ fn a_relative_watch_reports_relative_paths() {
 }
 
 #[test]
-fn equal_events_of_one_request_are_one() {
+fn equal_events_of_one_request_are_merged() {
     let xenstored = Xenstored::new();
     let mut dom0 = Client::new(&xenstored, 0);
     dom0.watch("/", "t");
@@ -60,14 +60,14 @@ fn equal_events_of_one_request_are_one() {
 }
 
 #[test]
-fn watchers_learn_only_of_what_they_may_read() {
+fn events_need_the_right_to_read() {
     let (_xenstored, mut dom0, mut guest) = guest();
     guest.watch("/", "t");
     guest.events();
     dom0.write("/secret", "");
     dom0.write("/local/domain/5/data", "x");
     assert_eq!(guest.events(), ["/local/domain/5/data|t|"]);
-    // Losing the right to read is told.
+    // The loss of the right to read is reported.
     dom0.call(Ty::SetPerms, NONE, "/local/domain/5/data|n0|");
     assert_eq!(guest.events(), ["/local/domain/5/data|t|"]);
     dom0.write("/local/domain/5/data", "y");
@@ -75,7 +75,7 @@ fn watchers_learn_only_of_what_they_may_read() {
 }
 
 #[test]
-fn the_depth_of_a_watch() {
+fn depth_limits_the_watched_levels() {
     let xenstored = Xenstored::new();
     let mut dom0 = Client::new(&xenstored, 0);
     assert_eq!(dom0.call(Ty::Watch, NONE, "/a|t|1|"), "OK|");

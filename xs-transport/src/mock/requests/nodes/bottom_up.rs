@@ -99,7 +99,7 @@ impl Call<'_> {
     }
 
     /// Removes a node after its descendants. Watches fire while the parents still exist, because
-    /// these decide on who may see the events.
+    /// their permissions decide whether a domain may see the events.
     fn remove_with_events(&mut self, path: &str, top: &str) -> Result<u64> {
         let node = self.view().read(path)?.ok_or(ErrorCode::Io)?;
         for name in node.children.iter() {

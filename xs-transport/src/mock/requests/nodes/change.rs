@@ -4,8 +4,7 @@ use crate::mock::flavour::behaviour::NodeChanges;
 use crate::mock::requests::answer::{DONE, INVALID, Result};
 use crate::mock::requests::args;
 use crate::mock::requests::call::Call;
-use crate::mock::store::Entry;
-use crate::mock::store::permissions::NodePerms;
+use crate::mock::store::permissions::{Entry, NodePerms};
 use crate::mock::store::quota::Quota;
 
 impl Call<'_> {

@@ -63,7 +63,7 @@ impl Call<'_> {
             return if parent.is_some() { Ok(()) } else { Err(ErrorCode::NoEntry) };
         };
         self.check(&node, WRITE)?;
-        // The permissions before the removal decide on who may see the events.
+        // The permissions before the removal decide whether a domain may see the events.
         self.note_change(ChangeKind::Removal, path, &[]);
         if path == "/" {
             for name in node.children.iter() {
