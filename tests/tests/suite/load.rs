@@ -71,6 +71,7 @@ fn run(client: &Client, root: &str) -> Vec<Fault> {
     faults.into_inner().unwrap()
 }
 
+/// Writes and reads values, and sets and removes a watch now and then.
 fn run_thread(
     client: &Client,
     root: &str,
@@ -79,18 +80,19 @@ fn run_thread(
 ) -> Result<(), Fault> {
     let path = format!("{root}/{thread}");
     let fault = |error: xs_client::Error| error.to_string();
-    // Each round is 99 writes and reads, and a watch that is set and removed.
-    for round in 0..(requests() / 200).max(1) {
-        for n in 0..99 {
-            if failed.load(Ordering::Relaxed) {
-                return Ok(());
-            }
-            let value = format!("{thread} {round} {n}");
-            client.write(&path, &value).map_err(fault)?;
-            let read = client.read_str(&path).map_err(fault)?;
-            if read != value {
-                return Err(format!("read {read:?} after writing {value:?}"));
-            }
+    let pairs = (requests() / 2).max(1);
+    for n in 1..=pairs {
+        if failed.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let value = format!("{thread} {n}");
+        client.write(&path, &value).map_err(fault)?;
+        let read = client.read_str(&path).map_err(fault)?;
+        if read != value {
+            return Err(format!("read {read:?} after writing {value:?}"));
+        }
+        if n % 100 != 0 && n != pairs {
+            continue;
         }
         let mut watch = client.watch(&path).map_err(fault)?;
         let event = watch.next_timeout(HANG_TIMEOUT).map_err(fault)?.ok_or("no first event")?;
