@@ -1,104 +1,82 @@
 //! Several operations in flight together.
 
-use crate::calls::CallId;
-use crate::core::Scope;
-use crate::deadline::Deadline;
-use crate::error::Result;
-use crate::link::Link;
-use crate::op::{Answer, Op};
-use crate::trace::Trace;
+use std::time::Instant;
 
-/// Several operations that are under way. Dropped, their answers are of no interest.
+use crate::engine::{CallId, Engine, Scope};
+use crate::error::Result;
+use crate::op::{Answer, Op};
+use crate::trace;
+
+/// Operations that are in flight. Dropping the batch cancels those whose results were not taken.
 #[derive(Debug)]
 pub(crate) struct Batch<'a> {
-    link: &'a Link,
+    engine: &'a Engine,
     scope: Scope,
-    /// What became of each; empty once the answers were taken.
+    /// One for each operation, in order.
     calls: Vec<Result<CallId>>,
-    trace: Trace,
+    start: trace::Start,
 }
 
-/// How many requests of a batch are in flight together; others want their share of
-/// [`ClientConnection::MAX_PENDING`](xs_proto::ClientConnection::MAX_PENDING).
+/// The number of requests that are in flight together, a quarter of
+/// [`ClientConnection::MAX_PENDING`](xs_proto::ClientConnection::MAX_PENDING): other callers need
+/// some, too.
 const BATCH: usize = 1024;
 
-impl Link {
-    /// Runs several operations of one kind, in flight together.
-    pub(crate) fn call_all<T: Answer>(
-        &self,
-        scope: Scope,
-        deadline: &mut Deadline,
-        ops: &[Op<'_, T>],
-    ) -> Vec<Result<T>> {
-        let mut results = Vec::with_capacity(ops.len());
-        for ops in ops.chunks(BATCH) {
-            results.extend(self.submit_all(scope, deadline, ops).answers(deadline, ops));
-        }
-        results
+/// Runs operations of one kind, in flight together.
+pub(crate) fn run_all<T: Answer>(
+    engine: &Engine,
+    scope: Scope,
+    deadline: Option<Instant>,
+    ops: &[Op<'_, T>],
+) -> Vec<Result<T>> {
+    let mut results = Vec::with_capacity(ops.len());
+    for ops in ops.chunks(BATCH) {
+        results.extend(Batch::submit(engine, scope, deadline, ops).results(deadline, ops));
     }
-
-    /// Takes several requests. They leave when somebody waits for an answer, or with a
-    /// [flush](Batch::flush).
-    pub(crate) fn submit_all<T>(
-        &self,
-        scope: Scope,
-        deadline: &mut Deadline,
-        ops: &[Op<'_, T>],
-    ) -> Batch<'_> {
-        let trace = Trace::start();
-        let mut calls = Vec::with_capacity(ops.len());
-        let mut guard = self.drive.lock();
-        for op in ops {
-            let (again, call) = self.submit(guard, scope, deadline, &op.label, &op.request);
-            guard = again;
-            calls.push(call);
-        }
-        drop(guard);
-        Batch { link: self, scope, calls, trace }
-    }
+    results
 }
 
-impl Batch<'_> {
-    /// Sends them, as far as that goes without waiting.
-    pub(crate) fn flush(&self) {
-        self.link.flush(self.link.drive.lock());
+impl<'a> Batch<'a> {
+    /// Submits operations, and sends them as far as that is possible without waiting.
+    pub(crate) fn submit<T>(
+        engine: &'a Engine,
+        scope: Scope,
+        deadline: Option<Instant>,
+        ops: &[Op<'_, T>],
+    ) -> Self {
+        let start = trace::Start::now();
+        let mut guard = engine.lock();
+        let calls = ops.iter().map(|op| {
+            let request = op.request()?;
+            guard.submit_until(scope, deadline, request).map_err(|kind| op.label.error(kind))
+        });
+        Batch { engine, scope, calls: calls.collect(), start }
     }
 
-    /// Waits for the answers to these operations, the same that were submitted.
-    pub(crate) fn answers<T: Answer>(
+    /// Waits for the results of the operations that were submitted.
+    pub(crate) fn results<T: Answer>(
         mut self,
-        deadline: &mut Deadline,
+        deadline: Option<Instant>,
         ops: &[Op<'_, T>],
     ) -> Vec<Result<T>> {
-        let mut guard = self.link.drive.lock();
+        let mut guard = self.engine.lock();
         let mut answers = Vec::with_capacity(ops.len());
-        // The last answer first: when it is here, so are most likely all others.
+        // When the last result has come, the others most likely have, too.
         while let Some(call) = self.calls.pop() {
-            answers.push(match call {
-                Ok(call) => {
-                    let (again, answer) = self.link.wait(guard, deadline, call);
-                    guard = again;
-                    Ok((call, answer))
-                }
-                Err(error) => Err(error),
-            });
+            answers.push(call.map(|call| (call, guard.wait(deadline, call))));
         }
-        drop(self.link.leave(guard));
-        let taken = ops.iter().zip(answers.into_iter().rev()).map(|(op, answer)| {
-            let (call, answer) = answer?;
-            self.trace.end(op.label, self.scope, call, answer)
+        drop(guard);
+        let results = ops.iter().zip(answers.into_iter().rev()).map(|(op, answer)| {
+            let (call, result) = answer?;
+            op.label.finish(self.start, self.scope, call, result)
         });
-        taken.collect()
+        results.collect()
     }
 }
 
 impl Drop for Batch<'_> {
     fn drop(&mut self) {
-        if !self.calls.is_empty() {
-            let mut guard = self.link.drive.lock();
-            self.calls.drain(..).flatten().for_each(|call| guard.forget(call));
-            // To forget may mean to take something back.
-            self.link.flush(guard);
-        }
+        let mut guard = self.engine.lock();
+        self.calls.drain(..).flatten().for_each(|call| guard.cancel(call));
     }
 }

@@ -9,11 +9,10 @@ use std::time::Duration;
 use xs_proto::{DomId, ErrorCode};
 use xs_transport::{Transport, discover};
 
-use crate::core::Scope;
+use crate::engine::{Connector, Engine, Scope};
 use crate::error::{Error, ErrorKind, Result};
-use crate::link::{Handle, Link};
+use crate::handle::Handle;
 use crate::op::{self, Answer, Op};
-use crate::reconnect::Opener;
 use crate::tree::Tree;
 
 /// A connection to a Xenstore daemon.
@@ -95,7 +94,8 @@ impl Client {
 
     /// Returns the name of the transport, which is usually the path of the socket or device.
     pub fn transport_name(&self) -> String {
-        self.handle.drive.transport().describe()
+        let transport = self.handle.lock().transport();
+        transport.describe()
     }
 
     /// Ends the connection. All threads and tasks that wait on it get an error.
@@ -247,7 +247,8 @@ impl Client {
     /// [`ErrorKind::Unsupported`] over the xenbus device, where the request reaches beyond this
     /// client; see [`reset_domain_watches`](Self::reset_domain_watches).
     pub fn reset_watches(&self) -> Result<()> {
-        if self.handle.drive.transport().limits().shared_session {
+        let transport = self.handle.lock().transport();
+        if transport.limits().shared_session {
             let why = "on this device it would end the watches and transactions of all programs";
             return Err(Error::new("reset_watches", None, ErrorKind::Unsupported(why)));
         }
@@ -258,11 +259,10 @@ impl Client {
     /// device. There it removes the watches and aborts the transactions of all programs in this
     /// domain, and of its kernel.
     pub fn reset_domain_watches(&self) -> Result<()> {
-        let answer = self.run(&op::reset_watches());
-        if answer.is_ok() {
-            self.forget_callbacks();
-        }
-        answer
+        self.run(&op::reset_watches())?;
+        // No callback of a watch that has ended is running when this returns.
+        self.await_callbacks();
+        Ok(())
     }
 
     /// Checks that the daemon supports a type of request, before a request of this type without a
@@ -388,7 +388,7 @@ impl Builder {
     pub fn open(self) -> Result<Client> {
         let transport = discover::open(self.connect_timeout)
             .map_err(|error| Error::new("open", None, ErrorKind::NotFound(error)))?;
-        Ok(self.client(transport.into(), Opener::new(|timeout| Ok(discover::open(timeout)?))))
+        Ok(self.client(transport.into(), Connector::new(|timeout| Ok(discover::open(timeout)?))))
     }
 
     /// Connects to the socket or device at `path`.
@@ -400,8 +400,8 @@ impl Builder {
         let transport = discover::open_at(&path, self.connect_timeout).map_err(|error| {
             Error::new("open", Some(&path.to_string_lossy()), ErrorKind::Unreachable(error))
         })?;
-        let opener = Opener::new(move |timeout| discover::open_at(&path, timeout));
-        Ok(self.client(transport.into(), opener))
+        let connector = Connector::new(move |timeout| discover::open_at(&path, timeout));
+        Ok(self.client(transport.into(), connector))
     }
 
     /// Creates a client over a transport that is connected already.
@@ -409,7 +409,10 @@ impl Builder {
     /// Such a client cannot connect again: [`reconnect`](Self::reconnect) has no effect.
     pub fn over(mut self, transport: impl Transport + 'static) -> Client {
         self.reconnect = false;
-        self.client(Arc::new(transport), Opener::new(|_| Err(io::ErrorKind::NotConnected.into())))
+        self.client(
+            Arc::new(transport),
+            Connector::new(|_| Err(io::ErrorKind::NotConnected.into())),
+        )
     }
 
     /// Creates a client over a transport that `open` returns.
@@ -425,12 +428,13 @@ impl Builder {
     ) -> Result<Client> {
         let transport = open(self.connect_timeout)
             .map_err(|error| Error::new("open", None, ErrorKind::Unreachable(error)))?;
-        Ok(self.client(transport.into(), Opener::new(open)))
+        Ok(self.client(transport.into(), Connector::new(open)))
     }
 
-    fn client(self, transport: Arc<dyn Transport>, opener: Opener) -> Client {
-        let link = Link::new(transport, self.watch_capacity, self.reconnect.then_some(opener));
-        let handle = Arc::new(Handle(Arc::new(link)));
+    fn client(self, transport: Arc<dyn Transport>, connector: Connector) -> Client {
+        let connector = self.reconnect.then_some(connector);
+        let engine = Engine::new(transport, self.watch_capacity, connector);
+        let handle = Arc::new(Handle(Arc::new(engine)));
         Client { tree: Tree { handle, scope: Scope::NONE, timeout: self.timeout } }
     }
 }
@@ -459,9 +463,9 @@ mod tests {
             })
             .unwrap();
         assert_eq!(client.transport_name(), name);
-        assert!(client.handle.reconnects());
+        assert!(format!("{client:?}").contains("Connector"));
         let shown = format!("{client:?}");
-        assert!(shown.contains("Opener {") && shown.contains("Background {"), "{shown}");
+        assert!(shown.contains("Connector {") && shown.contains("CallbackThread"), "{shown}");
         assert_eq!(*given.lock().unwrap(), [Duration::from_secs(7)]);
     }
 

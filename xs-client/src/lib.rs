@@ -111,46 +111,37 @@
 // docs.rs marks the items that need a feature.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod background;
-mod backoff;
 mod batch;
-mod calls;
+mod callbacks;
 mod client;
-mod core;
-mod deadline;
+mod engine;
 mod error;
 #[cfg(feature = "mio")]
-mod event_source;
+mod event_loop;
 #[cfg(feature = "futures")]
 pub mod futures;
-mod link;
+mod handle;
 mod listing;
 pub mod op;
-mod pace;
 mod pending;
-mod queue;
-mod reconnect;
+mod registration;
 mod sync;
-mod timers;
 mod trace;
 mod transaction;
 mod tree;
-mod wakers;
 mod walk;
 mod watch;
-mod watches;
 
 pub use client::{Builder, Client};
+pub use engine::{EventKind, Token, WatchEvent};
 pub use error::{Error, ErrorKind, Invalid, Result};
 #[cfg(feature = "mio")]
-pub use event_source::EventSource;
+pub use event_loop::EventSource;
 pub use pending::Pending;
-pub use queue::{EventKind, WatchEvent};
 pub use transaction::{Retries, Transaction};
 pub use tree::Tree;
 pub use walk::{Node, Walk};
 pub use watch::Watch;
-pub use watches::Token;
 
 pub use xs_proto::{Access, DomId, ErrorCode, Path, PathError, Permission, Permissions, TxId};
 pub use xs_transport::Failure;

@@ -10,8 +10,9 @@ use std::marker::PhantomData;
 
 use xs_proto::{DomId, Path, PathError, Permissions, Reply, Request, RequestError, Strings, TxId};
 
-use crate::calls::Answered;
+use crate::engine::{CallId, CallResult, Scope};
 use crate::error::{Error, ErrorKind, Invalid, Result};
+use crate::trace;
 
 /// An operation whose result is a `T`.
 ///
@@ -34,11 +35,16 @@ pub struct Op<'a, T> {
     pub(crate) label: Label<'a>,
     /// A mistake of the caller's is kept until the operation is run, so that batches keep their
     /// order.
-    pub(crate) request: Result<Request<'a>, Invalid>,
+    request: Result<Request<'a>, Invalid>,
     answer: PhantomData<fn() -> T>,
 }
 
 impl<'a, T> Op<'a, T> {
+    /// Returns the request, or the caller's mistake.
+    pub(crate) fn request(&self) -> Result<&Request<'a>> {
+        self.request.as_ref().map_err(|invalid| self.label.error(invalid.clone()))
+    }
+
     /// The same in a form that goes together with other questions about nodes.
     pub(crate) fn of_node(&self) -> Op<'a, OfNode> {
         Op { label: self.label, request: self.request.clone(), answer: PhantomData }
@@ -79,10 +85,22 @@ impl Label<'_> {
         self.error(ErrorKind::Unexpected(what.into()))
     }
 
-    /// What an answer means to the one who asked; `None`: there was none in time.
-    #[inline]
-    pub(crate) fn take<T: Answer>(&self, answer: Option<Answered>) -> Result<T> {
-        match answer {
+    /// Returns what the result of a call means to its caller, and reports the operation. `None` is a
+    /// result that did not come in time.
+    pub(crate) fn finish<T: Answer>(
+        &self,
+        start: trace::Start,
+        scope: Scope,
+        call: CallId,
+        result: Option<CallResult>,
+    ) -> Result<T> {
+        let result = self.interpret(result);
+        start.report(self.name, self.path, scope.tx_id, call.req_id, result.as_ref().err());
+        result
+    }
+
+    fn interpret<T: Answer>(&self, result: Option<CallResult>) -> Result<T> {
+        match result {
             Some(Ok(reply)) => T::from_reply(reply).map_err(|reply| self.another(reply)),
             Some(Err(failure)) => Err(self.error(failure)),
             None => Err(self.error(ErrorKind::TimedOut)),
@@ -90,7 +108,6 @@ impl Label<'_> {
     }
 
     /// The error that this operation was answered with something else than was asked for.
-    #[cold]
     fn another(&self, reply: Reply<'_>) -> Error {
         match reply {
             Reply::Error(code) => self.error(ErrorKind::Refused(code)),
@@ -276,7 +293,7 @@ pub(crate) struct OfNode(Reply<'static>);
 impl OfNode {
     /// Converts the reply to the result of `op`, the operation before [`Op::of_node`].
     pub(crate) fn take<T: Answer>(answer: Result<OfNode>, op: &Op<'_, T>) -> Result<T> {
-        answer.and_then(|OfNode(reply)| op.label.take(Some(Ok(reply))))
+        answer.and_then(|OfNode(reply)| op.label.interpret(Some(Ok(reply))))
     }
 }
 
@@ -290,7 +307,6 @@ macro_rules! answers {
         }
 
         $(impl Answer for $type {
-            #[inline]
             fn from_reply(reply: Reply<'static>) -> Result<Self, Reply<'static>> {
                 match reply {
                     $pattern => $value,

@@ -4,30 +4,26 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 #[cfg(feature = "futures")]
 use xs_proto::TxId;
-use xs_transport::Guard;
 
-use crate::calls::{Answered, CallId};
-use crate::core::{Core, Refusal, Scope};
+use crate::engine::{CallId, CallResult, Refusal, Scope, Timer, Waiter};
 use crate::error::{Error, ErrorKind, Result};
-use crate::link::Handle;
+use crate::handle::Handle;
 use crate::op::{Answer, Label, Op};
-use crate::timers::Timer;
-use crate::trace::Trace;
+use crate::trace;
 use crate::tree::Tree;
 
-/// An operation that is under way.
+/// An operation that is in flight.
 ///
-/// Its answer can be taken when it is here, waited for, or awaited. Dropping this makes the answer
-/// of no interest; the operation itself may still be carried out.
+/// Its result can be taken when it has come, waited for, or awaited. Dropping it discards the result;
+/// the daemon may still carry out the operation.
 ///
-/// Something has to receive the answer: a thread that waits for anything on the same client, an
-/// [event source](crate::EventSource), a [driver](crate::futures::Driver) or the background
-/// thread.
+/// The result has to be received by a thread that waits for anything on the same client, an
+/// [event source](crate::EventSource), a [driver](crate::futures::Driver) or the callback thread.
 ///
 /// ```
 /// use xs_client::{Client, op};
@@ -41,10 +37,10 @@ use crate::tree::Tree;
 /// # Ok::<(), xs_client::Error>(())
 /// ```
 #[derive(Debug)]
-#[must_use = "dropping it makes the answer of no interest"]
+#[must_use = "dropping it discards the result"]
 pub struct Pending<T> {
     handle: Arc<Handle>,
-    /// `None` once the answer was taken.
+    /// `None` once the result was taken.
     call: Option<CallId>,
     deadline: Option<Instant>,
     /// Set while a task waits.
@@ -52,51 +48,44 @@ pub struct Pending<T> {
     name: &'static str,
     path: Option<Box<str>>,
     scope: Scope,
-    trace: Trace,
+    start: trace::Start,
     answer: PhantomData<fn() -> T>,
 }
 
 impl Tree {
-    /// Starts an operation, without waiting for its answer. The timeout counts from now. If the
-    /// connection is lost and the client [reconnects](crate::Builder::reconnect), this makes one
-    /// attempt, when it is time for one.
+    /// Starts an operation without waiting for its result. The timeout counts from now.
+    ///
+    /// If the connection is lost and the client [reconnects](crate::Builder::reconnect), this makes
+    /// one attempt to connect if it is time for one.
     ///
     /// # Errors
-    /// [`ErrorKind::TooManyRequests`], or the operation cannot be sent at all. Nothing has been
-    /// sent then.
+    /// [`ErrorKind::TooManyRequests`], or the operation cannot be sent at all. Nothing is sent then.
     pub fn start<T: Answer>(&self, op: &Op<'_, T>) -> Result<Pending<T>> {
-        match self.poll_start(op, self.deadline().at(), None) {
+        match self.poll_start(op, self.deadline(), None) {
             Poll::Ready(started) => started,
             Poll::Pending => Err(op.label.error(ErrorKind::TooManyRequests)),
         }
     }
 
-    /// Starts an operation if there is room for it and a connection. Otherwise `waker` is
-    /// remembered, until the deadline.
+    /// Starts an operation if there is room for it in flight and a connection. Otherwise registers
+    /// the waiter, until the deadline.
     pub(crate) fn poll_start<T: Answer>(
         &self,
         op: &Op<'_, T>,
         deadline: Option<Instant>,
-        waker: Option<&Waker>,
+        waiter: Option<&Waiter>,
     ) -> Poll<Result<Pending<T>>> {
-        let request = match &op.request {
-            Ok(request) => request,
-            Err(invalid) => return Poll::Ready(Err(op.label.error(invalid.clone()))),
-        };
-        let link = &self.handle;
-        let late = || deadline.is_some_and(|deadline| deadline <= Instant::now());
-        let mut guard = link.drive.lock();
+        let request = op.request()?;
+        let mut guard = self.handle.lock();
         let mut submitted = guard.submit(self.scope, request);
-        if waker.is_none() && matches!(submitted, Err(Refusal::Failed(_))) {
-            guard = link.try_reconnect(guard).0;
+        if waiter.is_none() && matches!(submitted, Err(Refusal::Failed(_))) {
+            guard.try_connect();
             submitted = guard.submit(self.scope, request);
         }
-        let kind = match submitted {
+        let refusal = match submitted {
             Ok(call) => {
-                if waker.is_some() && guard.gather() {
-                    drop(link.wake_ready(guard));
-                } else {
-                    link.flush(guard);
+                if waiter.is_some() {
+                    guard.gather();
                 }
                 return Poll::Ready(Ok(Pending {
                     handle: self.handle.clone(),
@@ -106,96 +95,96 @@ impl Tree {
                     name: op.label.name,
                     path: op.label.path.map(Into::into),
                     scope: self.scope,
-                    trace: Trace::start(),
+                    start: trace::Start::now(),
                     answer: PhantomData,
                 }));
             }
-            Err(Refusal::Full) if late() => ErrorKind::TimedOut,
-            Err(Refusal::Full) => {
-                let _ = guard.has_room(waker);
+            Err(refusal) => refusal,
+        };
+        let has_passed = deadline.is_some_and(|deadline| deadline <= Instant::now());
+        let can_wait = match &refusal {
+            Refusal::Full => true,
+            // A task leaves it to the driver to connect.
+            Refusal::Failed(_) => {
+                guard.wake_pollers();
+                !guard.is_lost()
+            }
+            _ => false,
+        };
+        let kind = match waiter {
+            Some(waiter) if can_wait && !has_passed => {
+                guard.register_for_room(waiter);
                 return Poll::Pending;
             }
-            Err(Refusal::Failed(failure)) => {
-                // Whoever drives the connection is to make another one, if that is wanted.
-                guard.wake_driver();
-                let hopeful = link.reconnects() && !guard.closed && !late();
-                if let Some(waker) = waker.filter(|_| hopeful) {
-                    guard.await_reconnect(waker);
-                    drop(link.wake_ready(guard));
-                    return Poll::Pending;
-                }
-                drop(link.wake_ready(guard));
-                ErrorKind::Lost(failure)
-            }
-            Err(Refusal::TransactionLost) => ErrorKind::TransactionLost,
-            Err(Refusal::TransactionEnded) => ErrorKind::TransactionEnded,
-            Err(Refusal::Invalid(error)) => error.into(),
+            Some(_) if matches!(refusal, Refusal::Full) => ErrorKind::TimedOut,
+            _ => guard.explain(refusal),
         };
         Poll::Ready(Err(op.label.error(kind)))
     }
 }
 
 impl<T: Answer> Pending<T> {
-    /// The answer, if it is here, or the deadline has passed; `None` before that, and once it was
-    /// taken. Does not receive anything by itself.
+    /// Takes the result, if it has come or the deadline has passed. Returns `None` before that, and
+    /// after the result was taken. Receives nothing by itself.
     pub fn try_take(&mut self) -> Option<Result<T>> {
         self.call?;
-        match self.poll_answer(None) {
+        match self.poll_result(None) {
             Poll::Ready(result) => Some(result),
             Poll::Pending => None,
         }
     }
 
-    /// Waits for the answer.
+    /// Waits for the result.
     ///
     /// # Errors
-    /// Those of the operation; [`ErrorKind::Unexpected`] if the answer was taken before.
+    /// The operation has failed. [`ErrorKind::Unexpected`] if the result was taken before.
     pub fn wait(mut self) -> Result<T> {
         let Some(call) = self.call.take() else {
-            return Err(self.taken());
+            return Err(self.already_taken());
         };
-        let link = &self.handle;
-        let mut deadline = self.deadline.into();
-        let mut guard = link.drive.lock();
-        stop_timer(&mut guard, &mut self.timer);
-        let (guard, answer) = link.wait(guard, &mut deadline, call);
-        drop(link.leave(guard));
-        self.finish(call, answer)
+        let mut guard = self.handle.lock();
+        guard.stop_timer(&mut self.timer);
+        let result = guard.wait(self.deadline, call);
+        drop(guard);
+        self.finish(call, result)
     }
 
-    /// When the answer is given up; `None`: never. An event loop has to look again by then.
+    /// Returns when the operation times out; `None` if it never does. An event loop has to call
+    /// [`try_take`](Self::try_take) by then.
     pub fn deadline(&self) -> Option<Instant> {
         self.deadline
     }
 
-    fn poll_answer(&mut self, waker: Option<&Waker>) -> Poll<Result<T>> {
+    fn poll_result(&mut self, waiter: Option<&Waiter>) -> Poll<Result<T>> {
         let Some(call) = self.call else {
-            return Poll::Ready(Err(self.taken()));
+            return Poll::Ready(Err(self.already_taken()));
         };
-        let mut guard = self.handle.drive.lock();
-        let answer = guard.take_answer(call, waker);
-        if answer.is_none() {
+        let mut guard = self.handle.lock();
+        let result = guard.take_result(call);
+        if result.is_none() {
             if self.deadline.is_none_or(|deadline| Instant::now() < deadline) {
-                if let (Some(deadline), Some(waker)) = (self.deadline, waker) {
-                    guard.set_timer(&mut self.timer, deadline, waker);
+                if let Some(waiter) = waiter {
+                    guard.register_for_result(call, waiter);
                 }
-                drop(self.handle.wake_ready(guard));
+                if let (Some(deadline), Some(waiter)) = (self.deadline, waiter) {
+                    guard.set_timer(&mut self.timer, deadline, waiter);
+                }
                 return Poll::Pending;
             }
-            guard.forget(call);
+            guard.cancel(call);
         }
         self.call = None;
-        stop_timer(&mut guard, &mut self.timer);
-        drop(self.handle.wake_ready(guard));
-        Poll::Ready(self.finish(call, answer))
+        guard.stop_timer(&mut self.timer);
+        drop(guard);
+        Poll::Ready(self.finish(call, result))
     }
 
-    fn finish(&self, call: CallId, answer: Option<Answered>) -> Result<T> {
-        self.trace.end(self.label(), self.scope, call, answer)
+    fn finish(&self, call: CallId, result: Option<CallResult>) -> Result<T> {
+        self.label().finish(self.start, self.scope, call, result)
     }
 
-    fn taken(&self) -> Error {
-        self.label().unexpected("the answer was taken before")
+    fn already_taken(&self) -> Error {
+        self.label().unexpected("the result was taken before")
     }
 
     fn label(&self) -> Label<'_> {
@@ -205,7 +194,7 @@ impl<T: Answer> Pending<T> {
 
 #[cfg(feature = "futures")]
 impl Pending<TxId> {
-    /// The transaction that this opens.
+    /// Returns the scope of the transaction that this opens.
     pub(crate) async fn scope(self) -> Result<Scope> {
         let call = self.call;
         let tx_id = self.await?;
@@ -217,25 +206,16 @@ impl<T: Answer> Future for Pending<T> {
     type Output = Result<T>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
-        self.poll_answer(Some(cx.waker()))
+        self.poll_result(Some(&Waiter::Task(cx.waker().clone())))
     }
 }
 
 impl<T> Drop for Pending<T> {
     fn drop(&mut self) {
         if let Some(call) = self.call {
-            let mut guard = self.handle.drive.lock();
-            guard.forget(call);
-            stop_timer(&mut guard, &mut self.timer);
-            // To forget may mean to take something back.
-            self.handle.flush(guard);
+            let mut guard = self.handle.lock();
+            guard.cancel(call);
+            guard.stop_timer(&mut self.timer);
         }
-    }
-}
-
-fn stop_timer(guard: &mut Guard<'_, Core>, timer: &mut Option<Timer>) {
-    if let Some(timer) = timer.take() {
-        let core = &mut **guard;
-        core.timers.remove(timer, &mut core.books.ready);
     }
 }

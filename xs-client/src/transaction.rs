@@ -7,10 +7,11 @@ use std::thread;
 use std::time::Duration;
 
 use crate::client::Client;
-use crate::core::Scope;
+use crate::engine::Scope;
 use crate::error::{Error, ErrorKind, Result};
-use crate::link::Handle;
+use crate::handle::Handle;
 use crate::op;
+use crate::trace;
 use crate::tree::Tree;
 
 /// An open transaction (xenstore.txt, "Transactions").
@@ -42,12 +43,11 @@ impl Client {
     /// This call and [`commit`](Transaction::commit) wait for the daemon, and so block an event
     /// loop for a round trip each.
     pub fn start_transaction(&self) -> Result<Transaction> {
-        let link = &self.handle;
         let op = op::transaction_start();
-        let mut deadline = self.deadline();
-        let asked = link.ask(Scope::NONE, &mut deadline, &op.label, &op.request)?;
-        let call = asked.call;
-        let scope = Scope::opened(asked.take(op.label, Scope::NONE)?, call);
+        let start = trace::Start::now();
+        let called = self.handle.call(Scope::NONE, self.deadline(), op.request()?);
+        let (call, result) = called.map_err(|kind| op.label.error(kind))?;
+        let scope = Scope::opened(op.label.finish(start, Scope::NONE, call, result)?, call);
         let tree = self.in_transaction(scope);
         Ok(Transaction { _open: Open::new(&tree), tree })
     }
@@ -140,10 +140,7 @@ impl Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        let mut guard = self.handle.drive.lock();
-        if guard.abort(self.scope) {
-            self.handle.flush(guard);
-        }
+        self.handle.lock().abort(self.scope);
     }
 }
 

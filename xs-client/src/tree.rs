@@ -3,16 +3,17 @@
 use std::fmt::Display;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use xs_proto::Permissions;
 
-use crate::core::Scope;
-use crate::deadline::Deadline;
+use crate::batch;
+use crate::engine::Scope;
 use crate::error::Result;
-use crate::link::Handle;
+use crate::handle::Handle;
 use crate::listing::Listing;
 use crate::op::{self, Answer, Op};
+use crate::trace;
 
 /// The tree of nodes, as a [`Client`](crate::Client) or a [`Transaction`](crate::Transaction) sees
 /// it.
@@ -67,7 +68,7 @@ pub struct Tree {
 impl Tree {
     /// Returns the value of a node.
     pub fn read(&self, path: &str) -> Result<Vec<u8>> {
-        self.handle.call_inlined(self.scope, &mut self.deadline(), &op::read(path))
+        self.run(&op::read(path))
     }
 
     /// Returns the value of a node as text.
@@ -91,7 +92,7 @@ impl Tree {
     /// If the node does not exist, the daemon creates it, and those of its ancestors that do not
     /// exist.
     pub fn write(&self, path: &str, value: impl AsRef<[u8]>) -> Result<()> {
-        self.handle.call_inlined(self.scope, &mut self.deadline(), &op::write(path, &value))
+        self.run(&op::write(path, &value))
     }
 
     /// Sets the value of a node to the text of `value`, as [`Display`] formats it.
@@ -121,14 +122,14 @@ impl Tree {
     /// [`ErrorKind::Unexpected`](crate::ErrorKind::Unexpected) if a long list changes 100 times
     /// while it is read.
     pub fn directory(&self, path: &str) -> Result<Vec<String>> {
-        let mut deadline = self.deadline();
-        let answer = self.handle.call(self.scope, &mut deadline, &op::directory(path));
+        let deadline = self.deadline();
+        let answer = self.run_until(deadline, &op::directory(path));
         if !Listing::is_needed(&answer) {
             return answer;
         }
         let mut listing = Listing::new(path);
         loop {
-            let part = self.handle.call(self.scope, &mut deadline, &listing.next())?;
+            let part = self.run_until(deadline, &listing.next())?;
             if let Some(names) = listing.take(part)? {
                 return Ok(names);
             }
@@ -247,7 +248,7 @@ impl Tree {
 
     /// Runs an operation of the module [`op`] and waits for its result.
     pub fn run<T: Answer>(&self, op: &Op<'_, T>) -> Result<T> {
-        self.handle.call(self.scope, &mut self.deadline(), op)
+        self.run_until(self.deadline(), op)
     }
 
     /// Runs several operations and returns their results, in the same order.
@@ -260,7 +261,7 @@ impl Tree {
         ops: impl IntoIterator<Item = Op<'a, T>>,
     ) -> Vec<Result<T>> {
         let ops: Vec<_> = ops.into_iter().collect();
-        self.handle.call_all(self.scope, &mut self.deadline(), &ops)
+        batch::run_all(&self.handle, self.scope, self.deadline(), &ops)
     }
 
     /// Returns the tree as a transaction sees it.
@@ -268,8 +269,22 @@ impl Tree {
         Tree { scope, ..self.clone() }
     }
 
-    pub(crate) fn deadline(&self) -> Deadline {
-        Deadline::after(self.timeout)
+    pub(crate) fn run_until<T: Answer>(
+        &self,
+        deadline: Option<Instant>,
+        op: &Op<'_, T>,
+    ) -> Result<T> {
+        let start = trace::Start::now();
+        let request = op.request()?;
+        let called = self.handle.call(self.scope, deadline, request);
+        let (call, result) = called.map_err(|kind| op.label.error(kind))?;
+        op.label.finish(start, self.scope, call, result)
+    }
+
+    /// Returns when an operation that begins now times out. A timeout beyond what the clock can hold
+    /// never ends.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        Instant::now().checked_add(self.timeout?)
     }
 
     fn on_each<P: AsRef<str>, T: Answer>(

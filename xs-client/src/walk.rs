@@ -105,7 +105,8 @@ impl Tree {
     /// Returns an iterator over a node and all its descendants.
     pub fn walk(&self, path: &str) -> Walk<'_> {
         let start = Place::Unknown(Spot { path: path.to_owned(), depth: 0 });
-        let limits = self.handle.drive.transport().limits();
+        let transport = self.handle.lock().transport();
+        let limits = transport.limits();
         let at_once = if limits.one_at_a_time { AT_ONCE_BY_DEVICE } else { AT_ONCE };
         Walk {
             tree: self,
@@ -154,8 +155,7 @@ impl<'a> Walk<'a> {
             let Tree { handle, scope, .. } = self.tree;
             let wanted = self.wanted;
             let questions = wanted.questions(&spots);
-            let batch = handle.submit_all(*scope, &mut self.tree.deadline(), &questions);
-            batch.flush();
+            let batch = Batch::submit(handle, *scope, self.tree.deadline(), &questions);
             drop(questions);
             self.asked.push_back(Asked { time: self.times, wanted, spots, batch });
         }
@@ -164,7 +164,7 @@ impl<'a> Walk<'a> {
     /// Takes the answers of a batch, and inserts the children of each node behind it.
     fn take(&mut self, Asked { time, wanted, spots, batch }: Asked<'a>) {
         // The caller's work since the batch was sent does not count against the deadline.
-        let answers = batch.answers(&mut self.tree.deadline(), &wanted.questions(&spots));
+        let answers = batch.results(self.tree.deadline(), &wanted.questions(&spots));
         let mut answers = answers.into_iter();
         let mut spots = spots.into_iter();
         let mut ahead = VecDeque::with_capacity(self.ahead.len() + self.at_once);

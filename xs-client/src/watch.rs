@@ -1,26 +1,21 @@
-//! Watches: to be told when something changes.
+//! Watches: how a program learns of changes.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::callbacks;
 use crate::client::Client;
-use crate::core::{Leftover, Scope};
-use crate::deadline::{Deadline, earlier};
+use crate::engine::{Attempt, Callback, Delivery, Next, NextEvent, Pace, Token, WatchEvent};
 use crate::error::{Error, ErrorKind, Result};
-use crate::link::{Awaited, Handle};
-use crate::op::{self, Op};
-use crate::pace::Pace;
-use crate::queue::WatchEvent;
-use crate::reconnect::Attempt;
+use crate::handle::Handle;
+use crate::registration::{Registration, Removal};
 use crate::tree::Tree;
-use crate::watches::{Next, Taker, Token};
 
-/// A watch on a node and all below it, whose events are taken one by one.
+/// A watch on a node and its descendants, whose events are taken one by one.
 ///
-/// The first event comes as soon as the watch is set, so that a loop over the events starts with
-/// the present state. Events may come without a reason, and equal ones that wait to be taken
-/// coalesce; see [`WatchEvent`] and [`EventKind`](crate::EventKind). Dropping the watch ends it.
+/// The first event comes as soon as the watch is set, so a loop over the events begins with the
+/// present state. A watch may fire without a change, and equal events that wait to be taken coalesce;
+/// see [`WatchEvent`] and [`EventKind`](crate::EventKind). Dropping the watch removes it.
 ///
 /// ```
 /// # use xs_client::Client;
@@ -35,21 +30,20 @@ use crate::watches::{Next, Taker, Token};
 /// # Ok::<(), xs_client::Error>(())
 /// ```
 ///
-/// It is also an iterator, which blocks for each event, and ends after an error, or when the watch
-/// is removed from elsewhere.
+/// A watch is also an iterator, which blocks for each event. It ends after an error, or when another
+/// part of the program removes the watch.
 ///
-/// Somebody has to receive events from the daemon: this is done by whoever waits for anything on
-/// this client. oxenstored stalls everybody when some thousand events are not received. A program
-/// that sets watches and then does something else for long had better use
-/// [callbacks](Client::watch_with).
+/// Events are received by any thread that waits for something on this client. A program that sets
+/// watches and then does something else for long should use [callbacks](Client::watch_with), whose
+/// thread receives: oxenstored stalls all its clients when some thousand events are not received.
 #[derive(Debug)]
 pub struct Watch {
-    /// That of the client that has set it.
+    /// The tree of the client that has set the watch.
     tree: Tree,
     path: Box<str>,
     token: Token,
-    /// An iterator has told of the loss.
-    over: bool,
+    /// The iterator has returned an error.
+    has_ended: bool,
     pace: Pace,
 }
 
@@ -60,28 +54,29 @@ impl Client {
     /// # Errors
     /// E2BIG, ENOSPC or EQUOTA: the domain has too many watches.
     pub fn watch(&self, path: &str) -> Result<Watch> {
-        self.set_watch(path, None)
+        self.set_watch(path, None, self.deadline())
     }
 
-    /// Sets a watch that fires only for the node and `depth` levels below it.
+    /// Sets a watch that fires only for a node and `depth` levels of descendants.
     ///
     /// # Errors
     /// As for [`watch`](Self::watch). Daemons without the feature WATCHDEPTH answer EINVAL; the
-    /// xenbus device ignores the depth in silence.
+    /// xenbus device ignores the depth without an error.
     pub fn watch_depth(&self, path: &str, depth: u32) -> Result<Watch> {
-        self.set_watch(path, Some(depth))
+        self.set_watch(path, Some(depth), self.deadline())
     }
 
-    /// Sets a watch whose events are given to `callback`, on a background thread that starts with
-    /// the first such watch and runs until [`watch_stop`](Self::watch_stop). One callback runs at
-    /// a time. It may use the client, and remove its own watch. It may be called before this
-    /// returns, and must not wait for what the caller does then: if this fails, it waits until the
-    /// callback is not running.
+    /// Sets a watch whose events are passed to `callback`.
     ///
-    /// If the connection is lost and no other is [to be made](crate::Builder::reconnect), the
-    /// callback is called a last time, with the error. If it panics, it is not called again. It is
-    /// kept, with all that it holds, until its watch is removed or the client ends; a callback that
-    /// holds a clone of the client keeps it from ending.
+    /// Callbacks run one at a time on a thread of the client, which starts with the first such watch
+    /// and runs until [`watch_stop`](Self::watch_stop). A callback may use the client and remove its
+    /// own watch. It may be called before this function returns, so it must not wait for what the
+    /// caller does next.
+    ///
+    /// If the connection is lost and [not replaced](crate::Builder::reconnect), the callback is
+    /// called a last time, with the error. If it panics, it is not called again. It is dropped when
+    /// its watch is removed or the client ends. A callback that holds a clone of the client keeps the
+    /// client from ending.
     ///
     /// ```
     /// # use xs_client::Client;
@@ -102,42 +97,50 @@ impl Client {
         path: &str,
         callback: impl FnMut(Result<WatchEvent>) + Send + 'static,
     ) -> Result<Token> {
-        let mut deadline = self.deadline();
-        let link = &**self.handle;
-        // The thread comes first: nothing has to be undone if there can be none.
-        link.background
-            .start(link)
+        let deadline = self.deadline();
+        // The thread comes first, so that there is nothing to undo if it cannot be started.
+        callbacks::start(&self.handle)
             .map_err(|error| Error::new("watch", Some(path), ErrorKind::System(error)))?;
-        let mut setting = Setting::new(&self.handle, path, None, Taker::Later);
-        setting.run(&mut deadline)?;
-        // Only now: what fails calls nobody. Events wait until then.
-        link.background
-            .add(setting.token, path, Box::new(callback))
-            .map_err(|failure| Error::new("watch", Some(path), failure))?;
-        let token = setting.done();
-        let mut guard = link.drive.lock();
-        let core = &mut *guard;
-        let kept = core.books.watches.call_back(token, &mut core.books.ready);
-        drop(link.wake_ready(guard));
-        if !kept {
-            // Another thread has removed all watches meanwhile.
-            link.background.remove(token);
-        }
-        Ok(token)
+        let mut registration =
+            Registration::new(&self.handle, path, None, Delivery::AwaitingCallback);
+        registration.run(deadline)?;
+        // A watch that could not be set calls nothing, so the callback is installed only now.
+        self.install(registration.token(), Box::new(callback))
+            .map_err(|kind| Error::new("watch", Some(path), kind))?;
+        Ok(registration.keep())
     }
 
-    /// Ends a watch. When this returns, not one more event of it is delivered, and its callback
-    /// is not running, unless it is the callback itself that asks. It is no error if there is no
-    /// such watch.
+    fn install(&self, token: Token, callback: Callback) -> Result<(), ErrorKind> {
+        let mut guard = self.handle.lock();
+        let state = &mut *guard;
+        let refused = match &state.callback_thread.ended {
+            Some(failure) => Some((callback, Some(failure.clone()))),
+            // If another thread has removed all watches meanwhile, the callback is dropped.
+            None => {
+                let installed =
+                    state.watches.install_callback(token, callback, &mut state.deferred);
+                installed.err().map(|callback| (callback, None))
+            }
+        };
+        let Some((callback, failure)) = refused else {
+            return Ok(());
+        };
+        state.deferred.drop_later(callback);
+        failure.map_or(Ok(()), |failure| Err(failure.into()))
+    }
+
+    /// Removes a watch. When this returns, no more events of it are delivered, and its callback is
+    /// not running, unless the callback itself is the caller. Removing a watch that does not exist
+    /// is not an error.
     pub fn unwatch(&self, token: Token) -> Result<()> {
-        unwatch(&self.handle, token, self.deadline().at())
+        unwatch(&self.handle, token, self.deadline())
     }
 
-    /// Ends all watches of this client.
+    /// Removes all watches of this client.
     pub fn unwatch_all(&self) -> Result<()> {
-        let deadline = self.deadline().at();
-        let tokens = self.handle.drive.lock().books.watches.tokens();
-        // All of them, whatever becomes of one.
+        let deadline = self.deadline();
+        let tokens = self.handle.lock().watches.tokens();
+        // All watches are removed, even if one removal fails.
         let mut result = Ok(());
         for token in tokens {
             result = result.and(unwatch(&self.handle, token, deadline));
@@ -145,16 +148,17 @@ impl Client {
         result
     }
 
-    /// Stops the background thread; only futures that [rely on it](crate::futures::Client::on_thread)
-    /// keep it. No callback runs when this returns, unless it is the callback itself that asks. The
-    /// watches with callbacks stay set, and their events are kept; setting another one starts the
-    /// thread again. All else works without it.
+    /// Stops the callback thread, unless futures [rely on it](crate::futures::Client::on_thread).
+    ///
+    /// When this returns, no callback is running, unless a callback is the caller. The watches with
+    /// callbacks stay set and their events are kept. Setting another one starts the thread again.
+    /// Everything else works without the thread.
     pub fn watch_stop(&self) {
-        self.handle.background.pause(&self.handle);
+        callbacks::pause(&self.handle);
     }
 
-    /// Waits until the value of a node meets a condition, and returns it: `None` if there is no
-    /// such node and the condition likes that.
+    /// Waits until the value of a node meets a condition, and returns the value. The condition gets
+    /// `None` while the node does not exist.
     ///
     /// ```
     /// # use xs_client::Client;
@@ -176,20 +180,17 @@ impl Client {
         timeout: impl Into<Option<Duration>>,
         mut condition: impl FnMut(Option<&[u8]>) -> bool,
     ) -> Result<Option<Vec<u8>>> {
-        // All this has one deadline, which is a point in time from the start.
-        let mut deadline = Deadline::from(self.with_timeout(timeout).deadline().at());
-        let mut setting = Setting::new(&self.handle, path, None, Taker::Owner);
-        setting.run(&mut deadline)?;
-        let mut watch = Watch::new(self, path, setting.done());
+        let deadline = self.with_timeout(timeout).deadline();
+        let mut watch = self.set_watch(path, None, deadline)?;
         loop {
-            if watch.next_until(deadline.at())?.is_none() {
+            if watch.next_until(deadline)?.is_none() {
                 return Err(Error::new("wait_for", Some(path), ErrorKind::TimedOut));
             }
-            let value = match self.handle.call(Scope::NONE, &mut deadline, &op::read(path)) {
+            let value = match self.run_until(deadline, &crate::op::read(path)) {
                 Ok(value) => Some(value),
                 Err(error) if error.is_not_found() => None,
-                // The next event says that there is another connection.
-                Err(error) if error.is_lost() && self.handle.reconnects() => continue,
+                // The next event tells of the new connection.
+                Err(error) if error.is_lost() && self.reconnects() => continue,
                 Err(error) => return Err(error),
             };
             if condition(value.as_deref()) {
@@ -198,48 +199,52 @@ impl Client {
         }
     }
 
-    fn set_watch(&self, path: &str, depth: Option<u32>) -> Result<Watch> {
-        let mut setting = Setting::new(&self.handle, path, depth, Taker::Owner);
-        setting.run(&mut self.deadline())?;
-        Ok(Watch::new(self, path, setting.done()))
+    pub(crate) fn reconnects(&self) -> bool {
+        self.handle.lock().reconnects()
     }
 
-    /// Drops the callbacks of watches that are gone.
-    pub(crate) fn forget_callbacks(&self) {
-        for token in self.handle.background.tokens() {
-            if !self.handle.drive.lock().books.watches.contains(token) {
-                self.handle.background.remove(token);
-            }
+    /// Waits until no callback is running whose watch has ended.
+    pub(crate) fn await_callbacks(&self) {
+        let mut guard = self.handle.lock();
+        let running = guard.callback_thread.running.map(|(token, _)| token);
+        if let Some(token) = running.filter(|token| !guard.watches.contains(*token)) {
+            callbacks::await_return(&mut guard, token);
         }
+    }
+
+    fn set_watch(
+        &self,
+        path: &str,
+        depth: Option<u32>,
+        deadline: Option<Instant>,
+    ) -> Result<Watch> {
+        let mut registration = Registration::new(&self.handle, path, depth, Delivery::Owner);
+        registration.run(deadline)?;
+        Ok(Watch::new(self, path, registration.keep()))
     }
 }
 
 impl Watch {
     pub(crate) fn new(client: &Client, path: &str, token: Token) -> Self {
-        Watch {
-            tree: (**client).clone(),
-            path: path.into(),
-            token,
-            over: false,
-            pace: Pace::default(),
-        }
+        let (tree, path) = ((**client).clone(), path.into());
+        Watch { tree, path, token, has_ended: false, pace: Pace::default() }
     }
 
-    /// The path that is watched, as it was given.
+    /// Returns the watched path, as the caller gave it.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// What [`Client::unwatch`] takes.
+    /// Returns the token, for [`Client::unwatch`].
     pub fn token(&self) -> Token {
         self.token
     }
 
-    /// Waits for the next event, for as long as it takes.
+    /// Waits for the next event, without a deadline.
     ///
     /// # Errors
-    /// The connection is lost and no other is [to be made](crate::Builder::reconnect), or the watch
-    /// was removed from elsewhere.
+    /// The connection is lost and [not replaced](crate::Builder::reconnect), or another part of the
+    /// program has removed the watch.
     pub fn wait(&mut self) -> Result<WatchEvent> {
         loop {
             if let Some(event) = self.next_until(None)? {
@@ -248,8 +253,8 @@ impl Watch {
         }
     }
 
-    /// Waits for the next event; `None` if there is none within `timeout`, or no connection on
-    /// which one could come.
+    /// Waits for the next event. Returns `None` if none comes within `timeout`, or there is no
+    /// connection on which one could come.
     ///
     /// # Errors
     /// As for [`wait`](Self::wait).
@@ -257,92 +262,46 @@ impl Watch {
         self.next_until(Instant::now().checked_add(timeout))
     }
 
-    /// Waits for the next event until a point in time; for ever if there is none. `None` as of
-    /// [`next_timeout`](Self::next_timeout).
+    /// Waits for the next event until a deadline; `None` waits indefinitely. Returns `None` as
+    /// [`next_timeout`](Self::next_timeout) does.
     ///
     /// # Errors
     /// As for [`wait`](Self::wait).
     pub fn next_until(&mut self, deadline: Option<Instant>) -> Result<Option<WatchEvent>> {
-        let link = &self.tree.handle;
-        let mut deadline = Deadline::from(deadline);
-        let mut guard = link.drive.lock();
-        if self.token.look(&mut guard, None).is_none() {
-            if let Some(until) = self.pace.pause(Instant::now()) {
-                guard = link.keep_away(guard, earlier(Some(until), deadline.at()));
-            }
-        }
-        loop {
-            let (again, waited) = link.wait(guard, &mut deadline, self.token);
-            guard = again;
-            let next =
-                waited.map(|()| guard.books.watches.take_next(self.token).unwrap_or(Next::Removed));
-            guard = link.leave(guard);
-            if let Some(Next::Failed(_)) = next {
-                let (again, reconnected) =
-                    link.reconnect(guard, deadline.at(), |_| ControlFlow::Continue(None));
-                guard = again;
-                if reconnected.is_ok() {
-                    continue;
-                }
-                if link.reconnects() && !guard.closed {
-                    return Ok(None);
-                }
-            }
-            drop(guard);
-            return match next {
-                Some(next) => self.outcome(next).map(Some),
-                None => Ok(None),
-            };
-        }
+        let condition = NextEvent::new(self.token, &mut self.pace);
+        let next = self.tree.handle.lock().wait(deadline, condition);
+        next.map(|next| next.into_result(&self.path)).transpose()
     }
 
-    /// The next event, if one is here already or can be received without waiting. If the client
-    /// [reconnects](crate::Builder::reconnect), a lost connection means one attempt to make
-    /// another, when it is time for one; until there is one, there is nothing.
+    /// Returns the next event, if it has come already or can be received without waiting.
+    ///
+    /// If the client [reconnects](crate::Builder::reconnect) and the connection is lost, this makes
+    /// one attempt to connect if it is time for one, and returns `None` until there is a connection.
     ///
     /// # Errors
     /// As for [`wait`](Self::wait).
     pub fn try_next(&mut self) -> Result<Option<WatchEvent>> {
-        let link = &self.tree.handle;
-        let mut guard = link.drive.lock();
-        let mut next = guard.books.watches.take_next(self.token);
+        let mut guard = self.tree.handle.lock();
+        let mut next = guard.watches.take_next(self.token);
         if next.is_none() {
-            guard = link.receive_now(guard);
-            next = guard.books.watches.take_next(self.token);
+            guard.try_receive();
+            next = guard.watches.take_next(self.token);
         }
         if let Some(Next::Failed(_)) = next {
-            let (again, attempt) = link.try_reconnect(guard);
-            guard = again;
-            if !matches!(attempt, Attempt::Never) {
+            if !matches!(guard.try_connect(), Attempt::Never) {
                 next = None;
             }
         }
         drop(guard);
-        next.map(|next| self.outcome(next)).transpose()
+        next.map(|next| next.into_result(&self.path)).transpose()
     }
 
-    /// Ends the watch, and tells whether the daemon agreed; within the timeout of the client that
-    /// has set it.
+    /// Removes the watch within the timeout of the client that has set it.
+    ///
+    /// # Errors
+    /// The daemon refused, or did not answer in time.
     pub fn remove(self) -> Result<()> {
-        unwatch(&self.tree.handle, self.token, self.tree.deadline().at())
-    }
-
-    pub(crate) fn outcome(&self, next: Next) -> Result<WatchEvent> {
-        let removed = || Err(Error::new("watch", Some(&self.path), ErrorKind::WatchRemoved));
-        next.into_result(Some(&self.path)).unwrap_or_else(removed)
-    }
-}
-
-impl Next {
-    /// What the owner of the watch gets to see; nothing if it was removed in good order.
-    pub(crate) fn into_result(self, path: Option<&str>) -> Option<Result<WatchEvent>> {
-        let kind = match self {
-            Next::Event(event) => return Some(Ok(event)),
-            Next::Removed => return None,
-            Next::Failed(failure) => ErrorKind::Lost(failure),
-            Next::Refused(code) => ErrorKind::Refused(code),
-        };
-        Some(Err(Error::new("watch", path, kind)))
+        unwatch(&self.tree.handle, self.token, self.tree.deadline())
     }
 }
 
@@ -350,11 +309,11 @@ impl Iterator for Watch {
     type Item = Result<WatchEvent>;
 
     fn next(&mut self) -> Option<Result<WatchEvent>> {
-        if self.over {
+        if self.has_ended {
             return None;
         }
         let next = self.wait();
-        self.over = next.is_err();
+        self.has_ended = next.is_err();
         match next {
             Err(error) if matches!(error.kind(), ErrorKind::WatchRemoved) => None,
             next => Some(next),
@@ -368,157 +327,10 @@ impl Drop for Watch {
     }
 }
 
-/// A watch on its way: unless it arrives, nothing of it stays behind.
-#[derive(Debug)]
-pub(crate) struct Setting<'a> {
-    handle: &'a Arc<Handle>,
-    path: &'a str,
-    pub(crate) token: Token,
-    depth: Option<u32>,
-    /// Whether the daemon may know of it.
-    sent: bool,
-    /// On another connection it was set once more.
-    session: u64,
-    done: bool,
-}
-
-impl<'a> Setting<'a> {
-    pub(crate) fn new(
-        handle: &'a Arc<Handle>,
-        path: &'a str,
-        depth: Option<u32>,
-        taker: Taker,
-    ) -> Self {
-        let mut guard = handle.drive.lock();
-        let (session, token) = (guard.session(), guard.books.watches.add(path, depth, taker));
-        drop(guard);
-        Setting { handle, path, token, depth, sent: true, session, done: false }
+/// Removes a watch and waits until the daemon has confirmed it.
+fn unwatch(handle: &Arc<Handle>, token: Token, deadline: Option<Instant>) -> Result<()> {
+    match Removal::new(handle, token) {
+        Some(removal) => removal.run(deadline),
+        None => Ok(()),
     }
-
-    /// The request that sets it, given the token as text.
-    pub(crate) fn op<'b>(&self, token: &'b str) -> Op<'b, ()>
-    where
-        'a: 'b,
-    {
-        op::watch(self.path, token.as_bytes(), self.depth)
-    }
-
-    /// Takes note of what became of the request.
-    ///
-    /// # Errors
-    /// Those of the request, or the watch was removed before it was set.
-    pub(crate) fn answered(&mut self, answer: Result<()>) -> Result<()> {
-        // Unless it was refused, here or there, the daemon may know of it.
-        self.sent = !matches!(
-            answer.as_ref().map_err(Error::kind),
-            Err(ErrorKind::Invalid(_) | ErrorKind::Refused(_))
-        );
-        answer?;
-        let mut guard = self.handle.drive.lock();
-        if guard.books.watches.contains(self.token) {
-            return Ok(());
-        }
-        guard.take_back(Leftover::Watch { path: self.path.into(), token: self.token });
-        self.handle.flush(guard);
-        Err(Error::new("watch", Some(self.path), ErrorKind::WatchRemoved))
-    }
-
-    fn run(&mut self, deadline: &mut Deadline) -> Result<()> {
-        let token = self.token.to_string();
-        let answer = self.handle.call(Scope::NONE, deadline, &self.op(&token));
-        self.answered(answer)
-    }
-
-    pub(crate) fn done(mut self) -> Token {
-        self.done = true;
-        self.token
-    }
-}
-
-impl Drop for Setting<'_> {
-    fn drop(&mut self) {
-        if self.done {
-            return;
-        }
-        if self.sent || self.handle.drive.lock().session() != self.session {
-            drop(Removal::new(self.handle, self.token));
-        } else {
-            forget(self.handle, self.token);
-        }
-    }
-}
-
-/// Takes a watch out of the books: nothing of it is delivered any more.
-fn forget(handle: &Handle, token: Token) -> Option<Box<str>> {
-    let mut guard = handle.drive.lock();
-    let core = &mut *guard;
-    let watched = core.books.watches.remove(token, &mut core.books.ready);
-    drop(handle.wake_ready(guard));
-    handle.background.remove(token);
-    watched.map(|watched| watched.path)
-}
-
-/// A watch that is out of the books, and that the daemon is to forget, too: it is told in any case.
-#[derive(Debug)]
-pub(crate) struct Removal<'a> {
-    handle: &'a Handle,
-    path: Box<str>,
-    token: Token,
-    /// On another connection it is not set again.
-    session: u64,
-    told: bool,
-}
-
-impl<'a> Removal<'a> {
-    /// Nothing if there is no such watch.
-    pub(crate) fn new(handle: &'a Handle, token: Token) -> Option<Self> {
-        let session = handle.drive.lock().session();
-        let path = forget(handle, token)?;
-        Some(Removal { handle, path, token, session, told: false })
-    }
-
-    /// The request that tells the daemon, given the token as text.
-    pub(crate) fn op<'b>(&'b self, token: &'b str) -> Op<'b, ()> {
-        op::unwatch(&self.path, token.as_bytes())
-    }
-
-    pub(crate) fn token(&self) -> Token {
-        self.token
-    }
-
-    /// Takes note of what became of the request.
-    ///
-    /// # Errors
-    /// Those of the request, unless the watch has gone with its connection.
-    pub(crate) fn answered(mut self, answer: Result<()>) -> Result<()> {
-        self.told = answer.as_ref().map_or_else(|error| error.code().is_some(), |()| true);
-        match answer {
-            Err(error)
-                if error.is_not_found() && self.handle.drive.lock().session() != self.session =>
-            {
-                Ok(())
-            }
-            answer => answer,
-        }
-    }
-}
-
-impl Drop for Removal<'_> {
-    fn drop(&mut self) {
-        if !self.told {
-            let mut guard = self.handle.drive.lock();
-            guard.take_back(Leftover::Watch { path: self.path.clone(), token: self.token });
-            self.handle.flush(guard);
-        }
-    }
-}
-
-/// Ends a watch and waits until the daemon has confirmed it.
-fn unwatch(handle: &Handle, token: Token, deadline: Option<Instant>) -> Result<()> {
-    let Some(removal) = Removal::new(handle, token) else {
-        return Ok(());
-    };
-    let token = removal.token().to_string();
-    let answer = handle.call(Scope::NONE, &mut deadline.into(), &removal.op(&token));
-    removal.answered(answer)
 }

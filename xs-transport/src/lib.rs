@@ -12,7 +12,7 @@
 //! * [`Transport`] is the contract: send bytes, receive bytes, wait, wake, close.
 //! * [`UnixTransport`] and [`XenbusTransport`] implement it for the socket and the device.
 //! * [`discover`](mod@discover) finds the daemon of this machine, in the order of libxenstore.
-//! * [`Drive`] runs a state machine of `xs-proto` over a transport, for any number of threads.
+//! * [`Drive`] runs a `ClientConnection` of `xs-proto` over a transport, in one thread.
 //! * [`mock`] is a Xenstore daemon in memory, for tests and for machines without Xen.
 //!
 //! Nothing here interprets requests or replies. Message formats, limits and the matching of replies
@@ -38,16 +38,17 @@
 
 pub mod discover;
 mod drive;
+mod failure;
 #[cfg(feature = "mock")]
 pub mod mock;
-mod sync;
 mod sys;
 mod transport;
 mod unix;
 mod waker;
 mod xenbus;
 
-pub use drive::{Drive, Failure, Guard, Machine, Turn};
+pub use drive::{Drive, Progress, Received, Turn, receive_once, send_once, wait_once};
+pub use failure::Failure;
 pub use transport::{Interest, Sent, Transport, Wait};
 pub use unix::UnixTransport;
 pub use xenbus::{DEVICE_PAYLOAD_MAX, XenbusTransport};

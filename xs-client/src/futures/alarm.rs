@@ -1,13 +1,13 @@
-//! A timer for a task that also waits for other events.
+//! An instant that a task waits for beside other things.
 
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
-use crate::link::Handle;
-use crate::timers::Timer;
+use crate::engine::{Timer, Waiter};
+use crate::handle::Handle;
 
-/// Wakes a task at a point in time with the timers of the driver. Dropping it cancels the timer.
+/// Wakes a task at an instant of the driver's clock, unless it is dropped before.
 pub(super) struct Alarm<'a> {
     handle: &'a Arc<Handle>,
     timer: Option<Timer>,
@@ -18,21 +18,16 @@ impl<'a> Alarm<'a> {
         Alarm { handle, timer: None }
     }
 
-    /// Sets the time, and replaces the waker.
+    /// Sets the instant, if none is set, and the waker to call then.
     pub(super) fn set(&mut self, at: Instant, waker: &Waker) {
-        let mut guard = self.handle.drive.lock();
-        guard.set_timer(&mut self.timer, at, waker);
-        drop(self.handle.wake_ready(guard));
+        self.handle.lock().set_timer(&mut self.timer, at, &Waiter::Task(waker.clone()));
     }
 }
 
 impl Drop for Alarm<'_> {
     fn drop(&mut self) {
-        if let Some(timer) = self.timer {
-            let mut guard = self.handle.drive.lock();
-            let core = &mut *guard;
-            core.timers.remove(timer, &mut core.books.ready);
-            drop(self.handle.wake_ready(guard));
+        if self.timer.is_some() {
+            self.handle.lock().stop_timer(&mut self.timer);
         }
     }
 }

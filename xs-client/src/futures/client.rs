@@ -9,6 +9,7 @@ use xs_proto::DomId;
 use super::driver::Driver;
 use super::reactor::Reactor;
 use super::tree::Tree;
+use crate::callbacks;
 use crate::error::{Error, ErrorKind, Result};
 use crate::op;
 
@@ -65,8 +66,7 @@ impl Client {
     /// # Errors
     /// Returns an error if the thread cannot be started.
     pub fn on_thread(client: crate::Client) -> Result<Self> {
-        let link = &**client.handle;
-        link.background.drive_futures(link).map_err(open_error)?;
+        callbacks::drive_tasks(&client.handle).map_err(open_error)?;
         Ok(Self::new(client))
     }
 

@@ -6,176 +6,167 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
-use xs_transport::{Failure, Interest, Turn, Wait};
+use xs_transport::{Failure, Interest};
 
 use super::reactor::Reactor;
-use crate::deadline::earlier;
-use crate::link::Link;
-use crate::reconnect::Attempt;
-use crate::wakers::remember;
+use crate::engine::{Attempt, Engine, Turn, Waiter, earlier};
 
-/// Receives for all futures of one client, sends what the transport did not take at once, and
-/// watches their deadlines. It has to be spawned, or polled beside the others.
+/// Receives for all futures of one client, sends what the transport did not accept at once, and
+/// watches their deadlines. Spawn it, or poll it beside the other futures.
 ///
-/// It ends when the last handle to the client is dropped, or with the reason when the connection
-/// is lost and no other is [to be made](crate::Builder::reconnect).
-#[must_use = "nothing is received unless it is polled"]
+/// It ends when the last handle to the client is dropped, or when the connection is lost and
+/// [not replaced](crate::Builder::reconnect). Dropping it earlier closes the connection.
+#[must_use = "nothing is received unless the driver is polled"]
 pub struct Driver<R> {
-    link: Arc<Link>,
+    engine: Arc<Engine>,
     reactor: R,
-    /// Of which connection the descriptor is.
-    session: u64,
-    /// How often others were let go first since something was last sent or received.
-    passes: u32,
+    /// The generation of the connection whose descriptor is registered.
+    generation: u64,
+    /// How often the driver has yielded since it last sent or received something.
+    yields: u32,
 }
 
-/// So many messages or bunches of them are received before others get their turn.
+/// The number of receives before other tasks get their turn.
 const BUDGET: u32 = 32;
 
-/// So often others are let go first while a watch has many events that wait. One time would do,
-/// did not tokio run the future of `block_on` after every 61 others.
+/// The number of times the driver yields while a watch has many events to take. Once would be enough,
+/// if tokio did not run the future of `block_on` only after every 61 other tasks.
 const PATIENCE: u32 = 64;
 
 impl<R: Reactor> Driver<R> {
-    pub(crate) fn new(link: Arc<Link>, reactor: R) -> io::Result<Self> {
-        let mut driver = Driver { link, reactor, session: 0, passes: 0 };
+    pub(crate) fn new(engine: Arc<Engine>, reactor: R) -> io::Result<Self> {
+        let mut driver = Driver { engine, reactor, generation: 0, yields: 0 };
         driver.register()?;
         Ok(driver)
     }
 
     fn register(&mut self) -> io::Result<()> {
-        // If there is another one before its descriptor is taken, that will be noticed.
-        self.session = self.link.drive.lock().session();
-        self.reactor.register(self.link.drive.transport().fd()?.try_clone_to_owned()?)
+        let guard = self.engine.lock();
+        let (transport, generation) = (guard.transport(), guard.generation());
+        drop(guard);
+        self.generation = generation;
+        self.reactor.register(transport.fd()?.try_clone_to_owned()?)
     }
 
-    /// Lets those tasks go first that are ready.
-    fn pass(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        self.passes += 1;
+    /// Lets the tasks run that are ready.
+    fn yield_now(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        self.yields += 1;
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 
-    /// Does what can be done now; says what stands in the way of more.
+    /// Does what can be done now, and registers for more.
     fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        let mut guard = self.link.drive.lock();
+        let mut guard = self.engine.lock();
         guard.gathers = true;
-        // What they ask for leaves in the same write.
-        let gathered = std::mem::take(&mut guard.gathered) && self.passes == 0;
-        let crowded = guard.books.watches.are_crowded(self.passes < PATIENCE);
+        // The other tasks that are ready may add requests to the same write.
+        let has_gathered = guard.gathered && self.yields == 0;
+        let is_crowded = guard.watches.are_crowded(self.yields < PATIENCE);
         drop(guard);
-        if gathered || crowded {
-            return self.pass(cx);
+        if has_gathered || is_crowded {
+            return self.yield_now(cx);
         }
-        self.passes = 0;
+        self.yields = 0;
+        let waiter = Waiter::Task(cx.waker().clone());
         for _ in 0..BUDGET {
-            let mut guard = self.link.drive.lock();
-            let core = &mut *guard;
-            remember(&mut core.driver, Some(cx.waker()), &mut core.books.ready);
+            let mut guard = self.engine.lock();
+            guard.set_driver(waiter.clone(), false);
             if let Some(failure) = guard.failure().cloned() {
                 drop(guard);
-                match self.poll_reconnect(cx) {
+                match self.poll_connect(cx) {
                     Poll::Ready(true) => continue,
-                    Poll::Ready(false) => {
-                        let result = match failure {
-                            Failure::Closed => Ok(()),
-                            // There would be another connection, had it not been closed.
-                            _ if self.link.reconnects() => Ok(()),
-                            failure => Err(failure),
-                        };
-                        return Poll::Ready(result);
-                    }
+                    Poll::Ready(false) => return Poll::Ready(self.outcome(failure)),
                     Poll::Pending => return Poll::Pending,
                 }
             }
-            if guard.session() != self.session {
-                // Somebody else was faster to connect again.
+            if guard.generation() != self.generation {
+                // Another party has replaced the connection.
                 drop(guard);
                 match self.register() {
                     Ok(()) => continue,
-                    Err(error) => return self.give_up(error),
+                    Err(error) => return self.fail(error),
                 }
             }
-            let guard = self.link.drive.flush(guard);
-            let blocked = guard.is_blocked();
-            drop(self.link.wake_ready(guard));
+            let is_blocked = !guard.try_send();
+            drop(guard);
 
-            let link = &self.link;
-            let (mut occupied, mut news) = (false, false);
+            let engine = &self.engine;
+            let (mut turn, mut is_news) = (Turn::Nothing, false);
             let mut receive = || {
-                let (mut guard, turn) = link.drive.turn(link.drive.lock(), Wait::No);
-                news = !guard.books.ready.is_empty() || guard.books.watches.are_crowded(true);
-                if turn == Turn::Nothing && guard.is_unattended() {
-                    guard.hand_over_to_thread();
+                let mut guard = engine.lock();
+                turn = guard.try_receive();
+                if turn == Turn::Taken {
+                    // That party tells the driver when it stops.
+                    guard.set_driver(waiter.clone(), true);
                 }
-                drop(link.wake_ready(guard));
-                occupied = turn == Turn::Occupied;
+                is_news = guard.has_user_code() || guard.watches.are_crowded(true);
                 match turn {
                     Turn::Nothing => Err(io::ErrorKind::WouldBlock.into()),
                     _ => Ok(()),
                 }
             };
             match self.reactor.poll_io(cx, Interest::Receive, &mut receive) {
-                // Whoever receives meanwhile wakes us when they stop. The reactor is not told to
-                // wait for more: they may leave something behind.
-                Poll::Ready(Ok(())) if occupied => {}
-                // They take what has come before more is received.
-                Poll::Ready(Ok(())) if news => return self.pass(cx),
+                // The reactor is not told to wait: the other party may leave something behind.
+                Poll::Ready(Ok(())) if turn == Turn::Taken => {}
+                // The tasks take what has come before more is received.
+                Poll::Ready(Ok(())) if is_news => return self.yield_now(cx),
                 Poll::Ready(Ok(())) => continue,
-                Poll::Ready(Err(error)) => return self.give_up(error),
+                Poll::Ready(Err(error)) => return self.fail(error),
                 Poll::Pending => {}
             }
 
-            if blocked {
-                let mut send = || {
-                    let guard = link.drive.flush(link.drive.lock());
-                    let blocked = guard.is_blocked();
-                    drop(link.wake_ready(guard));
-                    if blocked { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            if is_blocked {
+                let mut send = || match engine.lock().try_send() {
+                    true => Ok(()),
+                    false => Err(io::ErrorKind::WouldBlock.into()),
                 };
                 match self.reactor.poll_io(cx, Interest::Send, &mut send) {
                     Poll::Ready(Ok(())) => continue,
-                    Poll::Ready(Err(error)) => return self.give_up(error),
+                    Poll::Ready(Err(error)) => return self.fail(error),
                     Poll::Pending => {}
                 }
             }
 
-            let mut guard = self.link.drive.lock();
-            let core = &mut *guard;
-            let next = core.timers.arm(Instant::now(), &mut core.books.ready);
-            drop(self.link.wake_ready(guard));
+            let next = self.engine.lock().expire_timers();
             let timer = next.map(|at| self.reactor.poll_timer(cx, at));
             if !matches!(timer, Some(Poll::Ready(()))) {
                 return Poll::Pending;
             }
         }
-        self.pass(cx)
+        self.yield_now(cx)
     }
 
-    /// After a failure: whether it is worth to look again.
-    fn poll_reconnect(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        let (mut guard, attempt) = self.link.try_reconnect(self.link.drive.lock());
-        let pause = match attempt {
+    /// After a failure, tries to connect. Returns false if the connection is lost for good.
+    fn poll_connect(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let mut guard = self.engine.lock();
+        let retry = match guard.try_connect() {
             Attempt::Connected => return Poll::Ready(true),
             Attempt::Never => return Poll::Ready(false),
-            Attempt::Later(pause) => pause,
+            Attempt::Later(retry) => retry,
         };
-        // Tasks have their deadlines meanwhile.
-        let core = &mut *guard;
-        let due = core.timers.arm(Instant::now(), &mut core.books.ready);
-        drop(self.link.wake_ready(guard));
-        match earlier(pause, due) {
+        // The deadlines of tasks pass meanwhile.
+        let due = guard.expire_timers();
+        drop(guard);
+        match earlier(retry, due) {
             Some(at) => self.reactor.poll_timer(cx, at).map(|()| true),
             None => Poll::Pending,
         }
     }
 
-    fn give_up(&self, error: io::Error) -> Poll<Result<(), Failure>> {
-        let failure = Failure::Io(Arc::new(error));
-        let guard = self.link.drive.fail(self.link.drive.lock(), failure.clone());
-        drop(self.link.wake_ready(guard));
+    /// Closing the client is no failure.
+    fn outcome(&self, failure: Failure) -> Result<(), Failure> {
+        match failure {
+            Failure::Closed => Ok(()),
+            // The connection would be replaced if the client had not been closed.
+            _ if self.engine.lock().reconnects() => Ok(()),
+            failure => Err(failure),
+        }
+    }
+
+    fn fail(&self, error: io::Error) -> Poll<Result<(), Failure>> {
+        let failure = Failure::from(error);
+        self.engine.lock().fail(failure.clone());
         Poll::Ready(Err(failure))
     }
 }
@@ -190,8 +181,8 @@ impl<R: Reactor + Unpin> Future for Driver<R> {
 
 impl<R> Drop for Driver<R> {
     fn drop(&mut self) {
-        // Without a driver nothing would be received, and everybody would wait for ever.
-        self.link.close();
+        // Without a driver nothing would be received, and all tasks would wait indefinitely.
+        self.engine.close();
     }
 }
 

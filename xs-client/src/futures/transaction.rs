@@ -22,7 +22,7 @@ pub struct Transaction {
 impl Client {
     /// Starts a transaction.
     pub async fn start_transaction(&self) -> Result<Transaction> {
-        let pending = self.start(&op::transaction_start(), self.blocking.deadline().at()).await?;
+        let pending = self.start(&op::transaction_start(), self.blocking.deadline()).await?;
         let scope = pending.scope().await?;
         let tree = self.blocking.in_transaction(scope);
         Ok(Transaction { _open: Open::new(&tree), tree: Tree(tree) })
@@ -81,7 +81,7 @@ impl Client {
         let handle = &self.blocking.handle;
         let mut alarm = Alarm::new(handle);
         poll_fn(|cx| {
-            if at <= Instant::now() || handle.drive.lock().failure().is_some() {
+            if at <= Instant::now() || handle.lock().failure().is_some() {
                 return Poll::Ready(());
             }
             alarm.set(at, cx.waker());

@@ -9,6 +9,7 @@ use std::time::Instant;
 use xs_proto::Permissions;
 
 use super::alarm::Alarm;
+use crate::engine::Waiter;
 use crate::error::Result;
 use crate::listing::Listing;
 use crate::op::{self, Answer, Op};
@@ -86,7 +87,7 @@ impl Tree {
 
     /// Runs one operation.
     pub async fn run<T: Answer>(&self, op: &Op<'_, T>) -> Result<T> {
-        self.start(op, self.0.deadline().at()).await?.await
+        self.start(op, self.0.deadline()).await?.await
     }
 
     /// Sends the request as soon as there is a connection and a free slot in the in-flight table.
@@ -97,7 +98,8 @@ impl Tree {
     ) -> Result<Pending<T>> {
         let mut alarm = Alarm::new(&self.0.handle);
         poll_fn(|cx| {
-            let started = self.0.poll_start(op, deadline, Some(cx.waker()));
+            let waiter = Waiter::Task(cx.waker().clone());
+            let started = self.0.poll_start(op, deadline, Some(&waiter));
             if let (Poll::Pending, Some(at)) = (&started, deadline) {
                 alarm.set(at, cx.waker());
             }
@@ -174,7 +176,7 @@ impl Tree {
     }
 
     async fn run_each<T: Answer>(&self, ops: &[Op<'_, T>]) -> Vec<Result<T>> {
-        let deadline = self.0.deadline().at();
+        let deadline = self.0.deadline();
         let mut started = Vec::with_capacity(ops.len());
         for op in ops {
             started.push(self.start(op, deadline).await);

@@ -9,10 +9,9 @@ use futures_core::Stream;
 
 use super::alarm::Alarm;
 use super::client::Client;
+use crate::engine::{Delivery, Next, Token, Waiter, WatchEvent};
 use crate::error::{Error, ErrorKind, Result};
-use crate::queue::WatchEvent;
-use crate::watch::{Removal, Setting};
-use crate::watches::{Next, Taker, Token};
+use crate::registration::{Registration, Removal};
 
 /// A watch on a node and all below it; see [`xs_client::Watch`](crate::Watch).
 ///
@@ -43,9 +42,12 @@ impl Client {
         let Some(removal) = Removal::new(&self.blocking.handle, token) else {
             return Ok(());
         };
-        let token = token.to_string();
-        let answer = self.run(&removal.op(&token)).await;
-        removal.answered(answer)
+        let token = removal.token().to_string();
+        let result = match removal.op(&token) {
+            Some(op) => self.run(&op).await,
+            None => Ok(()),
+        };
+        removal.finish(result)
     }
 
     /// Waits until the value of a node meets a condition; see
@@ -57,7 +59,7 @@ impl Client {
         mut condition: impl FnMut(Option<&[u8]>) -> bool,
     ) -> Result<Option<Vec<u8>>> {
         let client = self.with_timeout(timeout);
-        let deadline = client.blocking.deadline().at();
+        let deadline = client.blocking.deadline();
         let mut watch = client.watch(path).await?;
         loop {
             if watch.next_until(deadline).await?.is_none() {
@@ -67,7 +69,7 @@ impl Client {
                 Ok(value) => Some(value),
                 Err(error) if error.is_not_found() => None,
                 // The next event says that there is another connection.
-                Err(error) if error.is_lost() && client.blocking.handle.reconnects() => continue,
+                Err(error) if error.is_lost() && client.blocking.reconnects() => continue,
                 Err(error) => return Err(error),
             };
             if condition(value.as_deref()) {
@@ -78,11 +80,11 @@ impl Client {
 
     async fn set_watch(&self, path: &str, depth: Option<u32>) -> Result<Watch> {
         let handle = &self.blocking.handle;
-        let mut setting = Setting::new(handle, path, depth, Taker::Owner);
-        let token = setting.token.to_string();
-        let answer = self.run(&setting.op(&token)).await;
-        setting.answered(answer)?;
-        let watch = crate::Watch::new(&self.blocking, path, setting.done());
+        let mut registration = Registration::new(handle, path, depth, Delivery::Owner);
+        let token = registration.token().to_string();
+        let result = self.run(&registration.op(&token)).await;
+        registration.finish(result)?;
+        let watch = crate::Watch::new(&self.blocking, path, registration.keep());
         Ok(Watch { client: self.clone(), watch, over: false })
     }
 }
@@ -134,26 +136,21 @@ impl Watch {
     }
 
     fn poll_next_event(&self, cx: &mut Context<'_>) -> Poll<Result<WatchEvent>> {
-        let link = &self.client.blocking.handle;
-        let mut guard = link.drive.lock();
-        let books = &mut guard.books;
-        match books.watches.take_next(self.token()) {
-            None => {
-                books.watches.has_next(self.token(), Some(cx.waker()), &mut books.ready);
-                drop(link.wake_ready(guard));
-                Poll::Pending
-            }
-            // The driver makes another connection, and tells us then.
-            Some(Next::Failed(_)) if link.reconnects() && !guard.closed => {
-                guard.wake_driver();
-                let books = &mut guard.books;
-                books.watches.await_reconnect(self.token(), cx.waker(), &mut books.ready);
-                drop(link.wake_ready(guard));
-                Poll::Pending
-            }
-            Some(next) => {
+        let mut guard = self.client.blocking.handle.lock();
+        match guard.watches.take_next(self.token()) {
+            Some(next) if !matches!(next, Next::Failed(_)) || guard.is_lost() => {
                 drop(guard);
-                Poll::Ready(self.watch.outcome(next))
+                Poll::Ready(next.into_result(self.path()))
+            }
+            next => {
+                if next.is_some() {
+                    // The driver replaces the connection, and the watch is told then.
+                    guard.wake_pollers();
+                }
+                let state = &mut *guard;
+                let waiter = Waiter::Task(cx.waker().clone());
+                state.watches.register(self.token(), &waiter, &mut state.deferred);
+                Poll::Pending
             }
         }
     }

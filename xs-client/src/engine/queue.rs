@@ -1,36 +1,37 @@
-//! The events of one watch that nobody has taken yet.
+//! The events of one watch that wait to be taken.
 
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
-/// A watch fired.
+/// A change that a watch reports.
 ///
-/// The watched node, or one below it, was written, created or removed, or its permissions were
-/// changed. What it is now has to be read: the event does not say, and may come without a reason
-/// (xenstore.txt, "Watches").
+/// The watched node or one of its descendants was written, created or removed, or its permissions
+/// changed. The event does not carry the new value: read the node. Watches may also fire without a
+/// change (xenstore.txt, "Watches").
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct WatchEvent {
-    /// What changed: the watched path, or one below it. Relative if it was watched so.
+    /// The path of the changed node: the watched path or one below it, relative if the watched path
+    /// is relative.
     pub path: Arc<str>,
-    /// Why the event is here.
+    /// The reason for the event.
     pub kind: EventKind,
 }
 
-/// Why an event is here.
+/// The reason for a [`WatchEvent`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EventKind {
-    /// The daemon sent it. The first one of each watch comes as soon as the watch is set; a guest
-    /// that sees another one like it was probably resumed.
+    /// The daemon reported a change. The first event of each watch comes as soon as the watch is
+    /// set. If a guest sees that event again, it was probably resumed.
     #[default]
     Fired,
-    /// Too many events waited to be taken, and some were dropped: look at the watched node and all
-    /// below it. The path is the watched one.
+    /// Too many events waited to be taken, and some were dropped: examine the watched node and its
+    /// descendants. The path is the watched path.
     Overflow,
-    /// The connection was lost and made again, and events may have been missed: look at the
-    /// watched node and all below it. The path is the watched one.
+    /// The connection was lost and replaced, and events may have been missed: examine the watched
+    /// node and its descendants. The path is the watched path.
     Reconnected,
 }
 
@@ -40,29 +41,29 @@ impl fmt::Display for WatchEvent {
     }
 }
 
-/// Events in the order in which they came, bounded.
+/// A bounded queue of events in the order in which they arrived.
 ///
-/// An event whose path waits already is dropped: who takes the one will look at the node later
-/// than both. This never holds for the special paths (`@releaseDomain`), of which each event
-/// counts, nor for the first event of a watch.
+/// An event is dropped if another one with its path waits already: the caller that takes that one
+/// will look at the node after both changes. This does not apply to special paths (`@releaseDomain`), where each
+/// event counts, nor to the first event of a watch.
 #[derive(Debug)]
 pub(crate) struct Queue {
-    events: VecDeque<Waiting>,
-    /// The paths of the waiting events that others coalesce with.
+    events: VecDeque<Entry>,
+    /// The paths of the entries that later events coalesce with.
     pending: HashSet<Arc<str>>,
     capacity: usize,
-    /// The next event is the first one since the watch was set.
+    /// The next event is the first since the watch was set.
     first: bool,
-    /// An overflow waits at the end: what comes now is covered by it.
+    /// The last entry is an overflow, which covers all events until it is taken.
     overflowed: bool,
-    /// Likewise the notice of another connection.
-    noticed: bool,
+    /// An entry reports a new connection.
+    reconnect_queued: bool,
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct Entry {
     event: WatchEvent,
-    /// Its path is in `pending`.
+    /// The path is in `pending`.
     coalesces: bool,
 }
 
@@ -74,11 +75,11 @@ impl Queue {
             capacity: capacity.max(1),
             first: true,
             overflowed: false,
-            noticed: false,
+            reconnect_queued: false,
         }
     }
 
-    /// Takes in an event of the watch on `watched`. Returns whether there is something new.
+    /// Appends an event of the watch on `watched`. Returns false if a queued event covers it.
     pub(crate) fn push(&mut self, path: &str, watched: &str) -> bool {
         let first = std::mem::replace(&mut self.first, false);
         let distinct = first || path.starts_with('@');
@@ -95,33 +96,33 @@ impl Queue {
             self.pending.insert(path.clone());
         }
         let event = WatchEvent { path, kind: EventKind::Fired };
-        self.events.push_back(Waiting { event, coalesces: !distinct });
+        self.events.push_back(Entry { event, coalesces: !distinct });
         true
     }
 
     /// The watch has been set again on a new connection.
     pub(crate) fn reconnected(&mut self, watched: &str) {
         self.first = true;
-        // Who takes the notice that waits will look later than now.
-        if !std::mem::replace(&mut self.noticed, true) {
+        // A queued notice covers this one.
+        if !std::mem::replace(&mut self.reconnect_queued, true) {
             self.push_notice(watched, EventKind::Reconnected);
         }
     }
 
     pub(crate) fn pop(&mut self) -> Option<WatchEvent> {
-        let Waiting { event, coalesces } = self.events.pop_front()?;
+        let Entry { event, coalesces } = self.events.pop_front()?;
         if coalesces {
             self.pending.remove(&event.path);
         }
         match event.kind {
             EventKind::Overflow => self.overflowed = false,
-            EventKind::Reconnected => self.noticed = false,
+            EventKind::Reconnected => self.reconnect_queued = false,
             EventKind::Fired => {}
         }
         Some(event)
     }
 
-    /// Whether half of it is in use.
+    /// Returns whether more than half of the capacity is in use.
     pub(crate) fn is_crowded(&self) -> bool {
         self.events.len() > self.capacity / 2
     }
@@ -132,7 +133,7 @@ impl Queue {
 
     fn push_notice(&mut self, watched: &str, kind: EventKind) {
         let event = WatchEvent { path: watched.into(), kind };
-        self.events.push_back(Waiting { event, coalesces: false });
+        self.events.push_back(Entry { event, coalesces: false });
     }
 }
 
@@ -151,7 +152,7 @@ mod tests {
             queue.push(path, "a");
         }
         assert_eq!(drain(&mut queue), ["a", "a", "a/b", "a/c"]);
-        // Once taken, a path counts as new again.
+        // A path that was taken no longer coalesces.
         for path in ["a", "a/b"] {
             assert!(queue.push(path, "a"));
             assert!(!queue.push(path, "a"));
@@ -169,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn an_overflow_is_reported_where_it_happened_and_holds_the_memory() {
+    fn overflow_is_reported_in_order_and_bounds_memory() {
         let mut queue = Queue::new(2);
         for at in 0..100 {
             queue.push(&format!("w/{at}"), "w");
@@ -179,13 +180,13 @@ mod tests {
         assert_eq!(&*events[1].path, "w/1");
         assert_eq!(events[2].kind, EventKind::Overflow);
         assert_eq!(events[2].to_string(), "w");
-        // And it goes on afterwards.
+        // Later events are queued again.
         assert!(queue.push("w/5", "w"));
         assert_eq!(queue.pop().unwrap().kind, EventKind::Fired);
     }
 
     #[test]
-    fn it_is_crowded_above_half_of_its_capacity() {
+    fn queue_is_crowded_above_half_of_its_capacity() {
         let mut queue = Queue::new(4);
         for (path, is_crowded) in [("a", false), ("b", false), ("c", true), ("d", true)] {
             queue.push(path, "watched");
@@ -197,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn connections_that_come_and_go_hold_the_memory() {
+    fn repeated_reconnects_do_not_grow_the_queue() {
         let mut queue = Queue::new(4);
         for _ in 0..100 {
             queue.push("a", "a");
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_event_after_a_reconnect_counts_again() {
+    fn first_event_after_reconnect_never_coalesces() {
         let mut queue = Queue::new(10);
         queue.push("a", "a");
         queue.push("a", "a");

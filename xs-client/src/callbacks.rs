@@ -1,0 +1,251 @@
+//! The thread that runs the callbacks of watches.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use xs_transport::Failure;
+
+use crate::engine::{Condition, DueCallback, Engine, Guard, Pace, Parker, State, Token, Waiter};
+use crate::sync::thread::{self, ThreadId};
+
+/// While callers receive for themselves, the thread stays out of their way and looks this often
+/// whether they still do. An event that no caller receives is late by no more than this.
+const YIELD: Duration = Duration::from_millis(1);
+
+/// Starts the thread, unless it runs, and lets it run callbacks.
+pub(crate) fn start(engine: &Arc<Engine>) -> io::Result<()> {
+    let mut guard = engine.lock();
+    guard.callback_thread.is_paused = false;
+    guard.callback_thread_changed();
+    spawn(&mut guard, engine)
+}
+
+/// Starts the thread, unless it runs, and lets it receive and watch the clock for futures.
+#[cfg(feature = "futures")]
+pub(crate) fn drive_tasks(engine: &Arc<Engine>) -> io::Result<()> {
+    let mut guard = engine.lock();
+    guard.callback_thread.drives_tasks = true;
+    spawn(&mut guard, engine)
+}
+
+/// Lets no callback run until the next [`start`], and stops the thread unless futures rely on it.
+pub(crate) fn pause(engine: &Engine) {
+    let mut guard = engine.lock();
+    guard.callback_thread.is_paused = true;
+    if guard.callback_thread.drives_tasks {
+        let running = running_elsewhere(&guard);
+        guard.wait(None, Returned(running));
+    } else {
+        drop(guard);
+        stop(engine);
+    }
+}
+
+/// Stops the thread. Callbacks stay installed, and run again after the next [`start`]. When this
+/// returns, no callback is running but the caller itself.
+pub(crate) fn stop(engine: &Engine) {
+    let mut guard = engine.lock();
+    let running = running_elsewhere(&guard);
+    let handle = guard.callback_thread.handle.take();
+    guard.callback_thread_changed();
+    // A callback may stop its own thread.
+    if let Some(handle) = handle.filter(|handle| handle.thread().id() != thread::current().id()) {
+        // The thread returns nothing, and catches the panics of callbacks.
+        let _ = guard.unlocked(|| handle.join());
+    }
+    guard.wait(None, Returned(running));
+}
+
+/// Waits until the callback of a watch is not running, unless the callback itself asks.
+pub(crate) fn await_return(guard: &mut Guard<'_>, token: Token) {
+    let running = running_elsewhere(guard).filter(|(running, _)| *running == token);
+    guard.wait(None, Returned(running));
+}
+
+/// Returns the callback that another thread runs.
+fn running_elsewhere(guard: &Guard<'_>) -> Option<(Token, ThreadId)> {
+    guard.callback_thread.running.filter(|(_, id)| *id != thread::current().id())
+}
+
+fn spawn(guard: &mut Guard<'_>, engine: &Arc<Engine>) -> io::Result<()> {
+    if guard.callback_thread.handle.is_none() {
+        let engine = engine.clone();
+        let builder = thread::Builder::new().name("xenstore-watch".into());
+        guard.callback_thread.handle = Some(builder.spawn(move || run(&engine))?);
+    }
+    Ok(())
+}
+
+/// The body of the thread.
+fn run(engine: &Engine) {
+    let id = thread::current().id();
+    let mut guard = engine.lock();
+    // A thread that was stopped before may still run its last callback.
+    if guard.wait(None, TakeOver { id }) != Some(true) {
+        return;
+    }
+    let mut seen = Seen { waits: guard.waits, pace: Pace::default(), has_paused: false };
+    loop {
+        let work = Work { id, seen: &mut seen };
+        // A panic of the user's connector counts as a failed attempt to connect.
+        let Ok(task) = catch_unwind(AssertUnwindSafe(|| guard.wait(None, work))) else {
+            continue;
+        };
+        match task {
+            Some(Task::Call(due)) => call(&mut guard, due),
+            Some(Task::End(failure)) => {
+                end(&mut guard, id, &failure);
+                break;
+            }
+            Some(Task::Stop) | None => break,
+        }
+    }
+    guard.callback_thread.is_present = false;
+    guard.callback_thread_changed();
+}
+
+/// Tells all callbacks that there will be no more events.
+fn end(guard: &mut Guard<'_>, id: ThreadId, failure: &Failure) {
+    guard.callback_thread.ended = Some(failure.clone());
+    for token in guard.watches.tokens() {
+        if let Some(due) = guard.watches.take_last_callback(token, failure) {
+            guard.callback_thread.running = Some((token, id));
+            call(guard, due);
+        }
+    }
+}
+
+/// Calls a callback, without the lock.
+fn call(guard: &mut Guard<'_>, due: DueCallback) {
+    let DueCallback { token, mut callback, event } = due;
+    let is_last = event.is_err();
+    // A panic is reported by the panic hook, and the callback is not called again.
+    let called = guard.unlocked(|| catch_unwind(AssertUnwindSafe(|| callback(event))));
+    let dropped = match called {
+        Ok(()) if !is_last => guard.watches.return_callback(token, callback).err(),
+        _ => Some(callback),
+    };
+    if let Some(callback) = dropped {
+        // What it holds may use the client when it is dropped, or panic.
+        let _ = guard.unlocked(|| catch_unwind(AssertUnwindSafe(|| drop(callback))));
+    }
+    guard.callback_thread.running = None;
+    guard.callback_thread_changed();
+}
+
+/// What the thread has to do next.
+enum Task {
+    Call(DueCallback),
+    /// The connection is lost for good.
+    End(Failure),
+    Stop,
+}
+
+/// Work for the callback thread. While it waits, it receives for all.
+struct Work<'a> {
+    id: ThreadId,
+    seen: &'a mut Seen,
+}
+
+/// What the thread has seen of other parties.
+struct Seen {
+    waits: u64,
+    pace: Pace,
+    /// The thread has just paused, and receives next.
+    has_paused: bool,
+}
+
+impl Condition for Work<'_> {
+    type Output = Task;
+
+    const IS_CALLBACK_THREAD: bool = true;
+
+    fn check(&mut self, state: &mut State) -> Option<Task> {
+        if state.callback_thread.is_stopped(self.id) {
+            return Some(Task::Stop);
+        }
+        if state.callback_thread.is_paused {
+            return None;
+        }
+        if let Some(due) = state.watches.take_callback() {
+            state.callback_thread.running = Some((due.token, self.id));
+            return Some(Task::Call(due));
+        }
+        state.failure().filter(|_| state.is_lost()).cloned().map(Task::End)
+    }
+
+    fn register(&mut self, state: &mut State, waiter: &Waiter) {
+        state.watches.register_callback_thread(waiter.clone());
+        state.register_for_callback_thread(waiter);
+    }
+
+    fn hold_off(&mut self, state: &mut State) -> Option<Instant> {
+        let seen = &mut *self.seen;
+        if seen.waits != state.waits {
+            // Callers receive for themselves. A reader beside them would cost a change of threads
+            // for each reply.
+            seen.waits = state.waits;
+            return Some(Instant::now() + YIELD);
+        }
+        // Futures have no other reader.
+        if seen.has_paused || state.callback_thread.drives_tasks {
+            seen.has_paused = false;
+            return None;
+        }
+        let until = seen.pace.pause(Instant::now());
+        seen.has_paused = until.is_some();
+        until
+    }
+
+    fn next_check(&mut self, state: &mut State, parker: &Arc<Parker>) -> Option<Instant> {
+        if !state.callback_thread.drives_tasks {
+            return None;
+        }
+        state.set_driver(Waiter::CallbackThread(parker.clone()), true);
+        state.expire_timers()
+    }
+}
+
+/// The end of the callback that another thread runs.
+struct Returned(Option<(Token, ThreadId)>);
+
+impl Condition for Returned {
+    type Output = ();
+
+    const DRIVES: bool = false;
+
+    fn check(&mut self, state: &mut State) -> Option<()> {
+        (self.0.is_none() || state.callback_thread.running != self.0).then_some(())
+    }
+
+    fn register(&mut self, state: &mut State, waiter: &Waiter) {
+        state.register_for_callback_thread(waiter);
+    }
+}
+
+/// The end of the thread before. Holds with false if this thread was stopped meanwhile.
+struct TakeOver {
+    id: ThreadId,
+}
+
+impl Condition for TakeOver {
+    type Output = bool;
+
+    const DRIVES: bool = false;
+
+    fn check(&mut self, state: &mut State) -> Option<bool> {
+        let is_stopped = state.callback_thread.is_stopped(self.id);
+        if state.callback_thread.is_present && !is_stopped {
+            return None;
+        }
+        let takes_over = !state.callback_thread.is_present;
+        state.callback_thread.is_present |= takes_over;
+        Some(takes_over)
+    }
+
+    fn register(&mut self, state: &mut State, waiter: &Waiter) {
+        state.register_for_callback_thread(waiter);
+    }
+}

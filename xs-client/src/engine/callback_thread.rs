@@ -1,0 +1,48 @@
+//! The state of the callback thread.
+
+use std::thread::ThreadId;
+
+use xs_transport::Failure;
+
+use super::deferred::{Deferred, Waiter};
+use super::token::Token;
+use crate::sync::thread::JoinHandle;
+
+/// Whether the callback thread runs, and which callback it runs.
+///
+/// A thread that was stopped may still run a callback when the next thread starts. The next one
+/// takes over when the first has left, so that one callback runs at a time.
+#[derive(Debug, Default)]
+pub(crate) struct CallbackThread {
+    /// The thread that was started last, unless it was stopped.
+    pub(crate) handle: Option<JoinHandle<()>>,
+    /// A thread has taken over, and has not left yet.
+    pub(crate) is_present: bool,
+    /// The callback that runs, and the thread that runs it.
+    pub(crate) running: Option<(Token, ThreadId)>,
+    /// The thread runs no callbacks until it is resumed.
+    pub(crate) is_paused: bool,
+    /// The callbacks were told that the connection is lost for good.
+    pub(crate) ended: Option<Failure>,
+    /// Futures rely on the thread to receive and to watch the clock.
+    pub(crate) drives_tasks: bool,
+    /// The parties that wait for a change of this state.
+    waiting: Vec<Waiter>,
+}
+
+impl CallbackThread {
+    /// Returns whether a thread has been stopped or replaced.
+    pub(crate) fn is_stopped(&self, id: ThreadId) -> bool {
+        self.handle.as_ref().is_none_or(|handle| handle.thread().id() != id)
+    }
+
+    /// Registers the party to wake when this state changes.
+    pub(crate) fn register(&mut self, waiter: &Waiter, deferred: &mut Deferred) {
+        deferred.register_in(&mut self.waiting, waiter);
+    }
+
+    /// This state has changed.
+    pub(crate) fn changed(&mut self, deferred: &mut Deferred) {
+        deferred.wake_all(self.waiting.drain(..));
+    }
+}

@@ -1,0 +1,149 @@
+//! The in-flight table: the requests whose replies callers wait for.
+
+use std::collections::BTreeMap;
+
+use xs_proto::{Reply, ReqId};
+use xs_transport::Failure;
+
+use super::deferred::{Deferred, Waiter};
+
+/// One entry for each request from when it is submitted until its caller takes the reply or cancels
+/// the call.
+#[derive(Debug, Default)]
+pub(crate) struct Calls {
+    entries: BTreeMap<CallKey, Call>,
+    last: u64,
+}
+
+/// The key of an entry, which is never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct CallKey(u64);
+
+/// A call that is in flight.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CallId {
+    pub(crate) key: CallKey,
+    /// The id of the request on the wire, for traces.
+    pub(crate) req_id: ReqId,
+    /// The generation of the connection that carries the request.
+    pub(crate) generation: u64,
+}
+
+/// The reply to a request, or why there is none.
+pub(crate) type CallResult = Result<Reply<'static>, Failure>;
+
+#[derive(Debug, Default)]
+struct Call {
+    waiter: Option<Waiter>,
+    result: Option<CallResult>,
+}
+
+impl Calls {
+    pub(crate) fn open(&mut self) -> CallKey {
+        self.last += 1;
+        let key = CallKey(self.last);
+        self.entries.insert(key, Call::default());
+        key
+    }
+
+    /// Registers the party to wake when the call is complete.
+    pub(crate) fn register(&mut self, key: CallKey, waiter: &Waiter, deferred: &mut Deferred) {
+        if let Some(call) = self.entries.get_mut(&key) {
+            deferred.register(&mut call.waiter, waiter);
+        }
+    }
+
+    /// Takes the result of a call, which ends it; `None` while it is in flight.
+    pub(crate) fn take(&mut self, key: CallKey) -> Option<CallResult> {
+        let result = self.entries.get_mut(&key)?.result.take()?;
+        self.entries.remove(&key);
+        Some(result)
+    }
+
+    /// Ends a call whose reply is no longer wanted, and returns the reply if it has come already.
+    pub(crate) fn cancel(
+        &mut self,
+        key: CallKey,
+        deferred: &mut Deferred,
+    ) -> Option<Reply<'static>> {
+        let call = self.entries.remove(&key)?;
+        deferred.release(call.waiter);
+        call.result?.ok()
+    }
+
+    /// Completes a call. Returns false if it was cancelled.
+    pub(crate) fn complete(
+        &mut self,
+        key: CallKey,
+        reply: Reply<'static>,
+        deferred: &mut Deferred,
+    ) -> bool {
+        let Some(call) = self.entries.get_mut(&key) else {
+            return false;
+        };
+        call.result = Some(Ok(reply));
+        deferred.wake_all(call.waiter.take());
+        true
+    }
+
+    /// Completes all calls in flight with the failure of their connection.
+    pub(crate) fn fail(&mut self, failure: &Failure, deferred: &mut Deferred) {
+        for call in self.entries.values_mut() {
+            match call.result {
+                // A transaction ends with its connection, and the next connection may use its id
+                // for another one.
+                None | Some(Ok(Reply::Transaction(_))) => {
+                    call.result = Some(Err(failure.clone()));
+                    deferred.wake_all(call.waiter.take());
+                }
+                Some(_) => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use xs_proto::TxId;
+
+    use super::*;
+
+    #[test]
+    fn result_is_taken_once() {
+        let (mut calls, mut deferred) = (Calls::default(), Deferred::default());
+        let key = calls.open();
+        assert!(calls.take(key).is_none());
+        assert!(calls.complete(key, Reply::Done, &mut deferred));
+        assert_ne!(calls.open(), key);
+        assert!(matches!(calls.take(key), Some(Ok(Reply::Done))));
+        assert!(calls.take(key).is_none());
+    }
+
+    #[test]
+    fn late_reply_of_cancelled_call_is_not_wanted() {
+        let (mut calls, mut deferred) = (Calls::default(), Deferred::default());
+        let (key, done) = (calls.open(), calls.open());
+        assert!(calls.cancel(key, &mut deferred).is_none());
+        assert!(!calls.complete(key, Reply::Boolean(true), &mut deferred));
+        calls.complete(done, Reply::Done, &mut deferred);
+        assert_eq!(calls.cancel(done, &mut deferred), Some(Reply::Done));
+        assert!(calls.entries.is_empty());
+    }
+
+    #[test]
+    fn failure_completes_calls_in_flight_and_transactions() {
+        let (mut calls, mut deferred) = (Calls::default(), Deferred::default());
+        let [waiting, done, transaction] = [(); 3].map(|()| calls.open());
+        calls.register(waiting, &Waiter::Task(Waker::noop().clone()), &mut deferred);
+        calls.complete(done, Reply::Done, &mut deferred);
+        calls.complete(transaction, Reply::Transaction(TxId(1)), &mut deferred);
+        assert!(deferred.user_code.is_empty());
+        calls.fail(&Failure::Closed, &mut deferred);
+        assert!(!deferred.user_code.is_empty());
+        assert!(matches!(calls.take(waiting), Some(Err(Failure::Closed))));
+        assert!(matches!(calls.take(transaction), Some(Err(_))));
+        assert!(matches!(calls.take(done), Some(Ok(Reply::Done))));
+    }
+}

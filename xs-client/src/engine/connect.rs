@@ -1,0 +1,85 @@
+//! The connector role: how a lost connection is replaced.
+
+use std::panic::{self, AssertUnwindSafe};
+use std::time::Instant;
+
+use super::guard::Guard;
+
+/// The result of [`Guard::try_connect`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Attempt {
+    Connected,
+    /// Another attempt is possible at this instant, or as soon as the party that is connecting now
+    /// has finished.
+    #[cfg_attr(
+        not(any(feature = "futures", feature = "mio")),
+        expect(dead_code, reason = "only pollers wait for it")
+    )]
+    Later(Option<Instant>),
+    /// The connection will not be replaced.
+    Never,
+}
+
+impl Guard<'_> {
+    /// Makes one attempt to connect, after a failure. If it is not yet time for one, or another party
+    /// makes one, returns until when to sleep instead; that party wakes this one.
+    pub(super) fn connect_step(
+        &mut self,
+        until: Option<Instant>,
+        deadline: Option<Instant>,
+    ) -> Option<Option<Instant>> {
+        if self.roles.connecting || self.is_lost() {
+            return Some(until);
+        }
+        let now = Instant::now();
+        if let Some(next) = self.backoff.next(now) {
+            return Some(Some(until.map_or(next, |until| until.min(next))));
+        }
+        self.backoff.begin(now);
+        self.connect(deadline);
+        None
+    }
+
+    /// Makes one attempt to connect, if it is needed and time for one, without waiting for either.
+    pub(crate) fn try_connect(&mut self) -> Attempt {
+        let now = Instant::now();
+        match self.failure() {
+            None => Attempt::Connected,
+            Some(_) if self.is_lost() => Attempt::Never,
+            Some(_) => match self.connect_step(None, Some(now)) {
+                Some(next) => Attempt::Later(next),
+                None if self.failure().is_none() => Attempt::Connected,
+                None => Attempt::Later(self.backoff.next(now).or(Some(now))),
+            },
+        }
+    }
+
+    fn connect(&mut self, deadline: Option<Instant>) {
+        let Some(connector) = self.connector.clone() else { return };
+        self.roles.connecting = true;
+        let connected = self.with_role(|| {
+            let connect = || connector.connect(deadline).map(|new| (new.limits(), new));
+            panic::catch_unwind(AssertUnwindSafe(connect))
+        });
+        self.roles.connecting = false;
+        let panicked = match connected {
+            Ok(Ok((limits, transport))) if !self.is_closed() => {
+                self.install(transport.into(), limits);
+                None
+            }
+            Ok(Ok((_, transport))) => {
+                self.deferred.drop_later(transport);
+                None
+            }
+            Ok(Err(error)) => {
+                self.backoff.failed(error);
+                None
+            }
+            Err(payload) => Some(payload),
+        };
+        self.wake_waiting();
+        self.wake_pollers();
+        // The connector is user code: its panic is its caller's, and no other party waits for it.
+        panicked.into_iter().for_each(|payload| panic::resume_unwind(payload));
+    }
+}

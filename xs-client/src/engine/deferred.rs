@@ -1,0 +1,167 @@
+//! Wake-ups that are due, kept until the lock has been released.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::task::Waker;
+
+use xs_transport::Transport;
+
+use super::parker::Parker;
+use crate::trace::Note;
+
+/// A party that waits for a condition.
+#[derive(Clone, Debug)]
+pub(crate) enum Waiter {
+    /// A blocked thread.
+    Thread(Arc<Parker>),
+    /// The callback thread, which is parked or in `recv`.
+    CallbackThread(Arc<Parker>),
+    /// A task, a driver or an event loop.
+    Task(Waker),
+}
+
+impl Waiter {
+    /// Returns whether this wakes the thread that sleeps on `parker`.
+    pub(super) fn is_thread(&self, parker: &Arc<Parker>) -> bool {
+        match self {
+            Waiter::Thread(own) | Waiter::CallbackThread(own) => Arc::ptr_eq(own, parker),
+            Waiter::Task(_) => false,
+        }
+    }
+
+    /// Returns whether both wake the same party.
+    pub(super) fn wakes_same(&self, other: &Waiter) -> bool {
+        match (self, other) {
+            (Waiter::Task(one), Waiter::Task(other)) => one.will_wake(other),
+            (Waiter::Thread(one), Waiter::Thread(other))
+            | (Waiter::CallbackThread(one), Waiter::CallbackThread(other)) => {
+                Arc::ptr_eq(one, other)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// What the holder of the lock has to do once it has released it.
+///
+/// Wake-ups of our own threads are quick and harmless, and run after every release. The rest is
+/// user code: a waker, when it is called as well as when it is dropped, since a whole task may go
+/// with it; the drop of a transport or a callback; a `tracing` subscriber. It may block, panic or call the client
+/// again, so it runs only while the thread holds neither the lock nor a role.
+#[derive(Debug, Default)]
+pub(crate) struct Deferred {
+    pub(super) wakeups: WakeUps,
+    pub(super) user_code: UserCode,
+    /// The callback thread has to leave `recv`.
+    pub(super) interrupt_callback_thread: bool,
+    /// The party that waits in the transport has to look again.
+    pub(super) interrupt: bool,
+}
+
+/// Wake-ups of our own threads.
+#[derive(Debug, Default)]
+pub(super) struct WakeUps {
+    threads: Vec<Arc<Parker>>,
+    closed: Option<Arc<dyn Transport>>,
+    interrupted: Option<Arc<dyn Transport>>,
+}
+
+/// Calls of user code.
+#[derive(Debug, Default)]
+pub(super) struct UserCode(Vec<Call>);
+
+#[derive(Debug)]
+enum Call {
+    Wake(Waker),
+    Drop(Box<dyn Any + Send>),
+    Trace(Note),
+}
+
+impl Deferred {
+    pub(crate) fn wake(&mut self, waiter: Waiter) {
+        match waiter {
+            Waiter::Thread(parker) => self.wakeups.threads.push(parker),
+            Waiter::CallbackThread(parker) => {
+                self.wakeups.threads.push(parker);
+                self.interrupt_callback_thread = true;
+            }
+            Waiter::Task(waker) => self.user_code.0.push(Call::Wake(waker)),
+        }
+    }
+
+    pub(crate) fn wake_all(&mut self, waiters: impl IntoIterator<Item = Waiter>) {
+        waiters.into_iter().for_each(|waiter| self.wake(waiter));
+    }
+
+    /// Drops a waiter that no longer waits.
+    pub(crate) fn release(&mut self, waiter: Option<Waiter>) {
+        if let Some(Waiter::Task(waker)) = waiter {
+            self.drop_later(waker);
+        }
+    }
+
+    /// Puts a waiter into a slot, unless the slot holds one that wakes the same party.
+    pub(crate) fn register(&mut self, slot: &mut Option<Waiter>, waiter: &Waiter) {
+        if !slot.as_ref().is_some_and(|known| known.wakes_same(waiter)) {
+            self.release(slot.replace(waiter.clone()));
+        }
+    }
+
+    /// Appends a waiter to a list, unless the list holds one that wakes the same party.
+    pub(crate) fn register_in(&mut self, list: &mut Vec<Waiter>, waiter: &Waiter) {
+        if !list.iter().any(|known| known.wakes_same(waiter)) {
+            list.push(waiter.clone());
+        }
+    }
+
+    /// Drops a value of the user's, such as a transport or a callback.
+    pub(crate) fn drop_later(&mut self, value: impl Send + 'static) {
+        self.user_code.0.push(Call::Drop(Box::new(value)));
+    }
+
+    pub(crate) fn close(&mut self, transport: Arc<dyn Transport>) {
+        self.wakeups.closed = Some(transport);
+    }
+
+    pub(crate) fn trace(&mut self, note: Option<Note>) {
+        self.user_code.0.extend(note.map(Call::Trace));
+    }
+}
+
+impl WakeUps {
+    /// Ends the wait of the party that waits in this transport.
+    pub(super) fn interrupt(&mut self, transport: Arc<dyn Transport>) {
+        self.interrupted = Some(transport);
+    }
+
+    pub(super) fn run(self) {
+        self.threads.iter().for_each(|parker| parker.unpark());
+        // A panic is reported by the panic hook and concerns only the transport itself.
+        let _ = catch_unwind(AssertUnwindSafe(|| {
+            if let Some(transport) = self.closed {
+                transport.close();
+            }
+            if let Some(transport) = self.interrupted {
+                transport.wake();
+            }
+        }));
+    }
+}
+
+impl UserCode {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn run(self) {
+        for call in self.0 {
+            // A panic is reported by the panic hook. It must not keep the others from being woken.
+            let _ = catch_unwind(AssertUnwindSafe(|| match call {
+                Call::Wake(waker) => waker.wake(),
+                Call::Drop(value) => drop(value),
+                Call::Trace(note) => note.emit(),
+            }));
+        }
+    }
+}

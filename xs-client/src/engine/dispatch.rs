@@ -1,0 +1,209 @@
+//! What comes back from the transport, and what it changes.
+
+use std::sync::Arc;
+
+use xs_proto::{ConnectionError, ErrorCode, Event, Limits, Reply};
+use xs_transport::{Failure, Progress, Received, Transport};
+
+use super::calls::CallKey;
+use super::housekeeping::Housekeeping;
+use super::roles::{Reader, Roles, Writer};
+use super::state::{Purpose, State};
+use crate::trace;
+
+impl State {
+    /// Takes the writer role, with output to send. `None` if there is no output, the transport
+    /// accepts none, or another party sends.
+    pub(super) fn take_writer(&mut self) -> Option<Writer> {
+        if self.roles.send_blocked || !self.has_output() {
+            return None;
+        }
+        let mut writer = self.roles.writer.take()?;
+        if writer.output.is_empty() {
+            self.connection.take_output_into(&mut writer.output);
+        }
+        Some(writer)
+    }
+
+    /// Returns whether there is output and no party sends.
+    pub(super) fn has_output(&self) -> bool {
+        let waits = |writer: &Writer| !writer.output.is_empty() || self.connection.has_output();
+        self.failure().is_none() && self.roles.writer.as_ref().is_some_and(waits)
+    }
+
+    /// Puts the writer role back. `received` is the number of receives from before it was used.
+    pub(super) fn put_back_writer(
+        &mut self,
+        writer: Writer,
+        sent: Result<Progress, Failure>,
+        received: u64,
+    ) {
+        if writer.generation != self.generation {
+            return self.deferred.drop_later(writer.transport);
+        }
+        self.roles.writer = Some(writer);
+        match sent {
+            Ok(Progress::Sent) => {}
+            // If another party has received meanwhile, there may be room again, and that party has
+            // found the writer role taken: try once more.
+            Ok(Progress::Blocked) => self.roles.send_blocked = self.received == received,
+            Ok(Progress::Refused(code)) => {
+                self.refused(code);
+                // The refused request may be that of the party in `recv`.
+                self.deferred.interrupt |= self.roles.reader.is_none();
+            }
+            Err(failure) => self.fail(failure),
+        }
+    }
+
+    /// Takes the reader role, if it is free.
+    pub(super) fn take_reader(&mut self, interruptible: bool) -> Option<Reader> {
+        let reader = self.roles.reader.take()?;
+        self.roles.offered = false;
+        self.roles.interruptible = interruptible;
+        // The callback thread has just checked its condition: an interrupt that is due is obsolete.
+        self.deferred.interrupt_callback_thread &= !interruptible;
+        Some(reader)
+    }
+
+    /// Puts the reader role back, and dispatches what it has received.
+    pub(super) fn put_back_reader(&mut self, reader: Reader, received: Result<Received, Failure>) {
+        if reader.generation != self.generation {
+            return self.deferred.drop_later(reader.transport);
+        }
+        if self.failure().is_none() {
+            let failure = match received {
+                Ok(Received::Bytes(n)) => {
+                    self.receive(&reader.buffer[..n]).err().map(Failure::from)
+                }
+                Ok(Received::Nothing) => None,
+                Ok(Received::End) => Some(self.connection.end_of_input().into()),
+                Err(failure) => Some(failure),
+            };
+            failure.into_iter().for_each(|failure| self.fail(failure));
+        }
+        self.roles.reader = Some(reader);
+        self.roles.offered = true;
+        self.roles.interruptible = false;
+        // The party that waits for room may have what it wants, or has to receive now.
+        self.deferred.interrupt |= self.roles.awaiting_room;
+    }
+
+    fn receive(&mut self, mut input: &[u8]) -> Result<(), ConnectionError> {
+        self.received += 1;
+        self.roles.send_blocked = false;
+        self.backoff.reset();
+        self.deferred.wake_all(self.pumps.event_loop.take().map(|poller| poller.waiter));
+        while !input.is_empty() {
+            let received = self.connection.receive(input)?;
+            input = &input[received.consumed..];
+            match received.event {
+                Some(Event::Reply { key, reply, .. }) => {
+                    let reply = reply.into_owned();
+                    self.answered(key, reply);
+                }
+                Some(Event::Watch { path, token }) => {
+                    self.deferred.trace(trace::watch_fired(path, token));
+                    self.watches.deliver(path, token, &mut self.deferred);
+                }
+                _ => {}
+            }
+        }
+        // Before the waiting callers, which get the lock later.
+        self.submit_housekeeping();
+        Ok(())
+    }
+
+    /// The transport has refused the message that it was given last.
+    fn refused(&mut self, code: ErrorCode) {
+        if let Some((_, Some(purpose))) = self.connection.refused() {
+            self.answered(purpose, Reply::Error(code));
+        }
+        self.submit_housekeeping();
+    }
+
+    fn answered(&mut self, purpose: Purpose, reply: Reply<'static>) {
+        self.wake_waiting();
+        match purpose {
+            Purpose::Call(key) => _ = self.calls.complete(key, reply, &mut self.deferred),
+            Purpose::Start(key) => self.started(key, reply),
+            Purpose::Reset(key) => {
+                // The reset takes effect before its caller sees the reply.
+                for token in self.transactions.end_reset(key, reply == Reply::Done) {
+                    self.watches.remove(token, &mut self.deferred);
+                }
+                self.calls.complete(key, reply, &mut self.deferred);
+            }
+            Purpose::WatchAgain(token) => {
+                let refused = match reply {
+                    Reply::Error(code) => Some(code),
+                    _ => None,
+                };
+                self.watches.answered_again(token, refused, &mut self.deferred);
+            }
+            Purpose::CleanUp => {}
+        }
+    }
+
+    fn started(&mut self, key: CallKey, reply: Reply<'static>) {
+        let started = match reply {
+            Reply::Transaction(tx_id) => Some(tx_id),
+            _ => None,
+        };
+        self.transactions.started(key, started);
+        let is_wanted = self.calls.complete(key, reply, &mut self.deferred);
+        if let (Some(tx_id), false) = (started, is_wanted) {
+            self.transactions.end(tx_id);
+            self.housekeeping.push(Housekeeping::Abort(tx_id));
+        }
+    }
+
+    /// The connection has failed. The first failure counts.
+    pub(crate) fn fail(&mut self, failure: Failure) {
+        if self.failure().is_some() {
+            return;
+        }
+        self.deferred.trace(trace::connection_lost(&failure));
+        self.deferred.close(self.transport.clone());
+        self.housekeeping.clear();
+        self.transactions.clear();
+        self.calls.fail(&failure, &mut self.deferred);
+        self.watches.fail(&failure, &mut self.deferred);
+        self.set_failure(Some(failure));
+        self.wake_all();
+    }
+
+    /// The program closes the client for good.
+    pub(super) fn close(&mut self) {
+        self.closed = true;
+        self.fail(Failure::Closed);
+        // The connection may have failed before.
+        self.watches.wake_all(&mut self.deferred);
+        self.wake_all();
+    }
+
+    fn wake_all(&mut self) {
+        self.wake_waiting();
+        self.pumps.wake_all(&mut self.deferred);
+        // There may be no party left that watches the clock.
+        self.timers.wake_all(&mut self.deferred);
+    }
+
+    /// Continues on a new connection.
+    pub(super) fn install(&mut self, transport: Arc<dyn Transport>, limits: Limits) {
+        self.generation += 1;
+        let old = std::mem::replace(&mut self.transport, transport);
+        // A role that is out goes with its transport when its holder puts it back.
+        let roles = Roles::new(&self.transport, self.generation);
+        let Roles { reader, writer, .. } = std::mem::replace(&mut self.roles, roles);
+        self.deferred.drop_later((old, reader, writer));
+        self.connection.restart(limits);
+        self.set_failure(None);
+        let watches = self.watches.reconnected(&mut self.deferred);
+        self.deferred.trace(trace::reconnected(watches.len()));
+        watches
+            .into_iter()
+            .for_each(|token| self.housekeeping.push(Housekeeping::WatchAgain(token)));
+        self.submit_housekeeping();
+    }
+}

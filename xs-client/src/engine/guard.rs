@@ -1,0 +1,135 @@
+//! Access to the state, and how it is given up.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::PoisonError;
+
+use super::deferred::WakeUps;
+use super::state::State;
+use crate::sync::{Mutex, MutexGuard};
+
+/// Access to the state. It is the only one, so that no party can release the lock and leave its
+/// duties undone.
+///
+/// The lock is released when the guard is dropped, and for the time of a call of
+/// [`unlocked`](Self::unlocked) or [`with_role`](Self::with_role). Each of them first tells the next
+/// pump that a role is free, and then, without the lock, runs the wake-ups of our own threads.
+/// User code that is due runs when the guard is dropped and in `unlocked`, but never while the thread
+/// holds a role.
+#[derive(Debug)]
+pub(crate) struct Guard<'a> {
+    mutex: &'a Mutex<State>,
+    /// `None` while the lock is released.
+    state: Option<MutexGuard<'a, State>>,
+}
+
+impl<'a> Guard<'a> {
+    pub(super) fn new(mutex: &'a Mutex<State>) -> Self {
+        Guard { mutex, state: Some(lock(mutex)) }
+    }
+
+    /// Runs `f` without the lock. The caller holds no role.
+    pub(crate) fn unlocked<T>(&mut self, f: impl FnOnce() -> T) -> T {
+        let user_code = std::mem::take(&mut self.deferred.user_code);
+        self.release(|| {
+            user_code.run();
+            f()
+        })
+    }
+
+    /// Runs `f` without the lock, while the caller holds a role.
+    pub(super) fn with_role<T>(&mut self, f: impl FnOnce() -> T) -> T {
+        self.release(f)
+    }
+
+    /// Runs the user code that is due. Returns false if there is none.
+    pub(crate) fn run_user_code(&mut self) -> bool {
+        let is_due = !self.deferred.user_code.is_empty();
+        if is_due {
+            self.unlocked(|| ());
+        }
+        is_due
+    }
+
+    /// Returns whether user code is due: there is news for a task.
+    #[cfg(feature = "futures")]
+    pub(crate) fn has_user_code(&self) -> bool {
+        !self.deferred.user_code.is_empty()
+    }
+
+    /// Sends what there is to send, until the transport accepts no more. Another party that is
+    /// sending does it instead.
+    pub(crate) fn flush(&mut self) {
+        while let Some(mut writer) = self.take_writer() {
+            let received = self.received;
+            let sent = self.with_role(|| writer.send());
+            self.put_back_writer(writer, sent, received);
+        }
+    }
+
+    /// Prepares the wake-ups to run once the lock is released: those that are due, and that of the
+    /// next pump.
+    fn prepare_release(&mut self) -> WakeUps {
+        let needs_room = self.roles.needs_room() && self.has_output();
+        let state = &mut **self;
+        let deferred = &mut state.deferred;
+        if state.roles.offered && state.roles.reader.is_some() {
+            state.roles.offered = false;
+            state.pumps.wake_next(deferred);
+        }
+        if needs_room && !state.pumps.wake_for_room(deferred) {
+            deferred.wake_all(state.watches.runnable.callback_thread.take());
+        }
+        let callback_thread = std::mem::take(&mut deferred.interrupt_callback_thread);
+        let interrupt = std::mem::take(&mut deferred.interrupt);
+        let mut wakeups = std::mem::take(&mut deferred.wakeups);
+        if interrupt || callback_thread && state.roles.interruptible {
+            wakeups.interrupt(state.transport.clone());
+        }
+        wakeups
+    }
+
+    /// `f` must not panic.
+    fn release<T>(&mut self, f: impl FnOnce() -> T) -> T {
+        let wakeups = self.prepare_release();
+        self.state = None;
+        wakeups.run();
+        let result = f();
+        self.state = Some(lock(self.mutex));
+        result
+    }
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        if self.state.is_some() {
+            // A driver sends what it gathers.
+            if !self.gathered {
+                self.flush();
+            }
+            let wakeups = self.prepare_release();
+            let user_code = std::mem::take(&mut self.deferred.user_code);
+            self.state = None;
+            wakeups.run();
+            user_code.run();
+        }
+    }
+}
+
+impl Deref for Guard<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        self.state.as_deref().expect("the lock is held between calls")
+    }
+}
+
+impl DerefMut for Guard<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        self.state.as_deref_mut().expect("the lock is held between calls")
+    }
+}
+
+/// A panic while the lock is held leaves nothing half done that others rely on.
+fn lock(mutex: &Mutex<State>) -> MutexGuard<'_, State> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

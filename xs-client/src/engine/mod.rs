@@ -1,0 +1,177 @@
+//! The engine: which thread sends, which one receives, and which one is woken.
+//!
+//! # Model
+//! One lock protects the [`State`]: the protocol machine, the calls in flight, the watches, the open
+//! transactions and the failure, if there is one. It is never held during a system call. Beside the
+//! tables, the state holds three *roles*:
+//!
+//! * the *reader* receives for all parties, and dispatches what it has received;
+//! * the *writer* sends for all parties;
+//! * the *connector* makes a new connection after a failure.
+//!
+//! A role is a value that owns what it needs. A party takes it out of the state under the lock, uses
+//! it without the lock, and puts it back under the lock. A free role is in the state and a taken one
+//! is not, so the type shows which. A role of an earlier connection (an older *generation*) is dropped
+//! when it comes back, and what it has received is discarded.
+//!
+//! A lone thread thus sends and receives for itself, without a hand-over. Of several threads, one
+//! receives for all, and the others are woken when their own replies have come.
+//!
+//! # Parties
+//! | party | waits for | registers as |
+//! |---|---|---|
+//! | *waiter*: a blocked thread or a task | its condition: a reply, an event, room in flight, a connection | a [`Waiter`] in the table of that condition |
+//! | *pump*: a party that can receive for all | the reader role, or room to send | an entry in [`Pumps`]: a parked thread, the driver of tasks, the event loop |
+//! | *timer* | an instant | an entry in [`Timers`] |
+//!
+//! # Invariants
+//! 1. A party registers as a pump only after it has found the reader role taken. When the role is put
+//!    back, it is *offered*: before the lock is released, the next pump is woken
+//!    ([`Pumps::wake_next`]). A pump that was woken and does not take the role offers it again.
+//! 2. The lock is released only through [`Guard`], which does this, and sends what there is to send.
+//! 3. A party that holds a role or the lock runs no user code. Wakers, dropped transports and callbacks,
+//!    and `tracing` events are [`Deferred`], and run when the thread holds neither.
+//! 4. A thread sleeps on a [`Parker`] that belongs to one wait, so user code cannot consume the
+//!    wake-up.
+//! 5. Every step of a wait leads back to the check of its condition under the lock ([`Guard::wait`]).
+//! 6. While sending is blocked, one party waits until the transport accepts more. If the reader
+//!    returns before, it interrupts that party, which may have to receive.
+//!
+//! # Modules
+//! `guard` is the access to the state, `wait` the loop of blocked threads, `poll` what pollers do
+//! instead, `connect` the connector role. `state` and `dispatch` hold what requests and replies change.
+//! The other modules are tables and values, which know neither the lock nor each other.
+//!
+//! [`State`]: state::State
+//! [`Waiter`]: deferred::Waiter
+//! [`Pumps`]: roles::Pumps
+//! [`Pumps::wake_next`]: roles::Pumps::wake_next
+//! [`Timers`]: timers::Timers
+//! [`Deferred`]: deferred::Deferred
+//! [`Parker`]: parker::Parker
+
+mod backoff;
+mod callback_thread;
+mod calls;
+mod connect;
+mod connector;
+mod deferred;
+mod dispatch;
+mod guard;
+mod housekeeping;
+mod pace;
+mod parker;
+mod poll;
+mod queue;
+mod roles;
+mod state;
+mod timers;
+mod token;
+mod transactions;
+mod wait;
+mod watch_entry;
+mod watches;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use xs_proto::Request;
+use xs_transport::Transport;
+
+pub(crate) use self::calls::{CallId, CallResult};
+pub(crate) use self::connect::Attempt;
+pub(crate) use self::connector::Connector;
+pub(crate) use self::deferred::Waiter;
+pub(crate) use self::guard::Guard;
+pub(crate) use self::housekeeping::Housekeeping;
+pub(crate) use self::pace::Pace;
+pub(crate) use self::parker::Parker;
+pub(crate) use self::poll::Turn;
+pub use self::queue::{EventKind, WatchEvent};
+pub(crate) use self::state::{Refusal, State};
+pub(crate) use self::timers::Timer;
+pub use self::token::Token;
+pub(crate) use self::transactions::Scope;
+pub(crate) use self::wait::{Condition, NextEvent, Submit, earlier};
+pub(crate) use self::watch_entry::{Callback, Delivery, Next};
+pub(crate) use self::watches::DueCallback;
+
+use crate::error::ErrorKind;
+use crate::sync::Mutex;
+
+/// One connection, which may be replaced, and all parties that use it.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    state: Mutex<State>,
+}
+
+impl Engine {
+    pub(crate) fn new(
+        transport: Arc<dyn Transport>,
+        watch_capacity: usize,
+        connector: Option<Connector>,
+    ) -> Self {
+        Engine { state: Mutex::new(State::new(transport, watch_capacity, connector)) }
+    }
+
+    pub(crate) fn lock(&self) -> Guard<'_> {
+        Guard::new(&self.state)
+    }
+
+    /// Makes a request and waits for the result; `None` if it does not come in time.
+    ///
+    /// # Errors
+    /// The request was not submitted.
+    pub(crate) fn call(
+        &self,
+        scope: Scope,
+        deadline: Option<Instant>,
+        request: &Request<'_>,
+    ) -> Result<(CallId, Option<CallResult>), ErrorKind> {
+        let mut guard = self.lock();
+        let call = guard.submit_until(scope, deadline, request)?;
+        let result = guard.wait(deadline, call);
+        Ok((call, result))
+    }
+
+    /// Closes the connection for good. All waiting parties return.
+    pub(crate) fn close(&self) {
+        self.lock().close();
+    }
+}
+
+impl Guard<'_> {
+    /// Submits a request as soon as there is room in flight and a connection.
+    ///
+    /// # Errors
+    /// The request was not submitted.
+    pub(crate) fn submit_until(
+        &mut self,
+        scope: Scope,
+        deadline: Option<Instant>,
+        request: &Request<'_>,
+    ) -> Result<CallId, ErrorKind> {
+        match self.wait(deadline, Submit { scope, request }) {
+            Some(Ok(call)) => Ok(call),
+            Some(Err(refusal)) => Err(self.explain(refusal)),
+            None => Err(match self.failure().cloned() {
+                Some(failure) => self.explain(Refusal::Failed(failure)),
+                None => ErrorKind::TimedOut,
+            }),
+        }
+    }
+
+    /// Returns the error of a request that was refused.
+    pub(crate) fn explain(&self, refusal: Refusal) -> ErrorKind {
+        match refusal {
+            Refusal::Full => ErrorKind::TooManyRequests,
+            Refusal::TransactionLost => ErrorKind::TransactionLost,
+            Refusal::TransactionEnded => ErrorKind::TransactionEnded,
+            Refusal::Invalid(error) => error.into(),
+            Refusal::Failed(failure) => match self.backoff.error() {
+                Some(error) => ErrorKind::Unreachable(error),
+                None => ErrorKind::Lost(failure),
+            },
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! How a blocked thread sleeps.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Instant;
+
+use crate::sync::{Condvar, Mutex, MutexGuard, thread};
+
+/// Blocks a thread until another thread unparks it.
+///
+/// Each wait has a parker of its own. The token of [`std::thread::park`] will not do: a waker or a
+/// subscriber may park the same thread for its own purpose and consume it.
+#[derive(Debug, Default)]
+pub(crate) struct Parker {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Running,
+    Parked,
+    Unparked,
+}
+
+impl Parker {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// Blocks until [`unpark`](Self::unpark) was called since the last `park`, or until `until`.
+    pub(crate) fn park(&self, until: Option<Instant>) {
+        let mut state = self.lock();
+        while *state != State::Unparked {
+            *state = State::Parked;
+            let Some(at) = until else {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let left = at.saturating_duration_since(Instant::now());
+            // Shuttle has no clock: a timeout fires at once, or after any step of another thread.
+            if cfg!(shuttle) || left.is_zero() {
+                drop(state);
+                thread::yield_now();
+                state = self.lock();
+                break;
+            }
+            let waited = self.changed.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        *state = State::Running;
+    }
+
+    /// Ends the current [`park`](Self::park), or the next one.
+    pub(crate) fn unpark(&self) {
+        let before = std::mem::replace(&mut *self.lock(), State::Unparked);
+        if before == State::Parked {
+            self.changed.notify_one();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,169 @@
+//! The reader, writer and connector roles, and the parties that wait for one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use xs_transport::{Failure, Interest, Progress, Received, Transport, Wait};
+
+use super::deferred::{Deferred, Waiter};
+use super::parker::Parker;
+
+/// The reader role: its holder receives for all parties.
+#[derive(Debug)]
+pub(super) struct Reader {
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) buffer: Box<[u8]>,
+    pub(super) generation: u64,
+}
+
+/// The writer role: its holder sends for all parties.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) transport: Arc<dyn Transport>,
+    /// Bytes that were taken from the machine and are not sent yet.
+    pub(super) output: BytesMut,
+    pub(super) generation: u64,
+}
+
+/// The size of the receive buffer: some hundred small replies, but fewer of the smallest events than
+/// a watch queues by default, so that an owner that keeps up sees no overflow.
+const RECEIVE_BUFFER: usize = 16 * 1024;
+
+/// The roles. A free role is here; a taken one is with its holder.
+#[derive(Debug)]
+pub(super) struct Roles {
+    pub(super) reader: Option<Reader>,
+    pub(super) writer: Option<Writer>,
+    /// A party holds the connector role: it is making a new connection.
+    pub(super) connecting: bool,
+    /// The reader role was put back, and no other party has been told yet.
+    pub(super) offered: bool,
+    /// The holder of the reader role can be interrupted by `Transport::wake`.
+    pub(super) interruptible: bool,
+    /// The transport accepted no more. A party has to wait until it does.
+    pub(super) send_blocked: bool,
+    /// A party waits until the transport accepts more.
+    pub(super) awaiting_room: bool,
+}
+
+impl Reader {
+    /// Receives once. If sending is blocked, waits for room to send as well.
+    pub(super) fn receive(&mut self, wait: Wait, send_blocked: bool) -> Result<Received, Failure> {
+        match wait {
+            Wait::Until(until) | Wait::UntilWoken(until) if send_blocked => {
+                xs_transport::wait_once(&*self.transport, Interest::Both, until)?;
+                xs_transport::receive_once(&*self.transport, &mut self.buffer, Wait::No)
+            }
+            _ => xs_transport::receive_once(&*self.transport, &mut self.buffer, wait),
+        }
+    }
+}
+
+impl Writer {
+    pub(super) fn send(&mut self) -> Result<Progress, Failure> {
+        xs_transport::send_once(&*self.transport, &mut self.output)
+    }
+}
+
+impl Roles {
+    pub(super) fn new(transport: &Arc<dyn Transport>, generation: u64) -> Self {
+        let buffer = vec![0; RECEIVE_BUFFER].into_boxed_slice();
+        let output = BytesMut::new();
+        Roles {
+            reader: Some(Reader { transport: transport.clone(), buffer, generation }),
+            writer: Some(Writer { transport: transport.clone(), output, generation }),
+            connecting: false,
+            offered: false,
+            interruptible: false,
+            send_blocked: false,
+            awaiting_room: false,
+        }
+    }
+
+    /// Returns whether sending is blocked and no party waits until it is possible again.
+    pub(super) fn needs_room(&self) -> bool {
+        self.send_blocked && !self.awaiting_room
+    }
+}
+
+/// The pumps: the parties that can take the reader role, or wait for room to send, when the present
+/// holder stops.
+///
+/// A party registers only after it has found the role taken, so the table is empty while a lone
+/// thread uses the client.
+#[derive(Debug, Default)]
+pub(super) struct Pumps {
+    /// Blocked threads, in the order in which they came.
+    parked: BTreeMap<Ticket, Arc<Parker>>,
+    last: u64,
+    /// The driver of tasks.
+    pub(super) driver: Option<Poller>,
+    /// The caller's event loop.
+    pub(super) event_loop: Option<Poller>,
+}
+
+/// The key of a parked thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Ticket(u64);
+
+/// A party that polls: it is woken to look again, and never parks.
+#[derive(Debug)]
+pub(super) struct Poller {
+    pub(super) waiter: Waiter,
+    /// It has found the reader role taken. Otherwise its reactor watches the descriptor.
+    pub(super) wants_role: bool,
+}
+
+impl Pumps {
+    pub(super) fn park(&mut self, parker: Arc<Parker>) -> Ticket {
+        self.last += 1;
+        let ticket = Ticket(self.last);
+        self.parked.insert(ticket, parker);
+        ticket
+    }
+
+    /// Removes a parked thread. Returns false if it was told to take the role.
+    pub(super) fn unpark(&mut self, ticket: Ticket) -> bool {
+        self.parked.remove(&ticket).is_some()
+    }
+
+    /// Tells the next party to take the reader role, which is free: the first parked thread, or else
+    /// each poller that wants it.
+    pub(super) fn wake_next(&mut self, deferred: &mut Deferred) {
+        if let Some((_, parker)) = self.parked.pop_first() {
+            deferred.wake(Waiter::Thread(parker));
+            return;
+        }
+        for poller in [&mut self.driver, &mut self.event_loop] {
+            if let Some(poller) = poller.take_if(|poller| poller.wants_role) {
+                deferred.wake(poller.waiter);
+            }
+        }
+    }
+
+    /// Tells the next party to wait until the transport accepts more: the first parked thread, or
+    /// else each poller. Returns false if no thread is parked.
+    pub(super) fn wake_for_room(&mut self, deferred: &mut Deferred) -> bool {
+        if let Some((_, parker)) = self.parked.pop_first() {
+            deferred.wake(Waiter::Thread(parker));
+            return true;
+        }
+        self.wake_pollers(deferred);
+        false
+    }
+
+    /// Tells the driver and the event loop to look again.
+    pub(super) fn wake_pollers(&mut self, deferred: &mut Deferred) {
+        for poller in [&mut self.driver, &mut self.event_loop] {
+            deferred.wake_all(poller.take().map(|poller| poller.waiter));
+        }
+    }
+
+    /// Tells all parties to look again.
+    pub(super) fn wake_all(&mut self, deferred: &mut Deferred) {
+        let parked = std::mem::take(&mut self.parked);
+        deferred.wake_all(parked.into_values().map(Waiter::Thread));
+        self.wake_pollers(deferred);
+    }
+}

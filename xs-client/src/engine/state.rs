@@ -1,0 +1,356 @@
+//! The state behind the lock, and what replies, events and failures change in it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use xs_proto::{ClientConnection, Path, Reply, Request, RequestError, SubmitError, TxId};
+use xs_transport::{Failure, Transport};
+
+use super::backoff::Backoff;
+use super::callback_thread::CallbackThread;
+use super::calls::{CallId, CallKey, CallResult, Calls};
+use super::connector::Connector;
+use super::deferred::{Deferred, Waiter};
+use super::housekeeping::{Housekeeping, HousekeepingQueue};
+use super::parker::Parker;
+use super::roles::{Poller, Pumps, Roles};
+use super::timers::{Timer, Timers};
+use super::token::Token;
+use super::transactions::{Scope, Transactions};
+use super::watches::Watches;
+
+/// Everything that the parties of a client share.
+///
+/// The tables know neither the lock nor each other. Wake-ups go through [`Deferred`].
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(super) connection: ClientConnection<Purpose>,
+    pub(super) transport: Arc<dyn Transport>,
+    /// The number of the current connection. Roles, calls and transactions of an earlier one are
+    /// out of date.
+    pub(super) generation: u64,
+    /// Why the current connection has failed.
+    failure: Option<Failure>,
+    /// The program has closed the client for good.
+    pub(super) closed: bool,
+    /// How to make a new connection after a failure, if that is wanted.
+    pub(super) connector: Option<Connector>,
+    pub(super) backoff: Backoff,
+    pub(super) roles: Roles,
+    pub(super) pumps: Pumps,
+    pub(super) calls: Calls,
+    pub(crate) watches: Watches,
+    pub(super) transactions: Transactions,
+    pub(super) housekeeping: HousekeepingQueue,
+    pub(crate) timers: Timers,
+    pub(crate) callback_thread: CallbackThread,
+    /// The parties that wait for room in flight or for a new connection.
+    waiting: Vec<Waiter>,
+    /// Counts the receives. A change tells a party that tried to send that the peer made progress.
+    pub(super) received: u64,
+    /// Counts the waits of blocked threads, so that the callback thread can give way to them.
+    pub(crate) waits: u64,
+    /// A driver sends for tasks, several requests at once; see [`State::gather`].
+    pub(crate) gathers: bool,
+    /// Requests wait for the driver to send them.
+    pub(crate) gathered: bool,
+    pub(crate) deferred: Deferred,
+}
+
+/// What a request is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// A caller waits for the reply.
+    Call(CallKey),
+    /// TRANSACTION_START, for a caller.
+    Start(CallKey),
+    /// RESET_WATCHES, for a caller.
+    Reset(CallKey),
+    /// A watch is set again on a new connection.
+    WatchAgain(Token),
+    /// The reply is ignored.
+    CleanUp,
+}
+
+/// Why a request was not accepted.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// Too many requests are in flight.
+    Full,
+    /// The transaction was opened on an earlier connection.
+    TransactionLost,
+    /// The transaction was committed or aborted.
+    TransactionEnded,
+    Invalid(RequestError),
+    Failed(Failure),
+}
+
+impl From<SubmitError> for Refusal {
+    fn from(error: SubmitError) -> Self {
+        match error {
+            SubmitError::Invalid(error) => Refusal::Invalid(error),
+            SubmitError::Failed(error) => Refusal::Failed(error.into()),
+            _ => Refusal::Full,
+        }
+    }
+}
+
+impl State {
+    pub(super) fn new(
+        transport: Arc<dyn Transport>,
+        watch_capacity: usize,
+        connector: Option<Connector>,
+    ) -> Self {
+        State {
+            connection: ClientConnection::new(transport.limits()),
+            roles: Roles::new(&transport, 0),
+            transport,
+            generation: 0,
+            failure: None,
+            closed: false,
+            connector,
+            backoff: Backoff::default(),
+            pumps: Pumps::default(),
+            calls: Calls::default(),
+            watches: Watches::new(watch_capacity),
+            transactions: Transactions::default(),
+            housekeeping: HousekeepingQueue::default(),
+            timers: Timers::default(),
+            callback_thread: CallbackThread::default(),
+            waiting: Vec::new(),
+            received: 0,
+            waits: 0,
+            gathers: false,
+            gathered: false,
+            deferred: Deferred::default(),
+        }
+    }
+
+    pub(crate) fn transport(&self) -> Arc<dyn Transport> {
+        self.transport.clone()
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    pub(crate) fn failure(&self) -> Option<&Failure> {
+        self.failure.as_ref()
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Returns whether the transport accepts no more to send.
+    #[cfg(any(feature = "futures", feature = "mio"))]
+    pub(crate) fn is_send_blocked(&self) -> bool {
+        self.roles.send_blocked
+    }
+
+    /// Returns whether a lost connection is replaced.
+    pub(crate) fn reconnects(&self) -> bool {
+        self.connector.is_some()
+    }
+
+    pub(super) fn set_failure(&mut self, failure: Option<Failure>) {
+        self.failure = failure;
+    }
+
+    /// Returns whether the connection has failed and will not be replaced.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.failure.is_some() && (self.closed || self.connector.is_none())
+    }
+
+    /// Submits a request, whose reply a caller waits for. It is sent when the lock is released.
+    pub(crate) fn submit(
+        &mut self,
+        scope: Scope,
+        request: &Request<'_>,
+    ) -> Result<CallId, Refusal> {
+        let Scope { tx_id, generation } = scope;
+        if !tx_id.is_none() && generation != self.generation {
+            return Err(Refusal::TransactionLost);
+        }
+        if let Some(failure) = &self.failure {
+            return Err(Refusal::Failed(failure.clone()));
+        }
+        if !tx_id.is_none() && !self.transactions.is_open(tx_id) {
+            return Err(Refusal::TransactionEnded);
+        }
+        let key = self.calls.open();
+        let purpose = match request {
+            Request::TransactionStart => Purpose::Start(key),
+            Request::ResetWatches => Purpose::Reset(key),
+            _ => Purpose::Call(key),
+        };
+        let req_id = self.connection.submit(tx_id, request, purpose).inspect_err(|_| {
+            self.calls.cancel(key, &mut self.deferred);
+        })?;
+        match request {
+            Request::Watch { token, .. } => self.watches.submitted(token),
+            // No request may follow in the transaction.
+            Request::TransactionEnd { .. } => _ = self.transactions.end(tx_id),
+            Request::TransactionStart => self.transactions.starting(key),
+            Request::ResetWatches => {
+                self.transactions.begin_reset(key, self.watches.known_tokens());
+            }
+            _ => {}
+        }
+        Ok(CallId { key, req_id, generation: self.generation })
+    }
+
+    /// Returns whether a request can be submitted, or never again on this connection.
+    pub(crate) fn has_room(&self) -> bool {
+        let max = ClientConnection::<Purpose>::MAX_PENDING;
+        self.failure.is_some() || self.connection.pending() < max
+    }
+
+    /// Takes the result of a call, once.
+    pub(crate) fn take_result(&mut self, call: CallId) -> Option<CallResult> {
+        self.calls.take(call.key)
+    }
+
+    /// Registers the party to wake when a call is complete.
+    pub(crate) fn register_for_result(&mut self, call: CallId, waiter: &Waiter) {
+        self.calls.register(call.key, waiter, &mut self.deferred);
+    }
+
+    /// Registers the party to wake when there is room for a request, or a new connection.
+    pub(crate) fn register_for_room(&mut self, waiter: &Waiter) {
+        self.deferred.register_in(&mut self.waiting, waiter);
+    }
+
+    /// Ends a call whose reply is no longer wanted. The request may still be carried out.
+    pub(crate) fn cancel(&mut self, call: CallId) {
+        if let Some(Reply::Transaction(tx_id)) = self.calls.cancel(call.key, &mut self.deferred) {
+            self.transactions.end(tx_id);
+            self.clean_up(Housekeeping::Abort(tx_id));
+        }
+    }
+
+    /// Aborts a transaction, unless it has ended or its end is in flight.
+    pub(crate) fn abort(&mut self, scope: Scope) {
+        if scope.generation == self.generation && self.transactions.end(scope.tx_id) {
+            self.clean_up(Housekeeping::Abort(scope.tx_id));
+        }
+    }
+
+    /// Queues a request whose reply no caller waits for. Without a connection there is nothing to
+    /// clean up.
+    pub(crate) fn clean_up(&mut self, request: Housekeeping) {
+        if self.failure.is_none() {
+            self.housekeeping.push(request);
+            self.submit_housekeeping();
+        }
+    }
+
+    pub(super) fn submit_housekeeping(&mut self) {
+        while self.has_room() {
+            let Some(request) = self.housekeeping.pop() else { return };
+            // A path was valid when its watch was set, so no request is refused.
+            _ = match request {
+                Housekeeping::Abort(tx_id) => {
+                    let abort = Request::TransactionEnd { commit: false };
+                    self.connection.submit(tx_id, &abort, Purpose::CleanUp)
+                }
+                Housekeeping::Unwatch { path, token } => {
+                    let Ok(path) = Path::new(&path) else { continue };
+                    let token = token.to_string();
+                    let unwatch = Request::Unwatch { path, token: token.as_bytes() };
+                    self.connection.submit(TxId::NONE, &unwatch, Purpose::CleanUp)
+                }
+                Housekeeping::WatchAgain(token) => {
+                    let Some((path, depth)) = self.watches.submit_again(token) else { continue };
+                    let Ok(path) = Path::new(&path) else { continue };
+                    let wire = token.to_string();
+                    let watch = Request::Watch { path, token: wire.as_bytes(), depth };
+                    self.connection.submit(TxId::NONE, &watch, Purpose::WatchAgain(token))
+                }
+            };
+        }
+    }
+
+    /// Returns whether the request that a task has just submitted is left to the driver, which sends
+    /// it together with those of other tasks. A request that is alone in flight gains nothing by
+    /// that.
+    pub(crate) fn gather(&mut self) -> bool {
+        let gather = self.gathers && self.connection.pending() > 1;
+        if gather {
+            self.gathered = true;
+            self.wake_pollers();
+        }
+        gather
+    }
+
+    /// Wakes a task at an instant. The last waiter given counts.
+    pub(crate) fn set_timer(&mut self, timer: &mut Option<Timer>, at: Instant, waiter: &Waiter) {
+        if timer.is_some_and(|timer| self.timers.update(timer, waiter, &mut self.deferred)) {
+            return;
+        }
+        let (added, report) = self.timers.add(at, waiter.clone());
+        *timer = Some(added);
+        if report {
+            self.wake_pollers();
+        }
+    }
+
+    pub(crate) fn stop_timer(&mut self, timer: &mut Option<Timer>) {
+        if let Some(timer) = timer.take() {
+            self.timers.remove(timer, &mut self.deferred);
+        }
+    }
+
+    /// Wakes the tasks whose timers are due, and returns when to look again.
+    pub(crate) fn expire_timers(&mut self) -> Option<Instant> {
+        self.timers.expire(Instant::now(), &mut self.deferred)
+    }
+
+    pub(crate) fn set_driver(&mut self, waiter: Waiter, wants_role: bool) {
+        let known = self.pumps.driver.replace(Poller { waiter, wants_role });
+        self.deferred.release(known.map(|poller| poller.waiter));
+    }
+
+    #[cfg(feature = "mio")]
+    pub(crate) fn set_event_loop(&mut self, poller: Option<(Waiter, bool)>) {
+        let poller = poller.map(|(waiter, wants_role)| Poller { waiter, wants_role });
+        let known = std::mem::replace(&mut self.pumps.event_loop, poller);
+        self.deferred.release(known.map(|poller| poller.waiter));
+    }
+
+    /// Removes the event loop, unless another one has replaced it.
+    #[cfg(feature = "mio")]
+    pub(crate) fn remove_event_loop(&mut self, waiter: &Waiter) {
+        if self.pumps.event_loop.as_ref().is_some_and(|known| known.waiter.wakes_same(waiter)) {
+            self.set_event_loop(None);
+        }
+    }
+
+    #[cfg(all(test, feature = "mio"))]
+    pub(crate) fn has_event_loop(&self) -> bool {
+        self.pumps.event_loop.is_some()
+    }
+
+    /// Registers a party to wake when the state of the callback thread changes.
+    pub(crate) fn register_for_callback_thread(&mut self, waiter: &Waiter) {
+        self.callback_thread.register(waiter, &mut self.deferred);
+    }
+
+    pub(crate) fn callback_thread_changed(&mut self) {
+        self.callback_thread.changed(&mut self.deferred);
+    }
+
+    /// Tells the driver and the event loop to look again.
+    pub(crate) fn wake_pollers(&mut self) {
+        self.pumps.wake_pollers(&mut self.deferred);
+    }
+
+    pub(super) fn wake_waiting(&mut self) {
+        self.deferred.wake_all(self.waiting.drain(..));
+    }
+
+    /// Forgets a thread that waits for room or a connection no longer.
+    pub(super) fn deregister(&mut self, parker: &Arc<Parker>) {
+        self.waiting.retain(|waiter| !waiter.is_thread(parker));
+    }
+}

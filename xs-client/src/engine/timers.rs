@@ -1,0 +1,172 @@
+//! The deadlines of tasks.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use super::deferred::{Deferred, Waiter};
+
+/// The tasks to wake at given instants.
+///
+/// Deadlines come and go with each request, so the party that watches the clock is not told of each.
+/// It states when it looks again ([`Timers::expire`]), and is told only of timers before that.
+#[derive(Debug, Default)]
+pub(crate) struct Timers {
+    entries: BTreeMap<Timer, Waiter>,
+    last: u64,
+    next_look: Option<Instant>,
+}
+
+/// The key of a timer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Timer {
+    at: Instant,
+    id: u64,
+}
+
+impl Timers {
+    /// Adds a timer. Returns true if the party that watches the clock has to be told.
+    pub(crate) fn add(&mut self, at: Instant, waiter: Waiter) -> (Timer, bool) {
+        self.last += 1;
+        let timer = Timer { at, id: self.last };
+        self.entries.insert(timer, waiter);
+        (timer, self.next_look.is_none_or(|look| at < look))
+    }
+
+    pub(crate) fn remove(&mut self, timer: Timer, deferred: &mut Deferred) {
+        deferred.release(self.entries.remove(&timer));
+    }
+
+    /// Replaces the waiter of a timer. Returns false if the timer has fired.
+    pub(crate) fn update(
+        &mut self,
+        timer: Timer,
+        waiter: &Waiter,
+        deferred: &mut Deferred,
+    ) -> bool {
+        let Some(known) = self.entries.remove(&timer) else {
+            return false;
+        };
+        let mut slot = Some(known);
+        deferred.register(&mut slot, waiter);
+        self.entries.extend(slot.map(|waiter| (timer, waiter)));
+        true
+    }
+
+    /// Fires all timers.
+    pub(crate) fn wake_all(&mut self, deferred: &mut Deferred) {
+        deferred.wake_all(std::mem::take(&mut self.entries).into_values());
+    }
+
+    /// Fires the timers that are due, and returns when to look again.
+    pub(crate) fn expire(&mut self, now: Instant, deferred: &mut Deferred) -> Option<Instant> {
+        while let Some(entry) = self.entries.first_entry() {
+            if entry.key().at > now {
+                break;
+            }
+            deferred.wake(entry.remove());
+        }
+        // Keeping an earlier promise costs less than changing it each time.
+        let next = self.entries.first_key_value().map(|(timer, _)| timer.at);
+        let promised = self.next_look.filter(|look| *look > now);
+        self.next_look = next.into_iter().chain(promised).min();
+        self.next_look
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Wake, Waker};
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Counts how often its waker is called.
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    struct Fixture {
+        timers: Timers,
+        deferred: Deferred,
+        start: Instant,
+        count: Arc<Count>,
+    }
+
+    impl Fixture {
+        fn new() -> Self {
+            let (timers, deferred) = (Timers::default(), Deferred::default());
+            Fixture { timers, deferred, start: Instant::now(), count: Arc::default() }
+        }
+
+        fn at(&self, seconds: u64) -> Instant {
+            self.start + Duration::from_secs(seconds)
+        }
+
+        fn add(&mut self, seconds: u64) -> (Timer, bool) {
+            let waiter = Waiter::Task(Waker::from(self.count.clone()));
+            self.timers.add(self.at(seconds), waiter)
+        }
+
+        /// Returns the second at which to look again.
+        fn expire(&mut self, seconds: u64) -> Option<u64> {
+            let next = self.timers.expire(self.at(seconds), &mut self.deferred)?;
+            Some(next.duration_since(self.start).as_secs())
+        }
+
+        fn woken(&mut self) -> usize {
+            std::mem::take(&mut self.deferred).user_code.run();
+            self.count.0.swap(0, Ordering::SeqCst)
+        }
+    }
+
+    #[test]
+    fn only_earlier_timers_are_reported() {
+        let mut fixture = Fixture::new();
+        let (first, report) = fixture.add(10);
+        assert!(report);
+        assert_eq!(fixture.expire(0), Some(10));
+        fixture.timers.remove(first, &mut fixture.deferred);
+        assert!(!fixture.add(20).1);
+        assert!(!fixture.add(10).1, "the clock is looked at then anyway");
+        assert!(fixture.add(5).1);
+        assert_eq!(fixture.expire(1), Some(5));
+        assert_eq!(fixture.expire(5), Some(10));
+        assert_eq!(fixture.woken(), 1);
+        assert_eq!(fixture.expire(10), Some(20));
+        assert_eq!(fixture.expire(20), None);
+        assert_eq!(fixture.woken(), 2);
+    }
+
+    #[test]
+    fn promised_look_is_kept_when_its_timer_goes() {
+        let mut fixture = Fixture::new();
+        let (first, _) = fixture.add(10);
+        fixture.add(20);
+        assert_eq!(fixture.expire(0), Some(10));
+        fixture.timers.remove(first, &mut fixture.deferred);
+        assert_eq!(fixture.expire(1), Some(10));
+        assert_eq!(fixture.expire(10), Some(20));
+    }
+
+    #[test]
+    fn each_timer_fires_once() {
+        let mut fixture = Fixture::new();
+        let (timer, _) = fixture.add(0);
+        fixture.add(0);
+        let waiter = Waiter::Task(Waker::from(fixture.count.clone()));
+        assert!(fixture.timers.update(timer, &waiter, &mut fixture.deferred));
+        fixture.timers.wake_all(&mut fixture.deferred);
+        assert_eq!(fixture.woken(), 2);
+        assert!(!fixture.timers.update(timer, &waiter, &mut fixture.deferred));
+        fixture.timers.wake_all(&mut fixture.deferred);
+        fixture.expire(0);
+        assert_eq!(fixture.woken(), 0);
+    }
+}

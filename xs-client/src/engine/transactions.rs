@@ -1,0 +1,99 @@
+//! The transactions that are open on the current connection.
+
+use std::collections::BTreeSet;
+
+use xs_proto::TxId;
+
+use super::calls::{CallId, CallKey};
+use super::token::Token;
+
+/// Which transaction a request belongs to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scope {
+    pub(crate) tx_id: TxId,
+    /// The generation of the connection on which the transaction was opened.
+    pub(super) generation: u64,
+}
+
+impl Scope {
+    /// Outside any transaction.
+    pub(crate) const NONE: Scope = Scope { tx_id: TxId::NONE, generation: 0 };
+
+    /// Returns the scope of the transaction that a call has opened.
+    pub(crate) fn opened(tx_id: TxId, call: CallId) -> Self {
+        Scope { tx_id, generation: call.generation }
+    }
+}
+
+/// The table of transactions.
+///
+/// It refuses requests in a transaction that has ended: one daemon answers them with ENOENT, which a
+/// caller would take for a missing node.
+#[derive(Debug, Default)]
+pub(crate) struct Transactions {
+    open: BTreeSet<TxId>,
+    /// The calls that open a transaction.
+    starting: BTreeSet<CallKey>,
+    resets: Vec<Reset>,
+}
+
+/// A RESET_WATCHES in flight, and what it ends if the daemon grants it: what existed when it was
+/// sent.
+#[derive(Debug)]
+struct Reset {
+    call: CallKey,
+    watches: Vec<Token>,
+    open: BTreeSet<TxId>,
+    starting: BTreeSet<CallKey>,
+}
+
+impl Transactions {
+    pub(crate) fn is_open(&self, tx_id: TxId) -> bool {
+        self.open.contains(&tx_id)
+    }
+
+    /// Removes a transaction whose end is about to be sent. Returns false if it was not open.
+    pub(crate) fn end(&mut self, tx_id: TxId) -> bool {
+        self.open.remove(&tx_id)
+    }
+
+    /// TRANSACTION_START was submitted.
+    pub(crate) fn starting(&mut self, call: CallKey) {
+        self.starting.insert(call);
+    }
+
+    /// TRANSACTION_START was answered; without a `tx_id`, it failed.
+    pub(crate) fn started(&mut self, call: CallKey, tx_id: Option<TxId>) {
+        self.starting.remove(&call);
+        for reset in &mut self.resets {
+            if reset.starting.remove(&call) {
+                reset.open.extend(tx_id);
+            }
+        }
+        self.open.extend(tx_id);
+    }
+
+    /// RESET_WATCHES was submitted while the daemon knew these watches.
+    pub(crate) fn begin_reset(&mut self, call: CallKey, watches: Vec<Token>) {
+        let (open, starting) = (self.open.clone(), self.starting.clone());
+        self.resets.push(Reset { call, watches, open, starting });
+    }
+
+    /// RESET_WATCHES was answered. Returns the watches that have ended.
+    pub(crate) fn end_reset(&mut self, call: CallKey, granted: bool) -> Vec<Token> {
+        let Some(at) = self.resets.iter().position(|reset| reset.call == call) else {
+            return Vec::new();
+        };
+        let reset = self.resets.remove(at);
+        if !granted {
+            return Vec::new();
+        }
+        self.open.retain(|tx_id| !reset.open.contains(tx_id));
+        reset.watches
+    }
+
+    /// The connection is lost, and all its transactions with it.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}

@@ -1,0 +1,267 @@
+//! How a thread waits: the one loop that sends, receives, connects and sleeps.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use xs_proto::Request;
+use xs_transport::{Interest, Wait};
+
+use super::calls::{CallId, CallResult};
+use super::deferred::Waiter;
+use super::guard::Guard;
+use super::pace::Pace;
+use super::parker::Parker;
+use super::state::{Refusal, State};
+use super::token::Token;
+use super::transactions::Scope;
+use super::watch_entry::Next;
+
+/// What a party waits for.
+pub(crate) trait Condition {
+    type Output;
+
+    /// The party drives the connection while it waits: it sends, receives and connects for all. If
+    /// not, it only sleeps.
+    const DRIVES: bool = true;
+
+    /// The party is the callback thread, which other parties can interrupt while it receives.
+    const IS_CALLBACK_THREAD: bool = false;
+
+    /// Returns the output as soon as the condition holds.
+    fn check(&mut self, state: &mut State) -> Option<Self::Output>;
+
+    /// Registers the party to wake when it should check again.
+    fn register(&mut self, state: &mut State, waiter: &Waiter);
+
+    /// The deadline has passed.
+    fn cancel(&mut self, _: &mut State) {}
+
+    /// Returns until when to leave the reader role to others. Asked before each receive.
+    fn hold_off(&mut self, _: &mut State) -> Option<Instant> {
+        None
+    }
+
+    /// Returns when to check again at the latest. Asked in each turn of the loop.
+    fn next_check(&mut self, _: &mut State, _: &Arc<Parker>) -> Option<Instant> {
+        None
+    }
+}
+
+impl Guard<'_> {
+    /// Waits until a condition holds; `None` if the deadline passes first. No deadline waits
+    /// indefinitely.
+    ///
+    /// Each step that releases the lock leads back to the top of the loop. The condition is
+    /// therefore always checked under the lock that protects the decision to sleep, and nothing
+    /// that happens in between is missed.
+    pub(crate) fn wait<C: Condition>(
+        &mut self,
+        deadline: Option<Instant>,
+        mut condition: C,
+    ) -> Option<C::Output> {
+        // A parker is cheap, and used only if the thread has to sleep.
+        let parker = Parker::new();
+        // A reply that comes at once needs no look at the clock.
+        let mut has_waited = false;
+        self.waits += u64::from(!C::IS_CALLBACK_THREAD);
+        let output = loop {
+            let until = earlier(deadline, condition.next_check(self, &parker));
+            if self.run_user_code() {
+                continue;
+            }
+            if let Some(output) = condition.check(self) {
+                break Some(output);
+            }
+            if has_waited && deadline.is_some_and(|at| at <= Instant::now()) {
+                condition.cancel(self);
+                break None;
+            }
+            has_waited = true;
+            if !C::DRIVES {
+                self.sleep(&parker, &mut condition, until);
+            } else if self.failure().is_some() {
+                if let Some(until) = self.connect_step(until, deadline) {
+                    self.sleep(&parker, &mut condition, until);
+                }
+            } else if self.send_step() {
+                has_waited = false;
+            } else if let Some(pause) = condition.hold_off(self) {
+                self.sleep(&parker, &mut condition, earlier(Some(pause), until));
+            } else if !self.receive_step(&parker, &mut condition, until) && !self.room_step(until) {
+                self.park(&parker, &mut condition, until);
+            }
+        };
+        self.deregister(&parker);
+        output
+    }
+
+    /// Sends. Returns false if there was nothing to send.
+    fn send_step(&mut self) -> bool {
+        let has_output = self.has_output() && !self.roles.send_blocked;
+        self.flush();
+        has_output
+    }
+
+    /// Receives, and if sending is blocked, waits for room to send as well. Returns false if another
+    /// party does.
+    fn receive_step<C: Condition>(
+        &mut self,
+        parker: &Arc<Parker>,
+        condition: &mut C,
+        until: Option<Instant>,
+    ) -> bool {
+        // The party that waits for room is about to receive, too.
+        if self.roles.awaiting_room {
+            return false;
+        }
+        let Some(mut reader) = self.take_reader(C::IS_CALLBACK_THREAD) else {
+            return false;
+        };
+        let mut wait = Wait::Until(until);
+        if C::IS_CALLBACK_THREAD {
+            condition.register(self, &Waiter::CallbackThread(parker.clone()));
+            wait = Wait::UntilWoken(until);
+        }
+        let send_blocked = self.roles.send_blocked;
+        self.roles.awaiting_room = send_blocked;
+        let received = self.with_role(|| reader.receive(wait, send_blocked));
+        if reader.generation == self.generation {
+            self.roles.awaiting_room = false;
+            self.roles.send_blocked &= !send_blocked;
+        }
+        self.put_back_reader(reader, received);
+        true
+    }
+
+    /// Waits for room to send, while another party receives. Returns false if that is not needed, or
+    /// is done by another party.
+    fn room_step(&mut self, until: Option<Instant>) -> bool {
+        if !self.roles.needs_room() || !self.has_output() {
+            return false;
+        }
+        if self.roles.interruptible {
+            // That party can wait for both. Two waits that a wake-up ends would be one too many.
+            self.deferred.interrupt = true;
+            return false;
+        }
+        self.roles.awaiting_room = true;
+        let (transport, generation) = (self.transport(), self.generation);
+        let waited = self.with_role(|| xs_transport::wait_once(&*transport, Interest::Send, until));
+        if generation == self.generation {
+            self.roles.awaiting_room = false;
+            self.roles.send_blocked = false;
+            // A party that has found this one here may have to receive now.
+            self.roles.offered = true;
+            waited.err().into_iter().for_each(|failure| self.fail(failure));
+        }
+        self.deferred.drop_later(transport);
+        true
+    }
+
+    /// Sleeps until another party has received what this one waits for, or stops receiving.
+    fn park<C: Condition>(
+        &mut self,
+        parker: &Arc<Parker>,
+        condition: &mut C,
+        until: Option<Instant>,
+    ) {
+        let ticket = self.pumps.park(parker.clone());
+        self.sleep(parker, condition, until);
+        if !self.pumps.unpark(ticket) {
+            // This thread was told to receive. If it does not, the next one has to be told.
+            self.roles.offered = true;
+        }
+    }
+
+    /// Sleeps until there is a reason to check again.
+    fn sleep<C: Condition>(
+        &mut self,
+        parker: &Arc<Parker>,
+        condition: &mut C,
+        until: Option<Instant>,
+    ) {
+        let waiter = match C::IS_CALLBACK_THREAD {
+            true => Waiter::CallbackThread(parker.clone()),
+            false => Waiter::Thread(parker.clone()),
+        };
+        condition.register(self, &waiter);
+        if self.failure().is_some() {
+            self.register_for_room(&waiter);
+        }
+        self.unlocked(|| parker.park(until));
+    }
+}
+
+/// Submitting a request: there is room in flight, and a connection.
+pub(crate) struct Submit<'a> {
+    pub(crate) scope: Scope,
+    pub(crate) request: &'a Request<'a>,
+}
+
+impl Condition for Submit<'_> {
+    type Output = Result<CallId, Refusal>;
+
+    fn check(&mut self, state: &mut State) -> Option<Self::Output> {
+        match state.submit(self.scope, self.request) {
+            Err(Refusal::Full) => None,
+            Err(Refusal::Failed(_)) if !state.is_lost() => None,
+            result => Some(result),
+        }
+    }
+
+    fn register(&mut self, state: &mut State, waiter: &Waiter) {
+        state.register_for_room(waiter);
+    }
+}
+
+/// The result of a call. If it does not come in time, the call is cancelled.
+impl Condition for CallId {
+    type Output = CallResult;
+
+    fn check(&mut self, state: &mut State) -> Option<CallResult> {
+        state.take_result(*self)
+    }
+
+    fn register(&mut self, state: &mut State, waiter: &Waiter) {
+        state.register_for_result(*self, waiter);
+    }
+
+    fn cancel(&mut self, state: &mut State) {
+        state.cancel(*self);
+    }
+}
+
+/// The next event of a watch, on this connection or a new one.
+pub(crate) struct NextEvent<'a> {
+    token: Token,
+    /// `None` once it was asked: one wait is one wait, however often the thread is woken.
+    pace: Option<&'a mut Pace>,
+}
+
+impl<'a> NextEvent<'a> {
+    pub(crate) fn new(token: Token, pace: &'a mut Pace) -> Self {
+        NextEvent { token, pace: Some(pace) }
+    }
+}
+
+impl Condition for NextEvent<'_> {
+    type Output = Next;
+
+    fn check(&mut self, state: &mut State) -> Option<Next> {
+        let next = state.watches.take_next(self.token)?;
+        (!matches!(next, Next::Failed(_)) || state.is_lost()).then_some(next)
+    }
+
+    fn register(&mut self, state: &mut State, waiter: &Waiter) {
+        state.watches.register(self.token, waiter, &mut state.deferred);
+    }
+
+    fn hold_off(&mut self, _: &mut State) -> Option<Instant> {
+        self.pace.take()?.pause(Instant::now())
+    }
+}
+
+/// Returns the earlier of two instants; `None` is never.
+pub(crate) fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    one.into_iter().chain(other).min()
+}

@@ -1,0 +1,287 @@
+//! The client in the caller's event loop.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::Arc;
+use std::task::{Wake, Waker};
+use std::time::{Duration, Instant};
+
+use mio::event::Source;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Registry};
+use xs_transport::Failure;
+
+use crate::client::Client;
+use crate::engine::{Attempt, Token, Turn, Waiter};
+use crate::error::{Error, ErrorKind, Result};
+use crate::handle::Handle;
+
+/// A descriptor that is readable whenever a client has something for an event loop to do.
+///
+/// Register it with mio, or give it to poll(2), epoll(7) or anything else that takes a descriptor. It
+/// stays the same when the client reconnects. When it is readable, call [`process`](Self::process).
+/// Then take the events of the watches that it names ([`Watch::try_next`](crate::Watch::try_next)),
+/// and the results of the operations that were [started](crate::Tree::start)
+/// ([`Pending::try_take`](crate::Pending::try_take)), until none is left.
+///
+/// The descriptor reports what is new since the last `process`, so take everything before the next
+/// wait. Wait no longer than until [`deadline`](Self::deadline) and the
+/// [`Pending::deadline`](crate::Pending::deadline) of each operation.
+///
+/// The loop and other threads may also use blocking operations: whatever those receive for others
+/// makes the descriptor readable. A client has one event source. A second one replaces the first,
+/// which then misses what other threads receive.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use xs_client::Client;
+/// # use xs_transport::mock::Xenstored;
+/// # let client = Client::over(Xenstored::new().connect(xs_proto::DomId::DOM0));
+/// let mut source = client.event_source()?;
+/// let mut watch = client.watch("/a")?;
+///
+/// let mut poll = mio::Poll::new()?;
+/// poll.registry().register(&mut source, mio::Token(0), mio::Interest::READABLE)?;
+/// let mut events = mio::Events::with_capacity(8);
+/// poll.poll(&mut events, None)?;
+///
+/// let tokens = source.process()?;
+/// assert_eq!(tokens, [watch.token()]);
+/// assert_eq!(&*watch.try_next()?.unwrap().path, "/a");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct EventSource {
+    handle: Arc<Handle>,
+    /// Watches the transport's descriptor, and the notifier of other threads.
+    poll: Poll,
+    events: Events,
+    notifier: Waker,
+    registered: RawFd,
+    /// The generation of the connection whose descriptor is registered.
+    generation: u64,
+    /// The transport is watched for room to send as well.
+    is_send_blocked: bool,
+    /// When to try again to connect.
+    retry: Option<Instant>,
+}
+
+const TRANSPORT: mio::Token = mio::Token(0);
+const NOTIFIER: mio::Token = mio::Token(1);
+
+impl Client {
+    /// Returns a descriptor for the caller's event loop.
+    ///
+    /// # Errors
+    /// The process has no descriptors left.
+    pub fn event_source(&self) -> Result<EventSource> {
+        EventSource::new(self.handle.clone())
+            .map_err(|error| Error::new("event_source", None, ErrorKind::System(error)))
+    }
+}
+
+impl EventSource {
+    fn new(handle: Arc<Handle>) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let notifier = Arc::new(Notifier(mio::Waker::new(poll.registry(), NOTIFIER)?));
+        let mut source = EventSource {
+            handle,
+            poll,
+            events: Events::with_capacity(4),
+            notifier: Waker::from(notifier),
+            registered: -1,
+            generation: 0,
+            is_send_blocked: false,
+            retry: None,
+        };
+        let waiter = source.waiter();
+        source.handle.lock().set_event_loop(Some((waiter, false)));
+        source.register()?;
+        // Something may have come already.
+        source.notifier.wake_by_ref();
+        Ok(source)
+    }
+
+    /// Receives what has come and sends what there is to send, without waiting. Returns the watches
+    /// that have events to take, including those that had some before.
+    ///
+    /// # Errors
+    /// The connection is lost and [not replaced](crate::Builder::reconnect). The watches and the
+    /// operations in flight report it, too.
+    pub fn process(&mut self) -> Result<Vec<Token>> {
+        // Clears the readiness before looking, so that it shows again for what comes later.
+        match self.poll.poll(&mut self.events, Some(Duration::ZERO)) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(lost(error)),
+            _ => {}
+        }
+        let mut guard = self.handle.lock();
+        // What the loop receives itself is no news to it.
+        guard.set_event_loop(None);
+        let turn = loop {
+            match guard.try_receive() {
+                Turn::Received => _ = guard.run_user_code(),
+                turn => break turn,
+            }
+        };
+        // If another party receives, the loop is told when that party stops.
+        guard.set_event_loop(Some((self.waiter(), turn == Turn::Taken)));
+        let tokens = guard.watches.tokens_with_events();
+        let is_send_blocked = guard.is_send_blocked();
+        let failure = guard.failure().cloned();
+        let generation = guard.generation();
+        drop(guard);
+
+        // The wake-ups of a failure may have replaced the connection already, when the guard was
+        // dropped.
+        if let Some(failure) = failure {
+            return if self.connect()? {
+                Ok(tokens)
+            } else {
+                Err(Error::new("process", None, ErrorKind::Lost(failure)))
+            };
+        }
+        self.retry = None;
+        if generation != self.generation {
+            // Another party has replaced the connection.
+            self.register().map_err(lost)?;
+            self.notifier.wake_by_ref();
+        }
+        self.watch_for_room(is_send_blocked).map_err(lost)?;
+        Ok(tokens)
+    }
+
+    /// Returns when to call [`process`](Self::process) even if the descriptor is not readable: to
+    /// try again to connect. `None` while there is a connection.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.retry
+    }
+
+    /// Tries to replace the connection. Returns false if it is lost for good.
+    fn connect(&mut self) -> Result<bool> {
+        let attempt = self.handle.lock().try_connect();
+        self.retry = match attempt {
+            Attempt::Never => return Ok(false),
+            Attempt::Later(at) => at,
+            Attempt::Connected => {
+                self.register().map_err(lost)?;
+                // The watches have been told of the new connection.
+                self.notifier.wake_by_ref();
+                None
+            }
+        };
+        Ok(true)
+    }
+
+    /// Watches the descriptor of the current transport. The system forgets that of an earlier one
+    /// when it is closed.
+    fn register(&mut self) -> io::Result<()> {
+        let guard = self.handle.lock();
+        // The transport keeps its descriptor open until it is registered.
+        let (transport, generation) = (guard.transport(), guard.generation());
+        drop(guard);
+        let registry = self.poll.registry();
+        if self.registered >= 0 {
+            let _ = registry.deregister(&mut SourceFd(&self.registered));
+        }
+        self.registered = transport.fd()?.as_raw_fd();
+        self.generation = generation;
+        self.is_send_blocked = false;
+        registry.register(&mut SourceFd(&self.registered), TRANSPORT, Interest::READABLE)
+    }
+
+    fn watch_for_room(&mut self, is_send_blocked: bool) -> io::Result<()> {
+        if is_send_blocked != self.is_send_blocked {
+            self.is_send_blocked = is_send_blocked;
+            let interest = match is_send_blocked {
+                true => Interest::READABLE | Interest::WRITABLE,
+                false => Interest::READABLE,
+            };
+            let registry = self.poll.registry();
+            registry.reregister(&mut SourceFd(&self.registered), TRANSPORT, interest)?;
+        }
+        Ok(())
+    }
+
+    fn waiter(&self) -> Waiter {
+        Waiter::Task(self.notifier.clone())
+    }
+}
+
+impl AsFd for EventSource {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.poll.registry().as_fd()
+    }
+}
+
+impl AsRawFd for EventSource {
+    fn as_raw_fd(&self) -> RawFd {
+        self.poll.as_raw_fd()
+    }
+}
+
+impl Source for EventSource {
+    fn register(
+        &mut self,
+        registry: &Registry,
+        token: mio::Token,
+        interests: Interest,
+    ) -> io::Result<()> {
+        SourceFd(&self.poll.as_raw_fd()).register(registry, token, interests)
+    }
+
+    fn reregister(
+        &mut self,
+        registry: &Registry,
+        token: mio::Token,
+        interests: Interest,
+    ) -> io::Result<()> {
+        SourceFd(&self.poll.as_raw_fd()).reregister(registry, token, interests)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        SourceFd(&self.poll.as_raw_fd()).deregister(registry)
+    }
+}
+
+impl Drop for EventSource {
+    fn drop(&mut self) {
+        self.handle.lock().remove_event_loop(&self.waiter());
+    }
+}
+
+/// Makes the event source readable.
+struct Notifier(mio::Waker);
+
+impl Wake for Notifier {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        // This fails only if the counter is full, and the descriptor is readable then.
+        let _ = self.0.wake();
+    }
+}
+
+fn lost(error: io::Error) -> Error {
+    Error::new("process", None, ErrorKind::Lost(Failure::from(error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use xs_proto::DomId;
+    use xs_transport::mock::Xenstored;
+
+    use super::*;
+
+    #[test]
+    fn dropped_source_is_no_longer_notified() {
+        let client = Client::over(Xenstored::new().connect(DomId::DOM0));
+        let first = client.event_source().unwrap();
+        let second = client.event_source().unwrap();
+        drop(first);
+        assert!(client.handle.lock().has_event_loop());
+        drop(second);
+        assert!(!client.handle.lock().has_event_loop());
+    }
+}

@@ -1,0 +1,26 @@
+//! What the clones of a client share.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use crate::callbacks;
+use crate::engine::Engine;
+
+/// The engine, as its users hold it. The connection ends with the last handle.
+#[derive(Debug)]
+pub(crate) struct Handle(pub(crate) Arc<Engine>);
+
+impl Deref for Handle {
+    type Target = Arc<Engine>;
+
+    fn deref(&self) -> &Arc<Engine> {
+        &self.0
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        callbacks::stop(&self.0);
+        self.0.close();
+    }
+}

@@ -1,0 +1,170 @@
+//! How a watch is set and removed, step by step.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::callbacks;
+use crate::engine::{Delivery, Housekeeping, Scope, Token};
+use crate::error::{Error, ErrorKind, Result};
+use crate::handle::Handle;
+use crate::op::{self, Op};
+use crate::trace;
+
+/// A watch that is being set. Dropping it removes the watch, unless it is [kept](Self::keep).
+#[derive(Debug)]
+pub(crate) struct Registration<'a> {
+    handle: &'a Arc<Handle>,
+    path: &'a str,
+    depth: Option<u32>,
+    token: Token,
+    /// The generation of the connection when the registration began. On a newer one the watch may
+    /// have been set again.
+    generation: u64,
+    /// The daemon has not refused the watch, as far as is known.
+    may_be_set: bool,
+    is_kept: bool,
+}
+
+impl<'a> Registration<'a> {
+    /// Adds the watch to the table: the first event may precede the reply.
+    pub(crate) fn new(
+        handle: &'a Arc<Handle>,
+        path: &'a str,
+        depth: Option<u32>,
+        delivery: Delivery,
+    ) -> Self {
+        let mut guard = handle.lock();
+        let token = guard.watches.add(path, depth, delivery);
+        let generation = guard.generation();
+        drop(guard);
+        Registration { handle, path, depth, token, generation, may_be_set: true, is_kept: false }
+    }
+
+    pub(crate) fn token(&self) -> Token {
+        self.token
+    }
+
+    /// Returns the operation that sets the watch, given the token as text.
+    pub(crate) fn op<'b>(&self, token: &'b str) -> Op<'b, ()>
+    where
+        'a: 'b,
+    {
+        op::watch(self.path, token.as_bytes(), self.depth)
+    }
+
+    /// Sets the watch, and waits for the reply.
+    pub(crate) fn run(&mut self, deadline: Option<Instant>) -> Result<()> {
+        let token = self.token.to_string();
+        let result = run(self.handle, deadline, &self.op(&token));
+        self.finish(result)
+    }
+
+    /// Notes the result of the operation.
+    ///
+    /// # Errors
+    /// The operation has failed, or the watch was removed before it was set.
+    pub(crate) fn finish(&mut self, result: Result<()>) -> Result<()> {
+        let kind = result.as_ref().err().map(Error::kind);
+        self.may_be_set = !matches!(kind, Some(ErrorKind::Invalid(_) | ErrorKind::Refused(_)));
+        result?;
+        let mut guard = self.handle.lock();
+        if guard.watches.contains(self.token) {
+            return Ok(());
+        }
+        guard.clean_up(Housekeeping::Unwatch { path: self.path.into(), token: self.token });
+        Err(Error::new("watch", Some(self.path), ErrorKind::WatchRemoved))
+    }
+
+    /// Keeps the watch, which is set.
+    pub(crate) fn keep(mut self) -> Token {
+        self.is_kept = true;
+        self.token
+    }
+}
+
+impl Drop for Registration<'_> {
+    fn drop(&mut self) {
+        if self.is_kept {
+            return;
+        }
+        let is_known = self.may_be_set || self.handle.lock().generation() != self.generation;
+        if let Some(mut removal) = Removal::new(self.handle, self.token) {
+            removal.is_done |= !is_known;
+        }
+    }
+}
+
+/// A watch that was removed from the table, and that the daemon has to remove as well. Dropping it
+/// tells the daemon without waiting for the reply.
+#[derive(Debug)]
+pub(crate) struct Removal<'a> {
+    handle: &'a Arc<Handle>,
+    path: Box<str>,
+    token: Token,
+    /// The generation of the connection when the watch was removed. A newer one does not know it.
+    generation: u64,
+    is_done: bool,
+}
+
+impl<'a> Removal<'a> {
+    /// Removes a watch from the table, and waits until its callback is not running. `None` if there
+    /// is no such watch.
+    pub(crate) fn new(handle: &'a Arc<Handle>, token: Token) -> Option<Self> {
+        let mut guard = handle.lock();
+        let generation = guard.generation();
+        let state = &mut *guard;
+        let removed = state.watches.remove(token, &mut state.deferred);
+        callbacks::await_return(&mut guard, token);
+        let removed = removed?;
+        let is_done = !removed.is_known;
+        Some(Removal { handle, path: removed.path, token, generation, is_done })
+    }
+
+    pub(crate) fn token(&self) -> Token {
+        self.token
+    }
+
+    /// Returns the operation that removes the watch, given the token as text. `None` if the daemon
+    /// does not know the watch.
+    pub(crate) fn op<'b>(&'b self, token: &'b str) -> Option<Op<'b, ()>> {
+        (!self.is_done).then(|| op::unwatch(&self.path, token.as_bytes()))
+    }
+
+    /// Removes the watch, and waits for the reply.
+    pub(crate) fn run(self, deadline: Option<Instant>) -> Result<()> {
+        let token = self.token.to_string();
+        let result = self.op(&token).map_or(Ok(()), |op| run(self.handle, deadline, &op));
+        self.finish(result)
+    }
+
+    /// Notes the result of the operation.
+    ///
+    /// # Errors
+    /// The operation has failed, and the watch has not gone with its connection.
+    pub(crate) fn finish(mut self, result: Result<()>) -> Result<()> {
+        let Err(error) = result else {
+            self.is_done = true;
+            return Ok(());
+        };
+        self.is_done |= error.code().is_some();
+        let is_gone = error.is_not_found() && self.handle.lock().generation() != self.generation;
+        if is_gone { Ok(()) } else { Err(error) }
+    }
+}
+
+impl Drop for Removal<'_> {
+    fn drop(&mut self) {
+        if !self.is_done {
+            let (path, token) = (self.path.clone(), self.token);
+            self.handle.lock().clean_up(Housekeeping::Unwatch { path, token });
+        }
+    }
+}
+
+/// Runs an operation outside any transaction.
+fn run(handle: &Handle, deadline: Option<Instant>, op: &Op<'_, ()>) -> Result<()> {
+    let start = trace::Start::now();
+    let called = handle.call(Scope::NONE, deadline, op.request()?);
+    let (call, result) = called.map_err(|kind| op.label.error(kind))?;
+    op.label.finish(start, Scope::NONE, call, result)
+}

@@ -1,0 +1,64 @@
+//! Why a connection has failed.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use xs_proto::ConnectionError;
+
+/// Why a connection has failed. A failed connection cannot be used any more.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Failure {
+    /// The peer closed the connection or violated the protocol.
+    Protocol(ConnectionError),
+    /// The system reported an error.
+    Io(Arc<io::Error>),
+    /// This side closed the connection.
+    Closed,
+}
+
+impl Failure {
+    /// Returns the closest kind of I/O error.
+    pub fn io_kind(&self) -> io::ErrorKind {
+        match self {
+            Failure::Protocol(ConnectionError::Closed) => io::ErrorKind::ConnectionReset,
+            Failure::Protocol(ConnectionError::Truncated) => io::ErrorKind::UnexpectedEof,
+            Failure::Protocol(_) => io::ErrorKind::InvalidData,
+            Failure::Io(error) => error.kind(),
+            Failure::Closed => io::ErrorKind::NotConnected,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Protocol(error) => error.fmt(f),
+            Failure::Io(error) => error.fmt(f),
+            Failure::Closed => f.write_str("the connection was closed on this side"),
+        }
+    }
+}
+
+impl std::error::Error for Failure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Failure::Protocol(error) => Some(error),
+            Failure::Io(error) => Some(&**error),
+            Failure::Closed => None,
+        }
+    }
+}
+
+impl From<ConnectionError> for Failure {
+    fn from(error: ConnectionError) -> Self {
+        Failure::Protocol(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Failure::Io(Arc::new(error))
+    }
+}
