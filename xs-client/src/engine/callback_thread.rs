@@ -1,12 +1,10 @@
 //! The state of the callback thread.
 
-use std::thread::ThreadId;
-
 use xs_transport::Failure;
 
 use super::deferred::{Deferred, Waiter};
 use super::token::Token;
-use crate::sync::thread::JoinHandle;
+use crate::sync::thread::{JoinHandle, ThreadId};
 
 /// Whether the callback thread runs, and which callback it runs.
 ///

@@ -39,6 +39,11 @@ struct Call {
 }
 
 impl Calls {
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     pub(crate) fn open(&mut self) -> CallKey {
         self.last += 1;
         let key = CallKey(self.last);

@@ -76,7 +76,10 @@ impl<'a> Guard<'a> {
             state.roles.offered = false;
             state.pumps.wake_next(deferred);
         }
-        if needs_room && !state.pumps.wake_for_room(deferred) {
+        if needs_room && state.roles.interruptible {
+            // The reader can wait for room as well.
+            deferred.interrupt = true;
+        } else if needs_room && !state.pumps.wake_for_room(deferred) {
             deferred.wake_all(state.watches.runnable.callback_thread.take());
         }
         let callback_thread = std::mem::take(&mut deferred.interrupt_callback_thread);

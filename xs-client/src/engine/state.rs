@@ -162,6 +162,12 @@ impl State {
         self.failure.is_some() && (self.closed || self.connector.is_none())
     }
 
+    /// Returns the number of calls whose results were neither taken nor cancelled.
+    #[cfg(test)]
+    pub(crate) fn open_calls(&self) -> usize {
+        self.calls.len()
+    }
+
     /// Submits a request, whose reply a caller waits for. It is sent when the lock is released.
     pub(crate) fn submit(
         &mut self,

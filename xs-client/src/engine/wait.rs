@@ -136,12 +136,8 @@ impl Guard<'_> {
     /// Waits for room to send, while another party receives. Returns false if that is not needed, or
     /// is done by another party.
     fn room_step(&mut self, until: Option<Instant>) -> bool {
-        if !self.roles.needs_room() || !self.has_output() {
-            return false;
-        }
-        if self.roles.interruptible {
-            // That party can wait for both. Two waits that a wake-up ends would be one too many.
-            self.deferred.interrupt = true;
+        // A reader that can be interrupted waits for both: only one wait may end by a wake-up.
+        if !self.roles.needs_room() || !self.has_output() || self.roles.interruptible {
             return false;
         }
         self.roles.awaiting_room = true;
