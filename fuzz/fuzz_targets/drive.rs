@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 #[path = "../../xs-transport/tests/drive/script.rs"]
 mod script;
 
-fuzz_target!(|input: (Vec<script::Fate>, Vec<script::Call>)| {
-    let (fates, calls) = input;
-    script::run(fates, calls);
+fuzz_target!(|input: (Vec<script::Outcome>, Vec<script::Call>)| {
+    let (outcomes, calls) = input;
+    script::run(outcomes, calls);
 });

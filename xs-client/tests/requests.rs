@@ -2,13 +2,17 @@
 
 mod support;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::Duration;
 
-use xs_client::{ErrorKind, Transaction, op};
+use xs_client::{Client, DomId, ErrorCode, ErrorKind, Transaction, op};
 use xs_proto::{MessageType, Request};
-use xs_transport::mock::{Fault, Record};
+use xs_transport::mock::{Fault, Kernel, Record, Xenstored};
 
 use support::daemon::{finish_cleanup, start};
+use support::intercept::Intercept;
+use support::threads::Gate;
 use support::wakers::{poll, tracked_waker};
 
 #[test]
@@ -66,4 +70,45 @@ fn transaction_is_ended_once() {
             |record: &&Record| matches!(record.request(), Some(Request::TransactionEnd { .. }));
         assert_eq!(records.iter().filter(is_end).count(), 1, "{records:?}");
     }
+}
+
+#[test]
+fn refusal_reaches_thread_that_receives() {
+    let xenstored = Xenstored::new();
+    let guest = DomId::new(5);
+    xenstored.add_guest(guest);
+    let device = Kernel::new(&xenstored, guest).open().unwrap().transport().unwrap();
+    let (sent, receiving) = (Gate::closed(), Gate::closed());
+    let (in_send, in_recv) = (sent.clone(), receiving.clone());
+    let receives = AtomicUsize::new(0);
+    let transport = Intercept::new(device)
+        .on_send(move |below, bytes| {
+            let result = below.send(bytes);
+            in_send.pass();
+            result
+        })
+        .on_recv(move |below, buf, wait| {
+            if receives.fetch_add(1, Ordering::SeqCst) == 1 {
+                in_recv.pass();
+            }
+            below.recv(buf, wait)
+        });
+    let client = Client::over(transport);
+    let reader = {
+        let client = client.clone();
+        thread::spawn(move || client.exists("/"))
+    };
+    sent.wait_for_arrival();
+    // The reader is still in `send`. The watcher receives the reply of the reader, and then waits
+    // for its own, whose request the reader sends only now.
+    let watcher = thread::spawn(move || {
+        let too_long = format!("/{}", "x".repeat(3071));
+        client.with_timeout(None).watch(&too_long).map(drop)
+    });
+    receiving.wait_for_arrival();
+    sent.open();
+    receiving.open();
+    assert!(reader.join().unwrap().unwrap());
+    let error = watcher.join().unwrap().unwrap_err();
+    assert_eq!(error.code(), Some(&ErrorCode::Invalid));
 }

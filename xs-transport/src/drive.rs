@@ -116,10 +116,12 @@ impl<K> Drive<K> {
         handler: &mut impl FnMut(Event<'_, K>),
     ) -> Result<Turn, Failure> {
         let pending = self.connection.pending();
+        let mut has_waited = false;
         if !self.send_all(handler)? {
             if let Wait::Until(until) | Wait::UntilWoken(until) = wait {
                 wait_once(&*self.transport, Interest::Both, until)?;
                 wait = Wait::No;
+                has_waited = true;
             }
         }
         if self.connection.pending() < pending {
@@ -139,7 +141,10 @@ impl<K> Drive<K> {
             Received::Nothing => Turn::Nothing,
             Received::End => return Err(self.connection.end_of_input().into()),
         };
-        self.send_all(handler)?;
+        // Otherwise there is no more to send, or no more room than before.
+        if has_waited || turn == Turn::Progress {
+            self.send_all(handler)?;
+        }
         Ok(turn)
     }
 

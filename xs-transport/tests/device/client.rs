@@ -1,121 +1,124 @@
 //! A small client over a transport.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use bytes::BytesMut;
-use xs_proto::{
-    ClientConnection, ConnectionError, ErrorCode, Event, Path, Reply, ReqId, Request, TxId,
-};
-use xs_transport::{Drive, Failure, Machine, Transport, Turn, Wait};
+use xs_proto::{Event, Path, Reply, ReqId, Request, TxId};
+use xs_transport::{Drive, Failure, Transport, Wait};
 
 use crate::HANGS;
 
 /// A client for one thread, with one request after the other.
-pub(crate) struct TestClient(pub(crate) Drive<State>);
-
-pub(crate) struct State {
-    pub(crate) connection: ClientConnection<()>,
-    pub(crate) replies: VecDeque<(ReqId, Reply<'static>)>,
-    pub(crate) events: VecDeque<(String, Vec<u8>)>,
-    failure: Option<String>,
+pub(crate) struct TestClient {
+    transport: Arc<dyn Transport>,
+    state: Mutex<State>,
 }
 
-impl Machine for State {
-    fn has_output(&self) -> bool {
-        self.connection.has_output()
-    }
+struct State {
+    drive: Drive<()>,
+    received: Received,
+}
 
-    fn take_output(&mut self, out: &mut BytesMut) {
-        self.connection.take_output_into(out);
-    }
+#[derive(Default)]
+struct Received {
+    replies: VecDeque<(ReqId, Reply<'static>)>,
+    events: VecDeque<(String, Vec<u8>)>,
+}
 
-    fn receive(&mut self, mut input: &[u8]) -> Result<(), ConnectionError> {
-        while !input.is_empty() {
-            let received = self.connection.receive(input)?;
-            input = &input[received.consumed..];
-            match received.event {
-                Some(Event::Reply { req_id, reply, .. }) => {
-                    self.replies.push_back((req_id, reply.into_owned()));
-                }
-                Some(Event::Watch { path, token }) => {
-                    self.events.push_back((path.to_owned(), token.to_owned()));
-                }
-                _ => {}
+impl Received {
+    fn push(&mut self, event: Event<'_, ()>) {
+        match event {
+            Event::Reply { req_id, reply, .. } => {
+                self.replies.push_back((req_id, reply.into_owned()));
             }
-        }
-        Ok(())
-    }
-
-    fn refused(&mut self, code: ErrorCode) {
-        if let Some((req_id, Some(()))) = self.connection.refused() {
-            self.replies.push_back((req_id, Reply::Error(code)));
+            Event::Watch { path, token } => {
+                self.events.push_back((path.to_owned(), token.to_owned()));
+            }
+            _ => {}
         }
     }
+}
 
-    fn end_of_input(&mut self) -> ConnectionError {
-        self.connection.end_of_input()
+impl State {
+    fn turn(&mut self, wait: Wait) -> Result<(), Failure> {
+        self.drive.turn(wait, |event| self.received.push(event)).map(|_| ())
     }
 
-    fn failed(&mut self, failure: &Failure) {
-        self.failure = Some(failure.to_string());
+    fn submit(&mut self, tx_id: TxId, request: &Request<'_>) -> ReqId {
+        let req_id = self.drive.connection().submit(tx_id, request, ()).unwrap();
+        // A failure is returned by the next turn as well.
+        let _ = self.drive.flush(|event| self.received.push(event));
+        req_id
     }
 }
 
 impl TestClient {
     pub(crate) fn new(transport: impl Transport + 'static) -> Self {
-        let connection = ClientConnection::new(transport.limits());
-        let (replies, events) = (VecDeque::new(), VecDeque::new());
-        let state = State { connection, replies, events, failure: None };
-        TestClient(Drive::new(Arc::new(transport), state, 8192))
+        let transport: Arc<dyn Transport> = Arc::new(transport);
+        let drive = Drive::new(transport.clone(), 8192);
+        TestClient { transport, state: Mutex::new(State { drive, received: Received::default() }) }
     }
 
-    fn receive_until<T>(&self, mut done: impl FnMut(&mut State) -> Option<T>) -> T {
+    fn receive_until<T>(&self, mut done: impl FnMut(&mut Received) -> Option<T>) -> T {
         let deadline = Instant::now() + HANGS;
-        let mut guard = self.0.lock();
+        let mut state = self.state.lock().unwrap();
         loop {
-            guard = self.0.flush(guard);
-            if let Some(value) = done(&mut guard) {
+            if let Some(value) = done(&mut state.received) {
                 return value;
             }
-            let turn;
-            (guard, turn) = self.0.turn(guard, Wait::Until(Some(deadline)));
+            state.turn(Wait::Until(Some(deadline))).unwrap();
             assert!(Instant::now() < deadline, "timed out: nothing was received");
-            assert_ne!(turn, Turn::Failed);
         }
     }
 
     /// Submits a request, and sends it if the limits allow.
     pub(crate) fn submit(&self, request: &Request<'_>) -> ReqId {
-        let mut guard = self.0.lock();
-        let req_id = guard.connection.submit(TxId::NONE, request, ()).unwrap();
-        drop(self.0.flush(guard));
-        req_id
+        self.state.lock().unwrap().submit(TxId::NONE, request)
+    }
+
+    /// Submits requests without sending them.
+    pub(crate) fn submit_unsent(&self, request: &Request<'_>) -> bool {
+        let mut state = self.state.lock().unwrap();
+        state.drive.connection().submit(TxId::NONE, request, ()).is_ok()
+    }
+
+    /// Sends what was submitted, and receives what has come, without waiting. Returns the number of
+    /// requests in flight, and of replies and events that have not been taken.
+    pub(crate) fn poll(&self) -> (usize, usize, usize) {
+        let mut state = self.state.lock().unwrap();
+        state.turn(Wait::No).unwrap();
+        let in_flight = state.drive.connection().pending();
+        (in_flight, state.received.replies.len(), state.received.events.len())
+    }
+
+    /// Closes the transport, from any thread.
+    pub(crate) fn close(&self) {
+        self.transport.close();
     }
 
     /// Waits for the next reply.
     pub(crate) fn reply(&self) -> (ReqId, Reply<'static>) {
-        self.receive_until(|state| state.replies.pop_front())
+        self.receive_until(|received| received.replies.pop_front())
     }
 
     /// Waits for the next watch event and returns its path and token.
     pub(crate) fn event(&self) -> (String, Vec<u8>) {
-        self.receive_until(|state| state.events.pop_front())
+        self.receive_until(|received| received.events.pop_front())
     }
 
     /// Waits until the connection fails, and returns why.
     pub(crate) fn failure(&self) -> String {
-        let mut guard = self.0.flush(self.0.lock());
-        while guard.failure.is_none() {
-            (guard, _) = self.0.turn(guard, Wait::Until(None));
+        loop {
+            if let Err(failure) = self.state.lock().unwrap().turn(Wait::Until(None)) {
+                return failure.to_string();
+            }
         }
-        guard.failure.clone().unwrap()
     }
 
     /// Makes a request in a transaction and waits for its reply.
     pub(crate) fn request_in(&self, tx_id: TxId, request: &Request<'_>) -> Reply<'static> {
-        let req_id = self.0.lock().connection.submit(tx_id, request, ()).unwrap();
+        let req_id = self.state.lock().unwrap().submit(tx_id, request);
         let (answered, reply) = self.reply();
         assert_eq!(answered, req_id);
         reply

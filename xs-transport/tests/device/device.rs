@@ -50,7 +50,7 @@ impl TestDevice {
 
     /// Opens the device for a client that respects `limits` instead of those of the transport.
     pub(crate) fn client_with_limits(&self, limits: Limits) -> TestClient {
-        TestClient::new(Intercept { inner: self.transport(), limits, gate: None })
+        TestClient::new(Intercept { inner: self.transport(), limits })
     }
 
     /// Opens the device for a client that takes it for a socket.

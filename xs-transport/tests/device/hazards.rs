@@ -99,12 +99,9 @@ fn batches_of_requests_are_sent_one_by_one() {
     let kernel = simulated_kernel();
     let device = TestDevice::Simulated(kernel.clone());
     let submit_three = |client: &TestClient| {
-        let mut guard = client.0.lock();
         for _ in 0..3 {
-            let request = Request::Read(node("domid"));
-            guard.connection.submit(TxId::NONE, &request, ()).unwrap();
+            assert!(client.submit_unsent(&Request::Read(node("domid"))));
         }
-        drop(client.0.flush(guard));
     };
     let client = device.client();
     submit_three(&client);
@@ -117,9 +114,7 @@ fn batches_of_requests_are_sent_one_by_one() {
     let careless = device.careless_client();
     submit_three(&careless);
     careless.reply();
-    let (guard, _) = careless.0.turn(careless.0.lock(), Wait::No);
-    assert_eq!(guard.connection.pending(), 2);
-    assert!(guard.replies.is_empty());
+    assert_eq!(careless.poll(), (2, 0, 0));
     assert_eq!(kernel.spoiled(), 1);
 }
 
@@ -148,7 +143,7 @@ fn transaction_end_without_transaction_is_never_answered() {
         // `ClientConnection` rejects the request.
         let request = Request::TransactionEnd { commit: false };
         let client = test_device.client();
-        assert!(client.0.lock().connection.submit(TxId::NONE, &request, ()).is_err());
+        assert!(!client.submit_unsent(&request));
     });
 }
 
@@ -167,7 +162,7 @@ fn reset_watches_affects_all_descriptors() {
         assert_eq!(client.write(&path, b"1"), Reply::Done);
         let read = other.request_in(tx_id, &Request::Read(node(&path)));
         assert!(matches!(read, Reply::Error(_)), "{read:?}");
-        assert!(other.0.lock().events.is_empty());
+        assert_eq!(other.poll().2, 0);
         // The kernel still has both in its tables.
         assert_eq!(other.unwatch(&path, b"t"), Reply::Done);
         let end = other.end_transaction(tx_id, false);

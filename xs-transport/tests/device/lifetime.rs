@@ -3,7 +3,6 @@
 use std::thread;
 
 use xs_proto::{DomId, ErrorCode, MessageType, Reply, Request};
-use xs_transport::Failure;
 use xs_transport::mock::{Fault, Kernel};
 
 use crate::client::{node, writable_path};
@@ -15,8 +14,8 @@ fn closing_ends_a_wait() {
         let client = test_device.client();
         thread::scope(|scope| {
             let waiting = scope.spawn(|| client.failure());
-            drop(client.0.fail(client.0.lock(), Failure::Closed));
-            assert_eq!(waiting.join().unwrap(), Failure::Closed.to_string());
+            client.close();
+            waiting.join().unwrap();
         });
     });
 }

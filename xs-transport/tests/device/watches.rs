@@ -1,14 +1,11 @@
 //! Watches and their events.
 
-use std::sync::Arc;
 use std::thread;
 
-use xs_proto::{ErrorCode, Reply, Request, TxId};
-use xs_transport::Transport;
+use xs_proto::Reply;
 
-use crate::client::{TestClient, node, too_long_path, writable_path};
-use crate::device::{on_each_device, simulated_kernel};
-use crate::intercept::{Gate, Intercept};
+use crate::client::writable_path;
+use crate::device::on_each_device;
 
 #[test]
 fn watches_fire_once_for_each_time_they_are_set() {
@@ -32,7 +29,7 @@ fn watches_fire_once_for_each_time_they_are_set() {
         }
         assert_eq!(writer.write(&path, b""), Reply::Done);
         assert!(matches!(watcher.read("domid"), Reply::Value(_)));
-        assert!(watcher.0.lock().events.is_empty());
+        assert_eq!(watcher.poll().2, 0);
     });
 }
 
@@ -58,23 +55,5 @@ fn events_end_a_wait() {
                 acks.event();
             }
         });
-    });
-}
-
-#[test]
-fn rejection_reaches_a_thread_that_waits_while_another_sends() {
-    let path = too_long_path();
-    let watch = Request::Watch { path: node(&path), token: b"t", depth: None };
-    let inner = simulated_kernel().open().unwrap().transport().unwrap();
-    let (limits, gate) = (inner.limits(), Arc::new(Gate::default()));
-    let client = TestClient::new(Intercept { inner, limits, gate: Some(gate.clone()) });
-    thread::scope(|scope| {
-        scope.spawn(|| client.submit(&Request::Read(node("domid"))));
-        gate.wait_until(|(sends, _)| *sends == 1);
-        // The other thread is still in `send`. This thread receives the reply to its READ and waits
-        // again. The other thread then sends the WATCH of this one and receives the rejection.
-        client.0.lock().connection.submit(TxId::NONE, &watch, ()).unwrap();
-        assert_eq!(client.reply().1, Reply::Value(b"5".into()));
-        assert_eq!(client.reply().1, Reply::Error(ErrorCode::Invalid));
     });
 }

@@ -1,30 +1,29 @@
-//! A machine and a transport that do as they are told, for the drive loop between them.
+//! A transport that follows a script, and a drive over it.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::os::fd::BorrowedFd;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
-use bytes::BytesMut;
-use xs_proto::{ConnectionError, ErrorCode};
-use xs_transport::{Drive, Failure, Interest, Machine, Sent, Transport, Turn, Wait};
+use xs_proto::{ClientConnection, ErrorCode, Event, Limits, Path, Reply, Request, TxId};
+use xs_transport::{Drive, Interest, Sent, Transport, Wait};
 
+/// A call of the drive.
 #[cfg_attr(fuzzing, derive(arbitrary::Arbitrary))]
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Call {
-    /// The machine has a message of this length to send.
-    Say(u8),
+    /// Submits a request for a path of this length.
+    Submit(u8),
     Flush,
+    /// Takes a turn, which may wait.
     Turn(bool),
-    Fail,
-    Reconnect,
 }
 
-/// What a system call comes to; when there are no more of them, all goes well.
+/// The result of a system call. When the script has ended, all calls succeed.
 #[cfg_attr(fuzzing, derive(arbitrary::Arbitrary))]
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Fate {
+pub(crate) enum Outcome {
     Bytes(u8),
     Interrupted,
     WouldBlock,
@@ -33,234 +32,195 @@ pub(crate) enum Fate {
     Error,
 }
 
-/// What is said arrives whole and in order, what comes is handed on, and the end is told once.
-pub(crate) fn run(fates: Vec<Fate>, calls: Vec<Call>) {
-    let wire = Arc::new(Mutex::new(Wire { fates: fates.into(), ..Wire::default() }));
-    let drive = Drive::new(Arc::new(Way::new(&wire)), Script::default(), 16);
+/// Checks that requests leave whole and in order, that all events come out in order, that a refused
+/// request is answered with its error, and that a failure is final.
+pub(crate) fn run(outcomes: Vec<Outcome>, calls: Vec<Call>) {
+    let wire = Arc::new(Mutex::new(Wire { outcomes: outcomes.into(), ..Wire::default() }));
+    let mut drive = Drive::new(Scripted(wire.clone()), 16);
+    // This machine gets the same requests, and shows what has to be sent.
+    let mut model = ClientConnection::new(Limits::default());
+    let mut expected = Vec::new();
+    let mut seen = Seen::default();
     for call in calls {
-        wire.lock().unwrap().tried = false;
-        let mut guard = drive.lock();
-        match call {
-            Call::Say(len) => {
-                let message = guard.message(len);
-                guard.unsent.push_back(message);
+        wire.lock().unwrap().has_blocked = false;
+        let failed = wire.lock().unwrap().has_ended;
+        let result = match call {
+            Call::Submit(length) => {
+                let path = format!("/{}", "x".repeat(usize::from(length % 32) + 1));
+                let read = Request::Read(Path::new(&path).unwrap());
+                let submitted = drive.connection().submit(TxId::NONE, &read, ());
+                if submitted.is_ok() {
+                    model.submit(TxId::NONE, &read, ()).unwrap();
+                    expected.extend(model.take_output());
+                }
+                continue;
             }
-            Call::Flush => {
-                let guard = drive.flush(guard);
-                assert!(guard.failed || guard.is_blocked() == wire.lock().unwrap().full);
-            }
+            Call::Flush => drive.flush(|event| seen.event(&event)).map(|_| ()),
             Call::Turn(wait) => {
-                let had_failed = guard.failed;
                 let wait = if wait { Wait::UntilWoken(None) } else { Wait::No };
-                let (guard, turn) = drive.turn(guard, wait);
-                assert_eq!(turn == Turn::Failed, had_failed);
-                assert!(turn != Turn::Occupied, "nobody else is there");
-                assert!(guard.is_unattended() || guard.failed, "nobody sits there any more");
+                drive.turn(wait, |event| seen.event(&event)).map(|_| ())
             }
-            Call::Fail => {
-                wire.lock().unwrap().ended = true;
-                drop(drive.fail(guard, Failure::Closed));
-            }
-            Call::Reconnect if guard.failed => {
-                check(&guard, &wire);
-                *guard = Script::default();
-                wire.lock().unwrap().start_again();
-                drop(drive.reconnect(guard, Arc::new(Way::new(&wire))));
-            }
-            Call::Reconnect => {}
-        }
+        };
+        let wire = wire.lock().unwrap();
+        assert_eq!(result.is_err(), wire.has_ended);
+        assert_eq!(wire.is_closed, wire.has_ended, "a failed transport is closed");
+        assert!(!failed || result.is_err(), "a failure is final");
+        wire.check(&expected, &seen);
     }
-    // Everything leaves in the end, as long as there is somewhere to go.
-    wire.lock().unwrap().fates.clear();
-    for _ in 0..3 {
-        wire.lock().unwrap().tried = false;
-        let (guard, _) = drive.turn(drive.lock(), Wait::No);
-        check(&guard, &wire);
-    }
-    let guard = drive.lock();
-    assert!(guard.failed || guard.unsent.is_empty());
-    assert!(guard.failed || wire.lock().unwrap().taken == guard.given.len());
-}
-
-fn check(script: &Script, wire: &Mutex<Wire>) {
+    // The rest leaves and arrives unless the connection has failed.
+    wire.lock().unwrap().outcomes.clear();
+    wire.lock().unwrap().has_blocked = false;
+    let result = drive.turn(Wait::No, |event| seen.event(&event));
     let wire = wire.lock().unwrap();
-    assert!(script.given.starts_with(&wire.sent) || !wire.is_whole);
-    assert_eq!(
-        script.refused,
-        wire.refused - u32::from(script.failed && wire.refused > script.refused)
-    );
-    assert!(wire.came.starts_with(&script.received));
-    assert!(script.failed || wire.came.len() == script.received.len());
-    assert_eq!((script.failed, wire.closed), (wire.ended, wire.ended));
+    wire.check(&expected, &seen);
+    assert_eq!(result.is_err(), wire.has_ended);
+    assert!(wire.has_ended || wire.taken == expected.len());
 }
 
-/// Says what it is told to, and keeps what it is told.
+/// What the drive has handed out.
 #[derive(Debug, Default)]
-pub(crate) struct Script {
-    pub(crate) unsent: VecDeque<Vec<u8>>,
-    /// All that was taken out.
-    given: Vec<u8>,
-    pub(crate) received: Vec<u8>,
-    next: u8,
-    pub(crate) refused: u32,
-    failed: bool,
+struct Seen {
+    events: usize,
+    refused: usize,
 }
 
-impl Script {
-    /// Bytes that come in no other message.
-    fn message(&mut self, len: u8) -> Vec<u8> {
-        (0..=len % 32)
-            .map(|_| {
-                self.next = self.next.wrapping_add(1);
-                self.next
-            })
-            .collect()
-    }
-}
-
-impl Machine for Script {
-    fn has_output(&self) -> bool {
-        assert!(!self.failed);
-        !self.unsent.is_empty()
-    }
-
-    fn take_output(&mut self, out: &mut BytesMut) {
-        assert!(!self.failed && out.is_empty());
-        if let Some(message) = self.unsent.pop_front() {
-            out.extend_from_slice(&message);
-            self.given.extend(message);
+impl Seen {
+    fn event(&mut self, event: &Event<'_, ()>) {
+        match event {
+            Event::Watch { path, .. } => {
+                assert_eq!(*path, event_path(self.events));
+                self.events += 1;
+            }
+            Event::Reply { reply, .. } => {
+                assert_eq!(*reply, Reply::Error(ErrorCode::Invalid));
+                self.refused += 1;
+            }
+            _ => panic!("the drive handed out {event:?}"),
         }
     }
+}
 
-    fn receive(&mut self, input: &[u8]) -> Result<(), ConnectionError> {
-        assert!(!self.failed && !input.is_empty());
-        self.received.extend_from_slice(input);
-        Ok(())
-    }
-
-    fn refused(&mut self, _: ErrorCode) {
-        assert!(!self.failed);
-        self.refused += 1;
-    }
-
-    fn end_of_input(&mut self) -> ConnectionError {
-        assert!(!self.failed);
-        ConnectionError::Closed
-    }
-
-    fn failed(&mut self, _: &Failure) {
-        assert!(!self.failed, "it is told once");
-        self.failed = true;
-    }
+fn event_path(number: usize) -> String {
+    format!("/{number}")
 }
 
 /// What has happened on the transport.
 #[derive(Debug, Default)]
 struct Wire {
-    fates: VecDeque<Fate>,
-    /// What was sent, until a message was refused.
+    outcomes: VecDeque<Outcome>,
+    /// The bytes that were sent, until a message was refused.
     sent: Vec<u8>,
-    /// How many bytes of what was given have left, sent or refused.
+    /// The number of bytes that were sent or refused.
     taken: usize,
-    is_whole: bool,
-    came: Vec<u8>,
-    refused: u32,
-    closed: bool,
-    /// Something has happened that ends the connection.
-    ended: bool,
-    /// The transport takes no more, and that was found out in the present call.
-    full: bool,
-    tried: bool,
+    refusals: usize,
+    /// The bytes of events that were received and of the event that is received next.
+    received: Vec<u8>,
+    /// The number of bytes of `received` that the drive has got.
+    delivered: usize,
+    /// The number of events in `received`.
+    events: usize,
+    is_closed: bool,
+    /// A final error was returned.
+    has_ended: bool,
+    /// The transport accepts no more, and has said so in the present call.
+    has_blocked: bool,
+}
+
+impl Wire {
+    fn check(&self, expected: &[u8], seen: &Seen) {
+        assert!(expected.starts_with(&self.sent), "requests leave whole and in order");
+        assert!(seen.refused <= self.refusals);
+        // The last event may have come in part.
+        assert!(self.has_ended || seen.events + 1 >= self.events);
+    }
+
+    /// Adds one more event to what is received.
+    fn add_event(&mut self) {
+        let payload = format!("{}\0token\0", event_path(self.events));
+        for word in [15, 0, 0, payload.len() as u32] {
+            self.received.extend(u32::to_le_bytes(word));
+        }
+        self.received.extend(payload.as_bytes());
+        self.events += 1;
+    }
 }
 
 #[derive(Debug)]
-struct Way(Arc<Mutex<Wire>>);
+struct Scripted(Arc<Mutex<Wire>>);
 
-impl Wire {
-    fn start_again(&mut self) {
-        let fates = std::mem::take(&mut self.fates);
-        *self = Wire { fates, is_whole: true, ..Wire::default() };
+impl Scripted {
+    fn wire(&self) -> MutexGuard<'_, Wire> {
+        let wire = self.0.lock().unwrap();
+        assert!(!wire.is_closed, "a closed transport is not used");
+        wire
     }
 }
 
-impl Way {
-    fn new(wire: &Arc<Mutex<Wire>>) -> Self {
-        wire.lock().unwrap().is_whole = true;
-        Way(wire.clone())
-    }
-}
-
-impl Transport for Way {
+impl Transport for Scripted {
     fn send(&self, bytes: &[u8]) -> io::Result<Sent> {
-        let mut wire = self.0.lock().unwrap();
+        let mut wire = self.wire();
         assert!(!bytes.is_empty());
-        if wire.closed {
-            return Err(ErrorKind::NotConnected.into());
-        }
-        assert!(!wire.tried, "it is tried again although it would block");
-        wire.full = false;
-        let n = match wire.fates.pop_front() {
+        assert!(!wire.has_blocked, "a blocked send is not repeated without a wait");
+        let n = match wire.outcomes.pop_front() {
             None => bytes.len(),
-            Some(Fate::Bytes(n)) => bytes.len().min(usize::from(n).max(1)),
-            Some(Fate::Interrupted) => return Err(ErrorKind::Interrupted.into()),
-            Some(Fate::WouldBlock) => {
-                (wire.full, wire.tried) = (true, true);
+            Some(Outcome::Bytes(n)) => bytes.len().min(usize::from(n).max(1)),
+            Some(Outcome::Interrupted) => return Err(ErrorKind::Interrupted.into()),
+            Some(Outcome::WouldBlock) => {
+                wire.has_blocked = true;
                 return Err(ErrorKind::WouldBlock.into());
             }
-            Some(Fate::Refused) => {
-                wire.refused += 1;
+            Some(Outcome::Refused) => {
+                wire.refusals += 1;
                 wire.taken += bytes.len();
-                wire.is_whole = false;
                 return Ok(Sent::Refused(ErrorCode::Invalid));
             }
-            Some(Fate::End | Fate::Error) => {
-                wire.ended = true;
+            Some(Outcome::End | Outcome::Error) => {
+                wire.has_ended = true;
                 return Err(ErrorKind::BrokenPipe.into());
             }
         };
         wire.taken += n;
-        if wire.is_whole {
+        if wire.refusals == 0 {
             wire.sent.extend_from_slice(&bytes[..n]);
         }
         Ok(Sent::Bytes(n))
     }
 
     fn recv(&self, buf: &mut [u8], _: Wait) -> io::Result<usize> {
-        let mut wire = self.0.lock().unwrap();
-        if wire.closed {
-            return Err(ErrorKind::NotConnected.into());
-        }
-        let n = match wire.fates.pop_front() {
-            Some(Fate::Bytes(n)) => buf.len().min(usize::from(n).max(1)),
-            Some(Fate::Interrupted) => return Err(ErrorKind::Interrupted.into()),
-            None | Some(Fate::WouldBlock | Fate::Refused) => {
+        let mut wire = self.wire();
+        let n = match wire.outcomes.pop_front() {
+            Some(Outcome::Bytes(n)) => buf.len().min(usize::from(n).max(1)),
+            Some(Outcome::Interrupted) => return Err(ErrorKind::Interrupted.into()),
+            None | Some(Outcome::WouldBlock | Outcome::Refused) => {
                 return Err(ErrorKind::WouldBlock.into());
             }
-            Some(Fate::End) => {
-                wire.ended = true;
+            Some(Outcome::End) => {
+                wire.has_ended = true;
                 return Ok(0);
             }
-            Some(Fate::Error) => {
-                wire.ended = true;
+            Some(Outcome::Error) => {
+                wire.has_ended = true;
                 return Err(ErrorKind::ConnectionReset.into());
             }
         };
-        // Perhaps the peer has waited for that.
-        wire.tried = false;
-        for byte in &mut buf[..n] {
-            *byte = wire.came.len() as u8;
-            wire.came.push(*byte);
+        // The peer may have waited for that.
+        wire.has_blocked = false;
+        while wire.received.len() < wire.delivered + n {
+            wire.add_event();
         }
+        let from = wire.delivered;
+        buf[..n].copy_from_slice(&wire.received[from..from + n]);
+        wire.delivered += n;
         Ok(n)
     }
 
     fn wait(&self, _: Interest, _: Option<Instant>) -> io::Result<()> {
-        let mut wire = self.0.lock().unwrap();
-        assert!(wire.full, "there is nothing to wait for");
-        wire.tried = false;
-        match wire.fates.pop_front() {
-            Some(Fate::Error) => {
-                wire.ended = true;
+        let mut wire = self.wire();
+        assert!(wire.has_blocked, "there is nothing to wait for");
+        wire.has_blocked = false;
+        match wire.outcomes.pop_front() {
+            Some(Outcome::Error) => {
+                wire.has_ended = true;
                 Err(ErrorKind::Other.into())
             }
             _ => Ok(()),
@@ -270,7 +230,7 @@ impl Transport for Way {
     fn wake(&self) {}
 
     fn close(&self) {
-        self.0.lock().unwrap().closed = true;
+        self.0.lock().unwrap().is_closed = true;
     }
 
     fn fd(&self) -> io::Result<BorrowedFd<'_>> {
