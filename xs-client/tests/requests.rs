@@ -96,7 +96,7 @@ fn refusal_reaches_thread_that_receives() {
     let client = Client::over(transport);
     let reader = {
         let client = client.clone();
-        thread::spawn(move || client.exists("/"))
+        thread::spawn(move || client.exists("name"))
     };
     sent.wait_for_arrival();
     // The reader is still in `send`. The watcher receives the reply of the reader, and then waits
@@ -108,7 +108,7 @@ fn refusal_reaches_thread_that_receives() {
     receiving.wait_for_arrival();
     sent.open();
     receiving.open();
-    assert!(reader.join().unwrap().unwrap());
+    reader.join().unwrap().unwrap();
     let error = watcher.join().unwrap().unwrap_err();
     assert_eq!(error.code(), Some(&ErrorCode::Invalid));
 }
