@@ -1,15 +1,12 @@
-//! The client: how it is opened, and the operations that do not concern nodes.
+//! The client: a connection, and the operations that do not concern nodes.
 
-use std::io;
 use std::ops::Deref;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use xs_proto::{DomId, ErrorCode};
-use xs_transport::{Transport, discover};
 
-use crate::engine::{Connector, Engine, Scope};
+use crate::engine::Scope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::handle::Handle;
 use crate::op::{self, Answer, Op};
@@ -42,35 +39,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to the daemon of this machine: to its socket, or to the device of the kernel.
-    ///
-    /// [`discover::candidates`] returns the paths that are tried, in order. The environment
-    /// variable `XENSTORED_PATH` sets the first one.
-    ///
-    /// # Errors
-    /// [`ErrorKind::NotFound`] if no path leads to a daemon. The error lists the paths that were
-    /// tried, and why each of them failed.
-    pub fn open() -> Result<Self> {
-        Builder::new().open()
-    }
-
-    /// Connects to the socket or device at `path`.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Unreachable`], with the error of the system.
-    pub fn open_at(path: impl AsRef<Path>) -> Result<Self> {
-        Builder::new().open_at(path)
-    }
-
-    /// Creates a client over a transport that is connected already, such as one to the in-memory
-    /// daemon of `xs-transport`.
-    pub fn over(transport: impl Transport + 'static) -> Self {
-        Builder::new().over(transport)
-    }
-
-    /// Returns a builder, which sets timeouts and other options before it connects.
-    pub fn builder() -> Builder {
-        Builder::new()
+    pub(crate) fn new(handle: Handle, timeout: Option<Duration>) -> Self {
+        Client { tree: Tree { handle: Arc::new(handle), scope: Scope::NONE, timeout } }
     }
 
     /// Returns a client on the same connection with another timeout for each operation. With
@@ -100,7 +70,8 @@ impl Client {
 
     /// Ends the connection. All threads and tasks that wait on it get an error.
     ///
-    /// The client does not connect again, even with [`Builder::reconnect`].
+    /// The client does not connect again, even with
+    /// [`Builder::reconnect`](crate::Builder::reconnect).
     pub fn close(&self) {
         self.handle.close();
     }
@@ -294,180 +265,12 @@ impl Deref for Client {
     }
 }
 
-/// Options for a [`Client`], which one of the methods `open*` and `over*` creates.
-///
-/// ```no_run
-/// use std::time::Duration;
-/// use xs_client::Client;
-///
-/// let client = Client::builder()
-///     .timeout(Duration::from_secs(2))
-///     .open_at("/run/xenstored/socket")?;
-/// # Ok::<(), xs_client::Error>(())
-/// ```
-#[derive(Clone, Debug)]
-pub struct Builder {
-    timeout: Option<Duration>,
-    connect_timeout: Duration,
-    watch_capacity: usize,
-    reconnect: bool,
-}
-
-/// Longer than a working daemon takes for any request.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Limits the memory for a busy watch whose events are not taken to some hundred kilobytes.
-const DEFAULT_WATCH_CAPACITY: usize = 1024;
-
-impl Default for Builder {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Builder {
-    /// Creates a builder with the default options.
-    pub fn new() -> Self {
-        Builder {
-            timeout: Some(DEFAULT_TIMEOUT),
-            connect_timeout: DEFAULT_TIMEOUT,
-            watch_capacity: DEFAULT_WATCH_CAPACITY,
-            reconnect: false,
-        }
-    }
-
-    /// Sets how long each operation may take. The default is 30 seconds; `None` waits indefinitely.
-    ///
-    /// With a timeout of less than 10 seconds, an operation over a Unix socket needs one system
-    /// call more, poll(2).
-    #[must_use]
-    pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.timeout = timeout.into();
-        self
-    }
-
-    /// Sets how long connecting may take. The default is 30 seconds.
-    #[must_use]
-    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout;
-        self
-    }
-
-    /// Sets how many events of one watch may wait to be taken. The default is 1024, the minimum 1.
-    ///
-    /// Further events are dropped. The watch then returns one event of the kind
-    /// [`Overflow`](crate::EventKind::Overflow).
-    #[must_use]
-    pub fn watch_capacity(mut self, events: usize) -> Self {
-        self.watch_capacity = events;
-        self
-    }
-
-    /// Sets whether the client connects again when the connection is lost. The default is `false`.
-    ///
-    /// Operations that wait for an answer when the connection is lost still fail, because the
-    /// daemon may or may not have executed them. The next operation, or the next wait for a watch,
-    /// connects again and tries until its deadline. A [future](crate::futures) does the same
-    /// through its driver. Calls that do not wait, such as [`start`](crate::Tree::start) and
-    /// [`try_next`](crate::Watch::try_next), make one attempt at most. Pauses between attempts grow
-    /// from 5 ms to one second.
-    ///
-    /// On the new connection, the client sets all its watches again, and each watch returns an
-    /// event of the kind [`Reconnected`](crate::EventKind::Reconnected). Transactions that were
-    /// open fail with [`ErrorKind::TransactionLost`].
-    #[must_use]
-    pub fn reconnect(mut self, reconnect: bool) -> Self {
-        self.reconnect = reconnect;
-        self
-    }
-
-    /// Connects to the daemon of this machine; see [`Client::open`].
-    ///
-    /// # Errors
-    /// [`ErrorKind::NotFound`], as for [`Client::open`].
-    pub fn open(self) -> Result<Client> {
-        let transport = discover::open(self.connect_timeout)
-            .map_err(|error| Error::new("open", None, ErrorKind::NotFound(error)))?;
-        Ok(self.client(transport.into(), Connector::new(|timeout| Ok(discover::open(timeout)?))))
-    }
-
-    /// Connects to the socket or device at `path`.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Unreachable`], with the error of the system.
-    pub fn open_at(self, path: impl AsRef<Path>) -> Result<Client> {
-        let path = path.as_ref().to_owned();
-        let transport = discover::open_at(&path, self.connect_timeout).map_err(|error| {
-            Error::new("open", Some(&path.to_string_lossy()), ErrorKind::Unreachable(error))
-        })?;
-        let connector = Connector::new(move |timeout| discover::open_at(&path, timeout));
-        Ok(self.client(transport.into(), connector))
-    }
-
-    /// Creates a client over a transport that is connected already.
-    ///
-    /// Such a client cannot connect again: [`reconnect`](Self::reconnect) has no effect.
-    pub fn over(mut self, transport: impl Transport + 'static) -> Client {
-        self.reconnect = false;
-        self.client(
-            Arc::new(transport),
-            Connector::new(|_| Err(io::ErrorKind::NotConnected.into())),
-        )
-    }
-
-    /// Creates a client over a transport that `open` returns.
-    ///
-    /// `open` is called once now, and again whenever the client [reconnects](Self::reconnect). Its
-    /// argument is how long connecting may take.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Unreachable`], with the error of `open`.
-    pub fn over_each(
-        self,
-        open: impl Fn(Duration) -> io::Result<Box<dyn Transport>> + Send + Sync + 'static,
-    ) -> Result<Client> {
-        let transport = open(self.connect_timeout)
-            .map_err(|error| Error::new("open", None, ErrorKind::Unreachable(error)))?;
-        Ok(self.client(transport.into(), Connector::new(open)))
-    }
-
-    fn client(self, transport: Arc<dyn Transport>, connector: Connector) -> Client {
-        let connector = self.reconnect.then_some(connector);
-        let engine = Engine::new(transport, self.watch_capacity, connector);
-        let handle = Arc::new(Handle(Arc::new(engine)));
-        Client { tree: Tree { handle, scope: Scope::NONE, timeout: self.timeout } }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use xs_proto::MessageType;
     use xs_transport::mock::{Fault, Flavour, Xenstored};
 
     use super::*;
-
-    #[test]
-    fn transport_is_opened_within_the_connect_timeout() {
-        let xenstored = Xenstored::new();
-        let name = xenstored.connect(DomId::DOM0).describe();
-        let given = Arc::new(Mutex::new(Vec::new()));
-        let times = given.clone();
-        let client = Client::builder()
-            .reconnect(true)
-            .connect_timeout(Duration::from_secs(7))
-            .over_each(move |timeout| {
-                times.lock().unwrap().push(timeout);
-                Ok(Box::new(xenstored.connect(DomId::DOM0)))
-            })
-            .unwrap();
-        assert_eq!(client.transport_name(), name);
-        assert!(format!("{client:?}").contains("Connector"));
-        let shown = format!("{client:?}");
-        assert!(shown.contains("Connector {") && shown.contains("CallbackThread"), "{shown}");
-        assert_eq!(*given.lock().unwrap(), [Duration::from_secs(7)]);
-    }
 
     /// Asks for the features. Returns the result and the number of requests.
     fn features(xenstored: &Xenstored) -> (Result<u32>, usize) {

@@ -91,7 +91,7 @@ pub enum Invalid {
     #[error(transparent)]
     Request(RequestError),
     /// A CONTROL request has no command.
-    #[error("there is no command")]
+    #[error("the control request has no command")]
     NoCommand,
 }
 
@@ -237,19 +237,17 @@ impl fmt::Display for ErrorKind {
             ErrorKind::Refused(code) => code.fmt(f),
             ErrorKind::Unexpected(what) => f.write_str(what),
             ErrorKind::Lost(failure) => write!(f, "the connection is lost: {failure}"),
-            ErrorKind::TransactionEnded => f.write_str("the transaction has ended before"),
-            ErrorKind::TransactionLost => {
-                f.write_str("the transaction was open on a connection that is lost")
-            }
-            ErrorKind::TimedOut => f.write_str("the deadline passed"),
+            ErrorKind::TransactionEnded => f.write_str("the transaction has already ended"),
+            ErrorKind::TransactionLost => f.write_str("the connection of the transaction is lost"),
+            ErrorKind::TimedOut => f.write_str("timed out"),
             ErrorKind::Conflict { attempts } => {
-                write!(f, "all of {attempts} attempts met changes made by others")
+                write!(f, "all {attempts} attempts conflicted with changes by other clients")
             }
             ErrorKind::WatchRemoved => f.write_str("the watch was removed"),
-            ErrorKind::TooManyRequests => f.write_str("too many requests wait for their answers"),
+            ErrorKind::TooManyRequests => f.write_str("too many requests are in flight"),
             ErrorKind::Unsupported(what) => f.write_str(what),
             ErrorKind::NotFound(error) => error.fmt(f),
-            ErrorKind::Unreachable(error) => write!(f, "there is no connection: {error}"),
+            ErrorKind::Unreachable(error) => write!(f, "cannot connect: {error}"),
             ErrorKind::System(error) => error.fmt(f),
             ErrorKind::Other(error) => error.fmt(f),
         }

@@ -112,6 +112,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod batch;
+mod builder;
 mod callbacks;
 mod client;
 mod engine;
@@ -132,7 +133,8 @@ mod tree;
 mod walk;
 mod watch;
 
-pub use client::{Builder, Client};
+pub use builder::Builder;
+pub use client::Client;
 pub use engine::{EventKind, Token, WatchEvent};
 pub use error::{Error, ErrorKind, Invalid, Result};
 #[cfg(feature = "mio")]

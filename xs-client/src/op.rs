@@ -33,19 +33,20 @@ use crate::trace;
 #[derive(Clone, Debug)]
 pub struct Op<'a, T> {
     pub(crate) label: Label<'a>,
-    /// A mistake of the caller's is kept until the operation is run, so that batches keep their
-    /// order.
+    /// An invalid argument is reported when the operation runs, so that each operation of a batch
+    /// has its own result.
     request: Result<Request<'a>, Invalid>,
     answer: PhantomData<fn() -> T>,
 }
 
 impl<'a, T> Op<'a, T> {
-    /// Returns the request, or the caller's mistake.
+    /// Returns the request, or the error for an invalid argument.
     pub(crate) fn request(&self) -> Result<&Request<'a>> {
         self.request.as_ref().map_err(|invalid| self.label.error(invalid.clone()))
     }
 
-    /// The same in a form that goes together with other questions about nodes.
+    /// Returns the operation with another type of result, which all operations on nodes share, so
+    /// that they can be in one batch.
     pub(crate) fn of_node(&self) -> Op<'a, OfNode> {
         Op { label: self.label, request: self.request.clone(), answer: PhantomData }
     }
@@ -85,8 +86,8 @@ impl Label<'_> {
         self.error(ErrorKind::Unexpected(what.into()))
     }
 
-    /// Returns what the result of a call means to its caller, and reports the operation. `None` is a
-    /// result that did not come in time.
+    /// Converts the result of a call and reports the operation to `tracing`. `None` means that the
+    /// call timed out.
     pub(crate) fn finish<T: Answer>(
         &self,
         start: trace::Start,
@@ -107,7 +108,7 @@ impl Label<'_> {
         }
     }
 
-    /// The error that this operation was answered with something else than was asked for.
+    /// Returns the error for a reply of another type than the operation expects.
     fn another(&self, reply: Reply<'_>) -> Error {
         match reply {
             Reply::Error(code) => self.error(ErrorKind::Refused(code)),
@@ -119,7 +120,7 @@ impl Label<'_> {
     fn strange(&self, entries: &Strings<'_>) -> Error {
         let entries = entries.as_bytes().escape_ascii().to_string();
         let entries = entries.trim_end_matches("\\x00").replace("\\x00", " ");
-        self.unexpected(&format!("the permissions name a domain that cannot be: {entries}"))
+        self.unexpected(&format!("the permissions name an invalid domain: {entries}"))
     }
 }
 

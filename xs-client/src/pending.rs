@@ -19,8 +19,8 @@ use crate::tree::Tree;
 
 /// An operation that is in flight.
 ///
-/// Its result can be taken when it has come, waited for, or awaited. Dropping it discards the result;
-/// the daemon may still carry out the operation.
+/// Its result can be taken when it has come, waited for, or awaited. Dropping it discards the
+/// result; the daemon may still carry out the operation.
 ///
 /// The result has to be received by a thread that waits for anything on the same client, an
 /// [event source](crate::EventSource), a [driver](crate::futures::Driver) or the callback thread.
@@ -59,7 +59,8 @@ impl Tree {
     /// one attempt to connect if it is time for one.
     ///
     /// # Errors
-    /// [`ErrorKind::TooManyRequests`], or the operation cannot be sent at all. Nothing is sent then.
+    /// [`ErrorKind::TooManyRequests`], or the operation cannot be sent at all. Nothing is sent
+    /// then.
     pub fn start<T: Answer>(&self, op: &Op<'_, T>) -> Result<Pending<T>> {
         match self.poll_start(op, self.deadline(), None) {
             Poll::Ready(started) => started,
@@ -184,7 +185,7 @@ impl<T: Answer> Pending<T> {
     }
 
     fn already_taken(&self) -> Error {
-        self.label().unexpected("the result was taken before")
+        self.label().unexpected("the result was already taken")
     }
 
     fn label(&self) -> Label<'_> {

@@ -281,8 +281,8 @@ impl Tree {
         op.label.finish(start, self.scope, call, result)
     }
 
-    /// Returns when an operation that begins now times out. A timeout beyond what the clock can hold
-    /// never ends.
+    /// Returns when an operation that begins now times out. A timeout beyond what the clock can
+    /// hold never ends.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         Instant::now().checked_add(self.timeout?)
     }

@@ -14,8 +14,8 @@ use crate::tree::Tree;
 /// A watch on a node and its descendants, whose events are taken one by one.
 ///
 /// The first event comes as soon as the watch is set, so a loop over the events begins with the
-/// present state. A watch may fire without a change, and equal events that wait to be taken coalesce;
-/// see [`WatchEvent`] and [`EventKind`](crate::EventKind). Dropping the watch removes it.
+/// present state. A watch may fire without a change, and equal events that wait to be taken
+/// coalesce; see [`WatchEvent`] and [`EventKind`](crate::EventKind). Dropping the watch removes it.
 ///
 /// ```
 /// # use xs_client::Client;
@@ -30,12 +30,13 @@ use crate::tree::Tree;
 /// # Ok::<(), xs_client::Error>(())
 /// ```
 ///
-/// A watch is also an iterator, which blocks for each event. It ends after an error, or when another
-/// part of the program removes the watch.
+/// A watch is also an iterator, which blocks for each event. It ends after an error, or when
+/// another part of the program removes the watch.
 ///
-/// Events are received by any thread that waits for something on this client. A program that sets
-/// watches and then does something else for long should use [callbacks](Client::watch_with), whose
-/// thread receives: oxenstored stalls all its clients when some thousand events are not received.
+/// Events are received while any thread waits for something on this client. A program that sets
+/// watches and then does other work for long should use [callbacks](Client::watch_with), whose
+/// thread receives all the time. Otherwise the events stay with the daemon, and oxenstored leaves
+/// other clients that write without an answer once about 2,000 events are waiting.
 #[derive(Debug)]
 pub struct Watch {
     /// The tree of the client that has set the watch.
@@ -68,15 +69,15 @@ impl Client {
 
     /// Sets a watch whose events are passed to `callback`.
     ///
-    /// Callbacks run one at a time on a thread of the client, which starts with the first such watch
-    /// and runs until [`watch_stop`](Self::watch_stop). A callback may use the client and remove its
-    /// own watch. It may be called before this function returns, so it must not wait for what the
-    /// caller does next.
+    /// Callbacks run one at a time on a thread of the client, which starts with the first such
+    /// watch and runs until [`watch_stop`](Self::watch_stop). A callback may use the client and
+    /// remove its own watch. It may be called before this function returns, so it must not wait for
+    /// what the caller does next.
     ///
     /// If the connection is lost and [not replaced](crate::Builder::reconnect), the callback is
     /// called a last time, with the error. If it panics, it is not called again. It is dropped when
-    /// its watch is removed or the client ends. A callback that holds a clone of the client keeps the
-    /// client from ending.
+    /// its watch is removed or the client ends. A callback that holds a clone of the client keeps
+    /// the client from ending.
     ///
     /// ```
     /// # use xs_client::Client;
@@ -276,7 +277,8 @@ impl Watch {
     /// Returns the next event, if it has come already or can be received without waiting.
     ///
     /// If the client [reconnects](crate::Builder::reconnect) and the connection is lost, this makes
-    /// one attempt to connect if it is time for one, and returns `None` until there is a connection.
+    /// one attempt to connect if it is time for one, and returns `None` until there is a
+    /// connection.
     ///
     /// # Errors
     /// As for [`wait`](Self::wait).

@@ -1,21 +1,8 @@
-//! The client as futures, bound to no runtime.
+//! The client as futures, for any runtime.
 //!
-//! [`Client`] offers most of what the [blocking client](crate::Client) does, as futures; its watches
-//! are [`Stream`](futures_core::Stream)s. For the rest there is [`Client::blocking`], which waits. Dropping a future is safe at any point: nothing that others
-//! do is harmed, an answer that comes late is dropped, a watch or a transaction that was about to
-//! be made is taken back.
-//!
-//! Somebody has to watch the descriptor and the clock, and this is all that a runtime is needed
-//! for. It is the task of a [`Driver`], a future that is to be spawned on the runtime at hand: it
-//! uses the runtime's own reactor, through a [`Reactor`], and needs no thread. Adapters for tokio
-//! and for smol are in [`reactor`], behind the features `tokio` and `smol`. Where there is no
-//! runtime, [`Client::on_thread`] uses the client's background thread. One blocking client has one of
-//! these: clone the futures' client as often as need be, rather than making another one of the same
-//! blocking client. If the driver is dropped, the connection ends; if it is not polled, calls end
-//! when somebody else watches their deadlines, or never.
-//!
-//! The xenbus device makes whoever sets or removes a watch wait for the daemon, for a moment; this
-//! blocks the thread that polls the future.
+//! [`Client`] has most operations of the [blocking client](crate::Client), as futures, and its
+//! watches are [`Stream`](futures_core::Stream)s. [`Client::blocking`] returns the blocking client
+//! for the other operations.
 //!
 //! ```
 //! # #[cfg(feature = "tokio")] {
@@ -25,7 +12,7 @@
 //!
 //! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
 //! # runtime.block_on(async {
-//! // `blocking` is what xs_client::Client::open gave.
+//! // `blocking` comes from `xs_client::Client::open`.
 //! let (client, driver) = Client::on_tokio(blocking)?;
 //! tokio::spawn(driver);
 //! client.write("/a", "1").await?;
@@ -37,6 +24,31 @@
 //! # }).unwrap();
 //! # }
 //! ```
+//!
+//! # The driver
+//! The [`Driver`] is a future that sends and receives for all other futures, and watches their
+//! deadlines. Spawn it on the runtime, whose reactor it uses through a [`Reactor`]; it needs no
+//! thread. The constructor depends on the runtime:
+//!
+//! | runtime | constructor | feature |
+//! |---|---|---|
+//! | tokio | [`Client::on_tokio`](Client#method.on_tokio) | `tokio` |
+//! | smol, and others that use async-io | [`Client::on_smol`](Client#method.on_smol) | `smol` |
+//! | any, through a [`Reactor`] of your own | [`Client::with_reactor`] | `futures` |
+//! | any, without a driver: a thread of the client takes its place | [`Client::on_thread`] | `futures` |
+//!
+//! Call one of these once for a blocking client, and clone the result. When the driver is dropped,
+//! the connection ends. While it is not polled, futures may not complete, even after their
+//! deadlines.
+//!
+//! # Cancellation
+//! A future may be dropped at any point. A late reply is then discarded, and a watch or transaction
+//! that was about to begin is removed or aborted. A request that was sent already may still be
+//! executed.
+//!
+//! # Blocking
+//! Over the xenbus device, setting or removing a watch blocks the thread that polls the future
+//! until the daemon has answered, because the kernel does.
 
 mod alarm;
 mod client;

@@ -13,11 +13,11 @@ use crate::engine::{Delivery, Next, Token, Waiter, WatchEvent};
 use crate::error::{Error, ErrorKind, Result};
 use crate::registration::{Registration, Removal};
 
-/// A watch on a node and all below it; see [`xs_client::Watch`](crate::Watch).
+/// A watch on a node and its descendants; see [`xs_client::Watch`](crate::Watch).
 ///
-/// It is a stream of events, which ends after an error, or when the watch is removed from
-/// elsewhere. No event is lost when a future that waits for one is dropped: several watches in a
-/// `select!` miss nothing. Dropping the watch ends it.
+/// It is a stream of events, which ends after an error, or when another part of the program removes
+/// the watch. Dropping a future that waits for an event loses no event, so several watches can be
+/// used in a `select!`. Dropping the watch removes it.
 #[derive(Debug)]
 pub struct Watch {
     client: Client,
@@ -90,12 +90,12 @@ impl Client {
 }
 
 impl Watch {
-    /// The path that is watched, as it was given.
+    /// Returns the watched path, as the caller gave it.
     pub fn path(&self) -> &str {
         self.watch.path()
     }
 
-    /// What [`Client::unwatch`] takes.
+    /// Returns the token, for [`Client::unwatch`].
     pub fn token(&self) -> Token {
         self.watch.token()
     }
@@ -103,12 +103,14 @@ impl Watch {
     /// Waits for the next event.
     ///
     /// # Errors
-    /// The connection is lost, or the watch was removed from elsewhere.
+    /// The connection is lost and [not replaced](crate::Builder::reconnect), or another part of the
+    /// program has removed the watch.
     pub async fn wait(&mut self) -> Result<WatchEvent> {
         poll_fn(|cx| self.poll_next_event(cx)).await
     }
 
-    /// Waits for the next event; `None` if there is none until the deadline.
+    /// Waits for the next event until a deadline; `None` waits indefinitely. Returns `None` if no
+    /// event comes in time.
     ///
     /// # Errors
     /// As for [`wait`](Self::wait).
@@ -130,7 +132,10 @@ impl Watch {
         .await
     }
 
-    /// Ends the watch, and tells whether the daemon agreed.
+    /// Removes the watch within the timeout of the client that has set it.
+    ///
+    /// # Errors
+    /// The daemon refused, or did not answer in time.
     pub async fn remove(self) -> Result<()> {
         self.client.unwatch(self.watch.token()).await
     }
