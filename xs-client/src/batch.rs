@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::engine::{CallId, Engine, Scope};
+use crate::engine::{CallId, Engine, Scope, Submit};
 use crate::error::Result;
 use crate::op::{Answer, Op};
 use crate::trace;
@@ -48,7 +48,9 @@ impl<'a> Batch<'a> {
         let mut guard = engine.lock();
         let calls = ops.iter().map(|op| {
             let request = op.request()?;
-            guard.submit_until(scope, deadline, request).map_err(|kind| op.label.error(kind))
+            let submitted = guard.wait(deadline, Submit { scope, request });
+            let call = submitted.unwrap_or_else(|| Err(guard.not_submitted()));
+            call.map_err(|kind| op.label.error(kind))
         });
         Batch { engine, scope, calls: calls.collect(), start }
     }

@@ -56,14 +56,18 @@ impl<'a> Guard<'a> {
         !self.deferred.user_code.is_empty()
     }
 
-    /// Sends what there is to send, until the transport accepts no more. Another party that is
-    /// sending does it instead.
-    pub(crate) fn flush(&mut self) {
+    /// Sends what there is to send, until the transport accepts no more. If another party sends, that
+    /// party does it. Returns whether this one did anything.
+    pub(crate) fn flush(&mut self) -> bool {
+        let mut has_sent = false;
         while let Some(mut writer) = self.take_writer() {
             let received = self.received;
-            let sent = self.with_role(|| writer.send());
+            let sent =
+                self.with_role(|| xs_transport::send_once(&*writer.transport, &mut writer.output));
             self.put_back_writer(writer, sent, received);
+            has_sent = true;
         }
+        has_sent
     }
 
     /// Prepares the wake-ups to run once the lock is released: those that are due, and that of the

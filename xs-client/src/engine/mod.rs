@@ -129,7 +129,8 @@ impl Engine {
         request: &Request<'_>,
     ) -> Result<(CallId, Option<CallResult>), ErrorKind> {
         let mut guard = self.lock();
-        let call = guard.submit_until(scope, deadline, request)?;
+        let submitted = guard.wait(deadline, Submit { scope, request });
+        let call = submitted.unwrap_or_else(|| Err(guard.not_submitted()))?;
         let result = guard.wait(deadline, call);
         Ok((call, result))
     }
@@ -137,41 +138,5 @@ impl Engine {
     /// Closes the connection for good. All waiting parties return.
     pub(crate) fn close(&self) {
         self.lock().close();
-    }
-}
-
-impl Guard<'_> {
-    /// Submits a request as soon as there is room in flight and a connection.
-    ///
-    /// # Errors
-    /// The request was not submitted.
-    pub(crate) fn submit_until(
-        &mut self,
-        scope: Scope,
-        deadline: Option<Instant>,
-        request: &Request<'_>,
-    ) -> Result<CallId, ErrorKind> {
-        match self.wait(deadline, Submit { scope, request }) {
-            Some(Ok(call)) => Ok(call),
-            Some(Err(refusal)) => Err(self.explain(refusal)),
-            None => Err(match self.failure().cloned() {
-                Some(failure) => self.explain(Refusal::Failed(failure)),
-                None => ErrorKind::TimedOut,
-            }),
-        }
-    }
-
-    /// Returns the error of a request that was refused.
-    pub(crate) fn explain(&self, refusal: Refusal) -> ErrorKind {
-        match refusal {
-            Refusal::Full => ErrorKind::TooManyRequests,
-            Refusal::TransactionLost => ErrorKind::TransactionLost,
-            Refusal::TransactionEnded => ErrorKind::TransactionEnded,
-            Refusal::Invalid(error) => error.into(),
-            Refusal::Failed(failure) => match self.backoff.error() {
-                Some(error) => ErrorKind::Unreachable(error),
-                None => ErrorKind::Lost(failure),
-            },
-        }
     }
 }

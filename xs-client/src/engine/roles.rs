@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use xs_transport::{Failure, Interest, Progress, Received, Transport, Wait};
+use xs_transport::{Failure, Interest, Received, Transport, Wait};
 
 use super::deferred::{Deferred, Waiter};
 use super::parker::Parker;
@@ -57,12 +57,6 @@ impl Reader {
             }
             _ => xs_transport::receive_once(&*self.transport, &mut self.buffer, wait),
         }
-    }
-}
-
-impl Writer {
-    pub(super) fn send(&mut self) -> Result<Progress, Failure> {
-        xs_transport::send_once(&*self.transport, &mut self.output)
     }
 }
 

@@ -18,6 +18,7 @@ use super::timers::{Timer, Timers};
 use super::token::Token;
 use super::transactions::{Scope, Transactions};
 use super::watches::Watches;
+use crate::error::ErrorKind;
 
 /// Everything that the parties of a client share.
 ///
@@ -204,6 +205,28 @@ impl State {
             _ => {}
         }
         Ok(CallId { key, req_id, generation: self.generation })
+    }
+
+    /// Returns the error of a request that was refused.
+    pub(crate) fn explain(&self, refusal: Refusal) -> ErrorKind {
+        match refusal {
+            Refusal::Full => ErrorKind::TooManyRequests,
+            Refusal::TransactionLost => ErrorKind::TransactionLost,
+            Refusal::TransactionEnded => ErrorKind::TransactionEnded,
+            Refusal::Invalid(error) => error.into(),
+            Refusal::Failed(failure) => match self.backoff.error() {
+                Some(error) => ErrorKind::Unreachable(error),
+                None => ErrorKind::Lost(failure),
+            },
+        }
+    }
+
+    /// Returns the error of a request that could not be submitted until its deadline.
+    pub(crate) fn not_submitted(&self) -> ErrorKind {
+        match &self.failure {
+            Some(failure) => self.explain(Refusal::Failed(failure.clone())),
+            None => ErrorKind::TimedOut,
+        }
     }
 
     /// Returns whether a request can be submitted, or never again on this connection.

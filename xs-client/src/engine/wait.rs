@@ -15,6 +15,7 @@ use super::state::{Refusal, State};
 use super::token::Token;
 use super::transactions::Scope;
 use super::watch_entry::Next;
+use crate::error::ErrorKind;
 
 /// What a party waits for.
 pub(crate) trait Condition {
@@ -83,7 +84,8 @@ impl Guard<'_> {
                 if let Some(until) = self.connect_step(until, deadline) {
                     self.sleep(&parker, &mut condition, until);
                 }
-            } else if self.send_step() {
+            } else if self.flush() {
+                // Sending takes no time.
                 has_waited = false;
             } else if let Some(pause) = condition.hold_off(self) {
                 self.sleep(&parker, &mut condition, earlier(Some(pause), until));
@@ -93,13 +95,6 @@ impl Guard<'_> {
         };
         self.deregister(&parker);
         output
-    }
-
-    /// Sends. Returns false if there was nothing to send.
-    fn send_step(&mut self) -> bool {
-        let has_output = self.has_output() && !self.roles.send_blocked;
-        self.flush();
-        has_output
     }
 
     /// Receives, and if sending is blocked, waits for room to send as well. Returns false if another
@@ -195,13 +190,13 @@ pub(crate) struct Submit<'a> {
 }
 
 impl Condition for Submit<'_> {
-    type Output = Result<CallId, Refusal>;
+    type Output = Result<CallId, ErrorKind>;
 
     fn check(&mut self, state: &mut State) -> Option<Self::Output> {
         match state.submit(self.scope, self.request) {
             Err(Refusal::Full) => None,
             Err(Refusal::Failed(_)) if !state.is_lost() => None,
-            result => Some(result),
+            result => Some(result.map_err(|refusal| state.explain(refusal))),
         }
     }
 
