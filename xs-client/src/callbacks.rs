@@ -128,14 +128,14 @@ fn call(guard: &mut Guard<'_>, due: DueCallback) {
         _ => Some(callback),
     };
     if let Some(callback) = dropped {
-        // What it holds may use the client when it is dropped, or panic.
+        // The values that it holds may use the client when they are dropped, or panic.
         let _ = guard.unlocked(|| catch_unwind(AssertUnwindSafe(|| drop(callback))));
     }
     guard.callback_thread.running = None;
     guard.callback_thread_changed();
 }
 
-/// What the thread has to do next.
+/// The next task of the thread.
 enum Task {
     Call(DueCallback),
     /// The connection is lost for good.
@@ -149,7 +149,7 @@ struct Work<'a> {
     seen: &'a mut Seen,
 }
 
-/// What the thread has seen of other parties.
+/// The thread's view of other parties.
 struct Seen {
     waits: u64,
     pace: Pace,

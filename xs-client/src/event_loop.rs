@@ -103,19 +103,19 @@ impl EventSource {
     }
 
     /// Receives what has come and sends what there is to send, without waiting. Returns the watches
-    /// that have events to take, including those that had some before.
+    /// that have events to take, whether new or not.
     ///
     /// # Errors
     /// The connection is lost and [not replaced](crate::Builder::reconnect). The watches and the
     /// operations in flight report it, too.
     pub fn process(&mut self) -> Result<Vec<Token>> {
-        // Clears the readiness before looking, so that it shows again for what comes later.
+        // The readiness is cleared first, so that later events set it again.
         match self.poll.poll(&mut self.events, Some(Duration::ZERO)) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(lost(error)),
             _ => {}
         }
         let mut guard = self.handle.lock();
-        // What the loop receives itself is no news to it.
+        // The loop need not be told of events that it receives itself.
         guard.set_event_loop(None);
         let turn = loop {
             match guard.try_receive() {

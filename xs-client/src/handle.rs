@@ -1,4 +1,4 @@
-//! What the clones of a client share.
+//! The part of a client that its clones share.
 
 use std::ops::Deref;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What the client reports to `tracing`. Without the feature `tracing`, nothing of it is compiled.
+//! Reports to `tracing`. Without the feature `tracing`, nothing of it is compiled.
 //!
 //! Each operation is an event of level TRACE, or DEBUG if it failed, with the fields `operation`,
 //! `path`, `tx_id`, `req_id`, `latency_us` and `error`. Values are never reported.

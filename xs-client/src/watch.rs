@@ -69,10 +69,10 @@ impl Client {
 
     /// Sets a watch whose events are passed to `callback`.
     ///
-    /// Callbacks run one at a time on a thread of the client, which starts with the first such
-    /// watch and runs until [`watch_stop`](Self::watch_stop). A callback may use the client and
-    /// remove its own watch. It may be called before this function returns, so it must not wait for
-    /// what the caller does next.
+    /// Callbacks run one at a time on a thread of the client, which starts with the first such watch
+    /// and runs until [`watch_stop`](Self::watch_stop). A callback may use the client and remove its
+    /// own watch. It may be called before this function returns, so it must not wait for
+    /// the caller's next step.
     ///
     /// If the connection is lost and [not replaced](crate::Builder::reconnect), the callback is
     /// called a last time, with the error. If it panics, it is not called again. It is dropped when

@@ -43,7 +43,7 @@ impl Waiter {
     }
 }
 
-/// What the holder of the lock has to do once it has released it.
+/// Duties of the party that holds the lock, to be done once it has released it.
 ///
 /// Wake-ups of our own threads are quick and harmless, and run after every release. The rest is
 /// user code: a waker, when it is called as well as when it is dropped, since a whole task may go

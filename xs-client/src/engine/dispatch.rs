@@ -1,4 +1,4 @@
-//! What comes back from the transport, and what it changes.
+//! Dispatch: how the results of sends and receives change the state.
 
 use std::sync::Arc;
 

@@ -70,8 +70,7 @@ impl<'a> Guard<'a> {
         has_sent
     }
 
-    /// Prepares the wake-ups to run once the lock is released: those that are due, and that of the
-    /// next pump.
+    /// Returns the wake-ups to run once the lock is released, including that of the next pump.
     fn prepare_release(&mut self) -> WakeUps {
         let needs_room = self.roles.needs_room() && self.has_output();
         let state = &mut **self;

@@ -32,7 +32,7 @@ impl HousekeepingQueue {
         self.0.pop_front()
     }
 
-    /// The connection is lost, and what there was to clean up with it.
+    /// The connection is lost: there is nothing left to clean up.
     pub(crate) fn clear(&mut self) {
         self.0.clear();
     }

@@ -12,10 +12,10 @@
 //! A role is a value that owns what it needs. A party takes it out of the state under the lock, uses
 //! it without the lock, and puts it back under the lock. A free role is in the state and a taken one
 //! is not, so the type shows which. A role of an earlier connection (an older *generation*) is dropped
-//! when it comes back, and what it has received is discarded.
+//! when it comes back, together with the bytes that it has received.
 //!
-//! A lone thread thus sends and receives for itself, without a hand-over. Of several threads, one
-//! receives for all, and the others are woken when their own replies have come.
+//! A lone thread thus sends and receives for itself, without a hand-over. If there are several threads,
+//! one receives for all, and the others are woken when their own replies have come.
 //!
 //! # Parties
 //! | party | waits for | registers as |

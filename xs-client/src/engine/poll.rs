@@ -1,4 +1,4 @@
-//! What a party that must not wait does: a driver of tasks, an event loop.
+//! Sending and receiving without waiting, for a driver of tasks or an event loop.
 
 use xs_transport::{Received, Wait};
 

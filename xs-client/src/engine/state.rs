@@ -1,4 +1,4 @@
-//! The state behind the lock, and what replies, events and failures change in it.
+//! The state behind the lock, and how requests change it.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -58,7 +58,7 @@ pub(crate) struct State {
     pub(crate) deferred: Deferred,
 }
 
-/// What a request is for.
+/// The purpose of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// A caller waits for the reply.

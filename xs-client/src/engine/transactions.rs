@@ -7,7 +7,7 @@ use xs_proto::TxId;
 use super::calls::{CallId, CallKey};
 use super::token::Token;
 
-/// Which transaction a request belongs to.
+/// The transaction of a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scope {
     pub(crate) tx_id: TxId,
@@ -37,8 +37,8 @@ pub(crate) struct Transactions {
     resets: Vec<Reset>,
 }
 
-/// A RESET_WATCHES in flight, and what it ends if the daemon grants it: what existed when it was
-/// sent.
+/// A RESET_WATCHES in flight. If the daemon grants it, it ends the watches and transactions that
+/// existed when it was sent.
 #[derive(Debug)]
 struct Reset {
     call: CallKey,

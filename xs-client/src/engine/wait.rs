@@ -17,7 +17,7 @@ use super::transactions::Scope;
 use super::watch_entry::Next;
 use crate::error::ErrorKind;
 
-/// What a party waits for.
+/// A condition that a party waits for.
 pub(crate) trait Condition {
     type Output;
 

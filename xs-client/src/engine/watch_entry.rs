@@ -9,7 +9,7 @@ use super::deferred::Waiter;
 use super::queue::{Queue, WatchEvent};
 use crate::error::{Error, ErrorKind, Result};
 
-/// A watch, and what waits for its owner.
+/// A watch, and the events that wait for its owner.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) path: Box<str>,
@@ -31,7 +31,7 @@ pub(crate) enum Delivery {
     Callback(Option<Callback>),
 }
 
-/// What the daemon knows of a watch.
+/// The daemon's knowledge of a watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Registration {
     /// WATCH has not been submitted.
@@ -53,7 +53,7 @@ pub(super) enum End {
     Refused(ErrorCode),
 }
 
-/// What a watch has for its owner or its callback.
+/// The next item that a watch has for its owner or its callback.
 #[derive(Debug)]
 pub(crate) enum Next {
     Event(WatchEvent),
