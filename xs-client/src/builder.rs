@@ -157,8 +157,9 @@ impl Builder {
 impl Client {
     /// Connects to the daemon of this machine: to its socket, or to the device of the kernel.
     ///
-    /// [`discover::candidates`] returns the paths that are tried, in order. The environment
-    /// variable `XENSTORED_PATH` sets the first one.
+    /// The paths that it tries, in order, are those of
+    /// [`xs_transport::discover::candidates`](discover::candidates). The environment variable
+    /// `XENSTORED_PATH` sets the first one.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] if no path leads to a daemon. The error lists the paths that were
@@ -176,7 +177,7 @@ impl Client {
     }
 
     /// Creates a client over a transport that is connected already, such as one to the in-memory
-    /// daemon of `xs-transport`.
+    /// daemon `xs_transport::mock::Xenstored`.
     pub fn over(transport: impl Transport + 'static) -> Self {
         Builder::new().over(transport)
     }

@@ -128,13 +128,14 @@ impl Client {
     /// `["help"]` lists them. The C daemon accepts commands from privileged domains only.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] if there is no command, or a word contains a NUL.
+    /// [`ErrorKind::Invalid`] if `words` is empty, or a word contains a NUL.
     pub fn control<S: AsRef<[u8]>>(&self, words: impl IntoIterator<Item = S>) -> Result<String> {
         self.run(&op::control(words))
     }
 
     /// Returns the features of the daemon, as the bits `XENSTORE_SERVER_FEATURE_*` of xs_wire.h
-    /// (GET_FEATURE).
+    /// (GET_FEATURE). For example, a daemon with the bit 4 (WATCHDEPTH) supports
+    /// [`watch_depth`](Self::watch_depth).
     ///
     /// # Errors
     /// ENOSYS from oxenstored, and from the C daemon before Xen 4.22.

@@ -54,10 +54,11 @@
 //! [`Client::watch_with`] sets a watch with a callback.
 //!
 //! A thread that waits for an answer or an event also receives for the other threads. While no
-//! thread waits, nothing is received, and watch events stay with the daemon. oxenstored then stops
-//! answering any client whose write fires one more of these watches, once about 2,000 events are
-//! waiting. A program that sets watches and rarely waits should therefore use `watch_with`, whose
-//! callback thread receives all the time.
+//! thread waits (and no event loop or futures driver runs), nothing is received, and watch events
+//! stay with the daemon. Once about 2,000 of them are waiting, oxenstored does not answer another
+//! client whose write fires one of these watches until they are received. A program that sets
+//! watches and rarely waits should therefore use `watch_with`, whose callback thread receives all
+//! the time.
 //!
 //! # Event loops and futures
 //!
@@ -76,7 +77,7 @@
 //! |---|---|
 //! | `futures` | the [client as futures][futures], for any runtime |
 //! | `tokio` | a driver for these futures on tokio; enables `futures` |
-//! | `smol` | a driver for these futures on smol, or on any runtime that uses async-io; enables `futures` |
+//! | `smol` | a driver for these futures on smol and other users of async-io; enables `futures` |
 //! | `mio` | the [event source][mio] for event loops |
 //! | `tracing` | an event of the crate `tracing` for each operation |
 //! | `cli` | the command-line tool `xs`; the library does not change |
@@ -84,9 +85,9 @@
 //! # Testing
 //!
 //! The module `mock` of [`xs_transport`] is a Xenstore daemon in memory. It has the permissions,
-//! quotas and transaction conflicts of the real daemons, and fails on request. Enable the feature
-//! `mock` of `xs-transport` in the dev-dependencies, and let the program take its client as an
-//! argument, so that a test can pass one that is [connected](Client::over) to this daemon:
+//! quotas and transaction conflicts of the real daemons, and injects faults on request. Add
+//! `xs-transport` with the feature `mock` to the dev-dependencies. Functions that take a [`Client`]
+//! or a [`Tree`] as an argument can then be tested with a client of this daemon:
 //!
 //! ```
 //! use xs_client::{Client, DomId};

@@ -172,7 +172,8 @@ impl Tree {
     /// # use xs_client::Client;
     /// # use xs_transport::mock::Xenstored;
     /// # let client = Client::over(Xenstored::new().connect(xs_proto::DomId::DOM0));
-    /// client.write_many([("/vm/uuid", "1234"), ("/vm/name", "guest")]);
+    /// client.write("/vm/uuid", "1234")?;
+    /// client.write("/vm/name", "guest")?;
     /// let [uuid, name] = client.read_array(["/vm/uuid", "/vm/name"])?;
     /// assert_eq!((&uuid[..], &name[..]), (&b"1234"[..], &b"guest"[..]));
     /// # Ok::<(), xs_client::Error>(())
@@ -188,7 +189,16 @@ impl Tree {
     /// Sets the values of several nodes, each with its own error. Uses one round trip.
     ///
     /// Some of the nodes may be written and others not. To write all or none, use a
-    /// [transaction](crate::Client::transaction).
+    /// [transaction](crate::Client::transaction). To get the first error, collect the results:
+    ///
+    /// ```
+    /// # use xs_client::{Client, Result};
+    /// # use xs_transport::mock::Xenstored;
+    /// # let client = Client::over(Xenstored::new().connect(xs_proto::DomId::DOM0));
+    /// let results = client.write_many([("/vm/uuid", "1234"), ("/vm/name", "guest")]);
+    /// results.into_iter().collect::<Result<()>>()?;
+    /// # Ok::<(), xs_client::Error>(())
+    /// ```
     pub fn write_many<P: AsRef<str>, V: AsRef<[u8]>>(
         &self,
         pairs: impl IntoIterator<Item = (P, V)>,

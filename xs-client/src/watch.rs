@@ -35,8 +35,9 @@ use crate::tree::Tree;
 ///
 /// Events are received while any thread waits for something on this client. A program that sets
 /// watches and then does other work for long should use [callbacks](Client::watch_with), whose
-/// thread receives all the time. Otherwise the events stay with the daemon, and oxenstored leaves
-/// other clients that write without an answer once about 2,000 events are waiting.
+/// thread receives all the time. Otherwise the events stay with the daemon. Once about 2,000 of
+/// them are waiting, oxenstored does not answer another client whose write fires the watch until
+/// they are received.
 #[derive(Debug)]
 pub struct Watch {
     /// The tree of the client that has set the watch.
@@ -69,9 +70,9 @@ impl Client {
 
     /// Sets a watch whose events are passed to `callback`.
     ///
-    /// Callbacks run one at a time on a thread of the client, which starts with the first such watch
-    /// and runs until [`watch_stop`](Self::watch_stop). A callback may use the client and remove its
-    /// own watch. It may be called before this function returns, so it must not wait for
+    /// Callbacks run one at a time on a thread of the client, which starts with the first such
+    /// watch and runs until [`watch_stop`](Self::watch_stop). A callback may use the client and
+    /// remove its own watch. It may be called before this function returns, so it must not wait for
     /// the caller's next step.
     ///
     /// If the connection is lost and [not replaced](crate::Builder::reconnect), the callback is

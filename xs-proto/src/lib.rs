@@ -10,6 +10,10 @@
 //! bytes. The protocol is specified by two files in Xen's source tree, which the documentation
 //! here cites by name: `docs/misc/xenstore.txt` and `xen/include/public/io/xs_wire.h`.
 //!
+//! Most programs want the crate `xs-client` instead, which connects to the daemon and reads and
+//! writes nodes. Use this crate for a client without an operating system, for a server, or for a
+//! proxy.
+//!
 //! # Overview
 //!
 //! * [`ClientConnection`] encodes a [`Request`] and later returns the matching [`Reply`]. It also

@@ -191,7 +191,7 @@ pub enum Progress {
     Refused(xs_proto::ErrorCode),
 }
 
-/// Sends once, and removes from `output` what was sent or refused.
+/// Calls [`Transport::send`] once, and removes from `output` what was sent or refused.
 ///
 /// # Errors
 /// The connection has failed. A panic of the transport counts as a failure.
@@ -230,7 +230,7 @@ pub enum Received {
     End,
 }
 
-/// Receives once.
+/// Calls [`Transport::recv`] once.
 ///
 /// # Errors
 /// The connection has failed. A panic of the transport counts as a failure.
@@ -250,7 +250,7 @@ pub fn receive_once(
     }
 }
 
-/// Waits once; see [`Transport::wait`].
+/// Calls [`Transport::wait`] once.
 ///
 /// # Errors
 /// The connection has failed. A panic of the transport counts as a failure.

@@ -13,6 +13,8 @@
 //! * [`UnixTransport`] and [`XenbusTransport`] implement it for the socket and the device.
 //! * [`discover`](mod@discover) finds the daemon of this machine, in the order of libxenstore.
 //! * [`Drive`] runs a `ClientConnection` of `xs-proto` over a transport, in one thread.
+//! * [`send_once`], [`receive_once`] and [`wait_once`] are the steps of this loop. A client with
+//!   several threads builds its own loop from them.
 //! * [`mock`] is a Xenstore daemon in memory, for tests and for machines without Xen.
 //!
 //! Nothing here interprets requests or replies. Message formats, limits and the matching of replies

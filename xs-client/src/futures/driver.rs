@@ -12,11 +12,12 @@ use xs_transport::{Failure, Interest};
 use super::reactor::Reactor;
 use crate::engine::{Attempt, Engine, Turn, Waiter, earlier};
 
-/// Receives for all futures of one client, sends what the transport did not accept at once, and
-/// watches their deadlines. Spawn it, or poll it beside the other futures.
+/// The future that sends and receives for all futures of one client, and watches their deadlines.
+/// Spawn it, or poll it beside the other futures.
 ///
-/// It ends when the last handle to the client is dropped, or when the connection is lost and
-/// [not replaced](crate::Builder::reconnect). Dropping it earlier closes the connection.
+/// It ends with `Ok` when the client is closed, or its last handle dropped. It ends with the cause
+/// when the connection is lost and [not replaced](crate::Builder::reconnect). Dropping it earlier
+/// closes the connection.
 #[must_use = "nothing is received unless the driver is polled"]
 pub struct Driver<R> {
     engine: Arc<Engine>,
@@ -30,8 +31,8 @@ pub struct Driver<R> {
 /// The number of receives before other tasks get their turn.
 const BUDGET: u32 = 32;
 
-/// The number of times the driver yields while a watch has many events to take. Once would be enough,
-/// if tokio did not run the future of `block_on` only after every 61 other tasks.
+/// The number of times the driver yields while a watch has many events to take. Once would be
+/// enough, if tokio did not run the future of `block_on` only after every 61 other tasks.
 const PATIENCE: u32 = 64;
 
 impl<R: Reactor> Driver<R> {

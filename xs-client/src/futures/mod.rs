@@ -1,8 +1,9 @@
 //! The client as futures, for any runtime.
 //!
 //! [`Client`] has most operations of the [blocking client](crate::Client), as futures, and its
-//! watches are [`Stream`](futures_core::Stream)s. [`Client::blocking`] returns the blocking client
-//! for the other operations.
+//! watches are [`Stream`](futures_core::Stream)s. Some operations exist only on the blocking
+//! client, which [`Client::blocking`] returns: for example `walk`, features and quotas. They block
+//! the thread that calls them.
 //!
 //! ```
 //! # #[cfg(feature = "tokio")] {
@@ -34,7 +35,7 @@
 //! |---|---|---|
 //! | tokio | [`Client::on_tokio`](Client#method.on_tokio) | `tokio` |
 //! | smol, and others that use async-io | [`Client::on_smol`](Client#method.on_smol) | `smol` |
-//! | any, through a [`Reactor`] of your own | [`Client::with_reactor`] | `futures` |
+//! | any, with your own [`Reactor`] | [`Client::with_reactor`] | `futures` |
 //! | any, without a driver: a thread of the client takes its place | [`Client::on_thread`] | `futures` |
 //!
 //! Call one of these once for a blocking client, and clone the result. When the driver is dropped,
