@@ -134,7 +134,7 @@ impl Client {
     }
 
     /// Returns the features of the daemon, as the bits `XENSTORE_SERVER_FEATURE_*` of xs_wire.h
-    /// (GET_FEATURE). For example, a daemon with the bit 4 (WATCHDEPTH) supports
+    /// (GET_FEATURE). For example, a daemon with WATCHDEPTH (value 4) supports
     /// [`watch_depth`](Self::watch_depth).
     ///
     /// # Errors
