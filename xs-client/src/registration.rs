@@ -120,10 +120,6 @@ impl<'a> Removal<'a> {
         Some(Removal { handle, path: removed.path, token, generation, is_done })
     }
 
-    pub(crate) fn token(&self) -> Token {
-        self.token
-    }
-
     /// Returns the operation that removes the watch, given the token as text. `None` if the daemon
     /// does not know the watch.
     pub(crate) fn op<'b>(&'b self, token: &'b str) -> Option<Op<'b, ()>> {

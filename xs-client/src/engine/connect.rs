@@ -80,6 +80,8 @@ impl Guard<'_> {
         self.wake_waiting();
         self.wake_pollers();
         // The connector is user code: its panic is its caller's, and no other party waits for it.
-        panicked.into_iter().for_each(|payload| panic::resume_unwind(payload));
+        if let Some(payload) = panicked {
+            panic::resume_unwind(payload);
+        }
     }
 }

@@ -86,13 +86,16 @@ pub(crate) use self::guard::Guard;
 pub(crate) use self::housekeeping::Housekeeping;
 pub(crate) use self::pace::Pace;
 pub(crate) use self::parker::Parker;
+#[cfg(any(feature = "futures", feature = "mio"))]
 pub(crate) use self::poll::Turn;
 pub use self::queue::{EventKind, WatchEvent};
 pub(crate) use self::state::{Refusal, State};
 pub(crate) use self::timers::Timer;
 pub use self::token::Token;
 pub(crate) use self::transactions::Scope;
-pub(crate) use self::wait::{Condition, NextEvent, Submit, earlier};
+#[cfg(feature = "futures")]
+pub(crate) use self::wait::earlier;
+pub(crate) use self::wait::{Condition, NextEvent, Submit};
 pub(crate) use self::watch_entry::{Callback, Delivery, Next};
 pub(crate) use self::watches::DueCallback;
 

@@ -144,7 +144,7 @@ impl State {
     }
 
     /// Returns whether the transport accepts no more to send.
-    #[cfg(any(feature = "futures", feature = "mio"))]
+    #[cfg(feature = "mio")]
     pub(crate) fn is_send_blocked(&self) -> bool {
         self.roles.send_blocked
     }

@@ -42,7 +42,7 @@ impl Client {
         let Some(removal) = Removal::new(&self.blocking.handle, token) else {
             return Ok(());
         };
-        let token = removal.token().to_string();
+        let token = token.to_string();
         let result = match removal.op(&token) {
             Some(op) => self.run(&op).await,
             None => Ok(()),
