@@ -76,15 +76,7 @@ fn milliseconds_until(deadline: Instant) -> c_int {
 /// `WouldBlock` if the queue of the listener was full for as long as `timeout`.
 pub(crate) fn connect_unix(path: &Path, timeout: Duration) -> io::Result<OwnedFd> {
     let (address, len) = unix_address(path.as_os_str())?;
-
-    // SAFETY: socket(2) takes no pointers.
-    let fd = unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: socket(2) has just returned this open descriptor, so it has no other owner.
-    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-
+    let fd = unix_socket()?;
     // The send timeout also limits how long connect(2) waits for the listener's queue.
     set_send_timeout(fd.as_fd(), timeout)?;
     let address = (&raw const address).cast::<libc::sockaddr>();
@@ -92,6 +84,45 @@ pub(crate) fn connect_unix(path: &Path, timeout: Duration) -> io::Result<OwnedFd
     // its size.
     let rc = unsafe { libc::connect(fd.as_raw_fd(), address, len) };
     if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(fd) }
+}
+
+/// Creates a socket and its file, without a listener yet. The file has at most the permissions
+/// `mode`, on Linux from the start: the file inherits the mode of the socket, less the umask. Changing
+/// the umask instead would affect other threads.
+///
+/// # Errors
+/// `AddrInUse` if there is a file at `path`.
+#[cfg(feature = "serve")]
+pub(crate) fn bind_unix(path: &Path, mode: u32) -> io::Result<OwnedFd> {
+    let (address, len) = unix_address(path.as_os_str())?;
+    let fd = unix_socket()?;
+    set_nonblocking(fd.as_fd())?;
+    // Fails on systems other than Linux, where the caller has to set the permissions of the file.
+    // SAFETY: fchmod(2) takes no pointers.
+    unsafe { libc::fchmod(fd.as_raw_fd(), mode as libc::mode_t) };
+    let address = (&raw const address).cast::<libc::sockaddr>();
+    // SAFETY: `address` points to a local sockaddr_un, which outlives the call, and `len` is at most
+    // its size.
+    let rc = unsafe { libc::bind(fd.as_raw_fd(), address, len) };
+    if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(fd) }
+}
+
+/// Lets clients connect to a bound socket. `backlog` is how many can wait to be accepted.
+#[cfg(feature = "serve")]
+pub(crate) fn listen(fd: &impl AsRawFd, backlog: c_int) -> io::Result<()> {
+    // SAFETY: listen(2) takes no pointers.
+    let rc = unsafe { libc::listen(fd.as_raw_fd(), backlog) };
+    if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+fn unix_socket() -> io::Result<OwnedFd> {
+    // SAFETY: socket(2) takes no pointers.
+    let fd = unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: socket(2) has just returned this open descriptor, so it has no other owner.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Returns the address of a socket, and how many of its bytes are in use.

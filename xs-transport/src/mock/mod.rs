@@ -47,6 +47,9 @@
 //!   `quota <domid>` and without `live-update`. With oxenstored only `quota <domid>` is supported.
 //!   `log`, `logfile` and `print` succeed without effect, and `memreport` fails.
 //!
+//! # Limits
+//! A connection that does not read holds at most [`Pipe::EVENTS_MAX`] of output.
+//!
 //! The comparison with the genuine daemons of Xen 4.17 lists further differences and their reasons:
 //! `tests/tests/differential/known.rs`.
 //!

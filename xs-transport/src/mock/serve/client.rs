@@ -38,6 +38,9 @@ pub(super) enum Turn {
 /// The connection is closed, or has failed.
 struct Closed;
 
+/// How many bytes are sent to one client before the others have their turn.
+const SENT_MAX: usize = 64 << 10;
+
 impl Client {
     pub(super) fn new(stream: UnixStream, pipe: Pipe) -> Self {
         Client {
@@ -58,22 +61,22 @@ impl Client {
         self.is_writable |= event.is_writable();
     }
 
-    /// Handles some requests of the client, and sends it what the socket takes.
+    /// Handles some requests of the client, and sends it some output.
     pub(super) fn take_turn(&mut self, buffer: &mut [u8]) -> Turn {
-        match self.read_and_flush(buffer) {
+        match self.read_and_write(buffer) {
             Err(Closed) => Turn::Gone,
-            Ok(()) if self.to_pipe.is_empty() && self.is_readable => Turn::More,
+            Ok(Turn::Idle) if self.to_pipe.is_empty() && self.is_readable => Turn::More,
             // If the pipe has not taken all input, it notifies the server once it takes more.
-            Ok(()) => Turn::Idle,
+            Ok(turn) => turn,
         }
     }
 
-    /// Sends output to the client, as much as the socket takes.
+    /// Sends the replies to earlier requests, as far as the socket takes them.
     pub(super) fn flush(&mut self) {
-        let _: Result<(), Closed> = self.write();
+        let _: Result<Turn, Closed> = self.write(Pipe::BACKLOG_MAX);
     }
 
-    fn read_and_flush(&mut self, buffer: &mut [u8]) -> Result<(), Closed> {
+    fn read_and_write(&mut self, buffer: &mut [u8]) -> Result<Turn, Closed> {
         let pending = std::mem::take(&mut self.to_pipe);
         self.feed(&pending)?;
         if self.to_pipe.is_empty() && self.is_readable {
@@ -90,7 +93,7 @@ impl Client {
                 Err(_) => return Err(Closed),
             }
         }
-        self.write()
+        self.write(SENT_MAX)
     }
 
     /// Sends requests to the pipe, and keeps the bytes that it does not take. If the pipe is closed,
@@ -110,24 +113,32 @@ impl Client {
         Ok(())
     }
 
-    fn write(&mut self) -> Result<(), Closed> {
+    /// Sends output until there is no more, the socket is full, or `left` bytes are sent.
+    fn write(&mut self, mut left: usize) -> Result<Turn, Closed> {
         loop {
             if self.to_socket.is_empty() {
                 match self.pipe.take() {
                     None => return Err(Closed),
-                    Some(bytes) if bytes.is_empty() => return Ok(()),
+                    Some(bytes) if bytes.is_empty() => return Ok(Turn::Idle),
                     Some(bytes) => self.to_socket = bytes,
                 }
             }
             if !self.is_writable {
-                return Ok(());
+                return Ok(Turn::Idle);
             }
-            match self.stream.write(&self.to_socket) {
-                Ok(n) => self.to_socket.advance(n),
+            if left == 0 {
+                return Ok(Turn::More);
+            }
+            let len = self.to_socket.len().min(left);
+            match self.stream.write(&self.to_socket[..len]) {
+                Ok(n) => {
+                    self.to_socket.advance(n);
+                    left -= n;
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.is_writable = false;
-                    return Ok(());
+                    return Ok(Turn::Idle);
                 }
                 Err(_) => return Err(Closed),
             }
@@ -170,6 +181,23 @@ mod tests {
         events.iter().for_each(|event| client.handle_event(event));
         assert!(client.take_turn(&mut buffer) == Turn::More, "the end is not read yet");
         assert!(client.take_turn(&mut buffer) == Turn::Gone);
+    }
+
+    #[test]
+    fn one_turn_sends_a_limited_amount() {
+        let xenstored = Xenstored::new();
+        let (mut client, _poll, mut theirs) = client(&xenstored, DomId::DOM0);
+        let (req_id, tx_id) = (ReqId(1), TxId::NONE);
+        let header = Header { msg_type: MessageType::Watch as u32, req_id, tx_id, len: 4 };
+        theirs.write_all(&[&header.encode()[..], b"/\0t\0"].concat()).unwrap();
+        let mut buffer = [0; 4096];
+        assert!(client.take_turn(&mut buffer) == Turn::Idle);
+        // The events fit into the socket's buffer, but take more than one turn.
+        for at in 0..4000 {
+            xenstored.set(&format!("/a/{at}"), "").unwrap();
+        }
+        assert!(client.take_turn(&mut buffer) == Turn::More);
+        assert!(client.take_turn(&mut buffer) == Turn::Idle);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The in-memory xenstored behind Unix sockets.
 //!
-//! A [`server`] polls its listeners and clients. Each [`client`] moves bytes between its socket and
-//! a pipe to the xenstored. The [`mailbox`] tells the server which pipes have changed.
+//! A [`server`] polls its [listeners](listener) and clients, which take [`turns`]. Each [`client`]
+//! moves bytes between its socket and a pipe to the xenstored. The [`mailbox`] tells the server which
+//! pipes have changed.
 
 mod client;
 mod listener;
@@ -9,3 +10,4 @@ mod mailbox;
 pub(super) mod server;
 #[cfg(test)]
 mod tests;
+mod turns;

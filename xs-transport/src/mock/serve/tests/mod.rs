@@ -11,6 +11,9 @@ use xs_proto::{DomId, Header, MessageType, ReqId, TxId};
 use super::server::{Server, StopHandle};
 use crate::mock::Xenstored;
 
+mod files;
+mod turns;
+
 /// A server in its own thread, with one socket for dom0 and one for domain 5.
 struct Served {
     dir: PathBuf,
@@ -76,22 +79,6 @@ fn idle_sockets_are_closed_when_their_connections_are_broken() {
     assert_eq!(served.xenstored.disconnect(DomId::DOM0), 2);
     assert_eq!(one.read(&mut [0; 9]).unwrap(), 0);
     assert_eq!(other.read(&mut [0; 9]).unwrap(), 0);
-    assert!(is_served(&served.connect()));
-}
-
-#[test]
-fn only_a_stale_socket_is_replaced() {
-    let served = Served::new("stale");
-    let mut second = Server::new(Xenstored::new()).unwrap();
-    let error = second.bind(served.dir.join("socket"), DomId::DOM0).unwrap_err();
-    assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
-    let stale = served.dir.join("stale");
-    drop(std::os::unix::net::UnixListener::bind(&stale).unwrap());
-    second.bind(&stale, DomId::DOM0).unwrap();
-    let file = served.dir.join("file");
-    fs::write(&file, "precious").unwrap();
-    assert!(second.bind(&file, DomId::DOM0).is_err());
-    fs::remove_file(&file).unwrap();
     assert!(is_served(&served.connect()));
 }
 
