@@ -113,6 +113,11 @@ impl Label<'_> {
         match reply {
             Reply::Error(code) => self.error(ErrorKind::Refused(code)),
             Reply::StrangePermissions(entries) => self.strange(&entries),
+            Reply::Children(children) | Reply::Part { children, .. } => {
+                let name = children.iter().find(|name| child_name(name).is_none());
+                let name = name.unwrap_or_default().escape_ascii();
+                self.unexpected(&format!("a child has the invalid name \"{name}\""))
+            }
             _ => self.unexpected("the answer is not text"),
         }
     }
@@ -334,8 +339,18 @@ answers! {
     OfNode, reply @ (Reply::Children(_) | Reply::Value(_) | Reply::Permissions(_)) => Ok(OfNode(reply));
 }
 
+/// Returns the names in a list of children, or `None` if one of them is invalid.
 fn names(children: &Strings<'_>) -> Option<Vec<String>> {
-    children.iter().map(|name| String::from_utf8(name.to_vec()).ok()).collect()
+    children.iter().map(|name| child_name(name).map(str::to_owned)).collect()
+}
+
+/// Returns the name of a child as text, if it is valid: a path of one component.
+///
+/// Daemons do not create nodes with other names. The caller may use a name as part of a path or print
+/// it, and would not expect `../x` or an escape sequence.
+fn child_name(name: &[u8]) -> Option<&str> {
+    let path = Path::from_bytes(name).ok()?;
+    (!path.as_str().contains('/')).then_some(path.as_str())
 }
 
 impl From<Invalid> for ErrorKind {

@@ -1,6 +1,7 @@
 //! Peers that break the protocol, send unusual but legal messages, do not answer, or disconnect.
 
 mod disconnects;
+mod names;
 mod protocol_errors;
 mod timeouts;
 mod unusual;
