@@ -52,6 +52,10 @@ fn error_codes_show_name_and_meaning() {
         (ErrorCode::NotPermitted, "EPERM (reserved for privileged domains)"),
         (ErrorCode::Quota, "EQUOTA (quota exceeded)"),
         (ErrorCode::Other("ENEW".into()), "ENEW (unknown error)"),
+        (
+            ErrorCode::Other("\u{1b}[2J\r\n\u{9b}\u{7f}".into()),
+            "\\u{1b}[2J\\r\\n\\u{9b}\\u{7f} (unknown error)",
+        ),
     ]);
 }
 

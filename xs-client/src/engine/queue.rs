@@ -36,8 +36,9 @@ pub enum EventKind {
 }
 
 impl fmt::Display for WatchEvent {
+    /// Writes the path. Control characters, which only a faulty daemon sends, are escaped.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.path)
+        self.path.escape_debug().fmt(f)
     }
 }
 
@@ -140,6 +141,13 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn text_of_an_event_has_no_control_characters() {
+        let event = |path: &str| WatchEvent { path: path.into(), kind: EventKind::Fired };
+        assert_eq!(event("/a-b_c@/D").to_string(), "/a-b_c@/D");
+        assert_eq!(event("/a\u{1b}[2J\n\u{9b}").to_string(), r"/a\u{1b}[2J\n\u{9b}");
+    }
 
     fn drain(queue: &mut Queue) -> Vec<String> {
         std::iter::from_fn(|| queue.pop()).map(|event| event.path.to_string()).collect()

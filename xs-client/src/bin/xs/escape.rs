@@ -17,6 +17,21 @@ pub(crate) fn escape(value: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+/// Returns text from the daemon with control characters escaped, except line breaks and tabs.
+///
+/// Text from the daemon must not control the terminal that it is printed to.
+pub(crate) fn printable(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\n' | '\t' => printable.push(character),
+            _ if character.is_control() => printable.extend(character.escape_default()),
+            _ => printable.push(character),
+        }
+    }
+    printable
+}
+
 /// Returns the value whose escaped form is `text`.
 ///
 /// As in the xenstore tools, a backslash before a character that is not an escape is dropped, and a

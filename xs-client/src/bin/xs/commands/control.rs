@@ -4,6 +4,7 @@ use clap::Args;
 use xs_client::{Client, Error, ErrorCode};
 
 use crate::error::{CommandError, CommandResult};
+use crate::escape::printable;
 
 /// Send a control command to the daemon, such as `check`, `log on` or `quota`
 ///
@@ -18,7 +19,7 @@ pub(crate) struct Control {
 impl Control {
     pub(crate) fn run(&self, client: &Client) -> CommandResult {
         match client.control(&self.words) {
-            Ok(answer) => println!("{answer}"),
+            Ok(answer) => println!("{}", printable(&answer)),
             Err(error) => return Err(self.explain(error, client)),
         }
         Ok(true)
@@ -33,6 +34,9 @@ impl Control {
             return error.into();
         };
         CommandError::new(format!("control {:?}: {}", self.words.join(" "), error.kind()))
-            .with_hint(format!("the daemon has these commands:\n{}", commands.trim_end()))
+            .with_hint(format!(
+                "the daemon has these commands:\n{}",
+                printable(commands.trim_end())
+            ))
     }
 }

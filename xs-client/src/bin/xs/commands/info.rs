@@ -11,6 +11,7 @@ use xs_transport::discover;
 use super::ping::round_trip;
 use crate::connection::ConnectionArgs;
 use crate::error::{CommandError, CommandResult};
+use crate::escape::printable;
 
 /// Print how the daemon was found, its version and features, and its latency
 ///
@@ -132,7 +133,7 @@ impl Daemon {
             println!("Features:   {}", features.join(", "));
         }
         if let Some(quotas) = &self.quotas {
-            println!("Quotas:     {}", quotas.join(", "));
+            println!("Quotas:     {}", printable(&quotas.join(", ")));
         }
     }
 }
@@ -144,7 +145,7 @@ fn domain(client: &Client) -> String {
         return "privileged, such as dom0".into();
     }
     match client.read_str("domid") {
-        Ok(domid) => format!("guest, domain {domid}"),
+        Ok(domid) => format!("guest, domain {}", printable(&domid)),
         Err(_) => "guest".into(),
     }
 }

@@ -9,6 +9,7 @@ use xs_client::Client;
 use super::getopt;
 use crate::connection::ConnectionArgs;
 use crate::error::{CommandError, CommandResult};
+use crate::escape::printable;
 
 /// The arguments of the command.
 #[derive(Debug, PartialEq, Eq)]
@@ -114,6 +115,7 @@ fn check(action: &str, reply: CommandResult<String>) -> CommandResult {
         BUSY => "transactions are open; wait longer with -t, or ignore them with -F",
         _ => "nothing was changed",
     };
+    let reply = printable(&reply);
     Err(CommandError::new(format!("live-update: cannot {action}: {reply}")).with_hint(hint))
 }
 
