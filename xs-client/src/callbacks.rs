@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use xs_transport::Failure;
 
-use crate::engine::{Condition, DueCallback, Engine, Guard, Pace, Parker, State, Token, Waiter};
+use crate::engine::{
+    Condition, DueCallback, Engine, Guard, LazyParker, Pace, State, Token, Waiter,
+};
 use crate::sync::thread::{self, ThreadId};
 
 /// While callers receive for themselves, the thread stays out of their way and looks this often
@@ -199,11 +201,11 @@ impl Condition for Work<'_> {
         until
     }
 
-    fn next_check(&mut self, state: &mut State, parker: &Arc<Parker>) -> Option<Instant> {
+    fn next_check(&mut self, state: &mut State, parker: &LazyParker) -> Option<Instant> {
         if !state.callback_thread.drives_tasks {
             return None;
         }
-        state.set_driver(Waiter::CallbackThread(parker.clone()), true);
+        state.set_driver(Waiter::CallbackThread(parker.arc()), true);
         state.expire_timers()
     }
 }

@@ -85,7 +85,7 @@ pub(crate) use self::deferred::Waiter;
 pub(crate) use self::guard::Guard;
 pub(crate) use self::housekeeping::Housekeeping;
 pub(crate) use self::pace::Pace;
-pub(crate) use self::parker::Parker;
+pub(crate) use self::parker::LazyParker;
 #[cfg(any(feature = "futures", feature = "mio"))]
 pub(crate) use self::poll::Turn;
 pub use self::queue::{EventKind, WatchEvent};

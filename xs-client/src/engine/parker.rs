@@ -1,5 +1,6 @@
 //! How a blocked thread sleeps.
 
+use std::cell::OnceCell;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
@@ -15,6 +16,10 @@ pub(crate) struct Parker {
     changed: Condvar,
 }
 
+/// The parker of a wait that may never sleep.
+#[derive(Debug, Default)]
+pub(crate) struct LazyParker(OnceCell<Arc<Parker>>);
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum State {
     #[default]
@@ -23,11 +28,23 @@ enum State {
     Unparked,
 }
 
-impl Parker {
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::default()
+impl LazyParker {
+    pub(crate) fn new() -> Self {
+        Self::default()
     }
 
+    /// Returns the parker, which is made by the first call.
+    pub(crate) fn arc(&self) -> Arc<Parker> {
+        self.0.get_or_init(Arc::default).clone()
+    }
+
+    /// Returns the parker if it was made.
+    pub(crate) fn get(&self) -> Option<&Arc<Parker>> {
+        self.0.get()
+    }
+}
+
+impl Parker {
     /// Blocks until [`unpark`](Self::unpark) was called since the last `park`, or until `until`.
     pub(crate) fn park(&self, until: Option<Instant>) {
         let mut state = self.lock();

@@ -1,6 +1,5 @@
 //! How a thread waits: the one loop that sends, receives, connects and sleeps.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use xs_proto::Request;
@@ -10,7 +9,7 @@ use super::calls::{CallId, CallResult};
 use super::deferred::Waiter;
 use super::guard::Guard;
 use super::pace::Pace;
-use super::parker::Parker;
+use super::parker::LazyParker;
 use super::state::{Refusal, State};
 use super::token::Token;
 use super::transactions::Scope;
@@ -43,7 +42,7 @@ pub(crate) trait Condition {
     }
 
     /// Returns when to check again at the latest. Asked in each turn of the loop.
-    fn next_check(&mut self, _: &mut State, _: &Arc<Parker>) -> Option<Instant> {
+    fn next_check(&mut self, _: &mut State, _: &LazyParker) -> Option<Instant> {
         None
     }
 }
@@ -60,8 +59,8 @@ impl Guard<'_> {
         deadline: Option<Instant>,
         mut condition: C,
     ) -> Option<C::Output> {
-        // A parker is cheap, and used only if the thread has to sleep.
-        let parker = Parker::new();
+        // Made when the thread sleeps for the first time, which a lone thread never does.
+        let parker = LazyParker::new();
         // A reply that comes at once needs no look at the clock.
         let mut has_waited = false;
         self.waits += u64::from(!C::IS_CALLBACK_THREAD);
@@ -93,7 +92,9 @@ impl Guard<'_> {
                 self.park(&parker, &mut condition, until);
             }
         };
-        self.deregister(&parker);
+        if let Some(parker) = parker.get() {
+            self.deregister(parker);
+        }
         output
     }
 
@@ -101,7 +102,7 @@ impl Guard<'_> {
     /// party does.
     fn receive_step<C: Condition>(
         &mut self,
-        parker: &Arc<Parker>,
+        parker: &LazyParker,
         condition: &mut C,
         until: Option<Instant>,
     ) -> bool {
@@ -114,7 +115,7 @@ impl Guard<'_> {
         };
         let mut wait = Wait::Until(until);
         if C::IS_CALLBACK_THREAD {
-            condition.register(self, &Waiter::CallbackThread(parker.clone()));
+            condition.register(self, &Waiter::CallbackThread(parker.arc()));
             wait = Wait::UntilWoken(until);
         }
         let send_blocked = self.roles.send_blocked;
@@ -152,11 +153,11 @@ impl Guard<'_> {
     /// Sleeps until another party has received what this one waits for, or stops receiving.
     fn park<C: Condition>(
         &mut self,
-        parker: &Arc<Parker>,
+        parker: &LazyParker,
         condition: &mut C,
         until: Option<Instant>,
     ) {
-        let ticket = self.pumps.park(parker.clone());
+        let ticket = self.pumps.park(parker.arc());
         self.sleep(parker, condition, until);
         if !self.pumps.unpark(ticket) {
             // This thread was told to receive. If it does not, the next one has to be told.
@@ -167,18 +168,19 @@ impl Guard<'_> {
     /// Sleeps until there is a reason to check again.
     fn sleep<C: Condition>(
         &mut self,
-        parker: &Arc<Parker>,
+        parker: &LazyParker,
         condition: &mut C,
         until: Option<Instant>,
     ) {
         let waiter = match C::IS_CALLBACK_THREAD {
-            true => Waiter::CallbackThread(parker.clone()),
-            false => Waiter::Thread(parker.clone()),
+            true => Waiter::CallbackThread(parker.arc()),
+            false => Waiter::Thread(parker.arc()),
         };
         condition.register(self, &waiter);
         if self.failure().is_some() {
             self.register_for_room(&waiter);
         }
+        let parker = parker.arc();
         self.unlocked(|| parker.park(until));
     }
 }
