@@ -1,6 +1,7 @@
 //! The command line of `xs`: its options and subcommands.
 
 use std::ffi::OsString;
+use std::io::{self, IsTerminal, Write};
 
 use clap::{Parser, Subcommand};
 use xs_client::Client;
@@ -20,6 +21,8 @@ use crate::commands::watch::Watch;
 use crate::compat::install_links::InstallLinks;
 use crate::connection::ConnectionArgs;
 use crate::error::CommandResult;
+use crate::output::{self, Output};
+use crate::{exit, terminal};
 
 /// Command-line client for Xenstore
 ///
@@ -52,45 +55,57 @@ enum Command {
     Man(Man),
 }
 
+/// The exit status if the arguments are invalid.
+const USAGE_STATUS: u8 = 2;
+
 /// Runs the command that `args` name, and returns the exit status.
 ///
 /// The status is 0 on success, 1 if the command fails or its answer is negative, and 2 if the
 /// arguments are invalid.
 pub(crate) fn main(args: Vec<OsString>) -> u8 {
-    let cli = match Cli::try_parse_from(args) {
-        Ok(cli) => cli,
-        Err(error) => {
-            // A failure to print cannot be reported anywhere.
-            let _ = error.print();
-            return if error.use_stderr() { 2 } else { 0 };
+    let mut output = Output::new();
+    let result = match Cli::try_parse_from(args) {
+        Ok(cli) => run(&cli, &mut output),
+        Err(error) if error.use_stderr() => {
+            output::message(styled(&error, &io::stderr()).trim_end());
+            return USAGE_STATUS;
         }
+        // Not an error: the text that --help or --version asks for.
+        Err(help) => print(&styled(&help, &io::stdout()), &mut output),
     };
-    match run(&cli) {
-        Ok(true) => 0,
-        Ok(false) => 1,
-        Err(error) => error.report("xs"),
-    }
+    exit::finish("xs", result, output)
 }
 
-fn run(cli: &Cli) -> CommandResult {
-    let with_client = |run: &dyn Fn(&Client) -> CommandResult| {
+fn print(text: &str, output: &mut Output) -> CommandResult {
+    output.write_all(text.as_bytes())?;
+    Ok(true)
+}
+
+/// Returns the text of an error of clap, with colors if `stream` shows them.
+fn styled(error: &clap::Error, stream: &impl IsTerminal) -> String {
+    let text = error.render();
+    if terminal::use_color(stream) { text.ansi().to_string() } else { text.to_string() }
+}
+
+fn run(cli: &Cli, output: &mut Output) -> CommandResult {
+    let mut with_client = |run: &dyn Fn(&Client, &mut Output) -> CommandResult| {
         let client = cli.connection.open()?;
-        run(&client).map_err(|error| error.suggest_existing_node(&client))
+        run(&client, output).map_err(|error| error.suggest_existing_node(&client))
     };
     match &cli.command {
-        Command::Node(command) => with_client(&|client| command.run(client)),
-        Command::Watch(command) => with_client(&|client| command.run(client)),
-        Command::Wait(command) => with_client(&|client| command.run(client)),
-        Command::Control(command) => with_client(&|client| command.run(client)),
-        Command::Dump(command) => with_client(&|client| command.run(client)),
-        Command::Restore(command) => with_client(&|client| command.run(client)),
-        Command::Transaction(command) => with_client(&|client| command.run(client)),
-        Command::Serve(command) => command.run(&cli.connection),
-        Command::Ping(command) => with_client(&|client| command.run(client)),
-        Command::Info(command) => command.run(&cli.connection),
-        Command::InstallLinks(command) => command.run(),
-        Command::Completions(command) => command.run::<Cli>(),
-        Command::Man(command) => command.run::<Cli>(),
+        Command::Node(command) => with_client(&|client, output| command.run(client, output)),
+        Command::Watch(command) => with_client(&|client, output| command.run(client, output)),
+        Command::Wait(command) => with_client(&|client, _| command.run(client)),
+        Command::Control(command) => with_client(&|client, output| command.run(client, output)),
+        Command::Dump(command) => with_client(&|client, output| command.run(client, output)),
+        Command::Restore(command) => with_client(&|client, _| command.run(client)),
+        Command::Transaction(command) => with_client(&|client, output| command.run(client, output)),
+        Command::Serve(command) => command.run(&cli.connection, output),
+        Command::Ping(command) => with_client(&|client, output| command.run(client, output)),
+        Command::Info(command) => command.run(&cli.connection, output),
+        Command::InstallLinks(command) => command.run(output),
+        Command::Completions(command) => command.run::<Cli>(output),
+        Command::Man(command) => command.run::<Cli>(output),
     }
 }
 

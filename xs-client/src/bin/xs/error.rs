@@ -1,12 +1,11 @@
 //! The error type of the program, and how errors are reported to the user.
 
-use std::error::Error as _;
 use std::fmt;
 use std::io;
 
 use xs_client::{Client, Error, ErrorKind};
 
-use crate::hint;
+use crate::{hint, output};
 
 /// The result of a command.
 ///
@@ -25,16 +24,15 @@ pub(crate) struct CommandError {
 enum Cause {
     /// An operation on Xenstore failed.
     Xenstore(Error),
-    /// An operation on a file or on standard output failed.
+    /// An operation on a file failed.
     Io { action: String, error: io::Error },
+    /// The output could not be written. `done` says what the command has changed before.
+    Output { done: Option<&'static str>, error: io::Error },
     /// Any other failure.
     Message(String),
 }
 
-/// The exit status that a shell reports for a process killed by SIGPIPE.
-const BROKEN_PIPE_STATUS: u8 = 141;
-
-const STDOUT_FAILED: &str = "cannot write to standard output";
+const OUTPUT_FAILED: &str = "cannot write to standard output";
 
 impl CommandError {
     pub(crate) fn new(message: impl Into<String>) -> Self {
@@ -44,6 +42,14 @@ impl CommandError {
     /// An I/O error. The message is `action`, a colon and the error.
     pub(crate) fn io(action: impl Into<String>, error: io::Error) -> Self {
         CommandError { cause: Cause::Io { action: action.into(), error }, hint: None }
+    }
+
+    /// An error of writing the output after a change has taken effect, which `done` describes.
+    pub(crate) fn output_after(done: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |error| {
+            let cause = Cause::Output { done: Some(done), error };
+            CommandError { cause, hint: None }
+        }
     }
 
     pub(crate) fn with_hint(self, hint: impl Into<String>) -> Self {
@@ -70,28 +76,26 @@ impl CommandError {
         }
     }
 
-    /// Prints the error and its hint to standard error. Returns the exit status.
-    pub(crate) fn report(&self, program: &str) -> u8 {
-        if self.is_broken_pipe() {
-            return BROKEN_PIPE_STATUS;
-        }
-        eprintln!("{program}: {self}");
+    /// Prints the error and its hint to standard error.
+    pub(crate) fn report(&self, program: &str) {
+        output::message(format_args!("{program}: {self}"));
         if let Some(hint) = &self.hint {
-            eprintln!("hint: {hint}");
+            output::message(format_args!("hint: {hint}"));
         }
-        1
     }
 
-    /// Returns whether the reader of standard output has closed it.
-    fn is_broken_pipe(&self) -> bool {
-        let io = match &self.cause {
-            Cause::Io { error, .. } => Some(error),
-            // Commands pass errors of standard output through `Error::other`. A lost connection has
-            // another source.
-            Cause::Xenstore(error) => error.source().and_then(|error| error.downcast_ref()),
-            Cause::Message(_) => None,
-        };
-        io.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    /// Returns whether the output could not be written because its reader has closed it.
+    pub(crate) fn is_broken_pipe(&self) -> bool {
+        self.output_error().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    /// Returns the error of writing the output, if that is what failed.
+    pub(crate) fn output_error(&self) -> Option<&io::Error> {
+        match &self.cause {
+            Cause::Output { error, .. } => Some(error),
+            Cause::Xenstore(error) => output_error(error),
+            Cause::Io { .. } | Cause::Message(_) => None,
+        }
     }
 }
 
@@ -100,6 +104,10 @@ impl fmt::Display for CommandError {
         match &self.cause {
             Cause::Xenstore(error) => f.write_str(&describe(error)),
             Cause::Io { action, error } => write!(f, "{action}: {error}"),
+            Cause::Output { done: None, error } => write!(f, "{OUTPUT_FAILED}: {error}"),
+            Cause::Output { done: Some(done), error } => {
+                write!(f, "{done}, but {OUTPUT_FAILED}: {error}")
+            }
             Cause::Message(message) => f.write_str(message),
         }
     }
@@ -112,21 +120,21 @@ impl From<Error> for CommandError {
     }
 }
 
-/// An error of writing to standard output.
+/// An error of writing the output.
 impl From<io::Error> for CommandError {
     fn from(error: io::Error) -> Self {
-        CommandError::io(STDOUT_FAILED, error)
+        CommandError { cause: Cause::Output { done: None, error }, hint: None }
     }
 }
 
 /// Formats an error of the library. Names the command of `xs` instead of the method of the library.
 pub(crate) fn describe(error: &Error) -> String {
+    if let Some(error) = output_error(error) {
+        return format!("{OUTPUT_FAILED}: {error}");
+    }
     match (error.kind(), error.path()) {
         // An error of this program, passed through `Error::other`.
-        (ErrorKind::Other(source), _) => match source.downcast_ref::<io::Error>() {
-            Some(error) => format!("{STDOUT_FAILED}: {error}"),
-            None => source.to_string(),
-        },
+        (ErrorKind::Other(source), _) => source.to_string(),
         (ErrorKind::NotFound(source), _) => source.to_string(),
         (ErrorKind::Unreachable(source), Some(path)) if error.operation() == "open" => {
             format!("cannot connect to {path}: {source}")
@@ -134,6 +142,14 @@ pub(crate) fn describe(error: &Error) -> String {
         // Debug formatting makes control characters in an invalid path visible.
         (kind, Some(path)) => format!("{} {path:?}: {kind}", command(error)),
         (kind, None) => format!("{}: {kind}", command(error)),
+    }
+}
+
+/// Returns the error of writing the output that a command has passed through `Error::other`.
+fn output_error(error: &Error) -> Option<&io::Error> {
+    match error.kind() {
+        ErrorKind::Other(source) => source.downcast_ref(),
+        _ => None,
     }
 }
 

@@ -2,7 +2,9 @@
 //!
 //! Under its own name, the program has the commands defined in [`cli`]. Invoked as `xenstore-read`,
 //! `xenstore-ls` and so on, it behaves as that tool; see [`compat`].
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
+// Both panic if a write fails; see the module `output`.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod cli;
 mod commands;
@@ -10,10 +12,13 @@ mod compat;
 mod connection;
 mod error;
 mod escape;
+mod exit;
 mod hint;
 mod input;
 mod json;
+mod output;
 mod progress;
+mod sigpipe;
 mod split_words;
 mod terminal;
 

@@ -44,7 +44,7 @@ impl Progress {
         if self.next_redraw.is_some_and(|next| next <= now) {
             self.next_redraw = Some(now + REDRAW_INTERVAL);
             self.is_shown = true;
-            eprint!("{CLEAR_LINE}{}", self.line(now - self.started));
+            draw(&self.line(now - self.started));
         }
     }
 
@@ -65,10 +65,15 @@ impl Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         if self.is_shown {
-            // The line is decoration: a failure to erase it is no error.
-            let _ = io::stderr().write_all(CLEAR_LINE.as_bytes());
+            draw("");
         }
     }
+}
+
+/// Replaces the line on the terminal.
+fn draw(line: &str) {
+    // The line is decoration: a failure to draw it is no error.
+    let _ = io::stderr().write_all(format!("{CLEAR_LINE}{line}").as_bytes());
 }
 
 #[cfg(test)]

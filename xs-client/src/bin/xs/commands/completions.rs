@@ -1,11 +1,12 @@
 //! `xs completions`: shell completion scripts.
 
-use std::io;
+use std::io::Write;
 
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
 use crate::error::CommandResult;
+use crate::output::Output;
 
 /// Print a completion script for a shell
 #[derive(Debug, Args)]
@@ -15,8 +16,11 @@ pub(crate) struct Completions {
 }
 
 impl Completions {
-    pub(crate) fn run<C: CommandFactory>(&self) -> CommandResult {
-        clap_complete::generate(self.shell, &mut C::command(), "xs", &mut io::stdout());
+    pub(crate) fn run<C: CommandFactory>(&self, output: &mut Output) -> CommandResult {
+        // `generate` panics if a write fails.
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut C::command(), "xs", &mut script);
+        output.write_all(&script)?;
         Ok(true)
     }
 }

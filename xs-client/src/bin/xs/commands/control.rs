@@ -1,10 +1,13 @@
 //! `xs control`: commands for the daemon.
 
+use std::io::Write;
+
 use clap::Args;
 use xs_client::{Client, Error, ErrorCode};
 
 use crate::error::{CommandError, CommandResult};
 use crate::escape::printable;
+use crate::output::Output;
 
 /// Send a control command to the daemon, such as `check`, `log on` or `quota`
 ///
@@ -17,11 +20,11 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    pub(crate) fn run(&self, client: &Client) -> CommandResult {
-        match client.control(&self.words) {
-            Ok(answer) => println!("{}", printable(&answer)),
-            Err(error) => return Err(self.explain(error, client)),
-        }
+    pub(crate) fn run(&self, client: &Client, output: &mut Output) -> CommandResult {
+        let reply = client.control(&self.words).map_err(|error| self.explain(error, client))?;
+        writeln!(output, "{}", printable(&reply))
+            .and_then(|()| output.flush())
+            .map_err(CommandError::output_after("command executed"))?;
         Ok(true)
     }
 

@@ -8,8 +8,8 @@ use xs_client::{Client, Error, Node, Tree};
 use xs_transport::mock::text::Line;
 
 use crate::error::{CommandResult, describe};
+use crate::output::{self, Output};
 use crate::progress::Progress;
-use crate::terminal;
 
 /// Print nodes with their values and permissions, for `restore`
 ///
@@ -32,28 +32,25 @@ pub(super) const MAX_NODES_IN_TRANSACTION: usize = 1000;
 struct TooManyNodes;
 
 impl Dump {
-    pub(crate) fn run(&self, client: &Client) -> CommandResult {
-        let mut stdout = terminal::buffered_stdout();
+    pub(crate) fn run(&self, client: &Client, output: &mut Output) -> CommandResult {
         let snapshot = match self.fits_in_transaction(client) {
             true => client.transaction(|tx| self.snapshot(tx)),
             false => Err(Error::other(TooManyNodes)),
         };
-        let is_complete = match snapshot {
+        match snapshot {
             Ok((lines, is_complete)) => {
-                stdout.write_all(lines.as_bytes())?;
-                is_complete
+                output.write_all(lines.as_bytes())?;
+                Ok(is_complete)
             }
             Err(error) if is_too_many_nodes(&error) => {
                 writeln!(
-                    stdout,
+                    output,
                     "# More than {MAX_NODES_IN_TRANSACTION} nodes: not a consistent snapshot."
                 )?;
-                self.stream(client, &mut stdout)?
+                self.stream(client, output)
             }
-            Err(error) => return Err(error.into()),
-        };
-        stdout.flush()?;
-        Ok(is_complete)
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Counts the nodes outside a transaction. A transaction that has to be given up after it has
@@ -81,7 +78,7 @@ impl Dump {
         Ok((lines, is_complete))
     }
 
-    fn stream(&self, client: &Client, output: &mut impl Write) -> CommandResult {
+    fn stream(&self, client: &Client, output: &mut Output) -> CommandResult {
         let mut progress = Progress::new("dump", None);
         let mut is_complete = true;
         let mut line = String::new();
@@ -115,7 +112,7 @@ fn append_line(node: Node, lines: &mut String) -> xs_client::Result<bool> {
         }
         Err(error) if is_start || error.is_lost() || error.is_conflict() => Err(error),
         Err(error) => {
-            eprintln!("xs: warning: node omitted: {}", describe(&error));
+            output::message(format_args!("xs: warning: node omitted: {}", describe(&error)));
             Ok(false)
         }
     }

@@ -1,6 +1,7 @@
 //! `xs info`: a description of the daemon and of the connection to it.
 
 use std::env;
+use std::io::{self, Write};
 use std::path::Path;
 use std::time::Instant;
 
@@ -12,6 +13,7 @@ use super::ping::round_trip;
 use crate::connection::ConnectionArgs;
 use crate::error::{CommandError, CommandResult};
 use crate::escape::printable;
+use crate::output::Output;
 
 /// Print how the daemon was found, its version and features, and its latency
 ///
@@ -31,22 +33,26 @@ const ROUND_TRIPS: usize = 20;
 const BATCH: u32 = 200;
 
 impl Info {
-    pub(crate) fn run(&self, connection: &ConnectionArgs) -> CommandResult {
-        let describe = || -> CommandResult {
-            println!("Candidates:");
-            let client = connect(connection)?;
-            println!("Connection: {}", client.transport_name());
-            Daemon::identify(&client)?.print();
-            println!("Domain:     {}", domain(&client));
-            println!("Latency:    {}", latency(&client)?);
-            Ok(true)
-        };
-        describe().map_err(CommandError::without_info_hint)
+    pub(crate) fn run(&self, connection: &ConnectionArgs, output: &mut Output) -> CommandResult {
+        describe(connection, output).map_err(CommandError::without_info_hint)
     }
 }
 
+/// Prints each line as soon as it is known.
+fn describe(connection: &ConnectionArgs, output: &mut Output) -> CommandResult {
+    writeln!(output, "Candidates:")?;
+    let client = connect(connection, output)?;
+    writeln!(output, "Connection: {}", client.transport_name())?;
+    output.flush()?;
+    Daemon::identify(&client)?.print(output)?;
+    writeln!(output, "Domain:     {}", domain(&client))?;
+    output.flush()?;
+    writeln!(output, "Latency:    {}", latency(&client)?)?;
+    Ok(true)
+}
+
 /// Prints each socket and device that may lead to a daemon, and connects to the first that does.
-fn connect(connection: &ConnectionArgs) -> Result<Client> {
+fn connect(connection: &ConnectionArgs, output: &mut Output) -> CommandResult<Client> {
     let candidates = match connection.path() {
         Some(path) => vec![path.clone()],
         None => discover::candidates(),
@@ -67,10 +73,11 @@ fn connect(connection: &ConnectionArgs) -> Result<Client> {
                 },
             }
         };
-        println!("  {} ({}): {result}", path.display(), origin(connection, &path));
+        writeln!(output, "  {} ({}): {result}", path.display(), origin(connection, &path))?;
+        output.flush()?;
     }
     // Connecting again gives an error that names all candidates.
-    client.map_or_else(|| connection.open(), Ok)
+    Ok(client.map_or_else(|| connection.open(), Ok)?)
 }
 
 /// Returns why `path` is a candidate.
@@ -127,14 +134,15 @@ impl Daemon {
         }
     }
 
-    fn print(&self) {
-        println!("Daemon:     {}", self.version);
+    fn print(&self, output: &mut Output) -> io::Result<()> {
+        writeln!(output, "Daemon:     {}", self.version)?;
         if let Some(features) = &self.features {
-            println!("Features:   {}", features.join(", "));
+            writeln!(output, "Features:   {}", features.join(", "))?;
         }
         if let Some(quotas) = &self.quotas {
-            println!("Quotas:     {}", printable(&quotas.join(", ")));
+            writeln!(output, "Quotas:     {}", printable(&quotas.join(", ")))?;
         }
+        Ok(())
     }
 }
 

@@ -1,13 +1,13 @@
 //! `xs ls`: a subtree in the layout of xenstore-ls, or as JSON.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use clap::Args;
 use xs_client::{Error, Node, Permissions, Result, Tree};
 
 use crate::error::describe;
 use crate::escape::escape;
-use crate::{json, terminal};
+use crate::{json, output, terminal};
 
 /// List all nodes below a node, with their values
 ///
@@ -37,7 +37,7 @@ impl Ls {
         let layout = Layout {
             flat: self.flat,
             width: terminal::columns(),
-            use_color: !self.strict && terminal::use_color(),
+            use_color: !self.strict && terminal::use_color(&io::stdout()),
         };
         let mut line = Vec::new();
         let mut is_complete = true;
@@ -59,7 +59,7 @@ impl Ls {
                     Err(error) if self.strict || is_start => return Err(error),
                     Err(error) => {
                         output.flush().map_err(Error::other)?;
-                        eprintln!("xs: {}", describe(&error));
+                        output::message(format_args!("xs: {}", describe(&error)));
                         is_complete = false;
                     }
                     Ok(_) => {}

@@ -6,13 +6,14 @@ use clap::{Args, Command, CommandFactory};
 use clap_mangen::Man as ManPage;
 
 use crate::error::CommandResult;
+use crate::output::Output;
 
 /// Print the manual page
 #[derive(Debug, Args)]
 pub(crate) struct Man {}
 
 impl Man {
-    pub(crate) fn run<C: CommandFactory>(&self) -> CommandResult {
+    pub(crate) fn run<C: CommandFactory>(&self, output: &mut Output) -> CommandResult {
         let mut command = C::command();
         command.build();
         let mut page = Vec::new();
@@ -27,7 +28,7 @@ impl Man {
             render_subcommand(command, &mut page)?;
         }
         page.extend(FINAL_SECTIONS.bytes());
-        io::stdout().write_all(&page)?;
+        output.write_all(&page)?;
         Ok(true)
     }
 }
@@ -84,9 +85,9 @@ The command failed, a node that \fBxs exists\fR tests does not exist, or the out
 .TP
 2
 The arguments are invalid.
-.TP
-141
-The reader of the output has closed the pipe.
+.PP
+If the reader of the output closes it, SIGPIPE kills the program, and a shell reports the status 141.
+If the program was started with SIGPIPE ignored, the status is 1.
 .SH ENVIRONMENT
 .TP
 XENSTORED_PATH

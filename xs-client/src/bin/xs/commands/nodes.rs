@@ -10,7 +10,7 @@ use xs_client::{Client, Error, Path, Permission, Permissions, Result, Tree};
 use super::ls::Ls;
 use crate::error::CommandResult;
 use crate::escape::{escape, unescape};
-use crate::terminal;
+use crate::output::Output;
 
 /// A command on nodes.
 #[derive(Debug, Subcommand)]
@@ -137,27 +137,25 @@ pub(crate) struct GetPerms {
 
 impl NodeCommand {
     /// Runs the command, in a transaction if it needs several requests.
-    pub(crate) fn run(&self, client: &Client) -> CommandResult {
-        let mut stdout = terminal::buffered_stdout();
+    pub(crate) fn run(&self, client: &Client, output: &mut Output) -> CommandResult {
         if let NodeCommand::Ls(ls) = self {
             // A tree may be too large for a transaction. Its nodes are printed as they are read.
-            let result = ls.run(client, &mut stdout);
-            stdout.flush()?;
-            return Ok(result?);
+            return Ok(ls.run(client, output)?);
         }
-        let mut output = Vec::new();
+        let mut text = Vec::new();
         let result = if self.is_single_request() {
-            self.perform(client, &mut output)
+            self.perform(client, &mut text)
         } else {
             client.transaction(|tx| {
-                output.clear();
-                self.perform(tx, &mut output)
+                text.clear();
+                self.perform(tx, &mut text)
             })
         };
         // Output that precedes an error is printed, too.
-        stdout.write_all(&output)?;
-        stdout.flush()?;
-        Ok(result?)
+        let written = output.write_all(&text);
+        let answer = result?;
+        written?;
+        Ok(answer)
     }
 
     /// Runs the command on `tree`. Returns `false` if the answer is negative or incomplete.

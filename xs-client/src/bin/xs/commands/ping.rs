@@ -1,11 +1,13 @@
 //! `xs ping`: tests whether the daemon replies.
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use xs_client::{Client, DomId, Result};
 
 use crate::error::CommandResult;
+use crate::output::Output;
 
 /// Test whether the daemon replies, and print the time of a round trip
 #[derive(Debug, Args)]
@@ -16,10 +18,11 @@ pub(crate) struct Ping {
 }
 
 impl Ping {
-    pub(crate) fn run(&self, client: &Client) -> CommandResult {
+    pub(crate) fn run(&self, client: &Client, output: &mut Output) -> CommandResult {
         for _ in 0..self.number {
             let time = round_trip(client)?;
-            println!("reply from {} in {time:.0?}", client.transport_name());
+            writeln!(output, "reply from {} in {time:.0?}", client.transport_name())?;
+            output.flush()?;
         }
         Ok(true)
     }

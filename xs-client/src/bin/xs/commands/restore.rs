@@ -7,6 +7,7 @@ use xs_transport::mock::text::{self, Line};
 use super::dump::MAX_NODES_IN_TRANSACTION;
 use crate::error::{CommandError, CommandResult};
 use crate::input;
+use crate::output;
 use crate::progress::Progress;
 
 /// Create nodes from the output of `dump`
@@ -43,7 +44,9 @@ impl Restore {
                 drop(progress);
                 let done = index * NODES_IN_BATCH;
                 let total = lines.len();
-                eprintln!("xs: failed after {done} of {total} nodes; the restore is incomplete");
+                output::message(format_args!(
+                    "xs: failed after {done} of {total} nodes; the restore is incomplete"
+                ));
                 return Err(error.into());
             }
             progress.add(batch.len());

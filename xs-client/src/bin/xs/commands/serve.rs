@@ -14,6 +14,7 @@ use xs_transport::mock::{Flavour, Server, Xenstored};
 use crate::connection::{ConnectionArgs, parse_seconds};
 use crate::error::{CommandError, CommandResult};
 use crate::input;
+use crate::output::Output;
 
 /// Run an in-memory xenstored, without Xen
 ///
@@ -61,7 +62,7 @@ enum Like {
 }
 
 impl Serve {
-    pub(crate) fn run(&self, connection: &ConnectionArgs) -> CommandResult {
+    pub(crate) fn run(&self, connection: &ConnectionArgs, output: &mut Output) -> CommandResult {
         let socket = connection.socket.as_ref().ok_or_else(|| {
             CommandError::new("serve: --socket is required")
                 .with_hint("for example `xs serve --socket /tmp/xs`")
@@ -92,16 +93,16 @@ impl Serve {
                 stop.stop();
             }
         });
-        bind(&mut server, socket, DomId::DOM0)?;
+        bind(&mut server, socket, DomId::DOM0, output)?;
         for (domid, path) in &self.guests {
-            bind(&mut server, path, *domid)?;
+            bind(&mut server, path, *domid, output)?;
         }
         server.run().map_err(failed)?;
         Ok(true)
     }
 }
 
-fn bind(server: &mut Server, path: &Path, domid: DomId) -> CommandResult<()> {
+fn bind(server: &mut Server, path: &Path, domid: DomId, output: &mut Output) -> CommandResult<()> {
     server.bind(path, domid).map_err(|error| {
         let hint = match error.kind() {
             io::ErrorKind::AddrInUse => {
@@ -116,9 +117,8 @@ fn bind(server: &mut Server, path: &Path, domid: DomId) -> CommandResult<()> {
             None => error,
         }
     })?;
-    let mut stdout = io::stdout();
-    writeln!(stdout, "{}", path.display())?;
-    stdout.flush()?;
+    writeln!(output, "{}", path.display())?;
+    output.flush()?;
     Ok(())
 }
 

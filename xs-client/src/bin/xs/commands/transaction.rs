@@ -10,8 +10,8 @@ use xs_client::{Client, Error};
 use super::nodes::NodeCommand;
 use crate::error::{CommandError, CommandResult};
 use crate::input;
+use crate::output::{self, Output};
 use crate::split_words::split_words;
-use crate::terminal;
 
 /// Run several commands in one transaction: all or none
 ///
@@ -40,20 +40,20 @@ struct Line {
 struct Negative;
 
 impl Transaction {
-    pub(crate) fn run(&self, client: &Client) -> CommandResult {
-        let (name, text) = input::read(self.file.as_deref())?;
-        let commands = parse(&text).map_err(|(line, error)| {
+    pub(crate) fn run(&self, client: &Client, output: &mut Output) -> CommandResult {
+        let (name, script) = input::read(self.file.as_deref())?;
+        let commands = parse(&script).map_err(|(line, error)| {
             CommandError::new(format!("{name}: line {line}: {error}"))
                 .with_hint("nothing was changed")
         })?;
-        let mut output = Vec::new();
+        let mut text = Vec::new();
         // The line of the command that runs; `None` while none does.
         let mut current = None;
         let result = client.transaction(|tx| {
-            output.clear();
+            text.clear();
             for (line, command) in &commands {
                 current = Some(*line);
-                if !command.perform(tx, &mut output)? {
+                if !command.perform(tx, &mut text)? {
                     return Err(Error::other(Negative));
                 }
             }
@@ -62,15 +62,18 @@ impl Transaction {
         });
         match result {
             Ok(()) => {
-                let mut stdout = terminal::buffered_stdout();
-                stdout.write_all(&output)?;
-                stdout.flush()?;
+                output
+                    .write_all(&text)
+                    .and_then(|()| output.flush())
+                    .map_err(CommandError::output_after("transaction committed"))?;
                 Ok(true)
             }
             Err(error) if error.source().is_some_and(|source| source.is::<Negative>()) => Ok(false),
             Err(error) => {
                 if let Some(line) = current {
-                    eprintln!("xs: {name}: line {line} failed; nothing was changed");
+                    output::message(format_args!(
+                        "xs: {name}: line {line} failed; nothing was changed"
+                    ));
                 }
                 Err(error.into())
             }

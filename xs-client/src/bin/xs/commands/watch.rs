@@ -10,6 +10,7 @@ use xs_client::{Client, EventKind, Result, WatchEvent};
 
 use crate::connection::parse_seconds;
 use crate::error::{CommandError, CommandResult};
+use crate::output::{self, Output};
 
 /// Print the path of each node that changes
 ///
@@ -32,14 +33,13 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    pub(crate) fn run(&self, client: &Client) -> CommandResult {
+    pub(crate) fn run(&self, client: &Client, output: &mut Output) -> CommandResult {
         let deadline = self.seconds.and_then(|seconds| Instant::now().checked_add(seconds));
         let (sender, events) = mpsc::channel();
         for path in &self.paths {
             self.watch(client, path, sender.clone())?;
         }
         let mut remaining = self.number;
-        let mut stdout = std::io::stdout();
         while remaining != Some(0) {
             let event = match deadline {
                 None => events.recv().map_err(RecvTimeoutError::from),
@@ -49,11 +49,16 @@ impl Watch {
                 Ok(event) => {
                     let event = event?;
                     if event.kind == EventKind::Overflow {
-                        eprintln!("xs: warning: too many events for {event}; some were dropped");
+                        output::message(format_args!(
+                            "xs: warning: too many events for {event}; some were dropped"
+                        ));
                         continue;
                     }
-                    writeln!(stdout, "{event}")?;
-                    stdout.flush()?;
+                    writeln!(output, "{event}")?;
+                    output.flush()?;
+                    if output.is_closed() {
+                        return Ok(true);
+                    }
                     remaining = remaining.map(|remaining| remaining - 1);
                 }
                 Err(RecvTimeoutError::Timeout) => return Ok(true),

@@ -6,6 +6,8 @@ use super::live_update::LiveUpdate;
 use crate::commands::control::Control;
 use crate::connection::ConnectionArgs;
 use crate::error::{CommandError, CommandResult};
+use crate::exit;
+use crate::output::{self, Output};
 
 /// The exit status for invalid arguments.
 const USAGE_STATUS: u8 = 2;
@@ -16,31 +18,29 @@ const FAILURE_STATUS: u8 = 3;
 /// Runs the tool, invoked as `name`. Returns the exit status.
 pub(super) fn main(name: &str, args: &[OsString]) -> u8 {
     if args.is_empty() {
-        eprintln!("Usage:\n{name} <command> [<arg>...]");
+        output::message(format_args!("Usage:\n{name} <command> [<arg>...]"));
         return USAGE_STATUS;
     }
+    let mut output = Output::of_xenstore_tool();
     let result = if args[0] == "live-update" {
         match LiveUpdate::from_args(&args[1..]) {
             Ok(update) => update.run(),
             Err(message) => {
-                eprintln!("{name}: {message}");
+                output::message(format_args!("{name}: {message}"));
                 return USAGE_STATUS;
             }
         }
     } else {
-        send(args)
+        send(args, &mut output)
     };
-    match result {
-        Ok(_) => 0,
-        Err(error) => {
-            error.report(name);
-            FAILURE_STATUS
-        }
-    }
+    // If only the output is lost, the command has been executed.
+    let has_failed = result.as_ref().is_err_and(|error| error.output_error().is_none());
+    let status = exit::finish(name, result, output);
+    if has_failed { FAILURE_STATUS } else { status }
 }
 
-fn send(args: &[OsString]) -> CommandResult {
+fn send(args: &[OsString], output: &mut Output) -> CommandResult {
     let words = args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
     let client = ConnectionArgs::default().open().map_err(CommandError::from)?;
-    Control { words }.run(&client)
+    Control { words }.run(&client, output)
 }

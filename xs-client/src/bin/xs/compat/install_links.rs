@@ -2,12 +2,14 @@
 
 use std::env;
 use std::fs;
+use std::io::{self, Write};
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
 use clap::Args;
 
 use crate::error::{CommandError, CommandResult};
+use crate::output::Output;
 
 /// Create links that replace the xenstore-* tools
 ///
@@ -34,9 +36,10 @@ const LINKS: [&str; 10] = [
 ];
 
 impl InstallLinks {
-    pub(crate) fn run(&self) -> CommandResult {
+    pub(crate) fn run(&self, output: &mut Output) -> CommandResult {
         let program = env::current_exe()
             .map_err(|error| CommandError::io("cannot find the path of this program", error))?;
+        let mut created = Vec::new();
         for name in LINKS {
             let link = self.dir.join(name);
             let failed =
@@ -46,8 +49,16 @@ impl InstallLinks {
                 fs::remove_file(&link).map_err(failed)?;
             }
             symlink(&program, &link).map_err(failed)?;
-            println!("{}", link.display());
+            created.push(link);
         }
+        print(&created, output).map_err(CommandError::output_after("links created"))?;
         Ok(true)
     }
+}
+
+fn print(links: &[PathBuf], output: &mut Output) -> io::Result<()> {
+    for link in links {
+        writeln!(output, "{}", link.display())?;
+    }
+    output.flush()
 }

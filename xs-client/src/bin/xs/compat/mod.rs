@@ -11,6 +11,7 @@ mod mode;
 use std::ffi::OsString;
 
 use self::mode::Mode;
+use crate::output;
 
 /// One of the xenstore tools.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +42,7 @@ impl Tool {
             Tool::Control => control::main(name, args),
             Tool::Xenstore => {
                 let Some((first, rest)) = args.split_first() else {
-                    eprintln!("{name}: Usage: {name} <mode> [-h] [...]");
+                    output::message(format_args!("{name}: Usage: {name} <mode> [-h] [...]"));
                     return 1;
                 };
                 let first = first.to_string_lossy();
@@ -49,7 +50,9 @@ impl Tool {
                     Some(mode) => mode.main(name, &format!("{name} {first}"), rest),
                     None => {
                         let modes = Mode::names().join(", ");
-                        eprintln!("{name}: unknown mode {first:?}, expected one of {modes}");
+                        output::message(format_args!(
+                            "{name}: unknown mode {first:?}, expected one of {modes}"
+                        ));
                         1
                     }
                 }

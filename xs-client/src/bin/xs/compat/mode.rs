@@ -11,6 +11,8 @@ use crate::commands::nodes::{Chmod, Exists, List, NodeCommand, Read, Rm, WriteVa
 use crate::commands::watch::Watch;
 use crate::connection::ConnectionArgs;
 use crate::error::{CommandError, CommandResult};
+use crate::exit;
+use crate::output::{self, Output};
 
 /// A mode, and how it is invoked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,17 +71,15 @@ impl Mode {
     pub(super) fn main(self, name: &str, invocation: &str, args: &[OsString]) -> u8 {
         let parsed = getopt::parse(args, &OPTIONS);
         for error in &parsed.errors {
-            eprintln!("{name}: {error}");
+            output::message(format_args!("{name}: {error}"));
         }
         if !self.accepts(&parsed) {
-            eprintln!("{name}: Usage: {invocation} {}", self.usage);
+            output::message(format_args!("{name}: Usage: {invocation} {}", self.usage));
             return 1;
         }
-        match self.run(&parsed) {
-            Ok(true) => 0,
-            Ok(false) => 1,
-            Err(error) => error.report(name),
-        }
+        let mut output = Output::of_xenstore_tool();
+        let result = self.run(&parsed, &mut output);
+        exit::finish(name, result, output)
     }
 
     fn accepts(self, parsed: &Parsed) -> bool {
@@ -92,7 +92,7 @@ impl Mode {
             && !lacks_value
     }
 
-    fn run(self, parsed: &Parsed) -> CommandResult {
+    fn run(self, parsed: &Parsed, output: &mut Output) -> CommandResult {
         let client = ConnectionArgs::default().open()?;
         let mut paths = parsed.operands.iter().map(|path| path.to_string_lossy().into_owned());
         let command = match self.name {
@@ -117,7 +117,7 @@ impl Mode {
                     .map(parse_permission)
                     .collect::<CommandResult<_>>()?,
             }),
-            "watch" => return watch(&client, parsed),
+            "watch" => return watch(&client, parsed, output),
             _ => NodeCommand::Ls(Ls {
                 flat: parsed.has(b'f'),
                 perms: parsed.has(b'p'),
@@ -126,11 +126,11 @@ impl Mode {
                 paths: if parsed.operands.is_empty() { vec!["/".into()] } else { paths.collect() },
             }),
         };
-        command.run(&client).map_err(|error| error.suggest_existing_node(&client))
+        command.run(&client, output).map_err(|error| error.suggest_existing_node(&client))
     }
 }
 
-fn watch(client: &Client, parsed: &Parsed) -> CommandResult {
+fn watch(client: &Client, parsed: &Parsed, output: &mut Output) -> CommandResult {
     let number = parsed.options.iter().rev().find(|(letter, _)| *letter == b'n');
     let number = number.map_or(-1, |(_, number)| getopt::leading_number(number));
     let paths: Vec<_> =
@@ -143,7 +143,7 @@ fn watch(client: &Client, parsed: &Parsed) -> CommandResult {
     }
     // -1 is no limit. The original exits before the first event for any other negative number.
     let number = if number == -1 { None } else { Some(u64::try_from(number).unwrap_or(0)) };
-    Watch { number, depth: None, seconds: None, paths }.run(client)
+    Watch { number, depth: None, seconds: None, paths }.run(client, output)
 }
 
 /// Parses a permission as the original does: a missing domain ID is 0, and text after its digits is

@@ -1,0 +1,96 @@
+//! Standard output and standard error.
+//!
+//! Commands write to them only through this module, because `println!` and `eprintln!` panic if a
+//! write fails.
+
+use std::fmt;
+use std::io::{self, BufWriter, Write};
+
+use crate::sigpipe;
+
+/// Standard output, with a large buffer, also on a terminal.
+///
+/// [`exit::finish`](crate::exit::finish) writes what is in the buffer when the command has ended.
+#[derive(Debug)]
+pub(crate) struct Output {
+    buffer: BufWriter<Stdout>,
+}
+
+/// Standard output, which remembers whether its reader has closed it.
+#[derive(Debug)]
+struct Stdout {
+    /// Whether to discard output after the reader has closed it, instead of failing.
+    may_discard: bool,
+    is_closed: bool,
+}
+
+const BUFFER_SIZE: usize = 1 << 16;
+
+impl Output {
+    /// The output of `xs`.
+    pub(crate) fn new() -> Self {
+        Output::with(false)
+    }
+
+    /// The output of a xenstore tool. If SIGPIPE is ignored, the original tools continue without a
+    /// reader, and report no error.
+    pub(crate) fn of_xenstore_tool() -> Self {
+        Output::with(sigpipe::is_ignored())
+    }
+
+    fn with(may_discard: bool) -> Self {
+        let stdout = Stdout { may_discard, is_closed: false };
+        Output { buffer: BufWriter::with_capacity(BUFFER_SIZE, stdout) }
+    }
+
+    /// Returns whether the reader has closed the output, as far as writes have shown it.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.buffer.get_ref().is_closed
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.buffer.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.buffer.flush()
+    }
+}
+
+impl Stdout {
+    /// Passes on the result of a write, or `discarded` if the output is discarded.
+    fn check<T>(&mut self, result: io::Result<T>, discarded: T) -> io::Result<T> {
+        let is_broken_pipe =
+            result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
+        self.is_closed |= is_broken_pipe;
+        if is_broken_pipe && self.may_discard { Ok(discarded) } else { result }
+    }
+}
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let result = io::stdout().write(bytes);
+        self.check(result, bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let result = io::stdout().flush();
+        self.check(result, ())
+    }
+}
+
+/// Prints a line to standard error.
+///
+/// A failure is ignored, because it cannot be reported: the exit status tells the result. Without a
+/// reader, SIGPIPE ends the program, unless it is ignored.
+pub(crate) fn message(text: impl fmt::Display) {
+    let line = format!("{text}\n");
+    let result = io::stderr().write_all(line.as_bytes());
+    if result.is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+        && !sigpipe::is_ignored()
+    {
+        sigpipe::die();
+    }
+}
