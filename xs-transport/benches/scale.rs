@@ -18,6 +18,7 @@ use xs_transport::{Transport, Wait};
 const SMALL: usize = 1_000;
 const BIG: usize = 1_000_000;
 const WATCHES: usize = 100_000;
+const DIRECTORIES: [usize; 3] = [2_000, 20_000, 200_000];
 
 fn main() {
     let before = resident();
@@ -63,6 +64,20 @@ fn main() {
         black_box(map.get(&path(rng.below(map.len()))).expect("a value").len());
     };
     compare("for comparison: a plain HashMap, any key", &few, &many, look_up);
+
+    println!(
+        "\ndirectories read in parts, time per child (limit 1.50 times the smaller directory's):"
+    );
+    let stores = DIRECTORIES.map(Store::with_children);
+    let mut smaller = None;
+    for (children, store) in DIRECTORIES.iter().zip(&stores) {
+        let mut times: Vec<_> = (0..9).map(|_| store.list(*children)).collect();
+        times.sort_by(f64::total_cmp);
+        let time = times[times.len() / 2];
+        let ratio = smaller.map_or(1.0, |smaller| time / smaller);
+        println!("{ratio:>5.2}  {time:>6.1} ns  {children} children");
+        smaller = Some(time);
+    }
 
     println!("\n{WATCHES} watches elsewhere against none, by time (limit 1.50):");
     let watched = Store::new(SMALL);
@@ -141,6 +156,37 @@ impl Store {
             store.call(Ty::Mkdir, 0, &[format!("/dir/{at}\0").as_bytes()]);
         }
         store
+    }
+
+    /// Returns a store whose only directory has this many children.
+    fn with_children(children: usize) -> Self {
+        let xenstored = Xenstored::new();
+        let pipe = xenstored.connect(DomId::DOM0);
+        let store = Store { xenstored, pipe, nodes: 0 };
+        for at in 0..children {
+            store.call(Ty::Mkdir, 0, &[format!("/wide/child-{at:06}\0").as_bytes()]);
+        }
+        store
+    }
+
+    /// Lists the directory in parts. Returns the time per child in nanoseconds.
+    fn list(&self, children: usize) -> f64 {
+        let start = Instant::now();
+        let mut buf = vec![0; 8192];
+        let mut offset = 0;
+        loop {
+            let request = format!("/wide\0{offset}\0");
+            let n = self.exchange(Ty::DirectoryPart, 0, &[request.as_bytes()], &mut buf);
+            let part = &buf[Header::LEN..n];
+            let generation = part.iter().position(|byte| *byte == 0).expect("a generation");
+            let names = &part[generation + 1..];
+            offset += names.len();
+            if names.ends_with(b"\0\0") || names == b"\0" {
+                break;
+            }
+        }
+        assert_eq!(offset, children * "child-000000\0".len() + 1);
+        start.elapsed().as_secs_f64() / children as f64 * 1e9
     }
 
     fn read(&self, at: usize) {

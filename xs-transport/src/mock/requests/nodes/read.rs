@@ -48,9 +48,10 @@ impl Call<'_> {
 /// Returns the names from byte `offset` of their list on, as far as `room` bytes suffice, and
 /// whether they are the last. An offset inside a name returns the rest of the name.
 fn part(children: &Children, offset: usize, room: usize) -> (Strings<'static>, bool) {
-    let (mut at, mut taken) = (0, Vec::new());
+    let mut taken = Vec::new();
     let mut is_last = true;
-    for name in children.iter() {
+    let (mut at, names) = children.iter_from(offset);
+    for name in names {
         let end = at + name.len() + 1;
         if end > offset {
             let name = &name.as_bytes()[offset.saturating_sub(at)..];
