@@ -35,6 +35,31 @@ pub(crate) const KNOWN: &[Known] = &[
     },
     Known {
         flavour: Flavour::C417,
+        what: "RESET_WATCHES inside a transaction",
+        reason: "the daemon crashes; the in-memory one replies EINVAL",
+        avoid: |op| op.ty == Ty::ResetWatches as u32 && matches!(op.tx, Tx::Slot(_)),
+    },
+    Known {
+        flavour: Flavour::C,
+        what: "SET_PERMS with an entry for each domain (DOMID_ANY, 32757)",
+        reason: "the daemon crashes; the in-memory one replies EINVAL",
+        avoid: |op| {
+            let mut entries = op.payload.split(|byte| *byte == 0).skip(1);
+            op.ty == Ty::SetPerms as u32 && entries.any(|entry| entry.get(1..) == Some(b"32757"))
+        },
+    },
+    Known {
+        flavour: Flavour::C,
+        what: "RELEASE of a domain that owns the permissions of a special watch",
+        reason: "the daemon crashes; the in-memory one replies EINVAL",
+        avoid: |op| {
+            op.ty == Ty::SetPerms as u32
+                && op.payload.starts_with(b"@")
+                && owner(&op.payload) != Some(b"0")
+        },
+    },
+    Known {
+        flavour: Flavour::C417,
         what: "targeting a domain that goes away later",
         reason: "the daemon keeps a part of the target, because it is still referenced, and crashes when \
                  the domain is introduced again",

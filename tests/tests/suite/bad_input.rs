@@ -5,8 +5,20 @@ use xs_tests::on_every_backend;
 use xs_transport::mock::Xenstored;
 
 /// Paths that every daemon rejects.
-const BAD_PATHS: [&str; 10] =
-    ["", "a b", "/a/", "//", "/a//b", "/a\0b", "/ä", "a.b", "a\n", "/a\0evil/b"];
+const BAD_PATHS: [&str; 12] = [
+    "",
+    "a b",
+    "/a/",
+    "/local/domain/",
+    "/local/domain/5/",
+    "//",
+    "/a//b",
+    "/a\0b",
+    "/ä",
+    "a.b",
+    "a\n",
+    "/a\0evil/b",
+];
 
 /// Runs every operation that takes a path on this one.
 fn every_operation(client: &Client, path: &str) -> Vec<(&'static str, Result<()>)> {

@@ -238,6 +238,12 @@ impl Xenstored {
         self.hub.lock().daemon.tracer.set(None);
     }
 
+    /// Returns the number of nodes of an owner as the daemon counts them.
+    #[cfg(test)]
+    pub(super) fn counted_nodes(&self, owner: DomId) -> i64 {
+        self.hub.lock().daemon.store.usage_of(owner).nodes
+    }
+
     fn act<T>(&self, act: impl FnOnce(&mut Daemon) -> T) -> T {
         let mut state = self.hub.lock();
         let done = act(&mut state.daemon);

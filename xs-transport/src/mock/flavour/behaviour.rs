@@ -32,6 +32,15 @@ pub(crate) struct Behaviour {
     pub(crate) domain_queries_ignore_extra_arguments: bool,
     /// Whether SET_TARGET accepts further strings after the target.
     pub(crate) set_target_ignores_extra_arguments: bool,
+    /// Whether RESET_WATCHES is accepted inside a transaction. A daemon that does not accept it
+    /// crashes; here the request fails with EINVAL.
+    pub(crate) resets_watches_in_transactions: bool,
+    /// Whether SET_PERMS accepts `DOMID_ANY`. A daemon that does not accept it crashes; here the
+    /// request fails with EINVAL.
+    pub(crate) sets_permissions_of_any_domain: bool,
+    /// Whether RELEASE is accepted for a domain that owns the permissions of a special watch. A
+    /// daemon that does not accept it crashes; here the request fails with EINVAL.
+    pub(crate) releases_owners_of_special_nodes: bool,
     /// Whether TRANSACTION_END accepts further strings after `T` or `F`.
     pub(crate) transaction_end_ignores_extra_arguments: bool,
     /// The types of requests that accept the path of a special watch, besides WATCH, UNWATCH and

@@ -32,6 +32,10 @@ impl Call<'_> {
                     return Err(INVALID);
                 }
                 self.introduced(domid)?;
+                let owns_special = self.daemon.store.owns_special_nodes(domid);
+                if owns_special && !self.behaviour().releases_owners_of_special_nodes {
+                    return Err(INVALID);
+                }
                 self.daemon.release(domid);
                 DONE
             }

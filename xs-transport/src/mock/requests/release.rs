@@ -7,6 +7,7 @@ use crate::mock::daemon::Daemon;
 use crate::mock::flavour::behaviour::Release;
 use crate::mock::store::join;
 use crate::mock::store::node::Node;
+use crate::mock::store::tree::PERMANENT;
 
 impl Daemon {
     /// Releases a domain. Returns whether it was introduced. Dom0 cannot be released.
@@ -21,11 +22,25 @@ impl Daemon {
             Release::RemovesNodesAndPermissions if is_introduced => self.remove_traces_of(domid),
             Release::RemovesNodesAndPermissions => {}
         }
+        self.return_permanent_nodes_of(domid);
         self.domains.remove(domid);
         if is_introduced {
             self.fire_special("@releaseDomain", domid);
         }
         is_introduced
+    }
+
+    /// Gives the domain's nodes that cannot be removed, the root and those of special watches, back to
+    /// dom0. A later domain of the same number must not own them.
+    fn return_permanent_nodes_of(&mut self, domid: DomId) {
+        for path in PERMANENT {
+            let node = self.store.get(path).filter(|node| node.owner() == domid);
+            if let Some(node) = node.cloned() {
+                let perms = node.perms.with_owner(DomId::DOM0);
+                self.store.put(Node { perms, ..Node::clone(&node) });
+                self.store.next_generation();
+            }
+        }
     }
 
     /// Removes each node that the domain owns, with its descendants. Watches fire.

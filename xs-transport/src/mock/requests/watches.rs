@@ -64,6 +64,9 @@ impl Call<'_> {
     /// Ends the watches and transactions of all connections of a guest, because a real guest has one
     /// ring. Dom0 has many sockets, and each is reset alone.
     pub(super) fn reset_watches(&mut self) -> Result {
+        if self.transaction.is_some() && !self.behaviour().resets_watches_in_transactions {
+            return Err(INVALID);
+        }
         let conns = if is_privileged(self.domid) {
             vec![self.conn]
         } else {

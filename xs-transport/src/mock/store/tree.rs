@@ -27,6 +27,9 @@ pub(crate) struct Store {
     last_order: u64,
 }
 
+/// The nodes that a daemon starts with and that cannot be removed.
+pub(crate) const PERMANENT: [&str; 3] = ["/", "@introduceDomain", "@releaseDomain"];
+
 /// The number and the size of the nodes of one owner.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Usage {
@@ -55,7 +58,7 @@ impl Store {
     pub(crate) fn new(accounting: Accounting) -> Self {
         let mut store = Store { accounting, ..Store::default() };
         let perms = NodePerms::owned_by(DomId::DOM0);
-        for path in ["/", "@introduceDomain", "@releaseDomain"] {
+        for path in PERMANENT {
             store.put(Node::new(path, perms.clone(), 0));
         }
         if !accounting.counts_root {
@@ -92,6 +95,12 @@ impl Store {
     /// Returns what the nodes of this owner use.
     pub(crate) fn usage_of(&self, owner: DomId) -> Usage {
         self.usage.get(&owner).copied().unwrap_or_default()
+    }
+
+    /// Returns whether this owner has the node of a special watch.
+    pub(crate) fn owns_special_nodes(&self, owner: DomId) -> bool {
+        let special = PERMANENT.iter().filter(|path| path.starts_with('@'));
+        special.filter_map(|path| self.get(path)).any(|node| node.owner() == owner)
     }
 
     /// Returns the size of a node as the daemon counts it: the header, 8 bytes for each permission,

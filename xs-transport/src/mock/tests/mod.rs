@@ -8,6 +8,7 @@ mod faults;
 mod permissions;
 mod quotas;
 mod requests;
+mod security;
 mod slow;
 mod transactions;
 mod watches;

@@ -1,5 +1,6 @@
 //! WRITE, MKDIR, RM and SET_PERMS.
 
+use crate::mock::daemon::domains::DOMID_ANY;
 use crate::mock::flavour::behaviour::NodeChanges;
 use crate::mock::requests::answer::{DONE, INVALID, Result};
 use crate::mock::requests::args;
@@ -52,6 +53,10 @@ impl Call<'_> {
         let entries = list.into_iter().map(|text| args::permission(text).map(Entry::new));
         let entries = entries.collect::<Option<_>>().ok_or(INVALID)?;
         let perms = NodePerms::from_entries(entries).ok_or(INVALID)?;
+        let names_any = perms.entries().iter().any(|entry| entry.permission.domid == DOMID_ANY);
+        if names_any && !self.behaviour().sets_permissions_of_any_domain {
+            return Err(INVALID);
+        }
         match self.behaviour().node_changes {
             NodeChanges::BottomUp => {
                 self.learn_domains(&perms);
