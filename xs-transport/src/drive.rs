@@ -230,7 +230,7 @@ pub enum Received {
     End,
 }
 
-/// Calls [`Transport::recv`] once.
+/// Calls [`Transport::recv`] once, and again if the call does not wait and is interrupted.
 ///
 /// # Errors
 /// The connection has failed. A panic of the transport counts as a failure.
@@ -239,14 +239,19 @@ pub fn receive_once(
     buf: &mut [u8],
     wait: Wait,
 ) -> Result<Received, Failure> {
-    match without_panic(|| transport.recv(buf, wait)) {
-        Ok(0) => Ok(Received::End),
-        Ok(n) if n <= buf.len() => Ok(Received::Bytes(n)),
-        Ok(_) => Err(excess()),
-        Err(error) => match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(Received::Nothing),
-            _ => Err(error.into()),
-        },
+    loop {
+        return match without_panic(|| transport.recv(buf, wait)) {
+            Ok(0) => Ok(Received::End),
+            Ok(n) if n <= buf.len() => Ok(Received::Bytes(n)),
+            Ok(_) => Err(excess()),
+            Err(error) => match error.kind() {
+                // There may be bytes, and a caller that polls the descriptor may wait for further
+                // ones only.
+                io::ErrorKind::Interrupted if wait == Wait::No => continue,
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(Received::Nothing),
+                _ => Err(error.into()),
+            },
+        };
     }
 }
 

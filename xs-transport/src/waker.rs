@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::OnceLock;
+use std::thread;
 
 /// A pair of sockets. The waiting thread polls one; it becomes readable when another thread writes
 /// a byte to the other.
@@ -31,8 +32,14 @@ impl Waker {
     }
 
     pub(crate) fn wake(&self) {
-        // A full socket is readable already, so a failed write still ends the poll.
-        let _ = (&self.written).write(&[0]);
+        // A full socket is readable already. Any other error, such as a shortage of memory, passes,
+        // and without the byte the poll might never end.
+        while let Err(error) = (&self.written).write(&[0]) {
+            if error.kind() == io::ErrorKind::WouldBlock {
+                break;
+            }
+            thread::yield_now();
+        }
     }
 
     /// Discards the wake-ups so far.
