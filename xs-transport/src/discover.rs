@@ -66,10 +66,13 @@ pub fn open(timeout: Duration) -> Result<Box<dyn Transport>, DiscoverError> {
 /// `timeout` limits how long connecting to a socket takes.
 ///
 /// # Errors
-/// `InvalidInput` if `path` is neither a socket nor a device. Otherwise the error of stat(2),
-/// connect(2) or open(2).
+/// `InvalidInput` if `path` is empty, or is neither a socket nor a device. Otherwise the error of
+/// stat(2), connect(2) or open(2).
 pub fn open_at(path: impl AsRef<Path>, timeout: Duration) -> io::Result<Box<dyn Transport>> {
     let path = path.as_ref();
+    if path.as_os_str().is_empty() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "path is empty"));
+    }
     let file_type = fs::metadata(path)?.file_type();
     // Under xenfs and kernfs the device appears as a regular file, so the known paths count too.
     let is_device =
@@ -149,6 +152,18 @@ mod tests {
         let text = error.to_string();
         assert!(text.contains("/a: ") && text.contains("/b: "), "{text}");
         assert_eq!(error.io_kind(), io::ErrorKind::PermissionDenied);
+    }
+
+    /// The kernel takes an empty path for a name of the abstract namespace, which any process may bind.
+    #[test]
+    fn empty_paths_are_rejected() {
+        let second = Duration::from_secs(1);
+        let errors =
+            [open_at("", second).unwrap_err(), UnixTransport::connect("", second).unwrap_err()];
+        for error in errors {
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{error}");
+            assert!(error.to_string().contains("path is empty"), "{error}");
+        }
     }
 
     #[test]

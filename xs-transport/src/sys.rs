@@ -130,6 +130,10 @@ fn unix_address(path: &OsStr) -> io::Result<(libc::sockaddr_un, libc::socklen_t)
     // SAFETY: sockaddr_un consists of integers and arrays of integers, for which zero is valid.
     let mut address: libc::sockaddr_un = unsafe { mem::zeroed() };
     let bytes = path.as_bytes();
+    // Any process may bind the name in the abstract namespace that an empty path stands for.
+    if bytes.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "socket path is empty"));
+    }
     if bytes.contains(&0) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "socket path contains a NUL byte"));
     }
