@@ -39,8 +39,8 @@ pub struct UnixTransport {
 /// The receive timeout of the socket (SO_RCVTIMEO).
 ///
 /// A poll(2) before each receive would double the system calls of a round trip. A wait that may
-/// last at least this long therefore blocks in recv(2), which this timeout ends at the latest. The
-/// caller then checks its deadline and calls again. Waits with a nearer deadline use poll(2).
+/// last at least this long therefore begins in recv(2), which this timeout ends at the latest, and
+/// goes on in poll(2). Waits with a nearer deadline use only poll(2).
 const RECEIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The pause between attempts to connect, on systems where connect(2) does not wait by itself.
@@ -104,7 +104,14 @@ impl Transport for UnixTransport {
         match wait {
             Wait::No => {}
             Wait::Until(deadline) if Self::outlasts_receive_timeout(deadline) => {
-                return sys::recv(&self.stream, buf);
+                match sys::recv(&self.stream, buf) {
+                    // The receive timeout has passed, or the owner of a duplicate has set O_NONBLOCK
+                    // or a shorter timeout. Only poll(2) waits in either case.
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        sys::poll([(self.stream.as_fd(), libc::POLLIN)], deadline)?;
+                    }
+                    result => return result,
+                }
             }
             Wait::Until(deadline) => {
                 sys::poll([(self.stream.as_fd(), libc::POLLIN)], deadline)?;
@@ -158,6 +165,7 @@ impl Transport for UnixTransport {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::io::Write;
     use std::os::unix::net::UnixListener;
 
     use super::*;
@@ -179,6 +187,32 @@ mod tests {
         assert!(UnixTransport::outlasts_receive_timeout(Some(now + 2 * RECEIVE_TIMEOUT)));
         for near in [now, now + RECEIVE_TIMEOUT / 2] {
             assert!(!UnixTransport::outlasts_receive_timeout(Some(near)));
+        }
+    }
+
+    /// The flag O_NONBLOCK and the receive timeout belong to the open file, which the owner of a
+    /// duplicate can change.
+    #[test]
+    fn waits_last_until_bytes_arrive_whatever_duplicates_change() {
+        let far = Some(Instant::now() + 3 * RECEIVE_TIMEOUT);
+        let changes: [fn(&UnixStream); 2] = [
+            |duplicate| duplicate.set_nonblocking(true).unwrap(),
+            |duplicate| duplicate.set_read_timeout(Some(Duration::from_millis(1))).unwrap(),
+        ];
+        for change in changes {
+            for wait in [Wait::Until(None), Wait::Until(far), Wait::UntilWoken(far)] {
+                let (ours, mut theirs) = UnixStream::pair().unwrap();
+                let duplicate = ours.try_clone().unwrap();
+                let transport = UnixTransport::from_stream(ours, "a pair").unwrap();
+                change(&duplicate);
+                let sending = thread::spawn(move || {
+                    thread::sleep(Duration::from_millis(30));
+                    theirs.write_all(b"x").unwrap();
+                    theirs
+                });
+                assert_eq!(transport.recv(&mut [0; 16], wait).ok(), Some(1), "{wait:?}");
+                sending.join().unwrap();
+            }
         }
     }
 
