@@ -88,7 +88,8 @@ impl Builder {
     /// connects again and tries until its deadline. A [future](crate::futures) does the same
     /// through its driver. Calls that do not wait, such as [`start`](crate::Tree::start) and
     /// [`try_next`](crate::Watch::try_next), make one attempt at most. Pauses between attempts grow
-    /// from 5 ms to one second.
+    /// from 5 ms to one second, and start again at 5 ms after a connection that has lasted for at
+    /// least a second.
     ///
     /// On the new connection, the client sets all its watches again, and each watch returns an
     /// event of the kind [`Reconnected`](crate::EventKind::Reconnected). Transactions that were

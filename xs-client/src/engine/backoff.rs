@@ -6,12 +6,18 @@ use std::time::{Duration, Instant};
 
 /// Counts attempts to connect, and says when the next one may begin.
 ///
+/// The pauses grow until a connection has lasted for the longest pause. The first bytes from the
+/// peer are not enough: a daemon may answer one request on each connection and then close it. Such a
+/// daemon sees one connection in each longest pause.
+///
 /// All parties of a client share one backoff, whichever of them connects.
 #[derive(Debug, Default)]
 pub(crate) struct Backoff {
-    /// The attempts since the peer last sent something.
+    /// The attempts since a connection last lasted long enough.
     attempts: u32,
     next: Option<Instant>,
+    /// When the current connection was made, unless it is the first one.
+    connected: Option<Instant>,
     /// The error of the last attempt.
     error: Option<Arc<io::Error>>,
 }
@@ -28,7 +34,7 @@ impl Backoff {
     }
 
     /// An attempt begins. The pause after it grows even if it succeeds, since the connection may be
-    /// lost at once.
+    /// lost soon.
     pub(crate) fn begin(&mut self, now: Instant) {
         let pause = SHORTEST_PAUSE * 2u32.pow(self.attempts.min(16));
         self.next = Some(now + pause.min(LONGEST_PAUSE));
@@ -40,15 +46,22 @@ impl Backoff {
         self.error = Some(Arc::new(error));
     }
 
-    /// Returns why the last attempt failed, if there was one.
+    /// Returns why the last attempt failed, if it did.
     pub(crate) fn error(&self) -> Option<io::Error> {
         let error = self.error.clone()?;
         Some(io::Error::new(error.kind(), error))
     }
 
-    /// The peer has sent something.
-    pub(crate) fn reset(&mut self) {
-        if self.attempts > 0 {
+    /// The attempt succeeded.
+    pub(crate) fn connected(&mut self, now: Instant) {
+        self.connected = Some(now);
+        self.error = None;
+    }
+
+    /// The connection is lost. If it has lasted long enough, the pauses start again.
+    pub(crate) fn lost(&mut self, now: Instant) {
+        let lasted = self.connected.take().map(|at| now.saturating_duration_since(at));
+        if lasted >= Some(LONGEST_PAUSE) {
             *self = Self::default();
         }
     }
@@ -75,10 +88,52 @@ mod tests {
         assert_eq!(pauses[..3], [5, 10, 20].map(Duration::from_millis));
         assert!(pauses.is_sorted());
         assert_eq!(pauses.last(), Some(&LONGEST_PAUSE));
+    }
 
-        backoff.reset();
-        assert_eq!(backoff.next(start), None);
+    #[test]
+    fn pauses_start_again_only_after_a_long_connection() {
+        let mut backoff = Backoff::default();
+        let start = Instant::now();
+        for (lasted, is_reset) in
+            [(Duration::ZERO, false), (LONGEST_PAUSE / 2, false), (LONGEST_PAUSE, true)]
+        {
+            backoff.begin(start);
+            backoff.begin(start);
+            backoff.connected(start);
+            backoff.lost(start + lasted);
+            assert_eq!(backoff.next(start).is_none(), is_reset, "{lasted:?}");
+        }
         backoff.begin(start);
         assert_eq!(backoff.next(start), Some(start + SHORTEST_PAUSE));
+    }
+
+    /// Each connection is lost after this time, and replaced as soon as possible.
+    #[test]
+    fn short_connections_are_made_once_in_the_longest_pause() {
+        for lasted in [0, 1, 5, 10, 100, 500, 999, 1000, 2000].map(Duration::from_millis) {
+            let (mut backoff, start) = (Backoff::default(), Instant::now());
+            let (mut now, mut connections) = (start, 0);
+            while now < start + 100 * LONGEST_PAUSE {
+                now = backoff.next(now).unwrap_or(now);
+                backoff.begin(now);
+                backoff.connected(now);
+                now += lasted;
+                backoff.lost(now);
+                connections += 1;
+            }
+            assert!(connections <= 110, "{connections} connections of {lasted:?}");
+        }
+    }
+
+    #[test]
+    fn success_discards_the_error_of_earlier_attempts() {
+        let mut backoff = Backoff::default();
+        let now = Instant::now();
+        backoff.begin(now);
+        backoff.failed(io::ErrorKind::ConnectionRefused.into());
+        assert!(backoff.error().is_some());
+        backoff.connected(now);
+        backoff.lost(now);
+        assert!(backoff.error().is_none());
     }
 }

@@ -1,6 +1,7 @@
 //! Dispatch: how the results of sends and receives change the state.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use xs_proto::{ConnectionError, ErrorCode, Event, Limits, Reply};
 use xs_transport::{Failure, Progress, Received, Transport};
@@ -92,7 +93,6 @@ impl State {
     fn receive(&mut self, mut input: &[u8]) -> Result<(), ConnectionError> {
         self.received += 1;
         self.roles.send_blocked = false;
-        self.backoff.reset();
         self.deferred.wake_all(self.pumps.event_loop.take().map(|poller| poller.waiter));
         while !input.is_empty() {
             let received = self.connection.receive(input)?;
@@ -169,6 +169,7 @@ impl State {
         self.transactions.clear();
         self.calls.fail(&failure, &mut self.deferred);
         self.watches.fail(&failure, &mut self.deferred);
+        self.backoff.lost(Instant::now());
         self.set_failure(Some(failure));
         self.wake_all();
     }
@@ -198,6 +199,7 @@ impl State {
         let Roles { reader, writer, .. } = std::mem::replace(&mut self.roles, roles);
         self.deferred.drop_later((old, reader, writer));
         self.connection.restart(limits);
+        self.backoff.connected(Instant::now());
         self.set_failure(None);
         let watches = self.watches.reconnected(&mut self.deferred);
         self.deferred.trace(trace::reconnected(watches.len()));

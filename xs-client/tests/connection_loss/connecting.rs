@@ -147,6 +147,24 @@ fn attempts_slow_down_when_daemon_hangs_up_at_once() {
     assert!(attempts < 20, "{attempts}");
 }
 
+#[test]
+fn attempts_slow_down_when_each_connection_answers_once() {
+    let daemon = TestDaemon::new();
+    let client = daemon.client();
+    let until = Instant::now() + Duration::from_millis(300);
+    let mut answers = 0;
+    while Instant::now() < until {
+        if client.with_timeout(Duration::from_millis(50)).exists("/").is_ok() {
+            answers += 1;
+            daemon.hang_up();
+        }
+    }
+    assert!(answers > 1, "the client does not connect again");
+    // The pauses are 5 ms, 10 ms, 20 ms and so on. A slow machine makes fewer attempts.
+    let attempts = daemon.attempts();
+    assert!(attempts < 10, "{attempts}");
+}
+
 /// On the device, the write of a WATCH returns when the daemon has answered.
 #[test]
 fn blocked_send_does_not_block_next_connection() {
