@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::callbacks;
-use crate::engine::{Delivery, Housekeeping, Scope, Token};
+use crate::engine::{Delivery, Housekeeping, ResetMark, Scope, Token};
 use crate::error::{Error, ErrorKind, Result};
 use crate::handle::Handle;
 use crate::op::{self, Op};
@@ -101,8 +101,8 @@ pub(crate) struct Removal<'a> {
     handle: &'a Arc<Handle>,
     path: Box<str>,
     token: Token,
-    /// The generation of the connection when the watch was removed. A newer one does not know it.
-    generation: u64,
+    /// When the watch was removed.
+    mark: ResetMark,
     is_done: bool,
 }
 
@@ -111,13 +111,13 @@ impl<'a> Removal<'a> {
     /// is no such watch.
     pub(crate) fn new(handle: &'a Arc<Handle>, token: Token) -> Option<Self> {
         let mut guard = handle.lock();
-        let generation = guard.generation();
+        let mark = guard.reset_mark();
         let state = &mut *guard;
         let removed = state.watches.remove(token, &mut state.deferred);
         callbacks::await_return(&mut guard, token);
         let removed = removed?;
         let is_done = !removed.is_known;
-        Some(Removal { handle, path: removed.path, token, generation, is_done })
+        Some(Removal { handle, path: removed.path, token, mark, is_done })
     }
 
     /// Returns the operation that removes the watch, given the token as text. `None` if the daemon
@@ -136,14 +136,15 @@ impl<'a> Removal<'a> {
     /// Notes the result of the operation.
     ///
     /// # Errors
-    /// The operation has failed, and the watch has not gone with its connection.
+    /// The operation has failed, unless the daemon no longer knows the watch because of a new
+    /// connection or a RESET_WATCHES of this client.
     pub(crate) fn finish(mut self, result: Result<()>) -> Result<()> {
         let Err(error) = result else {
             self.is_done = true;
             return Ok(());
         };
         self.is_done |= error.code().is_some();
-        let is_gone = error.is_not_found() && self.handle.lock().generation() != self.generation;
+        let is_gone = error.is_not_found() && self.handle.lock().may_be_reset_since(self.mark);
         if is_gone { Ok(()) } else { Err(error) }
     }
 }
@@ -163,4 +164,48 @@ fn run(handle: &Handle, deadline: Option<Instant>, op: &Op<'_, ()>) -> Result<()
     let called = handle.call(Scope::NONE, deadline, op.request()?);
     let (call, result) = called.map_err(|kind| op.label.error(kind))?;
     op.label.finish(start, Scope::NONE, call, result)
+}
+
+#[cfg(test)]
+mod tests {
+    use xs_proto::{DomId, ErrorCode};
+    use xs_transport::mock::Xenstored;
+
+    use super::*;
+    use crate::client::Client;
+
+    /// Removes a watch, and resets the watches before, during or after each step of the removal.
+    #[test]
+    fn removal_of_watch_that_reset_has_ended_succeeds() {
+        for reset_at in 0..3 {
+            let client = Client::over(Xenstored::new().connect(DomId::DOM0));
+            let token = client.watch_with("/a", drop).unwrap();
+            let reset = |step| (step == reset_at).then(|| client.start(&op::reset_watches()));
+            // No thread receives the reply of this reset before that of UNWATCH.
+            client.watch_stop();
+            let before = reset(0);
+            let removal = Removal::new(&client.handle, token).unwrap();
+            let between = reset(1);
+            if reset_at == 2 {
+                client.reset_watches().unwrap();
+            }
+            let removed = removal.run(client.deadline());
+            assert!(removed.is_ok(), "reset at step {reset_at}: {removed:?}");
+            for pending in [before, between].into_iter().flatten() {
+                pending.unwrap().wait().unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn removal_of_watch_that_daemon_does_not_know_fails() {
+        let client = Client::over(Xenstored::new().connect(DomId::DOM0));
+        client.reset_watches().unwrap();
+        let token = client.watch_with("/a", drop).unwrap();
+        let removal = Removal::new(&client.handle, token).unwrap();
+        let wire = token.to_string();
+        client.run(&op::unwatch("/a", wire.as_bytes())).unwrap();
+        let error = removal.run(client.deadline()).unwrap_err();
+        assert_eq!(error.code(), Some(&ErrorCode::NoEntry), "{error}");
+    }
 }

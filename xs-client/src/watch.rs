@@ -138,7 +138,8 @@ impl Client {
         unwatch(&self.handle, token, self.deadline())
     }
 
-    /// Removes all watches of this client.
+    /// Removes all watches of this client. A watch that [`reset_watches`](Self::reset_watches) removes
+    /// meanwhile is not an error.
     pub fn unwatch_all(&self) -> Result<()> {
         let deadline = self.deadline();
         let tokens = self.handle.lock().watches.tokens();

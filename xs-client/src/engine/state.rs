@@ -73,6 +73,14 @@ pub(super) enum Purpose {
     CleanUp,
 }
 
+/// A point in the history of a client, as far as RESET_WATCHES and new connections are concerned.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ResetMark {
+    generation: u64,
+    /// The number of RESET_WATCHES that were answered on the connection.
+    answered: u64,
+}
+
 /// Why a request was not accepted.
 #[derive(Debug)]
 pub(crate) enum Refusal {
@@ -227,6 +235,20 @@ impl State {
             Some(failure) => self.explain(Refusal::Failed(failure.clone())),
             None => ErrorKind::TimedOut,
         }
+    }
+
+    /// Returns the point up to which RESET_WATCHES have taken effect; see
+    /// [`may_be_reset_since`](Self::may_be_reset_since).
+    pub(crate) fn reset_mark(&self) -> ResetMark {
+        let (_, answered) = self.transactions.count_resets();
+        ResetMark { generation: self.generation, answered }
+    }
+
+    /// Returns whether the daemon may have ended a watch that was in the table at `mark`: with its
+    /// connection, or for a RESET_WATCHES of this client.
+    pub(crate) fn may_be_reset_since(&self, mark: ResetMark) -> bool {
+        let (submitted, _) = self.transactions.count_resets();
+        self.generation != mark.generation || submitted > mark.answered
     }
 
     /// Returns whether a request can be submitted, or never again on this connection.

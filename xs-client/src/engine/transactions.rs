@@ -35,6 +35,8 @@ pub(crate) struct Transactions {
     /// The calls that open a transaction.
     starting: BTreeSet<CallKey>,
     resets: Vec<Reset>,
+    /// How many RESET_WATCHES were submitted.
+    submitted_resets: u64,
 }
 
 /// A RESET_WATCHES in flight. If the daemon grants it, it ends the watches and transactions that
@@ -77,6 +79,12 @@ impl Transactions {
     pub(crate) fn begin_reset(&mut self, call: CallKey, watches: Vec<Token>) {
         let (open, starting) = (self.open.clone(), self.starting.clone());
         self.resets.push(Reset { call, watches, open, starting });
+        self.submitted_resets += 1;
+    }
+
+    /// Returns how many RESET_WATCHES were submitted, and how many of them were answered.
+    pub(crate) fn count_resets(&self) -> (u64, u64) {
+        (self.submitted_resets, self.submitted_resets - self.resets.len() as u64)
     }
 
     /// RESET_WATCHES was answered. Returns the watches that have ended.
