@@ -105,7 +105,7 @@ impl Error {
     }
 
     /// Wraps the caller's own error, so that the closure of a
-    /// [transaction](crate::Client::transaction) can return it.
+    /// [transaction](crate::Client::transaction) can return it. Its message stays the same.
     pub fn other(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Error::new("transaction", None, ErrorKind::Other(error.into()))
     }
@@ -115,7 +115,8 @@ impl Error {
         &self.0.kind
     }
 
-    /// Returns the operation that failed, such as `read`.
+    /// Returns the operation that failed, such as `read`. For an error from [`Error::other`], this
+    /// is `transaction`.
     pub fn operation(&self) -> &'static str {
         self.0.operation
     }
@@ -191,6 +192,9 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let ErrorKind::Other(error) = self.kind() {
+            return error.fmt(f);
+        }
         f.write_str(self.0.operation)?;
         if let Some(path) = &self.0.path {
             // Quoting makes control characters of an invalid path visible.
@@ -269,5 +273,17 @@ impl From<RequestError> for ErrorKind {
 impl From<Failure> for ErrorKind {
     fn from(failure: Failure) -> Self {
         ErrorKind::Lost(failure)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_of_caller_errors_are_unchanged() {
+        let own = || io::Error::other("the backend has no ring");
+        assert_eq!(Error::other(own()).to_string(), own().to_string());
+        assert_eq!(io::Error::from(Error::other(own())).to_string(), own().to_string());
     }
 }
