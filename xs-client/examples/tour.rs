@@ -20,8 +20,8 @@ use xs_transport::mock::Xenstored;
 /// The parent of all nodes that the tour creates. The path is relative to the home of the domain.
 const BASE: &str = "data/xs-tour";
 
-/// How many keys a transaction writes when two clients collide.
-const KEYS: usize = 200;
+/// How many nodes a transaction writes when two clients conflict.
+const NODES: usize = 200;
 
 /// How many conflicts each of the two clients has to see.
 const CONFLICTS: u32 = 5;
@@ -31,14 +31,14 @@ fn main() -> std::result::Result<(), Box<dyn StdError>> {
     let client = daemon.connect()?;
     println!("Connected to {}", client.transport_name());
 
-    read_keys(&client);
+    read_nodes(&client);
     write_and_read(&client)?;
     permissions(&client)?;
     directories(&client)?;
     remove(&client)?;
     transactions(&client)?;
     watch(&client)?;
-    collide(&daemon)?;
+    conflicts(&daemon)?;
 
     heading("Clean up: remove all watches and stop the callback thread");
     client.unwatch_all()?;
@@ -48,13 +48,13 @@ fn main() -> std::result::Result<(), Box<dyn StdError>> {
     Ok(())
 }
 
-fn read_keys(client: &Client) {
-    heading("Read three keys in one round trip");
-    let keys = ["domid", "vm", "name"];
-    for (key, value) in keys.iter().zip(client.read_many(keys)) {
-        // Each key has its own result. Values are bytes.
+fn read_nodes(client: &Client) {
+    heading("Read three nodes in one round trip");
+    let names = ["domid", "vm", "name"];
+    for (name, value) in names.iter().zip(client.read_many(names)) {
+        // Each node has its own result. Values are bytes.
         match value {
-            Ok(value) => println!("  {key} = {:?}", String::from_utf8_lossy(&value)),
+            Ok(value) => println!("  {name} = {:?}", String::from_utf8_lossy(&value)),
             Err(error) => println!("  {error}"),
         }
     }
@@ -108,7 +108,7 @@ fn directories(client: &Client) -> Result<()> {
 }
 
 fn remove(client: &Client) -> std::result::Result<(), Box<dyn StdError>> {
-    heading("Remove a key, after which reading it fails");
+    heading("Remove a node, after which reading it fails");
     client.rm(&at("new/path"))?;
     match client.read(&at("new/path")) {
         Err(error) if error.is_not_found() => println!("  {error}"),
@@ -137,7 +137,7 @@ fn transactions(client: &Client) -> std::result::Result<(), Box<dyn StdError>> {
 }
 
 fn watch(client: &Client) -> Result<()> {
-    heading("Watch a key with a callback that owns an argument");
+    heading("Watch a node with a callback that owns an argument");
     let (sender, calls) = mpsc::channel();
     let argument = String::from("an argument");
     client.watch_with(&at("new"), move |event| {
@@ -155,11 +155,11 @@ fn watch(client: &Client) -> Result<()> {
     Ok(())
 }
 
-/// Lets two clients write the same keys in transactions at the same time, until each has seen
+/// Lets two clients write the same nodes in transactions at the same time, until each has seen
 /// [`CONFLICTS`] conflicts. The client that commits second gets EAGAIN, and its transaction runs
 /// again. The clients take turns in committing second.
-fn collide(daemon: &Daemon) -> Result<()> {
-    heading(&format!("Replay transactions of two clients that collide on {KEYS} keys"));
+fn conflicts(daemon: &Daemon) -> Result<()> {
+    heading(&format!("Run transactions of two clients that conflict on {NODES} nodes"));
     let (first, second) = Contender::pair();
     thread::scope(|scope| {
         let second = scope.spawn(|| second.run(daemon));
@@ -169,7 +169,7 @@ fn collide(daemon: &Daemon) -> Result<()> {
     })
 }
 
-/// One of the two clients that collide.
+/// One of the two clients that conflict.
 struct Contender {
     number: u32,
     to_other: Sender<()>,
@@ -188,16 +188,16 @@ impl Contender {
 
     fn run(self, daemon: &Daemon) -> Result<()> {
         let client = daemon.connect()?;
-        let keys: Vec<_> = (1..=KEYS).map(|n| at(&format!("collision/key{n}"))).collect();
+        let paths: Vec<_> = (1..=NODES).map(|n| at(&format!("conflict/{n}"))).collect();
         let mut conflicts = 0;
         for round in 0..2 * CONFLICTS {
             let commits_second = round % 2 == self.number;
             let mut attempts = 0;
             client.transaction(|tx| {
                 // oxenstored reports a conflict only to a transaction that has also read.
-                tx.exists(&keys[0])?;
+                tx.exists(&paths[0])?;
                 let value = format!("client {} in round {round}", self.number + 1);
-                let results = tx.write_many(keys.iter().map(|key| (key, &value)));
+                let results = tx.write_many(paths.iter().map(|path| (path, &value)));
                 results.into_iter().collect::<Result<()>>()?;
                 attempts += 1;
                 if attempts == 1 {
@@ -220,7 +220,10 @@ impl Contender {
         if conflicts < CONFLICTS {
             return Err(Error::other("the daemon did not report a conflict"));
         }
-        println!("  client {}: {conflicts} conflicts, each replayed", self.number + 1);
+        println!(
+            "  client {}: {conflicts} conflicts, each followed by another attempt",
+            self.number + 1
+        );
         Ok(())
     }
 

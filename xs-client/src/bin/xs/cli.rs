@@ -26,8 +26,8 @@ use crate::{exit, terminal};
 
 /// Command-line client for Xenstore
 ///
-/// Paths are absolute (/local/domain/5/name), or relative to the home of the domain that xs runs in
-/// (name).
+/// A PATH is absolute, such as /local/domain/5/name, or relative to the home of the domain that xs
+/// runs in, such as name.
 #[derive(Debug, Parser)]
 #[command(name = "xs", version, max_term_width = 100, subcommand_value_name = "COMMAND")]
 struct Cli {

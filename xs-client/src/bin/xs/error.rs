@@ -89,7 +89,7 @@ impl CommandError {
         self.output_error().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
     }
 
-    /// Returns the error of writing the output, if that is what failed.
+    /// Returns the error of writing the output, if it is the cause.
     pub(crate) fn output_error(&self) -> Option<&io::Error> {
         match &self.cause {
             Cause::Output { error, .. } => Some(error),

@@ -11,7 +11,7 @@ use crate::output::Output;
 /// Print a completion script for a shell
 #[derive(Debug, Args)]
 pub(crate) struct Completions {
-    /// Shell to complete commands in
+    /// Shell that the script is for
     shell: Shell,
 }
 

@@ -11,7 +11,7 @@ use crate::output::Output;
 
 /// Send a control command to the daemon, such as `check`, `log on` or `quota`
 ///
-/// `xs control help` lists the commands of the daemon. Only dom0 may send them.
+/// `xs control help` lists the commands that this daemon knows. Only dom0 may send them.
 #[derive(Debug, Args)]
 pub(crate) struct Control {
     /// Command and its parameters

@@ -11,11 +11,12 @@ use crate::error::{CommandResult, describe};
 use crate::output::{self, Output};
 use crate::progress::Progress;
 
-/// Print nodes with their values and permissions, for `restore`
+/// Print nodes with their values and permissions, as input for `restore`
 ///
 /// Prints one line per node: its path, its permissions in brackets, and its value in quotes. Up to
-/// 1000 nodes are read in one transaction, which makes the dump a consistent snapshot. If a node
-/// cannot be read, it is omitted with a warning, and the exit status is 1.
+/// 1000 nodes are read in one transaction, which makes the dump a consistent snapshot. A larger dump
+/// starts with a comment that says that it is not a snapshot. If a node cannot be read, it is omitted
+/// with a warning, and the exit status is 1.
 #[derive(Debug, Args)]
 pub(crate) struct Dump {
     /// Paths of the nodes to dump, with all nodes below them

@@ -17,7 +17,7 @@ use crate::output::Output;
 
 /// Print how the daemon was found, its version and features, and its latency
 ///
-/// Start here if other commands cannot connect.
+/// Run this first if other commands cannot connect.
 #[derive(Debug, Args)]
 pub(crate) struct Info {}
 

@@ -11,7 +11,8 @@ use crate::{json, output, terminal};
 
 /// List all nodes below a node, with their values
 ///
-/// On a terminal, long values are truncated to its width.
+/// On a terminal, long values are truncated to fit its width. If a node cannot be read, an error is
+/// printed, and the exit status is 1.
 #[derive(Debug, Args)]
 pub(crate) struct Ls {
     /// Print paths instead of indented names

@@ -81,13 +81,13 @@ const FINAL_SECTIONS: &str = r#".SH "EXIT STATUS"
 Success.
 .TP
 1
-The command failed, a node that \fBxs exists\fR tests does not exist, or the output is incomplete.
+The command failed, \fBxs exists\fR found that a node does not exist, or the output is incomplete.
 .TP
 2
 The arguments are invalid.
 .PP
 If the reader of the output closes it, SIGPIPE kills the program, and a shell reports the status 141.
-If the program was started with SIGPIPE ignored, the status is 1.
+If \fBxs\fR was started with SIGPIPE ignored, it fails with status 1 instead.
 .SH ENVIRONMENT
 .TP
 XENSTORED_PATH
@@ -101,7 +101,9 @@ If set, output has no colors.
 .SH "XENSTORE TOOLS"
 Invoked as xenstore\-read, xenstore\-write, xenstore\-list, xenstore\-ls, xenstore\-exists,
 xenstore\-rm, xenstore\-chmod, xenstore\-watch, xenstore\-control or xenstore, the program has the
-options, the output and the exit status of that tool. \fBxs install\-links\fR creates the links.
+options, the output and the exit status of that tool, except that it fails if its output cannot be
+written. If it was started with SIGPIPE ignored, it continues without a reader, as that tool does.
+\fBxs install\-links\fR creates links with these names.
 .SH EXAMPLES
 .TP
 xs ls \-p /local/domain/5
@@ -111,7 +113,7 @@ xs write data/os Debian data/cpus 4
 Set two values in the home of this domain, in one transaction.
 .TP
 xs write /tool/offset \-5 /tool/name \-\- \-x
-Write values that start with a hyphen. Only negative numbers may precede the \-\-.
+Write values that start with a hyphen. Only negative numbers may stand before the \-\-.
 .TP
 xs wait \-T 60 /local/domain/5/control/shutdown \(aq\(aq
 Wait until domain 5 acknowledges a shutdown request, for at most a minute.

@@ -46,7 +46,7 @@ pub(crate) struct Read {
 ///
 /// Creates nodes and their parents as needed. Several values are set in one transaction: all or
 /// none. VALUE may contain the escapes \n, \t, \r, \\, \x9c and \234 (octal). Negative numbers are
-/// values; before any other VALUE that starts with a hyphen, write --.
+/// values; put -- before any other VALUE that starts with a hyphen.
 #[derive(Debug, Args)]
 pub(crate) struct WriteValues {
     /// Do not interpret escapes in VALUE
@@ -96,7 +96,7 @@ pub(crate) struct Rm {
 
 /// Create nodes with empty values
 ///
-/// Does not change nodes that exist.
+/// Creates parents as needed. Does not change nodes that already exist.
 #[derive(Debug, Args)]
 pub(crate) struct Mkdir {
     /// Paths of nodes
@@ -107,7 +107,7 @@ pub(crate) struct Mkdir {
 /// Set the permissions of a node
 ///
 /// PERM is a letter and a domain ID: n5 (no access), r5 (read), w5 (write) or b5 (read and write).
-/// The first PERM names the owner, which always has full access; its letter is the access of all
+/// The first PERM names the owner, which always has full access; its letter applies to all
 /// domains that are not listed.
 #[derive(Debug, Args)]
 pub(crate) struct Chmod {

@@ -18,8 +18,8 @@ use crate::output::Output;
 
 /// Run an in-memory xenstored, without Xen
 ///
-/// Clients of --socket act as dom0, clients of a --guest socket as that guest. Prints the path of
-/// each socket when it accepts connections. SIGINT and SIGTERM stop the daemon and remove the
+/// Clients of the --socket act as dom0, and clients of a --guest socket as that guest. Prints the path
+/// of each socket as soon as it accepts connections. SIGINT and SIGTERM stop the daemon and remove the
 /// sockets.
 #[derive(Debug, Args)]
 #[command(
@@ -36,7 +36,7 @@ pub(crate) struct Serve {
     device: Option<PathBuf>,
     #[arg(long, hide = true, value_parser = parse_seconds)]
     timeout: Option<Duration>,
-    /// Socket to create for a guest, with the nodes that libxl creates for it; may be repeated
+    /// Socket to create for a guest, which gets the nodes that libxl creates; may be repeated
     #[arg(long = "guest", value_name = "DOMID=FILE", value_parser = parse_guest)]
     guests: Vec<(DomId, PathBuf)>,
     /// Load nodes from a file, in the format of `dump`

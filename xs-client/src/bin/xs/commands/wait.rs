@@ -9,7 +9,7 @@ use crate::connection::parse_seconds;
 use crate::error::{CommandError, CommandResult};
 use crate::escape::unescape;
 
-/// Wait until a node exists, has a value, or is removed
+/// Wait until a node exists, has a given value, or does not exist
 #[derive(Debug, Args)]
 pub(crate) struct Wait {
     /// Give up after this time, with exit status 1

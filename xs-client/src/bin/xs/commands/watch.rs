@@ -27,7 +27,7 @@ pub(crate) struct Watch {
     /// Exit after this time
     #[arg(short = 'T', long, value_name = "SECONDS", value_parser = parse_seconds)]
     pub(crate) seconds: Option<Duration>,
-    /// Paths of nodes, or @introduceDomain or @releaseDomain
+    /// Paths of nodes, or the special paths @introduceDomain and @releaseDomain
     #[arg(required = true, value_name = "PATH")]
     pub(crate) paths: Vec<String>,
 }

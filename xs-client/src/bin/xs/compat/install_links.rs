@@ -11,10 +11,10 @@ use clap::Args;
 use crate::error::{CommandError, CommandResult};
 use crate::output::Output;
 
-/// Create links that replace the xenstore-* tools
+/// Create links with the names of the xenstore-* tools
 ///
-/// Invoked through a link such as xenstore-read or xenstore-ls, this program behaves as that tool.
-/// Existing symbolic links are replaced, other files are not.
+/// Invoked through a link such as xenstore-read or xenstore-ls, xs behaves as that tool. Existing
+/// symbolic links are replaced. Another file with such a name is an error.
 #[derive(Debug, Args)]
 pub(crate) struct InstallLinks {
     /// Directory for the links, such as /usr/local/bin
