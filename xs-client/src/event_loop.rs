@@ -62,12 +62,15 @@ pub struct EventSource {
     generation: u64,
     /// The transport is watched for room to send as well.
     is_send_blocked: bool,
-    /// When to try again to connect.
+    /// When to try again to connect, or to watch a new connection.
     retry: Option<Instant>,
 }
 
 const TRANSPORT: mio::Token = mio::Token(0);
 const NOTIFIER: mio::Token = mio::Token(1);
+
+/// The pause before another attempt to watch a descriptor.
+const RETRY: Duration = Duration::from_millis(10);
 
 impl Client {
     /// Returns a descriptor for the caller's event loop.
@@ -143,15 +146,16 @@ impl EventSource {
         self.retry = None;
         if generation != self.generation {
             // Another party has replaced the connection.
-            self.register().map_err(lost)?;
-            self.notifier.wake_by_ref();
+            self.register_or_retry();
         }
-        self.watch_for_room(is_send_blocked).map_err(lost)?;
+        if generation == self.generation {
+            self.watch_for_room(is_send_blocked);
+        }
         Ok(tokens)
     }
 
     /// Returns when to call [`process`](Self::process) even if the descriptor is not readable: to
-    /// try again to connect. `None` while there is a connection.
+    /// try again to connect, or to watch a new connection. `None` otherwise.
     pub fn deadline(&self) -> Option<Instant> {
         self.retry
     }
@@ -163,13 +167,22 @@ impl EventSource {
             Attempt::Never => return Ok(false),
             Attempt::Later(at) => at,
             Attempt::Connected => {
-                self.register().map_err(lost)?;
-                // The watches have been told of the new connection.
-                self.notifier.wake_by_ref();
-                None
+                self.retry = None;
+                self.register_or_retry();
+                return Ok(true);
             }
         };
         Ok(true)
+    }
+
+    /// Watches a new connection. If the system cannot, the loop tries again later: the connection
+    /// itself is good, and other parties use it.
+    fn register_or_retry(&mut self) {
+        match self.register() {
+            // Something may have come already.
+            Ok(()) => self.notifier.wake_by_ref(),
+            Err(_) => self.retry = Some(Instant::now() + RETRY),
+        }
     }
 
     /// Watches the descriptor of the current transport. The system forgets that of an earlier one
@@ -182,24 +195,33 @@ impl EventSource {
         let registry = self.poll.registry();
         if self.registered >= 0 {
             let _ = registry.deregister(&mut SourceFd(&self.registered));
+            self.registered = -1;
         }
-        self.registered = transport.fd()?.as_raw_fd();
+        let fd = transport.fd()?.as_raw_fd();
+        registry.register(&mut SourceFd(&fd), TRANSPORT, Interest::READABLE)?;
+        self.registered = fd;
         self.generation = generation;
         self.is_send_blocked = false;
-        registry.register(&mut SourceFd(&self.registered), TRANSPORT, Interest::READABLE)
+        Ok(())
     }
 
-    fn watch_for_room(&mut self, is_send_blocked: bool) -> io::Result<()> {
-        if is_send_blocked != self.is_send_blocked {
-            self.is_send_blocked = is_send_blocked;
-            let interest = match is_send_blocked {
-                true => Interest::READABLE | Interest::WRITABLE,
-                false => Interest::READABLE,
-            };
-            let registry = self.poll.registry();
-            registry.reregister(&mut SourceFd(&self.registered), TRANSPORT, interest)?;
+    /// Watches the transport for room to send, or no longer. If the system cannot, the loop tries
+    /// again later.
+    fn watch_for_room(&mut self, is_send_blocked: bool) {
+        // While sending is blocked, each call asks anew: a shortage of the system may have blocked it,
+        // and then the transport has had room all the time.
+        if !is_send_blocked && !self.is_send_blocked {
+            return;
         }
-        Ok(())
+        let interest = match is_send_blocked {
+            true => Interest::READABLE | Interest::WRITABLE,
+            false => Interest::READABLE,
+        };
+        let registry = self.poll.registry();
+        match registry.reregister(&mut SourceFd(&self.registered), TRANSPORT, interest) {
+            Ok(()) => self.is_send_blocked = is_send_blocked,
+            Err(_) => self.retry = Some(Instant::now() + RETRY),
+        }
     }
 
     fn waiter(&self) -> Waiter {

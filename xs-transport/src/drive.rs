@@ -2,6 +2,8 @@
 
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 use xs_proto::{ClientConnection, Event, Reply};
@@ -185,7 +187,7 @@ impl<K> Drive<K> {
 pub enum Progress {
     /// Some of the output was sent, or the call was interrupted and can be repeated at once.
     Sent,
-    /// The transport accepts nothing now.
+    /// The transport accepts nothing now, or the system has a passing shortage.
     Blocked,
     /// The message was refused on its way, and no reply to it will come; see [`Sent::Refused`].
     Refused(xs_proto::ErrorCode),
@@ -214,6 +216,10 @@ pub fn send_once(transport: &dyn Transport, output: &mut BytesMut) -> Result<Pro
         Err(error) => match error.kind() {
             io::ErrorKind::Interrupted => Ok(Progress::Sent),
             io::ErrorKind::WouldBlock => Ok(Progress::Blocked),
+            _ if is_shortage(&error) => {
+                pause(None);
+                Ok(Progress::Blocked)
+            }
             _ => Err(error.into()),
         },
     }
@@ -230,7 +236,8 @@ pub enum Received {
     End,
 }
 
-/// Calls [`Transport::recv`] once, and again if the call does not wait and is interrupted.
+/// Calls [`Transport::recv`] once, or a few times while it fails for a passing reason and `wait` is
+/// [`Wait::No`].
 ///
 /// # Errors
 /// The connection has failed. A panic of the transport counts as a failure.
@@ -239,20 +246,26 @@ pub fn receive_once(
     buf: &mut [u8],
     wait: Wait,
 ) -> Result<Received, Failure> {
-    loop {
-        return match without_panic(|| transport.recv(buf, wait)) {
-            Ok(0) => Ok(Received::End),
-            Ok(n) if n <= buf.len() => Ok(Received::Bytes(n)),
-            Ok(_) => Err(excess()),
-            Err(error) => match error.kind() {
-                // There may be bytes, and a caller that polls the descriptor may wait for further
-                // ones only.
-                io::ErrorKind::Interrupted if wait == Wait::No => continue,
-                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(Received::Nothing),
-                _ => Err(error.into()),
-            },
+    for _ in 0..REPEATS {
+        let error = match without_panic(|| transport.recv(buf, wait)) {
+            Ok(0) => return Ok(Received::End),
+            Ok(n) if n <= buf.len() => return Ok(Received::Bytes(n)),
+            Ok(_) => return Err(excess()),
+            Err(error) => error,
         };
+        match error.kind() {
+            io::ErrorKind::WouldBlock => return Ok(Received::Nothing),
+            io::ErrorKind::Interrupted => {}
+            _ if is_shortage(&error) => pause(wait.deadline().flatten()),
+            _ => return Err(error.into()),
+        }
+        // A caller that waits checks its deadline and calls again. One that does not wait may have
+        // learned of the bytes from an edge-triggered event, which does not come again.
+        if wait != Wait::No {
+            break;
+        }
     }
+    Ok(Received::Nothing)
 }
 
 /// Calls [`Transport::wait`] once.
@@ -262,12 +275,36 @@ pub fn receive_once(
 pub fn wait_once(
     transport: &dyn Transport,
     interest: Interest,
-    until: Option<std::time::Instant>,
+    until: Option<Instant>,
 ) -> Result<(), Failure> {
-    match without_panic(|| transport.wait(interest, until)) {
-        Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error.into()),
-        _ => Ok(()),
+    let Err(error) = without_panic(|| transport.wait(interest, until)) else {
+        return Ok(());
+    };
+    match error.kind() {
+        io::ErrorKind::Interrupted => Ok(()),
+        kind if kind == io::ErrorKind::WouldBlock || is_shortage(&error) => {
+            pause(until);
+            Ok(())
+        }
+        _ => Err(error.into()),
     }
+}
+
+/// How often a receive that does not wait is repeated.
+const REPEATS: u32 = 10;
+
+/// The pause after a call that has failed for a shortage.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// Returns whether the system lacks something for a call, so that the same call may succeed later.
+fn is_shortage(error: &io::Error) -> bool {
+    let shortages = [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ENOBUFS];
+    error.raw_os_error().is_some_and(|errno| shortages.contains(&errno))
+}
+
+fn pause(until: Option<Instant>) {
+    let left = until.map_or(PAUSE, |until| until.saturating_duration_since(Instant::now()));
+    thread::sleep(left.min(PAUSE));
 }
 
 /// A transport may be user code. Its panic is reported by the panic hook, and ends the connection

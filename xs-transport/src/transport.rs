@@ -35,7 +35,8 @@ use xs_proto::{ErrorCode, Limits};
 /// again.
 ///
 /// # Errors
-/// `WouldBlock` and `Interrupted` are transient: the call had no effect and may be repeated. Every
+/// `WouldBlock` and `Interrupted` are transient: the call had no effect and may be repeated. So are
+/// EMFILE, ENFILE, ENOMEM and ENOBUFS, after a short pause: the system lacks something for now. Every
 /// other error is final, and so is `Ok(0)` from [`recv`]. The caller then calls [`close`] and uses
 /// the transport no more. [`Drive`] treats a panic of a transport as a final error.
 ///
@@ -89,7 +90,7 @@ pub trait Transport: Debug + Send + Sync {
     /// May return spuriously. Returning does not mean that the operation will succeed.
     ///
     /// # Errors
-    /// Any error is final. An interrupted wait returns `Ok(())`.
+    /// As in the [other calls](Self#errors). An interrupted wait returns `Ok(())`.
     fn wait(&self, interest: Interest, deadline: Option<Instant>) -> io::Result<()>;
 
     /// Ends one [`wait`](Self::wait) or one [`recv`](Self::recv) with [`Wait::UntilWoken`]: the

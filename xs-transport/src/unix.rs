@@ -5,7 +5,6 @@ use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -32,8 +31,8 @@ use crate::waker::Waker;
 pub struct UnixTransport {
     stream: UnixStream,
     name: String,
-    /// Created when a thread first waits in a way that can be woken.
-    waker: OnceLock<Waker>,
+    /// Created with the connection: later the process may have no descriptor left.
+    waker: Waker,
 }
 
 /// The receive timeout of the socket (SO_RCVTIMEO).
@@ -82,11 +81,12 @@ impl UnixTransport {
     /// Creates a transport from a connected socket. [`describe`](Transport::describe) returns `name`.
     ///
     /// # Errors
-    /// The error of making the socket blocking or of setting its receive timeout.
+    /// The error of making the socket blocking, of setting its receive timeout, or of creating the
+    /// descriptors with which other threads end a wait.
     pub fn from_stream(stream: UnixStream, name: impl Into<String>) -> io::Result<Self> {
         stream.set_nonblocking(false)?;
         stream.set_read_timeout(Some(RECEIVE_TIMEOUT))?;
-        Ok(UnixTransport { stream, name: name.into(), waker: OnceLock::new() })
+        Ok(UnixTransport { stream, name: name.into(), waker: Waker::new()? })
     }
 
     /// Returns whether the wait may block in recv(2) without missing the deadline.
@@ -122,7 +122,6 @@ impl Transport for UnixTransport {
     }
 
     fn wait(&self, interest: Interest, deadline: Option<Instant>) -> io::Result<()> {
-        let waker = Waker::get_or_new(&self.waker)?;
         let mut events = 0;
         if interest.receive() {
             events |= libc::POLLIN;
@@ -130,22 +129,19 @@ impl Transport for UnixTransport {
         if interest.send() {
             events |= libc::POLLOUT;
         }
-        let fds = [(self.stream.as_fd(), events), (waker.as_fd(), libc::POLLIN)];
+        let fds = [(self.stream.as_fd(), events), (self.waker.as_fd(), libc::POLLIN)];
         let [_, woken] = match sys::poll(fds, deadline) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             result => result?,
         };
         if woken != 0 {
-            waker.clear();
+            self.waker.clear();
         }
         Ok(())
     }
 
     fn wake(&self) {
-        // If the waker cannot be created, no thread can wait with it either.
-        if let Ok(waker) = Waker::get_or_new(&self.waker) {
-            waker.wake();
-        }
+        self.waker.wake();
     }
 
     fn close(&self) {

@@ -3,7 +3,6 @@
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::OnceLock;
 use std::thread;
 
 /// A pair of sockets. The waiting thread polls one; it becomes readable when another thread writes
@@ -20,15 +19,6 @@ impl Waker {
         polled.set_nonblocking(true)?;
         written.set_nonblocking(true)?;
         Ok(Waker { polled, written })
-    }
-
-    /// Returns the waker in `cell`, and creates it on the first call.
-    pub(crate) fn get_or_new(cell: &OnceLock<Self>) -> io::Result<&Self> {
-        if let Some(waker) = cell.get() {
-            return Ok(waker);
-        }
-        let waker = Self::new()?;
-        Ok(cell.get_or_init(|| waker))
     }
 
     pub(crate) fn wake(&self) {

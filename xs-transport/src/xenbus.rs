@@ -161,13 +161,12 @@ impl Transport for XenbusTransport {
                 }
                 Ok(Sent::Bytes(n))
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                *half_sent = msg_type;
-                Err(error)
-            }
             Err(error) => match refusal(msg_type, error.raw_os_error()) {
                 Some(code) => Ok(Sent::Refused(code)),
-                None => Err(error),
+                None => {
+                    *half_sent = msg_type;
+                    Err(error)
+                }
             },
         }
     }

@@ -6,6 +6,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use xs_transport::{Failure, Interest};
 
@@ -35,19 +36,14 @@ const BUDGET: u32 = 32;
 /// enough, if tokio did not run the future of `block_on` only after every 61 other tasks.
 const PATIENCE: u32 = 64;
 
-impl<R: Reactor> Driver<R> {
-    pub(crate) fn new(engine: Arc<Engine>, reactor: R) -> io::Result<Self> {
-        let mut driver = Driver { engine, reactor, generation: 0, yields: 0 };
-        driver.register()?;
-        Ok(driver)
-    }
+/// The pause before another attempt to watch a descriptor, or to send after a shortage.
+const RETRY: Duration = Duration::from_millis(10);
 
-    fn register(&mut self) -> io::Result<()> {
-        let guard = self.engine.lock();
-        let (transport, generation) = (guard.transport(), guard.generation());
-        drop(guard);
-        self.generation = generation;
-        self.reactor.register(transport.fd()?.try_clone_to_owned()?)
+impl<R: Reactor> Driver<R> {
+    pub(crate) fn new(engine: Arc<Engine>, mut reactor: R) -> io::Result<Self> {
+        // Dropping a driver closes the client, which is too much if only the descriptor is missing.
+        let generation = register(&engine, &mut reactor)?;
+        Ok(Driver { engine, reactor, generation, yields: 0 })
     }
 
     /// Lets the tasks run that are ready.
@@ -84,10 +80,15 @@ impl<R: Reactor> Driver<R> {
             if guard.generation() != self.generation {
                 // Another party has replaced the connection.
                 drop(guard);
-                match self.register() {
-                    Ok(()) => continue,
-                    Err(error) => return self.fail(error),
+                match register(&self.engine, &mut self.reactor) {
+                    Ok(generation) => self.generation = generation,
+                    // The process may have a free descriptor later.
+                    Err(_) if self.poll_pause(cx, Some(Instant::now() + RETRY)).is_pending() => {
+                        return Poll::Pending;
+                    }
+                    Err(_) => {}
                 }
+                continue;
             }
             let is_blocked = !guard.try_send();
             drop(guard);
@@ -129,9 +130,9 @@ impl<R: Reactor> Driver<R> {
                 }
             }
 
-            let next = self.engine.lock().expire_timers();
-            let timer = next.map(|at| self.reactor.poll_timer(cx, at));
-            if !matches!(timer, Some(Poll::Ready(()))) {
+            // A shortage of the system may have blocked sending. The reactor does not report its end.
+            let retry = is_blocked.then(|| Instant::now() + RETRY);
+            if self.poll_pause(cx, retry).is_pending() {
                 return Poll::Pending;
             }
         }
@@ -140,17 +141,19 @@ impl<R: Reactor> Driver<R> {
 
     /// After a failure, tries to connect. Returns false if the connection is lost for good.
     fn poll_connect(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        let mut guard = self.engine.lock();
-        let retry = match guard.try_connect() {
-            Attempt::Connected => return Poll::Ready(true),
-            Attempt::Never => return Poll::Ready(false),
-            Attempt::Later(retry) => retry,
-        };
-        // The deadlines of tasks pass meanwhile.
-        let due = guard.expire_timers();
-        drop(guard);
+        let attempt = self.engine.lock().try_connect();
+        match attempt {
+            Attempt::Connected => Poll::Ready(true),
+            Attempt::Never => Poll::Ready(false),
+            Attempt::Later(retry) => self.poll_pause(cx, retry).map(|()| true),
+        }
+    }
+
+    /// Waits until `retry`, or until the next deadline of a task.
+    fn poll_pause(&mut self, cx: &mut Context<'_>, retry: Option<Instant>) -> Poll<()> {
+        let due = self.engine.lock().expire_timers();
         match earlier(retry, due) {
-            Some(at) => self.reactor.poll_timer(cx, at).map(|()| true),
+            Some(at) => self.reactor.poll_timer(cx, at),
             None => Poll::Pending,
         }
     }
@@ -170,6 +173,16 @@ impl<R: Reactor> Driver<R> {
         self.engine.lock().fail(failure.clone());
         Poll::Ready(Err(failure))
     }
+}
+
+/// Lets the reactor watch the descriptor of the current transport. Returns the generation of the
+/// connection.
+fn register(engine: &Engine, reactor: &mut impl Reactor) -> io::Result<u64> {
+    let guard = engine.lock();
+    let (transport, generation) = (guard.transport(), guard.generation());
+    drop(guard);
+    reactor.register(transport.fd()?.try_clone_to_owned()?)?;
+    Ok(generation)
 }
 
 impl<R: Reactor + Unpin> Future for Driver<R> {

@@ -10,6 +10,7 @@ mod futures;
 mod requests;
 #[cfg(feature = "futures")]
 mod restart;
+mod shortages;
 mod unreliable;
 mod watches;
 

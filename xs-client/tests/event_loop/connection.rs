@@ -161,3 +161,28 @@ fn event_loop_does_not_spin_while_daemon_is_down() {
     while turn(&mut turns).is_empty() {}
     assert_eq!(watch.try_next().unwrap().unwrap().kind, EventKind::Reconnected);
 }
+
+#[test]
+fn new_connection_is_watched_later_if_it_cannot_be_watched_at_once() {
+    let daemon = TestDaemon::new();
+    let client = daemon.client_without_descriptors(3);
+    let mut event_loop = EventLoop::new(&client);
+    let mut watch = client.watch("/a").unwrap();
+    event_loop.turn();
+    assert_eq!(watch.try_next().unwrap().unwrap().kind, EventKind::Fired);
+    daemon.hang_up();
+    let mut kinds = Vec::new();
+    while kinds.len() < 2 || event_loop.source.deadline().is_some() {
+        let until = event_loop.source.deadline();
+        let left = until.map(|at| at.saturating_duration_since(Instant::now()));
+        event_loop.wait(left.unwrap_or(HANG_GUARD));
+        event_loop.source.process().unwrap();
+        while let Some(event) = watch.try_next().unwrap() {
+            kinds.push(event.kind);
+        }
+    }
+    assert_eq!(kinds, [EventKind::Reconnected, EventKind::Fired]);
+    event_loop.run_until_idle();
+    daemon.xenstored.set("/a", "").unwrap();
+    assert_eq!(event_loop.turn(), [watch.token()]);
+}

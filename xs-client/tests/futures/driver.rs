@@ -1,20 +1,22 @@
 //! The driver, which moves the bytes of all futures, beside other tasks and threads.
 
 use std::future::Future;
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Waker};
 use std::thread;
 
-use xs_client::DomId;
 use xs_client::futures::Client;
+use xs_client::{DomId, EventKind};
 use xs_transport::Wait;
 use xs_transport::mock::Xenstored;
 
+use crate::support::daemon::TestDaemon;
 use crate::support::intercept::Intercept;
 use crate::support::reactor::EdgeTriggered;
-use crate::support::runtimes::block_on_tokio;
+use crate::support::runtimes::{block_on_tokio, on_each_runtime};
 use crate::support::threads::Gate;
 use crate::support::waiting::{in_time, wait_until};
 use crate::support::wakers::counting_waker;
@@ -129,4 +131,29 @@ fn driver_that_is_no_longer_polled_gives_up_reader_role() {
     let driver = runtime.join().unwrap();
     assert!(in_time(move || reading.join().unwrap()));
     drop((tasks, driver));
+}
+
+#[test]
+fn new_connection_is_watched_later_if_it_cannot_be_watched_at_once() {
+    let start = || {
+        let daemon = TestDaemon::new();
+        (daemon.client_without_descriptors(3), daemon)
+    };
+    on_each_runtime(start, async |client, daemon| {
+        let mut watch = client.watch("/a").await.unwrap();
+        assert_eq!(watch.wait().await.unwrap().kind, EventKind::Fired);
+        daemon.hang_up();
+        assert_eq!(watch.wait().await.unwrap().kind, EventKind::Reconnected);
+        assert_eq!(watch.wait().await.unwrap().kind, EventKind::Fired);
+    });
+}
+
+#[test]
+fn driver_that_cannot_be_created_leaves_the_connection_open() {
+    let transport = Intercept::new(Xenstored::new().connect(DomId::DOM0))
+        .on_fd(|_| Err(io::Error::from_raw_os_error(libc::EMFILE)));
+    let client = xs_client::Client::over(transport);
+    let idle = EdgeTriggered(Arc::default());
+    assert!(Client::with_reactor(client.clone(), idle).is_err());
+    client.exists("/").unwrap();
 }

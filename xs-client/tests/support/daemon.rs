@@ -9,6 +9,7 @@ use xs_client::{Builder, Client, DomId, Pending, op};
 use xs_transport::Transport;
 use xs_transport::mock::{Pipe, Xenstored};
 
+use super::intercept::Intercept;
 use super::threads::Gate;
 use super::waiting::{HANG_GUARD, wait_until};
 
@@ -92,6 +93,22 @@ impl TestDaemon {
             connect(Attempt { daemon: &daemon, number, timeout })
         };
         builder.reconnect(true).over_each(open).unwrap()
+    }
+
+    /// Returns a client that reconnects. The descriptors of its second connection are not available
+    /// for some calls.
+    pub(crate) fn client_without_descriptors(&self, calls: usize) -> Client {
+        let missing = Arc::new(AtomicUsize::new(calls));
+        self.client_over(Builder::default().timeout(HANG_GUARD), move |attempt| {
+            let (missing, is_first) = (missing.clone(), attempt.number == 0);
+            Ok(Box::new(Intercept::new(attempt.connect()?).on_fd(move |below| {
+                let one_less = |left: usize| left.checked_sub(1).filter(|_| !is_first);
+                match missing.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less) {
+                    Ok(_) => Err(io::Error::from_raw_os_error(libc::EMFILE)),
+                    Err(_) => below.fd(),
+                }
+            })))
+        })
     }
 
     /// Returns a client that is connected. Its second attempt to connect stops at the gate.

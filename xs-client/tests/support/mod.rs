@@ -8,6 +8,7 @@ pub(crate) mod intercept;
 pub(crate) mod reactor;
 #[cfg(feature = "tokio")]
 pub(crate) mod runtimes;
+pub(crate) mod served;
 pub(crate) mod threads;
 pub(crate) mod waiting;
 pub(crate) mod wakers;
