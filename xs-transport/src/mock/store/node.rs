@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use rpds::RedBlackTreeMapSync;
 use smallvec::SmallVec;
-use xs_proto::DomId;
+use xs_proto::{DomId, PAYLOAD_MAX};
 
 use super::permissions::NodePerms;
 
@@ -34,20 +34,10 @@ pub(crate) struct Children {
     names: RedBlackTreeMapSync<u64, Box<str>>,
     /// The length of all names, each with its NUL.
     len: usize,
-    /// Positions in the list, found when a long list is first read in parts. Without them, each part
-    /// would cost as much as all parts before it.
-    marks: OnceLock<Arc<[Mark]>>,
+    /// The list on the wire, once a list that is too long for one reply was read in parts. Otherwise
+    /// each part would cost as much as all parts before it.
+    wire: OnceLock<Arc<[u8]>>,
 }
-
-/// The position of a name in the list on the wire.
-#[derive(Clone, Copy, Debug)]
-struct Mark {
-    offset: usize,
-    order: u64,
-}
-
-/// The distance of two [`Mark`]s in bytes: about one part of a list.
-const MARK_DISTANCE: usize = 4096;
 
 impl Node {
     /// Creates a node without value and children.
@@ -65,7 +55,7 @@ impl Children {
     pub(crate) fn add(&mut self, order: u64, name: &str) {
         self.names.insert_mut(order, name.into());
         self.len += name.len() + 1;
-        self.marks = OnceLock::new();
+        self.wire = OnceLock::new();
     }
 
     /// Returns whether there was such a child.
@@ -74,7 +64,7 @@ impl Children {
             return false;
         };
         self.len -= name.len() + 1;
-        self.marks = OnceLock::new();
+        self.wire = OnceLock::new();
         self.names.remove_mut(&order)
     }
 
@@ -83,29 +73,17 @@ impl Children {
         self.names.values().map(|name| &**name)
     }
 
-    /// Iterates over the names from a position at or shortly before byte `offset` of the list, which
-    /// is returned.
-    pub(crate) fn iter_from(&self, offset: usize) -> (usize, impl Iterator<Item = &str>) {
-        let mark = if offset < MARK_DISTANCE {
-            Mark { offset: 0, order: 0 }
-        } else {
-            let marks = self.marks.get_or_init(|| self.find_marks());
-            let after = marks.partition_point(|mark| mark.offset <= offset);
-            marks.get(after.saturating_sub(1)).copied().unwrap_or(Mark { offset: 0, order: 0 })
-        };
-        (mark.offset, self.names.range(mark.order..).map(|(_, name)| &**name))
-    }
-
-    fn find_marks(&self) -> Arc<[Mark]> {
-        let mut marks = vec![Mark { offset: 0, order: 0 }];
-        let mut offset = 0;
-        for (order, name) in &self.names {
-            if offset >= marks.len() * MARK_DISTANCE {
-                marks.push(Mark { offset, order: *order });
+    /// Returns the names as they are on the wire, each with its NUL.
+    pub(crate) fn wire(&self) -> Arc<[u8]> {
+        let build = || -> Arc<[u8]> {
+            let mut wire = Vec::with_capacity(self.len);
+            for name in self.iter() {
+                wire.extend_from_slice(name.as_bytes());
+                wire.push(0);
             }
-            offset += name.len() + 1;
-        }
-        marks.into()
+            wire.into()
+        };
+        if self.len > PAYLOAD_MAX { self.wire.get_or_init(build).clone() } else { build() }
     }
 
     /// Returns the length of the list on the wire.
@@ -133,21 +111,20 @@ mod tests {
     }
 
     #[test]
-    fn iteration_starts_close_to_any_offset() {
+    fn wire_form_follows_each_change() {
         let mut children = Children::default();
-        for order in 0..5000 {
-            children.add(order * 3 + 1, &"x".repeat(order as usize % 100 + 1));
+        for count in 1..2000 {
+            let order = 3 * count as u64;
+            children.add(order, &format!("child-{count}"));
+            if count % 7 == 0 {
+                assert!(children.remove(order - 3));
+            }
+            let wire = children.wire();
+            let names = children.iter().flat_map(|name| [name.as_bytes(), b"\0"].concat());
+            assert!(count % 100 != 0 || wire.iter().copied().eq(names));
+            assert_eq!(wire.len(), children.wire_len());
         }
-        assert!(children.remove(301) && children.remove(1));
-        for offset in (0..children.wire_len() + 5000).step_by(997) {
-            let (at, names) = children.iter_from(offset);
-            assert!(at <= offset);
-            let is_near = offset - at < MARK_DISTANCE + 200 || offset >= children.wire_len();
-            assert!(is_near, "{at} is far from {offset}");
-            let rest: usize = names.map(|name| name.len() + 1).sum();
-            assert_eq!(at + rest, children.wire_len());
-        }
-        children.add(u64::MAX, "last");
-        assert_eq!(children.iter_from(usize::MAX).1.last(), Some("last"));
+        // Reading it again, also from a copy of the node, costs nothing.
+        assert!(Arc::ptr_eq(&children.wire(), &children.clone().wire()));
     }
 }

@@ -48,21 +48,9 @@ impl Call<'_> {
 /// Returns the names from byte `offset` of their list on, as far as `room` bytes suffice, and
 /// whether they are the last. An offset inside a name returns the rest of the name.
 fn part(children: &Children, offset: usize, room: usize) -> (Strings<'static>, bool) {
-    let mut taken = Vec::new();
-    let mut is_last = true;
-    let (mut at, names) = children.iter_from(offset);
-    for name in names {
-        let end = at + name.len() + 1;
-        if end > offset {
-            let name = &name.as_bytes()[offset.saturating_sub(at)..];
-            if taken.len() + name.len() >= room {
-                is_last = false;
-                break;
-            }
-            taken.extend_from_slice(name);
-            taken.push(0);
-        }
-        at = end;
-    }
-    (Strings::new(taken).unwrap_or_default(), is_last)
+    let wire = children.wire();
+    let rest = wire.get(offset..).unwrap_or_default();
+    let most = &rest[..room.min(rest.len())];
+    let end = most.iter().rposition(|byte| *byte == 0).map_or(0, |at| at + 1);
+    (Strings::new(most[..end].to_vec()).unwrap_or_default(), end == rest.len())
 }
