@@ -74,7 +74,9 @@ impl Builder {
     /// Sets how many events of one watch may wait to be taken. The default is 1024, the minimum 1.
     ///
     /// Further events are dropped. The watch then returns one event of the kind
-    /// [`Overflow`](crate::EventKind::Overflow).
+    /// [`Overflow`](crate::EventKind::Overflow). A watch whose events are not taken delays no other
+    /// user of this client. Events that the client does not
+    /// [receive](crate#threads) can delay clients that cause them.
     #[must_use]
     pub fn watch_capacity(mut self, events: usize) -> Self {
         self.watch_capacity = events;

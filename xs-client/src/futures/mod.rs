@@ -40,7 +40,8 @@
 //!
 //! Call one of these once for a blocking client, and clone the result. When the driver is dropped,
 //! the connection ends. While it is not polled, futures may not complete, even after their
-//! deadlines.
+//! deadlines, and watch events stay with the daemon, which can
+//! [delay other clients](crate#threads).
 //!
 //! # Cancellation
 //! A future may be dropped at any point. A late reply is then discarded, and a watch or transaction

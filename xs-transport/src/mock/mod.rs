@@ -47,11 +47,26 @@
 //!   `quota <domid>` and without `live-update`. With oxenstored only `quota <domid>` is supported.
 //!   `log`, `logfile` and `print` succeed without effect, and `memreport` fails.
 //!
-//! # Limits
-//! A connection that does not read holds at most [`Pipe::EVENTS_MAX`] of output.
-//!
 //! The comparison with the genuine daemons of Xen 4.17 lists further differences and their reasons:
 //! `tests/tests/differential/known.rs`.
+//!
+//! # Limits
+//! The quotas of the genuine daemons limit the memory that a guest can occupy. They do not apply to
+//! dom0, and dom0 can switch them off. The following limits hold for clients of every domain. A request
+//! beyond them fails like one beyond a quota.
+//!
+//! * The store has at most 4,194,304 nodes with 1 GiB of paths, values, permissions and names.
+//! * A domain has at most 1,048,576 watches and 1,024 open transactions, in about 1 GiB of memory. A
+//!   transaction takes up memory for each node that it accesses. With oxenstored it holds the whole
+//!   store.
+//! * A connection has at most [`Pipe::EVENTS_MAX`] bytes of unsent output, and no request is accepted
+//!   from it beyond about [`Pipe::BACKLOG_MAX`]. It holds one incomplete request. A client of a
+//!   `Server` has up to 64 KiB more in each direction.
+//! * Only the descriptors of the process limit the number of connections.
+//!
+//! A client that does not receive its events is disconnected at the limit and delays no other client.
+//! The genuine daemons behave differently: the C daemon holds any amount of output for dom0, and
+//! oxenstored stops answering the clients whose requests cause further events.
 //!
 //! # Structure
 //! Each module depends on those above it only:

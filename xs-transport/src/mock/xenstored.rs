@@ -8,6 +8,8 @@ use xs_proto::{DomId, Path, PathError, Permissions};
 use super::connection::hub::Hub;
 use super::connection::pipe::Pipe;
 use super::connection::queue::Notify;
+#[cfg(test)]
+use super::daemon::ceilings::Ceilings;
 use super::daemon::trace::Trace;
 use super::daemon::{ConnId, Daemon};
 use super::flavour::Flavour;
@@ -236,6 +238,11 @@ impl Xenstored {
     /// Removes the hook that [`set_trace`](Self::set_trace) has set.
     pub fn clear_trace(&self) {
         self.hub.lock().daemon.tracer.set(None);
+    }
+
+    #[cfg(test)]
+    pub(super) fn set_ceilings(&self, ceilings: Ceilings) {
+        self.hub.lock().daemon.ceilings = ceilings;
     }
 
     /// Returns the number of nodes of an owner as the daemon counts them.

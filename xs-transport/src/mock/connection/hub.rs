@@ -257,7 +257,7 @@ impl State {
         self.daemon.set_full(id, left > 0);
         let is_blocked = left >= ReceiveQueue::BACKLOG_MAX || self.stalled.contains(&id);
         queue.set_pressure(left > 0, is_blocked);
-        if left >= ReceiveQueue::EVENTS_MAX {
+        if left + queue.len() >= ReceiveQueue::EVENTS_MAX {
             self.close(id);
         }
     }

@@ -53,8 +53,8 @@ impl Pipe {
         self.id
     }
 
-    /// Takes everything that can be received, unless a fault splits it. Returns `None` at the end
-    /// of the stream.
+    /// Takes the first part of what can be received. It is empty if there is nothing to receive yet.
+    /// Returns `None` at the end of the stream.
     #[cfg_attr(not(feature = "serve"), allow(dead_code, reason = "only the server calls it"))]
     pub(in crate::mock) fn take(&self) -> Option<BytesMut> {
         let taken = self.queue.take();

@@ -72,6 +72,11 @@ impl ReceiveQueue {
         }
     }
 
+    /// Returns how many bytes are queued.
+    pub(super) fn len(&self) -> usize {
+        self.lock().bytes.len()
+    }
+
     /// Returns whether the daemon may push more.
     pub(super) fn has_room(&self) -> bool {
         self.lock().bytes.len() < Self::CAPACITY
@@ -122,11 +127,11 @@ impl ReceiveQueue {
         self.close();
     }
 
-    /// Takes all bytes, or as many as a fault allows at a time.
+    /// Takes the first bytes: as many as the queue holds at least, or as a fault allows at a time.
     #[cfg_attr(not(feature = "serve"), allow(dead_code, reason = "only the server calls it"))]
     pub(super) fn take(&self) -> Taken<BytesMut> {
         let mut state = self.lock();
-        match state.takeable(usize::MAX) {
+        match state.takeable(Self::CAPACITY) {
             0 if state.is_closed => Taken::End,
             0 => Taken::Nothing,
             len => {

@@ -43,6 +43,9 @@ pub(crate) struct Domain {
     /// The size of its watches, its transactions and its pending messages. Excludes the transaction
     /// of the current request, and the messages of dom0.
     pub(crate) bytes: i64,
+    /// The memory that its watches and transactions take up, about. Excludes the transaction of the
+    /// current request.
+    pub(crate) held: i64,
     outstanding: Arc<AtomicU32>,
 }
 
@@ -112,6 +115,7 @@ impl Domains {
             watches: 0,
             transactions: 0,
             bytes: 0,
+            held: 0,
             outstanding: Arc::default(),
         })
     }

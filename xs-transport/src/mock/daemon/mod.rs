@@ -1,6 +1,7 @@
 //! The state of the daemon: the store, the domains, the connections and the watches. Without I/O
 //! and without a clock. The sibling module `requests` carries out requests on it.
 
+pub(crate) mod ceilings;
 pub(crate) mod conn;
 pub(crate) mod domains;
 mod events;

@@ -2,19 +2,22 @@
 
 use xs_proto::DomId;
 
+use super::ceilings::Ceilings;
 use super::conn::{Conn, ConnId};
 use super::domains::{Domains, Outstanding};
 use super::outbox::Outbox;
 use super::trace::Tracer;
-use super::watches::{Event, Watches};
+use super::watches::{Event, Watches, footprint_of};
 use crate::mock::flavour::behaviour::Behaviour;
 use crate::mock::id_map::IdMap;
 use crate::mock::store::Store;
+use crate::mock::store::transaction::Transaction;
 
 /// The store, the domains, the connections and the watches.
 #[derive(Debug)]
 pub(crate) struct Daemon {
     pub(crate) behaviour: &'static Behaviour,
+    pub(crate) ceilings: Ceilings,
     pub(crate) store: Store,
     pub(crate) watches: Watches,
     pub(crate) domains: Domains,
@@ -38,6 +41,7 @@ impl Daemon {
     pub(crate) fn new(behaviour: &'static Behaviour) -> Self {
         Daemon {
             behaviour,
+            ceilings: Ceilings::DEFAULT,
             store: Store::new(behaviour.accounting),
             watches: Watches::default(),
             domains: Domains::new(),
@@ -81,13 +85,16 @@ impl Daemon {
     /// Ends the watches and transactions of a connection.
     pub(crate) fn reset(&mut self, id: ConnId) {
         let (watches, mut bytes) = self.watches.remove_all(id);
+        let mut held = footprint_of(watches, bytes);
         if let Some(conn) = self.conns.get_mut(&id) {
             let transactions = std::mem::take(&mut conn.transactions);
             bytes += transactions.values().map(|tx| tx.bytes() as usize).sum::<usize>();
+            held += transactions.values().map(Transaction::footprint).sum::<i64>();
             if let Some(domain) = self.domains.get_mut(conn.domid) {
                 domain.watches -= watches as u32;
                 domain.transactions -= transactions.len() as u32;
                 domain.bytes -= bytes as i64;
+                domain.held -= held;
             }
         }
     }

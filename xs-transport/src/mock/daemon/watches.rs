@@ -169,6 +169,13 @@ pub(crate) fn size_of(path: &str, token: &[u8]) -> usize {
     path.len() + token.len()
 }
 
+/// Returns the memory that watches take up, about. `bytes` is their [size](size_of).
+pub(crate) fn footprint_of(watches: usize, bytes: usize) -> i64 {
+    /// The entries in both maps.
+    const EACH: usize = 256;
+    (watches * EACH + bytes) as i64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

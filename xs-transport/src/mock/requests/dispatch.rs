@@ -8,7 +8,6 @@ use super::call::Call;
 use crate::mock::daemon::domains::is_privileged;
 use crate::mock::daemon::trace::Trace;
 use crate::mock::daemon::{ConnId, Daemon};
-use crate::mock::store::transaction::Transaction;
 
 impl Daemon {
     /// Handles one request: carries it out, and sends the reply and the events.
@@ -75,15 +74,16 @@ impl Daemon {
             },
         };
         // The transaction of the current request does not count in the domain's memory.
-        let bytes = transaction.as_ref().map_or(0, Transaction::bytes);
-        if let Some(domain) = self.domains.get_mut(domid) {
-            domain.bytes -= bytes;
+        if let (Some(transaction), Some(domain)) = (&transaction, self.domains.get_mut(domid)) {
+            domain.bytes -= transaction.bytes();
+            domain.held -= transaction.footprint();
         }
         let mut call = Call { daemon: self, conn: id, domid, transaction };
         let answer = call.dispatch(header, msg_type, payload);
         if let Some(transaction) = call.transaction {
             if let Some(domain) = self.domains.get_mut(domid) {
                 domain.bytes += transaction.bytes();
+                domain.held += transaction.footprint();
             }
             if let Some(conn) = self.conn_mut(id) {
                 conn.transactions.insert(tx_id.0, transaction);
@@ -122,6 +122,8 @@ impl Call<'_> {
             return self.transaction_end(header, payload);
         }
         let is_privileged = self.behaviour().privileged.contains(&msg_type);
+        // Not logged, because the log is among what is limited.
+        self.check_ceilings(msg_type)?;
         let answer = if is_privileged && !self.has_privilege() {
             Err(ErrorCode::Access)
         } else {

@@ -1,7 +1,8 @@
 //! The quotas that apply to a request.
 
-use xs_proto::DomId;
+use xs_proto::{DomId, MessageType};
 
+use super::answer::Result;
 use super::call::Call;
 use crate::mock::daemon::domains::is_privileged;
 use crate::mock::store::node::Node;
@@ -15,6 +16,37 @@ impl Call<'_> {
             return None;
         }
         self.daemon.domains.get(self.domid).map(|domain| &domain.quotas)
+    }
+
+    /// Fails if a request of this type occupies memory and a
+    /// [ceiling](crate::mock::daemon::ceilings::Ceilings) has been reached.
+    pub(super) fn check_ceilings(&self, msg_type: MessageType) -> Result<()> {
+        let ceilings = &self.daemon.ceilings;
+        let Some(domain) = self.daemon.domains.get(self.domid) else {
+            return Ok(());
+        };
+        let transaction = self.transaction.as_ref().map_or(0, Transaction::footprint);
+        let holds_too_much = domain.held + transaction >= ceilings.domain_bytes;
+        let store = self.daemon.store.total();
+        let store_is_full =
+            store.nodes >= ceilings.nodes as i64 || store.bytes >= ceilings.node_bytes;
+        let (is_over, error) = match msg_type {
+            MessageType::Watch => {
+                let is_over = holds_too_much || domain.watches >= ceilings.watches;
+                (is_over, self.behaviour().watch_quota_error)
+            }
+            MessageType::TransactionStart => {
+                let is_over = holds_too_much || domain.transactions >= ceilings.transactions;
+                (is_over, self.behaviour().quota_error)
+            }
+            MessageType::ResetWatches => return Ok(()),
+            MessageType::Write | MessageType::Mkdir | MessageType::SetPerms if store_is_full => {
+                (true, self.behaviour().quota_error)
+            }
+            // A transaction keeps each node that it accesses, or each request.
+            _ => (self.transaction.is_some() && holds_too_much, self.behaviour().quota_error),
+        };
+        if is_over { Err(error.clone()) } else { Ok(()) }
     }
 
     /// Returns whether a quota is used up. `allowed` is the count that a value of the quota allows.

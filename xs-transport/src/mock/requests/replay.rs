@@ -21,7 +21,7 @@ impl Call<'_> {
     pub(super) fn log(&mut self, header: Header, payload: &[u8], answer: Result) -> Result {
         if let Some(snapshot) = self.transaction.as_mut().and_then(Transaction::as_snapshot_mut) {
             let answer = answer.as_ref().map(Answer::to_reply).map_err(ErrorCode::clone);
-            snapshot.log.push(Logged { header, payload: payload.into(), answer });
+            snapshot.push(Logged { header, payload: payload.into(), answer });
         }
         answer
     }
@@ -29,7 +29,7 @@ impl Call<'_> {
     /// Commits a transaction on a snapshot. If the store has changed since, the requests have to get
     /// the same answers again.
     pub(super) fn commit_snapshot(&mut self, snapshot: Snapshot) -> Result {
-        let Snapshot { start, store, log, changes } = snapshot;
+        let Snapshot { start, store, log, changes, .. } = snapshot;
         if changes.is_empty() {
             return DONE;
         }

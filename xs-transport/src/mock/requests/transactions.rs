@@ -22,13 +22,14 @@ impl Call<'_> {
         if self.is_used_up(Quota::Transactions, held, self.behaviour().transactions_allowed) {
             return Err(self.behaviour().quota_error.clone());
         }
-        if let Some(domain) = self.daemon.domains.get_mut(self.domid) {
-            domain.transactions += 1;
-        }
         let transaction = match self.behaviour().isolation {
             Isolation::TrackedNodes => Transaction::tracked(&mut self.daemon.store),
             Isolation::Snapshot => Transaction::snapshot(&self.daemon.store),
         };
+        if let Some(domain) = self.daemon.domains.get_mut(self.domid) {
+            domain.transactions += 1;
+            domain.held += transaction.footprint();
+        }
         let conn = self.daemon.conn_mut(self.conn).ok_or(ErrorCode::Io)?;
         let id = conn.add_transaction(transaction);
         Ok(Answer::Reply(Reply::Transaction(TxId(id))))

@@ -6,7 +6,7 @@ use super::answer::{DONE, INVALID, Result};
 use super::args;
 use super::call::Call;
 use crate::mock::daemon::domains::is_privileged;
-use crate::mock::daemon::watches::{Watch, size_of};
+use crate::mock::daemon::watches::{Watch, footprint_of, size_of};
 use crate::mock::store::quota::Quota;
 
 impl Call<'_> {
@@ -40,6 +40,7 @@ impl Call<'_> {
         if let Some(domain) = self.daemon.domains.get_mut(self.domid) {
             domain.watches += 1;
             domain.bytes += bytes;
+            domain.held += footprint_of(1, bytes as usize);
         }
         DONE
     }
@@ -55,8 +56,10 @@ impl Call<'_> {
             return Err(ErrorCode::NoEntry);
         }
         if let Some(domain) = self.daemon.domains.get_mut(self.domid) {
+            let bytes = size_of(&path, token);
             domain.watches -= 1;
-            domain.bytes -= size_of(&path, token) as i64;
+            domain.bytes -= bytes as i64;
+            domain.held -= footprint_of(1, bytes);
         }
         DONE
     }

@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn one_turn_sends_a_limited_amount() {
+    fn turns_send_a_limited_amount() {
         let xenstored = Xenstored::new();
         let (mut client, _poll, mut theirs) = client(&xenstored, DomId::DOM0);
         let (req_id, tx_id) = (ReqId(1), TxId::NONE);

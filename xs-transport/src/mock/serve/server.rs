@@ -22,7 +22,7 @@ use crate::mock::xenstored::Xenstored;
 /// The thread that calls [`run`](Self::run) serves all clients. Clients, and listeners on which
 /// clients connect, take turns of limited length, so that none of them can occupy the server.
 /// [Stopping](StopHandle) the server takes at most one turn. A client that does not read does not
-/// delay the others. What a client can make the server hold is [limited](crate::mock#limits).
+/// delay the others. The memory that a client can occupy is [limited](crate::mock#limits).
 ///
 /// ```
 /// use std::time::Duration;

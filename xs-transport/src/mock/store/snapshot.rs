@@ -14,6 +14,8 @@ pub(crate) struct Snapshot {
     /// The store inside the transaction.
     pub(crate) store: Store,
     pub(crate) log: Vec<Logged>,
+    /// The bytes of the log, about.
+    logged: usize,
     /// The changes that fire watches on commit.
     pub(crate) changes: Vec<Change>,
 }
@@ -43,6 +45,27 @@ pub(crate) enum ChangeKind {
 impl Snapshot {
     pub(crate) fn new(store: &Store) -> Self {
         let (log, changes) = (Vec::new(), Vec::new());
-        Snapshot { start: store.clone(), store: store.clone(), log, changes }
+        Snapshot { start: store.clone(), store: store.clone(), log, logged: 0, changes }
+    }
+
+    /// Logs a request.
+    pub(crate) fn push(&mut self, logged: Logged) {
+        let answer = match &logged.answer {
+            Ok(Reply::Value(value)) => value.len(),
+            Ok(Reply::Children(names)) => names.as_bytes().len(),
+            _ => 0,
+        };
+        // The payload also has the path of a change.
+        self.logged +=
+            size_of::<Logged>() + size_of::<Change>() + 2 * logged.payload.len() + answer;
+        self.log.push(logged);
+    }
+
+    /// Returns the memory that the transaction takes up, about: the log, two indices of the store, and
+    /// the nodes at its start, which may have been replaced since.
+    pub(super) fn footprint(&self) -> i64 {
+        const INDEX: i64 = 2 * size_of::<usize>() as i64;
+        let start = self.start.total();
+        start.bytes + 2 * INDEX * start.nodes + self.logged as i64
     }
 }

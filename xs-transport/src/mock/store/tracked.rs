@@ -22,6 +22,8 @@ pub(crate) struct Tracked {
     pub(crate) created: bool,
     /// The size of the copies.
     pub(crate) bytes: i64,
+    /// The length of the paths accessed, whether or not there is a node.
+    paths: usize,
     /// The length of the prefix that the daemon puts in front of a copy's path.
     prefix: usize,
     /// Whether a request has failed half-way, so that the transaction cannot be committed.
@@ -53,6 +55,13 @@ impl Tracked {
     /// Returns the length of the prefix that the daemon puts in front of a copy's path.
     pub(crate) fn prefix(&self) -> usize {
         self.prefix
+    }
+
+    /// Returns the memory that the transaction takes up, about.
+    pub(super) fn footprint(&self) -> i64 {
+        /// An entry of both tables.
+        const EACH: usize = 256;
+        self.bytes + (self.accessed.len() * EACH + self.paths) as i64
     }
 
     /// Returns the transaction's copy of a node without accessing the node.
@@ -143,6 +152,7 @@ impl Tracked {
         }
         let node = store.get(path).cloned();
         self.bytes += node.as_deref().map_or(0, |node| self.size_of_copy(store, node));
+        self.paths += path.len();
         let (at, path) = (self.accessed.len(), Arc::<str>::from(path));
         self.by_path.insert(path.clone(), at);
         self.accessed.push(Accessed {

@@ -31,6 +31,14 @@ impl Transaction {
         }
     }
 
+    /// Returns the memory that the transaction takes up, about.
+    pub(crate) fn footprint(&self) -> i64 {
+        match self {
+            Transaction::Tracked(tracked) => tracked.footprint(),
+            Transaction::Snapshot(snapshot) => snapshot.footprint(),
+        }
+    }
+
     pub(crate) fn as_tracked(&self) -> Option<&Tracked> {
         match self {
             Transaction::Tracked(tracked) => Some(tracked),

@@ -20,6 +20,8 @@ use crate::mock::id_map::IdMap;
 pub(crate) struct Store {
     nodes: HashSet<ByPath>,
     usage: IdMap<DomId, Usage>,
+    /// The number and the size of all nodes.
+    total: Usage,
     accounting: Accounting,
     /// Grows with each change of a node and each start of a transaction.
     generation: u64,
@@ -97,6 +99,11 @@ impl Store {
         self.usage.get(&owner).copied().unwrap_or_default()
     }
 
+    /// Returns what all nodes use.
+    pub(crate) fn total(&self) -> Usage {
+        self.total
+    }
+
     /// Returns whether this owner has the node of a special watch.
     pub(crate) fn owns_special_nodes(&self, owner: DomId) -> bool {
         let special = PERMANENT.iter().filter(|path| path.starts_with('@'));
@@ -145,13 +152,15 @@ impl Store {
     }
 
     fn count(&mut self, node: &Node, sign: i64) {
+        let bytes = sign * (self.size_of(node) + node.path.len()) as i64;
+        self.total.nodes += sign;
+        self.total.bytes += bytes;
         if node.path.starts_with(b"@") && !self.accounting.counts_special_nodes {
             return;
         }
-        let bytes = self.size_of(node) + node.path.len();
         let usage = self.usage.entry(node.owner()).or_default();
         usage.nodes += sign;
-        usage.bytes += sign * bytes as i64;
+        usage.bytes += bytes;
     }
 }
 

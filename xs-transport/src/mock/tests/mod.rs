@@ -3,6 +3,7 @@
 use super::{MessageType as Ty, *};
 use crate::transport::{Sent, Transport, Wait};
 
+mod ceilings;
 mod domains;
 mod faults;
 mod permissions;

@@ -115,7 +115,7 @@ fn node_counts_survive_the_reuse_of_a_domain_id() {
     for &flavour in Flavour::ALL {
         let (xenstored, mut dom0, mut guest) = guest_of(flavour);
         for round in 0..3 {
-            // Nodes of the guest below its own, below those of others, and below others again.
+            // The owners of these nodes and of their parents differ.
             for path in ["/x/a", "/x/a/b", "/x/c", "/local/domain/7/d"] {
                 dom0.write(path, "");
             }
