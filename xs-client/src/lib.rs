@@ -120,6 +120,7 @@ mod engine;
 mod error;
 #[cfg(feature = "mio")]
 mod event_loop;
+mod frontier;
 #[cfg(feature = "futures")]
 pub mod futures;
 mod handle;

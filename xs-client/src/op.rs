@@ -8,7 +8,9 @@
 use std::borrow::Cow;
 use std::marker::PhantomData;
 
-use xs_proto::{DomId, Path, PathError, Permissions, Reply, Request, RequestError, Strings, TxId};
+use xs_proto::{
+    DomId, Path, PathError, Permission, Permissions, Reply, Request, RequestError, Strings, TxId,
+};
 
 use crate::engine::{CallId, CallResult, Scope};
 use crate::error::{Error, ErrorKind, Invalid, Result};
@@ -297,6 +299,23 @@ pub(crate) struct Part {
 pub(crate) struct OfNode(Reply<'static>);
 
 impl OfNode {
+    /// Returns the names of the children, each followed by a NUL, if this is a valid list of them.
+    pub(crate) fn names(&self) -> Option<&str> {
+        let Reply::Children(children) = &self.0 else { return None };
+        let are_valid = children.iter().all(|name| child_name(name).is_some());
+        std::str::from_utf8(children.as_bytes()).ok().filter(|_| are_valid)
+    }
+
+    /// Returns the size of the reply in bytes.
+    pub(crate) fn size(&self) -> usize {
+        match &self.0 {
+            Reply::Children(children) => children.as_bytes().len(),
+            Reply::Value(value) => value.len(),
+            Reply::Permissions(perms) => perms.iter().count() * size_of::<Permission>(),
+            _ => 0,
+        }
+    }
+
     /// Converts the reply to the result of `op`, the operation before [`Op::of_node`].
     pub(crate) fn take<T: Answer>(answer: Result<OfNode>, op: &Op<'_, T>) -> Result<T> {
         answer.and_then(|OfNode(reply)| op.label.interpret(Some(Ok(reply))))

@@ -1,12 +1,12 @@
 //! Iteration over a subtree.
 
 use std::collections::VecDeque;
-use std::mem;
 
 use xs_proto::Permissions;
 
 use crate::batch::Batch;
 use crate::error::Result;
+use crate::frontier::{Frontier, MAX_NAMES, Next, Spot};
 use crate::listing::Listing;
 use crate::op::{self, OfNode, Op};
 use crate::tree::Tree;
@@ -18,8 +18,15 @@ use crate::tree::Tree;
 /// transaction, the nodes do not form a consistent snapshot.
 ///
 /// The walk requests many nodes at a time and ahead of the caller, so that the daemon works while
-/// the caller uses earlier nodes. Memory grows with the width and the depth of the tree, not with
-/// the number of its nodes.
+/// the caller uses earlier nodes.
+///
+/// # Limits
+/// A daemon may list a tree without end. A walk of it returns nodes for as long as the caller wants
+/// them, and keeps at most 64 MiB of names, and about 8 MiB of answers that the caller has not
+/// taken. Children of a node whose names exceed the first limit are left out, and
+/// [`Node::children`] is [`Unexpected`](crate::ErrorKind::Unexpected). The walk descends until paths
+/// are too long for the protocol, which is at most 1536 levels; the children of the last node are
+/// then [`Invalid`](crate::ErrorKind::Invalid).
 ///
 /// ```
 /// # use xs_client::Client;
@@ -36,12 +43,9 @@ pub struct Walk<'a> {
     tree: &'a Tree,
     wanted: Wanted,
     at_once: usize,
-    /// The nodes that are not returned yet, in order.
-    ahead: VecDeque<Place>,
+    frontier: Frontier<Answers>,
     /// The batches in flight, oldest first.
-    asked: VecDeque<Asked<'a>>,
-    /// How many batches have been sent.
-    times: u64,
+    in_flight: VecDeque<Requested<'a>>,
 }
 
 /// The parts of a node that are read in addition to its children.
@@ -67,25 +71,17 @@ pub struct Node {
     pub perms: Option<Result<Permissions>>,
 }
 
+/// The replies to the requests for one node.
 #[derive(Debug)]
-enum Place {
-    Known(Node),
-    /// Requested, in the batch of this number.
-    Asked(u64),
-    Unknown(Spot),
+struct Answers {
+    children: Result<OfNode>,
+    value: Option<Result<OfNode>>,
+    perms: Option<Result<OfNode>>,
 }
 
-/// The position of a node in the tree.
+/// A batch in flight, and the nodes that it requests.
 #[derive(Debug)]
-struct Spot {
-    path: String,
-    depth: usize,
-}
-
-/// A batch in flight, and the nodes that it asks for.
-#[derive(Debug)]
-struct Asked<'a> {
-    time: u64,
+struct Requested<'a> {
     wanted: Wanted,
     spots: Vec<Spot>,
     batch: Batch<'a>,
@@ -104,7 +100,6 @@ const TIMES_AHEAD: usize = 2;
 impl Tree {
     /// Returns an iterator over a node and all its descendants.
     pub fn walk(&self, path: &str) -> Walk<'_> {
-        let start = Place::Unknown(Spot { path: path.to_owned(), depth: 0 });
         let transport = self.handle.lock().transport();
         let limits = transport.limits();
         let at_once = if limits.one_at_a_time { AT_ONCE_BY_DEVICE } else { AT_ONCE };
@@ -112,9 +107,8 @@ impl Tree {
             tree: self,
             wanted: Wanted { values: false, perms: false },
             at_once,
-            ahead: VecDeque::from([start]),
-            asked: VecDeque::new(),
-            times: 0,
+            frontier: Frontier::new(path.to_owned()),
+            in_flight: VecDeque::new(),
         }
     }
 }
@@ -134,21 +128,10 @@ impl<'a> Walk<'a> {
         self
     }
 
-    /// Requests the next unknown nodes, unless enough batches are in flight.
-    fn ask(&mut self) {
-        while self.asked.len() < TIMES_AHEAD {
-            self.times += 1;
-            let mut spots = Vec::new();
-            for place in &mut self.ahead {
-                if spots.len() == self.at_once {
-                    break;
-                }
-                if matches!(place, Place::Unknown(_)) {
-                    if let Place::Unknown(spot) = mem::replace(place, Place::Asked(self.times)) {
-                        spots.push(spot);
-                    }
-                }
-            }
+    /// Requests the next nodes, unless enough batches are in flight.
+    fn request(&mut self) {
+        while self.in_flight.len() < TIMES_AHEAD {
+            let spots = self.frontier.request(self.at_once);
             if spots.is_empty() {
                 return;
             }
@@ -157,52 +140,30 @@ impl<'a> Walk<'a> {
             let questions = wanted.questions(&spots);
             let batch = Batch::submit(handle, *scope, self.tree.deadline(), &questions);
             drop(questions);
-            self.asked.push_back(Asked { time: self.times, wanted, spots, batch });
+            self.in_flight.push_back(Requested { wanted, spots, batch });
         }
     }
 
-    /// Takes the answers of a batch, and inserts the children of each node behind it.
-    fn take(&mut self, Asked { time, wanted, spots, batch }: Asked<'a>) {
+    /// Takes the answers of a batch.
+    fn receive(&mut self, Requested { wanted, spots, batch }: Requested<'a>) {
         // The caller's work since the batch was sent does not count against the deadline.
         let answers = batch.results(self.tree.deadline(), &wanted.questions(&spots));
         let mut answers = answers.into_iter();
-        let mut spots = spots.into_iter();
-        let mut ahead = VecDeque::with_capacity(self.ahead.len() + self.at_once);
-        for place in mem::take(&mut self.ahead) {
-            match place {
-                Place::Asked(then) if then == time => {
-                    let node = spots.next().and_then(|spot| self.node(wanted, spot, &mut answers));
-                    let Some(node) = node else { continue };
-                    let parent = if node.path == "/" { "" } else { &node.path };
-                    let depth = node.depth + 1;
-                    let below: Vec<_> = node
-                        .children
-                        .iter()
-                        .flatten()
-                        .map(|name| {
-                            Place::Unknown(Spot { path: format!("{parent}/{name}"), depth })
-                        })
-                        .collect();
-                    ahead.push_back(Place::Known(node));
-                    ahead.extend(below);
-                }
-                place => ahead.push_back(place),
-            }
+        for spot in spots {
+            let Some(children) = answers.next() else { return };
+            let mut next = |is_wanted: bool| if is_wanted { answers.next() } else { None };
+            let (value, perms) = (next(wanted.values), next(wanted.perms));
+            let answers = Answers { children, value, perms };
+            let (size, names) = (answers.size(), answers.names().map(str::to_owned));
+            self.frontier.answer(spot, answers, size, names);
         }
-        self.ahead = ahead;
     }
 
     /// Builds a node from its answers. Returns `None` if the node has been removed.
-    fn node(
-        &self,
-        wanted: Wanted,
-        Spot { path, depth }: Spot,
-        answers: &mut impl Iterator<Item = Result<OfNode>>,
-    ) -> Option<Node> {
-        let children = OfNode::take(answers.next()?, &op::directory(&path));
-        let mut next = |is_asked: bool| if is_asked { answers.next() } else { None };
-        let value = next(wanted.values).map(|answer| OfNode::take(answer, &op::read(&path)));
-        let perms = next(wanted.perms).map(|answer| OfNode::take(answer, &op::get_perms(&path)));
+    fn node(&self, path: String, depth: usize, answers: Answers) -> Option<Node> {
+        let children = OfNode::take(answers.children, &op::directory(&path));
+        let value = answers.value.map(|answer| OfNode::take(answer, &op::read(&path)));
+        let perms = answers.perms.map(|answer| OfNode::take(answer, &op::get_perms(&path)));
         let children = match Listing::is_needed(&children) {
             true => self.tree.directory(&path),
             false => children,
@@ -210,6 +171,30 @@ impl<'a> Walk<'a> {
         let is_gone =
             gone(&children) || value.as_ref().is_some_and(gone) || perms.as_ref().is_some_and(gone);
         (!is_gone || depth == 0).then_some(Node { path, depth, children, value, perms })
+    }
+
+    /// Continues the walk with the children of a node.
+    fn descend(&mut self, node: &mut Node) {
+        let Ok(names) = &node.children else { return };
+        if !self.frontier.push_children(&node.path, names) {
+            let limit = format!("the names ahead of the walk exceed {} MiB", MAX_NAMES >> 20);
+            node.children = Err(op::directory(&node.path).label.unexpected(&limit));
+        }
+    }
+}
+
+impl Answers {
+    /// Returns the names of the children, each followed by a NUL, if the node exists and has a valid
+    /// list.
+    fn names(&self) -> Option<&str> {
+        let is_gone = [&self.value, &self.perms].into_iter().flatten().any(gone);
+        self.children.as_ref().ok().filter(|_| !is_gone)?.names()
+    }
+
+    /// Returns the size of the replies in bytes.
+    fn size(&self) -> usize {
+        let replies = [Some(&self.children), self.value.as_ref(), self.perms.as_ref()];
+        replies.into_iter().flatten().flatten().map(OfNode::size).sum()
     }
 }
 
@@ -232,14 +217,23 @@ impl Iterator for Walk<'_> {
 
     fn next(&mut self) -> Option<Node> {
         loop {
-            match self.ahead.pop_front()? {
-                Place::Known(node) => return Some(node),
-                unknown => self.ahead.push_front(unknown),
+            match self.frontier.pop() {
+                Next::Node { path, depth, answer, has_children } => {
+                    if let Some(mut node) = self.node(path, depth, answer) {
+                        if !has_children {
+                            self.descend(&mut node);
+                        }
+                        return Some(node);
+                    }
+                }
+                Next::Unanswered => {
+                    self.request();
+                    let first = self.in_flight.pop_front()?;
+                    self.receive(first);
+                    self.request();
+                }
+                Next::End => return None,
             }
-            self.ask();
-            let first = self.asked.pop_front()?;
-            self.take(first);
-            self.ask();
         }
     }
 }

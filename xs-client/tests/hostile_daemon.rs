@@ -1,4 +1,5 @@
-//! `xs` against a daemon that puts control characters wherever it may put text.
+//! `xs` against a daemon that puts control characters wherever it may put text, or lists a tree
+//! without end.
 
 use std::env;
 use std::fs;
@@ -8,7 +9,9 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use xs_proto::{Header, MessageType, ReqId, TxId};
 
@@ -59,6 +62,63 @@ fn output_of_control_keeps_line_breaks_tabs_and_other_text() {
         let output = daemon.run(program, args);
         assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("{text}\n"));
     }
+}
+
+#[test]
+fn ls_of_an_endless_tree_prints_nodes_with_bounded_memory() {
+    let names: Vec<u8> = (100..600).flat_map(|n| format!("{n}\0").into_bytes()).collect();
+    let daemon = Daemon::new(move |request| match request.msg_type {
+        MessageType::Directory => (request.msg_type, names.clone()),
+        MessageType::GetPerms => (request.msg_type, b"n0\0".to_vec()),
+        _ => (request.msg_type, vec![b'v'; 2000]),
+    });
+    for args in ["ls /a", "ls -f /a", "ls --json /a", "dump /a"] {
+        let mut child = daemon.command("xs", args).stderr(Stdio::null()).spawn().unwrap();
+        let (sender, receiver) = mpsc::channel();
+        let mut stdout = child.stdout.take().unwrap();
+        let reader = thread::spawn(move || {
+            let mut output = vec![0; 1 << 22];
+            let is_whole = stdout.read_exact(&mut output).is_ok();
+            // The test may have given up.
+            let _ = sender.send(is_whole);
+        });
+        let has_printed = receiver.recv_timeout(Duration::from_secs(20));
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        reader.join().unwrap();
+        assert_eq!(has_printed, Ok(true), "{args}");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        let peak: u32 = peak.trim().strip_suffix(" kB").unwrap().parse().unwrap();
+        assert!(peak < 64 << 10, "{args}: {peak} kB");
+    }
+}
+
+#[test]
+fn output_appears_while_a_slow_daemon_lists_a_tree() {
+    let daemon = Daemon::new(|request| {
+        if request.msg_type == MessageType::Directory && request.payload.starts_with(b"/a/last") {
+            thread::sleep(Duration::from_secs(60));
+        }
+        match request.msg_type {
+            MessageType::Directory if request.payload == b"/a\0" => {
+                let names = (0..1000).map(|n| format!("{n}\0")).chain(["last\0".into()]);
+                (request.msg_type, names.collect::<String>().into_bytes())
+            }
+            MessageType::Directory => {
+                thread::sleep(Duration::from_millis(1));
+                (request.msg_type, Vec::new())
+            }
+            _ => (request.msg_type, b"value".to_vec()),
+        }
+    });
+    let mut child = daemon.command("xs", "ls /a").spawn().unwrap();
+    let mut output = vec![0; 4096];
+    let start = Instant::now();
+    child.stdout.take().unwrap().read_exact(&mut output).unwrap();
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 /// Answers each request with success, and with hostile text where the protocol permits text.
@@ -117,17 +177,20 @@ impl Daemon {
         Daemon { dir }
     }
 
-    /// Runs `program`, which is a name of `xs`, with arguments that blanks separate.
-    fn run(&self, program: &str, args: &str) -> Output {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_xs"))
+    fn command(&self, program: &str, args: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xs"));
+        command
             .arg0(program)
             .args(args.split(' '))
             .env("XENSTORED_PATH", self.dir.join("socket"))
-            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs `program`, which is a name of `xs`, with arguments that blanks separate.
+    fn run(&self, program: &str, args: &str) -> Output {
+        let mut child = self.command(program, args).stdin(Stdio::piped()).spawn().unwrap();
         // The program may exit without reading its input.
         let _ = child.stdin.take().unwrap().write_all(b"ls /a\nlist /b\nread /c\n");
         child.wait_with_output().unwrap()

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::io::{self, BufWriter, Write};
+use std::time::{Duration, Instant};
 
 use crate::sigpipe;
 
@@ -14,6 +15,7 @@ use crate::sigpipe;
 #[derive(Debug)]
 pub(crate) struct Output {
     buffer: BufWriter<Stdout>,
+    last_flush: Instant,
 }
 
 /// Standard output, which remembers whether its reader has closed it.
@@ -23,6 +25,10 @@ struct Stdout {
     may_discard: bool,
     is_closed: bool,
 }
+
+/// A write this long after the last flush is flushed, too: a slow daemon does not hide what it has
+/// sent before.
+const FLUSH_INTERVAL: Duration = Duration::from_millis(50);
 
 const BUFFER_SIZE: usize = 1 << 16;
 
@@ -40,7 +46,8 @@ impl Output {
 
     fn with(may_discard: bool) -> Self {
         let stdout = Stdout { may_discard, is_closed: false };
-        Output { buffer: BufWriter::with_capacity(BUFFER_SIZE, stdout) }
+        let buffer = BufWriter::with_capacity(BUFFER_SIZE, stdout);
+        Output { buffer, last_flush: Instant::now() }
     }
 
     /// Returns whether the reader has closed the output, as far as writes have shown it.
@@ -51,10 +58,15 @@ impl Output {
 
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.buffer.write(bytes)
+        let written = self.buffer.write(bytes)?;
+        if self.last_flush.elapsed() >= FLUSH_INTERVAL {
+            self.flush()?;
+        }
+        Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        self.last_flush = Instant::now();
         self.buffer.flush()
     }
 }
