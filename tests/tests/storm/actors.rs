@@ -128,7 +128,7 @@ impl Actor {
                 7 => self.read_batch(&client),
                 8 => self.start_reads(&client),
                 9 => self.watch_briefly(&client),
-                10 => self.call_back_briefly(&client),
+                10 if storm.mix.callbacks => self.call_back_briefly(&client),
                 _ => {
                     let listed = self.activity.run("directory", || client.directory(&storm.root));
                     match listed {

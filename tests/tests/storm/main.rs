@@ -38,7 +38,7 @@ use oracle::{Key, Oracle, Outcome, Read, Tally};
 use random::Random;
 
 /// How long the storm lasts on each daemon, in seconds.
-const SECONDS: u64 = 3;
+const SECONDS: u64 = 5;
 
 /// Threads that write, and tasks that write. Each has a key and a counter of its own.
 const WRITERS: usize = 3;
@@ -46,8 +46,32 @@ const TASKS: usize = 2;
 
 const READERS: usize = 3;
 
-/// Everything that watches all counters.
-const WATCHERS: [&str; 4] = ["thread", "callback", "task", "event loop"];
+/// The parties that use a client. Each can receive for all, so each combination hands over
+/// differently: a callback thread that always receives hides the errors of the others.
+#[derive(Clone, Copy, Debug)]
+struct Mix {
+    callbacks: bool,
+    event_loop: bool,
+    tasks: Tasks,
+}
+
+/// What drives the futures.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Tasks {
+    /// There are none.
+    None,
+    CallbackThread,
+    Tokio,
+}
+
+const MIXES: [Mix; 6] = [
+    Mix { callbacks: true, event_loop: true, tasks: Tasks::Tokio },
+    Mix { callbacks: false, event_loop: false, tasks: Tasks::None },
+    Mix { callbacks: true, event_loop: true, tasks: Tasks::CallbackThread },
+    Mix { callbacks: false, event_loop: true, tasks: Tasks::None },
+    Mix { callbacks: false, event_loop: false, tasks: Tasks::Tokio },
+    Mix { callbacks: true, event_loop: false, tasks: Tasks::None },
+];
 
 /// The limit on the growth of the memory of the process after the first rounds, in KiB. A value has up to
 /// 4 KiB, and there are many connections and threads.
@@ -67,21 +91,28 @@ fn storm() {
     let seed = seed();
     let guard = Guard::start(Arc::default());
     drop(guard);
-    if is_wanted("memory") {
-        run("memory", || Daemon::process(Start::InMemory), seed, duration);
-    }
-    if is_wanted("device") {
-        run("device", Daemon::device, seed + 1, duration);
-    }
-    if let Some(command) = command.filter(|_| is_wanted("command")) {
-        run("command", || Daemon::process(Start::Command(command.clone())), seed + 2, duration);
+    for (number, mix) in (0..).zip(MIXES) {
+        let seed = seed.wrapping_add(number * 3);
+        let duration = duration / MIXES.len() as u32;
+        println!("{mix:?}");
+        if is_wanted("memory") {
+            run("memory", || Daemon::process(Start::InMemory), mix, seed, duration);
+        }
+        if is_wanted("device") {
+            run("device", Daemon::device, mix, seed.wrapping_add(1), duration);
+        }
+        if let (Some(command), true) = (&command, is_wanted("command")) {
+            let start = || Daemon::process(Start::Command(command.clone()));
+            run("command", start, mix, seed.wrapping_add(2), duration);
+        }
     }
 }
 
 /// The state that the actors share.
 struct Storm {
     client: Client,
-    tasks: futures::Client,
+    mix: Mix,
+    tasks: Option<futures::Client>,
     daemon: Arc<Daemon>,
     oracle: Arc<Oracle>,
     activities: Arc<Activities>,
@@ -156,20 +187,20 @@ impl Storm {
     }
 }
 
-fn run(name: &str, daemon: impl FnOnce() -> Daemon, seed: u64, duration: Duration) {
+fn run(name: &str, daemon: impl FnOnce() -> Daemon, mix: Mix, seed: u64, duration: Duration) {
     let threads_before = count("task");
     let descriptors_before = count("fd");
     let activities = Arc::new(Activities::default());
     let guard = Guard::start(activities.clone());
     let daemon = Arc::new(daemon());
     daemon.set_calm(true);
-    let (storm, driver) = start(daemon.clone(), activities.clone(), seed);
-    let (watchers, tokens) = start_watchers(&storm);
+    let (storm, driver) = start(daemon.clone(), activities.clone(), mix, seed);
+    let (watchers, tokens, names) = start_watchers(&storm);
     let begun = Instant::now();
     let (mut rounds, mut memory) = (0, 0);
     while begun.elapsed() < duration && !storm.oracle.has_failed.load(Ordering::SeqCst) {
         round(&storm, Instant::now() + Duration::from_secs(1).min(duration));
-        check_counters(&storm);
+        check_counters(&storm, &names);
         activities.remove_former_actors();
         rounds += 1;
         if rounds == 10 {
@@ -218,6 +249,7 @@ fn run(name: &str, daemon: impl FnOnce() -> Daemon, seed: u64, duration: Duratio
 fn start(
     daemon: Arc<Daemon>,
     activities: Arc<Activities>,
+    mix: Mix,
     seed: u64,
 ) -> (Arc<Storm>, Option<JoinHandle<()>>) {
     let random = Mutex::new(Random::new(seed, u64::MAX));
@@ -231,17 +263,20 @@ fn start(
             for_client.connect(&mut random, is_unreliable, timeout)
         })
         .expect("the daemon serves");
-    let (tasks, driver) = if seed % 2 == 0 {
-        (futures::Client::on_thread(client.clone()).expect("threads are available"), None)
-    } else {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.expect("descriptors are available");
-        let (tasks, driver) = {
-            let _context = runtime.enter();
-            futures::Client::on_tokio(client.clone()).expect("descriptors are available")
-        };
-        let thread = thread::spawn(move || _ = runtime.block_on(driver));
-        (tasks, Some(thread))
+    let (tasks, driver) = match mix.tasks {
+        Tasks::None => (None, None),
+        Tasks::CallbackThread => {
+            (Some(futures::Client::on_thread(client.clone()).expect("threads are available")), None)
+        }
+        Tasks::Tokio => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.expect("descriptors are available");
+            let (tasks, driver) = {
+                let _context = runtime.enter();
+                futures::Client::on_tokio(client.clone()).expect("descriptors are available")
+            };
+            (Some(tasks), Some(thread::spawn(move || _ = runtime.block_on(driver))))
+        }
     };
     let root = String::from("/tool/xs-storm");
     let counters_root = format!("{root}/c");
@@ -251,6 +286,7 @@ fn start(
     };
     let storm = Storm {
         client,
+        mix,
         tasks,
         daemon,
         oracle: Arc::default(),
@@ -268,35 +304,52 @@ fn start(
     (Arc::new(storm), driver)
 }
 
-/// Starts a watcher of each kind.
-fn start_watchers(storm: &Arc<Storm>) -> (Vec<JoinHandle<()>>, Vec<Token>) {
+type Watchers = (Vec<JoinHandle<()>>, Vec<Token>, Vec<&'static str>);
+
+/// Starts a watcher of each kind, and one more thread.
+fn start_watchers(storm: &Arc<Storm>) -> Watchers {
     let path = &storm.counters_root;
-    let mut watch = storm.client.watch(path).expect("the connection is good");
-    let loop_watch = storm.client.watch(path).expect("the connection is good");
-    let task_watch = tasks::block_on(storm, storm.tasks.watch(path), None);
-    let task_watch = task_watch.unwrap().expect("the connection is good");
-    let for_callback = Arc::downgrade(storm);
-    let callback = storm.client.watch_with(path, move |event| {
-        let (Some(storm), Ok(event)) = (for_callback.upgrade(), event) else { return };
-        storm.read_seen("callback", &storm.client, &event);
-    });
-    let callback = callback.expect("the connection is good");
-    let tokens = vec![watch.token(), loop_watch.token(), task_watch.token(), callback];
-    let for_thread = storm.clone();
-    let mut threads = vec![thread::spawn(move || {
-        loop {
-            match watch.wait() {
-                Ok(event) => for_thread.read_seen("thread", &for_thread.client, &event),
-                Err(error) if matches!(error.kind(), ErrorKind::WatchRemoved) => return,
-                Err(error) => for_thread.oracle.violated(format!("the watch has ended: {error}")),
+    let (mut threads, mut tokens, mut names) = (Vec::new(), Vec::new(), Vec::new());
+    for name in ["thread", "another thread"] {
+        let mut watch = storm.client.watch(path).expect("the connection is good");
+        tokens.push(watch.token());
+        names.push(name);
+        let storm = storm.clone();
+        threads.push(thread::spawn(move || {
+            loop {
+                match watch.wait() {
+                    Ok(event) => storm.read_seen(name, &storm.client, &event),
+                    Err(error) if matches!(error.kind(), ErrorKind::WatchRemoved) => return,
+                    Err(error) => storm.oracle.violated(format!("the watch has ended: {error}")),
+                }
             }
-        }
-    })];
-    let for_loop = storm.clone();
-    threads.push(thread::spawn(move || event_loop::run(&for_loop, loop_watch)));
-    let for_task = storm.clone();
-    threads.push(thread::spawn(move || tasks::watch_counters(&for_task, task_watch)));
-    (threads, tokens)
+        }));
+    }
+    if storm.mix.event_loop {
+        let watch = storm.client.watch(path).expect("the connection is good");
+        tokens.push(watch.token());
+        names.push("event loop");
+        let storm = storm.clone();
+        threads.push(thread::spawn(move || event_loop::run(&storm, watch)));
+    }
+    if let Some(tasks) = &storm.tasks {
+        let watch = tasks::block_on(storm, tasks.watch(path), None);
+        let watch = watch.expect("it is polled to the end").expect("the connection is good");
+        tokens.push(watch.token());
+        names.push("task");
+        let (storm, tasks) = (storm.clone(), tasks.with_timeout(None));
+        threads.push(thread::spawn(move || tasks::watch_counters(&storm, &tasks, watch)));
+    }
+    if storm.mix.callbacks {
+        let for_callback = Arc::downgrade(storm);
+        let token = storm.client.watch_with(path, move |event| {
+            let (Some(storm), Ok(event)) = (for_callback.upgrade(), event) else { return };
+            storm.read_seen("callback", &storm.client, &event);
+        });
+        tokens.push(token.expect("the connection is good"));
+        names.push("callback");
+    }
+    (threads, tokens, names)
 }
 
 /// Lets all actors run until the time has passed.
@@ -310,7 +363,10 @@ fn round(storm: &Arc<Storm>, until: Instant) {
         }
         for own in WRITERS..WRITERS + TASKS {
             let actor = Actor::new(storm, "task");
-            scope.spawn(move || actor.run_futures(own));
+            match &storm.tasks {
+                Some(tasks) => scope.spawn(move || actor.run_futures(tasks, own)),
+                None => scope.spawn(move || actor.write(own)),
+            };
         }
         for _ in 0..READERS {
             let actor = Actor::new(storm, "reader");
@@ -322,7 +378,7 @@ fn round(storm: &Arc<Storm>, until: Instant) {
 }
 
 /// Writes each counter once more, and waits until all watchers have seen that value.
-fn check_counters(storm: &Arc<Storm>) {
+fn check_counters(storm: &Arc<Storm>, watchers: &[&'static str]) {
     let activity = storm.activities.join("the test");
     let mut random = storm.random();
     let daemon = storm.daemon.clone();
@@ -347,7 +403,7 @@ fn check_counters(storm: &Arc<Storm>) {
         write();
         activity.run(format!("wait for the watchers of {}", key.path), || {
             loop {
-                let late = key.late_watchers(&WATCHERS);
+                let late = key.late_watchers(watchers);
                 if late.is_empty() || storm.oracle.has_failed.load(Ordering::SeqCst) {
                     break;
                 }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
-use xs_client::futures::Watch;
+use xs_client::futures::{Client, Watch};
 use xs_client::{ErrorKind, Result};
 
 use super::Storm;
@@ -119,23 +119,23 @@ impl HostileWaker {
 
 impl Actor {
     /// Runs futures until the round ends.
-    pub(crate) fn run_futures(mut self, own: usize) {
+    pub(crate) fn run_futures(mut self, tasks: &Client, own: usize) {
         let storm = self.storm.clone();
         while !storm.round_is_over() {
             // Some futures are dropped before they end.
             let most_polls = if self.random.one_in(4) { Some(self.random.below(4)) } else { None };
             match self.random.below(6) {
-                0 | 1 => self.write_in_future(&storm.keys[own], most_polls),
-                2 => self.write_in_future(&storm.counters[own], most_polls),
-                3 => self.increment_in_future(most_polls),
-                4 => self.watch_in_future(most_polls),
-                _ => self.read_in_future(most_polls),
+                0 | 1 => self.write_in_future(tasks, &storm.keys[own], most_polls),
+                2 => self.write_in_future(tasks, &storm.counters[own], most_polls),
+                3 => self.increment_in_future(tasks, most_polls),
+                4 => self.watch_in_future(tasks, most_polls),
+                _ => self.read_in_future(tasks, most_polls),
             }
         }
     }
 
-    fn write_in_future(&mut self, key: &Key, most_polls: Option<u64>) {
-        let client = self.storm.tasks.with_timeout(self.random.timeout());
+    fn write_in_future(&mut self, tasks: &Client, key: &Key, most_polls: Option<u64>) {
+        let client = tasks.with_timeout(self.random.timeout());
         let oracle = &self.storm.oracle;
         let write = key.begin_write(oracle);
         let value = key.value(write);
@@ -153,8 +153,8 @@ impl Actor {
         }
     }
 
-    fn read_in_future(&mut self, most_polls: Option<u64>) {
-        let client = self.storm.tasks.with_timeout(self.random.timeout());
+    fn read_in_future(&mut self, tasks: &Client, most_polls: Option<u64>) {
+        let client = tasks.with_timeout(self.random.timeout());
         let storm = &self.storm;
         let keys: Vec<_> = (0..5).map(|_| storm.any_key(&mut self.random)).collect();
         let reads: Vec<_> = keys.iter().map(|key| key.begin_read(&storm.oracle)).collect();
@@ -166,8 +166,8 @@ impl Actor {
         }
     }
 
-    fn increment_in_future(&mut self, most_polls: Option<u64>) {
-        let client = self.storm.tasks.with_timeout(self.random.timeout());
+    fn increment_in_future(&mut self, tasks: &Client, most_polls: Option<u64>) {
+        let client = tasks.with_timeout(self.random.timeout());
         let (oracle, tally) = (&self.storm.oracle, &self.storm.tally);
         let begun = oracle.lifetime();
         let future = client.transaction(|tx| async move {
@@ -188,8 +188,8 @@ impl Actor {
         }
     }
 
-    fn watch_in_future(&mut self, most_polls: Option<u64>) {
-        let client = self.storm.tasks.with_timeout(self.random.timeout());
+    fn watch_in_future(&mut self, tasks: &Client, most_polls: Option<u64>) {
+        let client = tasks.with_timeout(self.random.timeout());
         let path = &self.random.pick(&self.storm.counters).path;
         let future = async {
             let mut watch = client.watch(path).await?;
@@ -205,8 +205,7 @@ impl Actor {
 }
 
 /// Reads each counter that changes, until the watch is removed.
-pub(crate) fn watch_counters(storm: &Arc<Storm>, mut watch: Watch) {
-    let client = storm.tasks.with_timeout(None);
+pub(crate) fn watch_counters(storm: &Arc<Storm>, client: &Client, mut watch: Watch) {
     loop {
         let next: Option<Result<_>> = block_on(storm, watch.wait(), None);
         let event = match next.expect("the number of polls is not limited") {
