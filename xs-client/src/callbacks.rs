@@ -72,7 +72,7 @@ fn running_elsewhere(guard: &Guard<'_>) -> Option<(Token, ThreadId)> {
 }
 
 fn spawn(guard: &mut Guard<'_>, engine: &Arc<Engine>) -> io::Result<()> {
-    if guard.callback_thread.handle.is_none() {
+    if guard.callback_thread.handle.is_none() && !guard.is_forked() {
         let engine = engine.clone();
         let builder = thread::Builder::new().name("xenstore-watch".into());
         guard.callback_thread.handle = Some(builder.spawn(move || run(&engine))?);

@@ -21,9 +21,12 @@ use crate::tree::Tree;
 /// The client dereferences to [`Tree`], which has the operations on nodes. Its own methods concern
 /// the connection, transactions, watches, domains and the daemon.
 ///
-/// The connection ends when the last clone, transaction and watch of the client is dropped. After
-/// fork(2), open a new client in the child: parent and child share the connection of the old one,
-/// and ending it in one process ends it in both.
+/// The connection ends when the last clone, transaction and watch of the client is dropped.
+///
+/// After fork(2), the client belongs to the parent. In the child, each call fails with
+/// [`Failure::Forked`](crate::Failure::Forked) without sending anything, and dropping the client does
+/// nothing to the connection. Open a new client in the child. If callbacks were in use, the
+/// descriptors stay open in the child until it ends or executes another program.
 ///
 /// ```no_run
 /// use xs_client::Client;

@@ -112,6 +112,10 @@ impl EventSource {
     /// The connection is lost and [not replaced](crate::Builder::reconnect). The watches and the
     /// operations in flight report it, too.
     pub fn process(&mut self) -> Result<Vec<Token>> {
+        // A forked process shares the readiness with its parent, and must not clear it.
+        if self.handle.lock().is_forked() {
+            return Err(Error::new("process", None, Failure::Forked));
+        }
         // The readiness is cleared first, so that later events set it again.
         match self.poll.poll(&mut self.events, Some(Duration::ZERO)) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(lost(error)),

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use xs_transport::Failure;
+
 use crate::callbacks;
 use crate::client::Client;
 use crate::engine::{Attempt, Callback, Delivery, Next, NextEvent, Pace, Token, WatchEvent};
@@ -142,6 +144,7 @@ impl Client {
     /// meanwhile is not an error.
     pub fn unwatch_all(&self) -> Result<()> {
         let deadline = self.deadline();
+        check_process(&self.handle)?;
         let tokens = self.handle.lock().watches.tokens();
         // All watches are removed, even if one removal fails.
         let mut result = Ok(());
@@ -286,10 +289,10 @@ impl Watch {
     /// As for [`wait`](Self::wait).
     pub fn try_next(&mut self) -> Result<Option<WatchEvent>> {
         let mut guard = self.tree.handle.lock();
-        let mut next = guard.watches.take_next(self.token);
+        let mut next = guard.take_next(self.token);
         if next.is_none() {
             guard.try_receive();
-            next = guard.watches.take_next(self.token);
+            next = guard.take_next(self.token);
         }
         if let Some(Next::Failed(_)) = next {
             if !matches!(guard.try_connect(), Attempt::Never) {
@@ -335,6 +338,17 @@ impl Drop for Watch {
 fn unwatch(handle: &Arc<Handle>, token: Token, deadline: Option<Instant>) -> Result<()> {
     match Removal::new(handle, token) {
         Some(removal) => removal.run(deadline),
-        None => Ok(()),
+        None => check_process(handle),
+    }
+}
+
+/// Watches exist only in the process of the client.
+///
+/// # Errors
+/// This process was forked from it.
+fn check_process(handle: &Handle) -> Result<()> {
+    match handle.lock().is_forked() {
+        true => Err(Error::new("unwatch", None, Failure::Forked)),
+        false => Ok(()),
     }
 }

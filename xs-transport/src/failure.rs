@@ -16,6 +16,8 @@ pub enum Failure {
     Io(Arc<io::Error>),
     /// This side closed the connection.
     Closed,
+    /// The connection belongs to a process from which this one was forked.
+    Forked,
 }
 
 impl Failure {
@@ -26,7 +28,7 @@ impl Failure {
             Failure::Protocol(ConnectionError::Truncated) => io::ErrorKind::UnexpectedEof,
             Failure::Protocol(_) => io::ErrorKind::InvalidData,
             Failure::Io(error) => error.kind(),
-            Failure::Closed => io::ErrorKind::NotConnected,
+            Failure::Closed | Failure::Forked => io::ErrorKind::NotConnected,
         }
     }
 }
@@ -37,6 +39,9 @@ impl fmt::Display for Failure {
             Failure::Protocol(error) => error.fmt(f),
             Failure::Io(error) => error.fmt(f),
             Failure::Closed => f.write_str("the connection was closed on this side"),
+            Failure::Forked => {
+                f.write_str("this process was forked from the one that opened the connection")
+            }
         }
     }
 }
@@ -46,7 +51,7 @@ impl std::error::Error for Failure {
         match self {
             Failure::Protocol(error) => Some(error),
             Failure::Io(error) => Some(&**error),
-            Failure::Closed => None,
+            Failure::Closed | Failure::Forked => None,
         }
     }
 }

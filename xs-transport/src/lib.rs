@@ -15,6 +15,7 @@
 //! * [`Drive`] runs a `ClientConnection` of `xs-proto` over a transport, in one thread.
 //! * [`send_once`], [`receive_once`] and [`wait_once`] are the steps of this loop. A client with
 //!   several threads builds its own loop from them.
+//! * [`Process`] tells a process from those that are forked from it.
 //! * [`mock`] is a Xenstore daemon in memory, for tests and for machines without Xen.
 //!
 //! Nothing here interprets requests or replies. Message formats, limits and the matching of replies
@@ -43,6 +44,7 @@ mod drive;
 mod failure;
 #[cfg(feature = "mock")]
 pub mod mock;
+mod process;
 mod sys;
 mod transport;
 mod unix;
@@ -51,6 +53,7 @@ mod xenbus;
 
 pub use drive::{Drive, Progress, Received, Turn, receive_once, send_once, wait_once};
 pub use failure::Failure;
+pub use process::Process;
 pub use transport::{Interest, Sent, Transport, Wait};
 pub use unix::UnixTransport;
 pub use xenbus::{DEVICE_PAYLOAD_MAX, XenbusTransport};

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Receives from a socket, waiting for at most its receive timeout (SO_RCVTIMEO).
@@ -197,6 +198,31 @@ fn set_send_timeout(fd: BorrowedFd<'_>, timeout: Duration) -> io::Result<()> {
         )
     };
     if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// The forks since [`count_forks`] was first called, from which this process descends.
+static FORKS: AtomicUsize = AtomicUsize::new(0);
+
+pub(crate) fn forks() -> usize {
+    FORKS.load(Ordering::Relaxed)
+}
+
+/// Counts the forks from now on.
+pub(crate) fn count_forks() {
+    // A lock would not do: another thread may hold it at a fork.
+    static IS_COUNTING: AtomicBool = AtomicBool::new(false);
+
+    extern "C" fn count() {
+        FORKS.fetch_add(1, Ordering::Relaxed);
+    }
+
+    if !IS_COUNTING.load(Ordering::Relaxed) && !IS_COUNTING.swap(true, Ordering::Relaxed) {
+        // SAFETY: the handler only changes an atomic integer, which is allowed in the child of a
+        // process with several threads. It is a function of this library, and so is the caller.
+        let error = unsafe { libc::pthread_atfork(None, None, Some(count)) };
+        // There was no memory for the handler: the next caller tries again.
+        IS_COUNTING.store(error == 0, Ordering::Relaxed);
+    }
 }
 
 /// Raises the limit of open descriptors of this process to at least `count`.

@@ -3,9 +3,10 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::PoisonError;
 
+use super::Engine;
 use super::deferred::WakeUps;
 use super::state::State;
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::MutexGuard;
 
 /// Access to the state. It is the only one, so that no party can release the lock and leave its
 /// duties undone.
@@ -17,14 +18,21 @@ use crate::sync::{Mutex, MutexGuard};
 /// holds a role.
 #[derive(Debug)]
 pub(crate) struct Guard<'a> {
-    mutex: &'a Mutex<State>,
+    engine: &'a Engine,
     /// `None` while the lock is released.
-    state: Option<MutexGuard<'a, State>>,
+    state: Option<Access<'a>>,
+}
+
+#[derive(Debug)]
+enum Access<'a> {
+    Locked(MutexGuard<'a, State>),
+    /// This process was forked from that of the client, and has a state of its own.
+    Forked(Box<State>),
 }
 
 impl<'a> Guard<'a> {
-    pub(super) fn new(mutex: &'a Mutex<State>) -> Self {
-        Guard { mutex, state: Some(lock(mutex)) }
+    pub(super) fn new(engine: &'a Engine) -> Self {
+        Guard { engine, state: Some(Access::new(engine)) }
     }
 
     /// Runs `f` without the lock. The caller holds no role.
@@ -100,7 +108,8 @@ impl<'a> Guard<'a> {
         self.state = None;
         wakeups.run();
         let result = f();
-        self.state = Some(lock(self.mutex));
+        // The user code that has just run may have forked.
+        self.state = Some(Access::new(self.engine));
         result
     }
 }
@@ -125,17 +134,29 @@ impl Deref for Guard<'_> {
     type Target = State;
 
     fn deref(&self) -> &State {
-        self.state.as_deref().expect("the lock is held between calls")
+        match self.state.as_ref().expect("the lock is held between calls") {
+            Access::Locked(state) => state,
+            Access::Forked(state) => state,
+        }
     }
 }
 
 impl DerefMut for Guard<'_> {
     fn deref_mut(&mut self) -> &mut State {
-        self.state.as_deref_mut().expect("the lock is held between calls")
+        match self.state.as_mut().expect("the lock is held between calls") {
+            Access::Locked(state) => state,
+            Access::Forked(state) => state,
+        }
     }
 }
 
-/// A panic while the lock is held leaves nothing half done that others rely on.
-fn lock(mutex: &Mutex<State>) -> MutexGuard<'_, State> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+impl<'a> Access<'a> {
+    fn new(engine: &'a Engine) -> Self {
+        if engine.process.is_current() {
+            // A panic while the lock is held leaves nothing half done that others rely on.
+            Access::Locked(engine.state.lock().unwrap_or_else(PoisonError::into_inner))
+        } else {
+            Access::Forked(Box::new(State::forked()))
+        }
+    }
 }

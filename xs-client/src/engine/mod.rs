@@ -37,6 +37,10 @@
 //! 6. While sending is blocked, one party waits until the transport accepts more. If the reader
 //!    returns before, it interrupts that party, which may have to receive.
 //!
+//! # Forks
+//! In a process that was forked from its own, a client must neither touch the connection nor wait for
+//! a lock. [`Guard`] then gives access to a new state, which is closed.
+//!
 //! # Modules
 //! `guard` is the access to the state, `wait` the loop of blocked threads, `poll` what pollers do
 //! instead, `connect` the connector role. `state` and `dispatch` hold what requests and replies change.
@@ -57,6 +61,7 @@ mod connect;
 mod connector;
 mod deferred;
 mod dispatch;
+mod forked;
 mod guard;
 mod housekeeping;
 mod pace;
@@ -76,7 +81,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use xs_proto::Request;
-use xs_transport::Transport;
+use xs_transport::{Process, Transport};
 
 pub(crate) use self::calls::{CallId, CallResult};
 pub(crate) use self::connect::Attempt;
@@ -106,6 +111,8 @@ use crate::sync::Mutex;
 #[derive(Debug)]
 pub(crate) struct Engine {
     state: Mutex<State>,
+    /// The process whose threads use the state.
+    process: Process,
 }
 
 impl Engine {
@@ -114,11 +121,12 @@ impl Engine {
         watch_capacity: usize,
         connector: Option<Connector>,
     ) -> Self {
-        Engine { state: Mutex::new(State::new(transport, watch_capacity, connector)) }
+        let state = Mutex::new(State::new(transport, watch_capacity, connector));
+        Engine { state, process: Process::current() }
     }
 
     pub(crate) fn lock(&self) -> Guard<'_> {
-        Guard::new(&self.state)
+        Guard::new(self)
     }
 
     /// Makes a request and waits for the result; `None` if it does not come in time.

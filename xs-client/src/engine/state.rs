@@ -17,6 +17,7 @@ use super::roles::{Poller, Pumps, Roles};
 use super::timers::{Timer, Timers};
 use super::token::Token;
 use super::transactions::{Scope, Transactions};
+use super::watch_entry::Next;
 use super::watches::Watches;
 use crate::error::ErrorKind;
 
@@ -183,6 +184,9 @@ impl State {
         scope: Scope,
         request: &Request<'_>,
     ) -> Result<CallId, Refusal> {
+        if self.is_forked() {
+            return Err(Refusal::Failed(Failure::Forked));
+        }
         let Scope { tx_id, generation } = scope;
         if !tx_id.is_none() && generation != self.generation {
             return Err(Refusal::TransactionLost);
@@ -259,7 +263,18 @@ impl State {
 
     /// Takes the result of a call, once.
     pub(crate) fn take_result(&mut self, call: CallId) -> Option<CallResult> {
-        self.calls.take(call.key)
+        match self.is_forked() {
+            true => Some(Err(Failure::Forked)),
+            false => self.calls.take(call.key),
+        }
+    }
+
+    /// Takes what comes next for the owner of a watch.
+    pub(crate) fn take_next(&mut self, token: Token) -> Option<Next> {
+        match self.is_forked() {
+            true => Some(Next::Failed(Failure::Forked)),
+            false => self.watches.take_next(token),
+        }
     }
 
     /// Registers the party to wake when a call is complete.

@@ -241,7 +241,7 @@ impl Condition for NextEvent<'_> {
     type Output = Next;
 
     fn check(&mut self, state: &mut State) -> Option<Next> {
-        let next = state.watches.take_next(self.token)?;
+        let next = state.take_next(self.token)?;
         (!matches!(next, Next::Failed(_)) || state.is_lost()).then_some(next)
     }
 

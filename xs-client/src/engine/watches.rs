@@ -140,7 +140,7 @@ impl Watches {
     }
 
     /// Takes what comes next for the owner of a watch.
-    pub(crate) fn take_next(&mut self, token: Token) -> Option<Next> {
+    pub(super) fn take_next(&mut self, token: Token) -> Option<Next> {
         match self.entries.get_mut(&token) {
             Some(entry) => entry.take_next(),
             None => Some(Next::Removed),

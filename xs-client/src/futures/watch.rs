@@ -142,7 +142,7 @@ impl Watch {
 
     fn poll_next_event(&self, cx: &mut Context<'_>) -> Poll<Result<WatchEvent>> {
         let mut guard = self.client.blocking.handle.lock();
-        match guard.watches.take_next(self.token()) {
+        match guard.take_next(self.token()) {
             Some(next) if !matches!(next, Next::Failed(_)) || guard.is_lost() => {
                 drop(guard);
                 Poll::Ready(next.into_result(self.path()))

@@ -12,6 +12,7 @@ use xs_proto::DomId;
 use super::hub::Hub;
 use super::queue::{Notify, ReceiveQueue, Taken};
 use crate::mock::daemon::ConnId;
+use crate::process::Process;
 use crate::transport::{Interest, Sent, Transport, Wait};
 
 /// A connection to a [`Xenstored`](crate::mock::Xenstored) in the same process. Dropping it closes
@@ -28,6 +29,7 @@ pub struct Pipe {
     id: ConnId,
     domid: DomId,
     queue: Arc<ReceiveQueue>,
+    process: Process,
 }
 
 impl Pipe {
@@ -40,7 +42,7 @@ impl Pipe {
     /// Opens a connection of a domain.
     pub(in crate::mock) fn open(hub: &Arc<Hub>, domid: DomId, notify: Option<Notify>) -> Self {
         let (id, queue) = hub.lock().connect(domid, notify);
-        Pipe { hub: hub.clone(), id, domid, queue }
+        Pipe { hub: hub.clone(), id, domid, queue, process: Process::current() }
     }
 
     /// Returns the domain of the client.
@@ -118,7 +120,10 @@ impl Transport for Pipe {
 
 impl Drop for Pipe {
     fn drop(&mut self) {
-        self.close();
+        // In a forked process, another thread of the parent may hold the locks.
+        if self.process.is_current() {
+            self.close();
+        }
     }
 }
 
