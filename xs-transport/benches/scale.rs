@@ -74,7 +74,8 @@ fn main() {
             times.sort_by(f64::total_cmp);
             let time = times[times.len() / 2];
             let ratio = smaller.map_or(1.0, |smaller| time / smaller);
-            let what = if changes { ", after a change" } else { "" };
+            // The first part after a change walks the tree of names, which misses the cache.
+            let what = if changes { ", for comparison: right after a change" } else { "" };
             println!("{ratio:>5.2}  {time:>6.1} ns  {children} children{what}");
             smaller = Some(time);
         }
