@@ -1,8 +1,10 @@
 //! Lists of children that exceed one message.
 
+use std::time::{Duration, Instant};
+
 use xs_proto::ErrorCode;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::op::{self, Op, Part};
 
 /// Assembles a long list of children from its parts (xenstore.txt, DIRECTORY_PART).
@@ -15,18 +17,44 @@ pub(crate) struct Listing<'a> {
     names: Vec<String>,
     offset: u32,
     generation: Option<u64>,
-    restarts: u32,
+    /// The pause before the next restart.
+    pause: Duration,
+    /// When to give up if the list keeps changing.
+    give_up: Instant,
 }
 
-/// How often the list may change while it is read before the operation fails.
-const MAX_RESTARTS: u32 = 100;
+/// What follows a part of a list.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Another part.
+    Continue,
+    /// The list has changed, and is read from its start at this time.
+    RestartAt(Instant),
+    /// Nothing: this is the list.
+    Complete(Vec<String>),
+}
+
+/// How long a list that keeps changing is read again, if the operation has no deadline.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The first pause before a restart. Each pause is twice as long as the one before.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
+
+const LONGEST_PAUSE: Duration = Duration::from_millis(10);
 
 /// The maximum size of a list in bytes of names: some hundred thousand children.
 const MAX_BYTES: u32 = 1 << 24;
 
 impl<'a> Listing<'a> {
-    pub(crate) fn new(path: &'a str) -> Self {
-        Listing { path, names: Vec::new(), offset: 0, generation: None, restarts: 0 }
+    pub(crate) fn new(path: &'a str, deadline: Option<Instant>) -> Self {
+        Listing {
+            path,
+            names: Vec::new(),
+            offset: 0,
+            generation: None,
+            pause: SHORTEST_PAUSE,
+            give_up: deadline.unwrap_or_else(|| Instant::now() + PATIENCE),
+        }
     }
 
     /// Returns whether this answer to DIRECTORY means that the list has to be read in parts.
@@ -39,19 +67,14 @@ impl<'a> Listing<'a> {
         op::directory_part(self.path, self.offset)
     }
 
-    /// Takes the answer to that request. Returns the list when it is complete.
-    pub(crate) fn take(&mut self, part: Part) -> Result<Option<Vec<String>>> {
+    /// Takes the answer to that request.
+    pub(crate) fn take(&mut self, part: Part) -> Result<Step> {
         if *self.generation.get_or_insert(part.generation) != part.generation {
-            self.restarts += 1;
-            if self.restarts > MAX_RESTARTS {
-                return Err(self.error("the list of children changes faster than it can be read"));
-            }
-            *self = Listing { restarts: self.restarts, ..Listing::new(self.path) };
-            return Ok(None);
+            return self.restart();
         }
         self.names.extend(part.names);
         if part.last {
-            return Ok(Some(std::mem::take(&mut self.names)));
+            return Ok(Step::Complete(std::mem::take(&mut self.names)));
         }
         if part.bytes == 0 {
             return Err(self.error("a part of the list of children is empty"));
@@ -61,7 +84,20 @@ impl<'a> Listing<'a> {
             Ok(offset) if offset <= MAX_BYTES => self.offset = offset,
             _ => return Err(self.error("the list of children does not end")),
         }
-        Ok(None)
+        Ok(Step::Continue)
+    }
+
+    fn restart(&mut self) -> Result<Step> {
+        let now = Instant::now();
+        if now >= self.give_up {
+            return Err(self.next().label.error(ErrorKind::TimedOut));
+        }
+        let at = self.give_up.min(now + self.pause);
+        self.pause = LONGEST_PAUSE.min(2 * self.pause);
+        self.names.clear();
+        self.offset = 0;
+        self.generation = None;
+        Ok(Step::RestartAt(at))
     }
 
     fn error(&self, what: &str) -> Error {
@@ -80,31 +116,48 @@ mod tests {
 
     #[test]
     fn parts_are_joined_and_restarted_when_the_list_changes() {
-        let mut listing = Listing::new("/a");
-        assert_eq!(listing.take(part(1, &["x", "yy"], false)).unwrap(), None);
+        let mut listing = Listing::new("/a", None);
+        assert_eq!(listing.take(part(1, &["x", "yy"], false)).unwrap(), Step::Continue);
         assert_eq!(listing.offset, 5);
-        assert_eq!(listing.take(part(2, &["zz"], true)).unwrap(), None);
+        let restart = listing.take(part(2, &["zz"], true)).unwrap();
+        assert!(matches!(restart, Step::RestartAt(_)), "{restart:?}");
         assert_eq!(listing.offset, 0);
-        assert_eq!(listing.take(part(2, &["x"], false)).unwrap(), None);
+        assert_eq!(listing.take(part(2, &["x"], false)).unwrap(), Step::Continue);
         let names = listing.take(part(2, &["y"], true)).unwrap();
-        assert_eq!(names, Some(vec!["x".into(), "y".into()]));
+        assert_eq!(names, Step::Complete(vec!["x".into(), "y".into()]));
+    }
+
+    #[test]
+    fn restarts_are_paced_and_end_at_the_deadline() {
+        let start = Instant::now();
+        for (deadline, end) in [(Some(start + PATIENCE * 2), PATIENCE * 2), (None, PATIENCE)] {
+            let mut listing = Listing::new("/a", deadline);
+            assert!(listing.give_up >= start + end);
+            let mut changes = 0..1_000_000;
+            let mut pauses = Vec::new();
+            for _ in 0..1000 {
+                let mut take = || listing.take(part(changes.next().unwrap(), &["x"], false));
+                assert_eq!(take().unwrap(), Step::Continue);
+                let before = Instant::now();
+                let Step::RestartAt(at) = take().unwrap() else {
+                    panic!("the list has changed");
+                };
+                pauses.push(at - before);
+            }
+            assert!(pauses[0] >= SHORTEST_PAUSE && pauses[999] >= LONGEST_PAUSE);
+        }
+        let mut listing = Listing::new("/a", Some(start));
+        listing.take(part(1, &["x"], false)).unwrap();
+        let error = listing.take(part(2, &["x"], false)).unwrap_err();
+        assert!(error.is_timeout(), "{error}");
     }
 
     #[test]
     fn endless_lists_are_rejected() {
-        let mut listing = Listing::new("/a");
+        let mut listing = Listing::new("/a", None);
         assert!(listing.take(part(1, &[], false)).is_err());
 
-        let mut listing = Listing::new("/a");
-        let changes = u64::from(MAX_RESTARTS);
-        for at in 0..2 * (changes + 1) {
-            // Each list is read up to its first part, and changes.
-            assert_eq!(listing.take(part(at / 2, &["x"], false)).unwrap(), None);
-        }
-        let error = listing.take(part(changes + 1, &["x"], false)).unwrap_err();
-        assert!(error.to_string().contains("changes faster"), "{error}");
-
-        let mut listing = Listing::new("/a");
+        let mut listing = Listing::new("/a", None);
         let half = || Part { bytes: MAX_BYTES as usize / 2, ..part(1, &["x"], false) };
         assert!(listing.take(half()).is_ok() && listing.take(half()).is_ok());
         let error = listing.take(part(1, &["x"], false)).unwrap_err();

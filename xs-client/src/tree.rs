@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use xs_proto::Permissions;
@@ -11,7 +12,7 @@ use crate::batch;
 use crate::engine::Scope;
 use crate::error::Result;
 use crate::handle::Handle;
-use crate::listing::Listing;
+use crate::listing::{Listing, Step};
 use crate::op::{self, Answer, Op};
 use crate::trace;
 
@@ -116,22 +117,28 @@ impl Tree {
 
     /// Returns the names of a node's children, in the order of the daemon.
     ///
-    /// A list that is too long for one message is read in parts (DIRECTORY_PART), up to 16 MiB.
+    /// A list that is too long for one message is read in parts (DIRECTORY_PART), up to 16 MiB. If
+    /// it changes meanwhile, it is read again after a short pause, until the deadline or, without a
+    /// timeout, for 30 seconds.
     ///
     /// # Errors
-    /// [`ErrorKind::Unexpected`](crate::ErrorKind::Unexpected) if a long list changes 100 times
-    /// while it is read.
+    /// [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut) if a long list keeps changing while it is
+    /// read. [`ErrorKind::Unexpected`](crate::ErrorKind::Unexpected) if the list does not end, or a
+    /// name in it is not valid.
     pub fn directory(&self, path: &str) -> Result<Vec<String>> {
         let deadline = self.deadline();
         let answer = self.run_until(deadline, &op::directory(path));
         if !Listing::is_needed(&answer) {
             return answer;
         }
-        let mut listing = Listing::new(path);
+        let mut listing = Listing::new(path, deadline);
         loop {
-            let part = self.run_until(deadline, &listing.next())?;
-            if let Some(names) = listing.take(part)? {
-                return Ok(names);
+            match listing.take(self.run_until(deadline, &listing.next())?)? {
+                Step::Continue => {}
+                Step::RestartAt(at) => {
+                    thread::sleep(at.saturating_duration_since(Instant::now()));
+                }
+                Step::Complete(names) => return Ok(names),
             }
         }
     }

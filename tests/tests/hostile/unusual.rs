@@ -1,10 +1,12 @@
 //! A peer that sends unusual messages, all of which the protocol permits.
 
 use std::thread;
+use std::time::{Duration, Instant};
 
 use xs_client::{ErrorCode, ErrorKind, EventKind};
 use xs_proto::{MessageType, ReqId, TxId};
-use xs_tests::peer::{self, message};
+use xs_tests::HANG_TIMEOUT;
+use xs_tests::peer::{self, Peer, message};
 
 use crate::patient;
 
@@ -129,27 +131,54 @@ fn flood_of_events_overflows_one_watch_only() {
     drop(peer.join().unwrap());
 }
 
-/// A list of children that grows without bound, or changes in every part.
+/// Answers requests for lists with parts whose generation differs from that of the part before, for
+/// a number of parts. Each list has two parts, or no end.
+fn serve_parts(mut peer: Peer, changes: u64, is_endless: bool) {
+    let mut generation = 0;
+    while let Some(request) = peer.request() {
+        if request.header.msg_type == MessageType::Directory as u32 {
+            peer.reply_error(&request, "E2BIG");
+            continue;
+        }
+        generation = changes.min(generation + 1);
+        let is_first = request.payload.ends_with(b"\x000\0");
+        let end: &[u8] = if is_first || is_endless { b"\0" } else { b"\0\0" };
+        let name = vec![b'x'; 2000];
+        peer.reply(&request, &[format!("{generation}\0").as_bytes(), &name, end].concat());
+    }
+}
+
 #[test]
 fn endless_directories_are_errors() {
-    for grows in [false, true] {
-        let (client, mut peer) = peer::connect(patient());
-        let peer = thread::spawn(move || {
-            let mut generation = 0;
-            while let Some(request) = peer.request() {
-                if request.header.msg_type == MessageType::Directory as u32 {
-                    peer.reply_error(&request, "E2BIG");
-                    continue;
-                }
-                generation += u64::from(!grows);
-                let name = vec![b'x'; 4000];
-                let part = [format!("{generation}\0").as_bytes(), &name, b"\0"].concat();
-                peer.reply(&request, &part);
-            }
-        });
-        let error = client.directory("/a").unwrap_err();
-        assert!(matches!(error.kind(), ErrorKind::Unexpected(_)), "{error}");
-        assert_eq!((error.operation(), error.path()), ("directory", Some("/a")));
+    let (client, peer) = peer::connect(patient());
+    let peer = thread::spawn(move || serve_parts(peer, 0, true));
+    let error = client.directory("/a").unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Unexpected(_)), "{error}");
+    assert_eq!((error.operation(), error.path()), ("directory", Some("/a")));
+    drop(client);
+    peer.join().unwrap();
+}
+
+#[test]
+fn directories_that_keep_changing_fail_at_the_deadline() {
+    let timeout = Duration::from_millis(300);
+    let (client, peer) = peer::connect(patient().timeout(timeout));
+    let peer = thread::spawn(move || serve_parts(peer, u64::MAX, false));
+    let start = Instant::now();
+    let error = client.directory("/a").unwrap_err();
+    assert!(error.is_timeout(), "{error}");
+    assert_eq!((error.operation(), error.path()), ("directory", Some("/a")));
+    assert!(start.elapsed() >= timeout, "{:?}", start.elapsed());
+    drop(client);
+    peer.join().unwrap();
+}
+
+#[test]
+fn directories_may_change_often_before_they_are_read() {
+    for timeout in [Some(HANG_TIMEOUT), None] {
+        let (client, peer) = peer::connect(patient().timeout(timeout));
+        let peer = thread::spawn(move || serve_parts(peer, 300, false));
+        assert_eq!(client.directory("/a").unwrap().len(), 2);
         drop(client);
         peer.join().unwrap();
     }

@@ -1,7 +1,8 @@
 //! An instant that a task waits for beside other things.
 
+use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use std::time::Instant;
 
 use crate::engine::{Timer, Waiter};
@@ -22,6 +23,19 @@ impl<'a> Alarm<'a> {
     pub(super) fn set(&mut self, at: Instant, waker: &Waker) {
         self.handle.lock().set_timer(&mut self.timer, at, &Waiter::Task(waker.clone()));
     }
+}
+
+/// Waits with the timers of the driver. Returns early if the connection is lost.
+pub(super) async fn sleep_until(handle: &Arc<Handle>, at: Instant) {
+    let mut alarm = Alarm::new(handle);
+    poll_fn(|cx| {
+        if at <= Instant::now() || handle.lock().failure().is_some() {
+            return Poll::Ready(());
+        }
+        alarm.set(at, cx.waker());
+        Poll::Pending
+    })
+    .await;
 }
 
 impl Drop for Alarm<'_> {

@@ -1,11 +1,10 @@
 //! Transactions, as futures.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::ops::Deref;
-use std::task::Poll;
 use std::time::Instant;
 
-use super::alarm::Alarm;
+use super::alarm::sleep_until;
 use super::client::Client;
 use super::tree::Tree;
 use crate::error::Result;
@@ -69,25 +68,12 @@ impl Client {
             };
             match result {
                 Err(error) if error.is_conflict() => {
-                    self.sleep_until(Instant::now() + retry.pause(error)?).await;
+                    let at = Instant::now() + retry.pause(error)?;
+                    sleep_until(&self.blocking.handle, at).await;
                 }
                 result => return result,
             }
         }
-    }
-
-    /// Waits with the timers of the driver. Returns early if the connection is lost.
-    async fn sleep_until(&self, at: Instant) {
-        let handle = &self.blocking.handle;
-        let mut alarm = Alarm::new(handle);
-        poll_fn(|cx| {
-            if at <= Instant::now() || handle.lock().failure().is_some() {
-                return Poll::Ready(());
-            }
-            alarm.set(at, cx.waker());
-            Poll::Pending
-        })
-        .await;
     }
 }
 

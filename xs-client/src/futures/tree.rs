@@ -8,10 +8,10 @@ use std::time::Instant;
 
 use xs_proto::Permissions;
 
-use super::alarm::Alarm;
+use super::alarm::{Alarm, sleep_until};
 use crate::engine::Waiter;
 use crate::error::Result;
-use crate::listing::Listing;
+use crate::listing::{Listing, Step};
 use crate::op::{self, Answer, Op};
 use crate::pending::Pending;
 use crate::tree;
@@ -58,14 +58,18 @@ impl Tree {
 
     /// See [`directory`](crate::Tree::directory).
     pub async fn directory(&self, path: &str) -> Result<Vec<String>> {
-        let answer = self.run(&op::directory(path)).await;
+        let deadline = self.0.deadline();
+        let answer = self.start(&op::directory(path), deadline).await?.await;
         if !Listing::is_needed(&answer) {
             return answer;
         }
-        let mut listing = Listing::new(path);
+        let mut listing = Listing::new(path, deadline);
         loop {
-            if let Some(names) = listing.take(self.run(&listing.next()).await?)? {
-                return Ok(names);
+            let part = self.start(&listing.next(), deadline).await?.await?;
+            match listing.take(part)? {
+                Step::Continue => {}
+                Step::RestartAt(at) => sleep_until(&self.0.handle, at).await,
+                Step::Complete(names) => return Ok(names),
             }
         }
     }

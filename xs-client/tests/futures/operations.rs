@@ -1,7 +1,8 @@
 //! Operations and transactions.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use futures_lite::future::{yield_now, zip};
 use xs_client::{DomId, ErrorKind, EventKind, Retries};
@@ -127,5 +128,31 @@ fn loss_of_connection_reaches_all_futures() {
         let (event, ()) = zip(watch.wait(), close).await;
         assert!(event.unwrap_err().is_lost());
         assert!(client.read("/a").await.unwrap_err().is_lost());
+    });
+}
+
+#[test]
+fn long_list_that_changes_for_a_while_is_read_completely() {
+    everywhere(|client, xenstored| async move {
+        for at in 0..2000 {
+            xenstored.set(&format!("/a/{at:06}"), "").unwrap();
+        }
+        let start = Instant::now();
+        let writer = thread::spawn({
+            let xenstored = xenstored.clone();
+            move || {
+                for count in 0.. {
+                    xenstored.set(&format!("/a/more-{count}"), "").unwrap();
+                    if start.elapsed() >= Duration::from_millis(300) {
+                        return;
+                    }
+                }
+            }
+        });
+        // A list may be read between two changes.
+        while !writer.is_finished() {
+            assert!(client.directory("/a").await.unwrap().len() >= 2000);
+        }
+        assert_eq!(client.directory("/a").await.ok(), xenstored.children("/a"));
     });
 }

@@ -4,9 +4,10 @@ use std::fmt;
 use std::io::Write;
 
 use clap::Args;
-use xs_client::{Client, Error, Node, Tree};
+use xs_client::{Client, Error, ErrorKind, Node, Tree};
 use xs_transport::mock::text::Line;
 
+use super::nodes::FEW_ATTEMPTS;
 use crate::error::{CommandResult, describe};
 use crate::output::{self, Output};
 use crate::progress::Progress;
@@ -15,8 +16,9 @@ use crate::progress::Progress;
 ///
 /// Prints one line per node: its path, its permissions in brackets, and its value in quotes. Up to
 /// 1000 nodes are read in one transaction, which makes the dump a consistent snapshot. A larger dump
-/// starts with a comment that says that it is not a snapshot. If a node cannot be read, it is omitted
-/// with a warning, and the exit status is 1.
+/// starts with a comment that says that it is not a snapshot. If other clients
+/// change the nodes during several attempts, they are read without a transaction, with a warning. If a
+/// node cannot be read, it is omitted with a warning, and the exit status is 1.
 #[derive(Debug, Args)]
 pub(crate) struct Dump {
     /// Paths of the nodes to dump, with all nodes below them
@@ -35,7 +37,7 @@ struct TooManyNodes;
 impl Dump {
     pub(crate) fn run(&self, client: &Client, output: &mut Output) -> CommandResult {
         let snapshot = match self.fits_in_transaction(client) {
-            true => client.transaction(|tx| self.snapshot(tx)),
+            true => client.transaction_with(FEW_ATTEMPTS, |tx| self.snapshot(tx)),
             false => Err(Error::other(TooManyNodes)),
         };
         match snapshot {
@@ -48,6 +50,13 @@ impl Dump {
                     output,
                     "# More than {MAX_NODES_IN_TRANSACTION} nodes: not a consistent snapshot."
                 )?;
+                self.stream(client, output)
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::Conflict { .. }) => {
+                output::message(
+                    "xs: warning: other clients change these nodes: not a consistent snapshot",
+                );
+                writeln!(output, "# Changed while being read: not a consistent snapshot.")?;
                 self.stream(client, output)
             }
             Err(error) => Err(error.into()),

@@ -3,14 +3,26 @@
 use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use xs_client::{Client, Error, Path, Permission, Permissions, Result, Tree};
+use xs_client::{Client, Error, ErrorKind, Path, Permission, Permissions, Result, Retries, Tree};
 
 use super::ls::Ls;
 use crate::error::CommandResult;
 use crate::escape::{escape, unescape};
-use crate::output::Output;
+use crate::output::{self, Output};
+
+/// The attempts at a transaction that is not necessary: other clients may change many nodes all the
+/// time.
+pub(super) const FEW_ATTEMPTS: Retries = Retries {
+    attempts: 5,
+    first_pause: Duration::from_millis(1),
+    longest_pause: Duration::from_millis(100),
+};
+
+/// How many nodes `chmod -r` changes in one round trip.
+const NODES_IN_BATCH: usize = 256;
 
 /// A command on nodes.
 #[derive(Debug, Subcommand)]
@@ -106,6 +118,9 @@ pub(crate) struct Mkdir {
 
 /// Set the permissions of a node
 ///
+/// Several nodes are changed in one transaction. If other clients change them in several attempts,
+/// -r goes on without a transaction, with a warning.
+///
 /// PERM is a letter and a domain ID: n5 (no access), r5 (read), w5 (write) or b5 (read and write).
 /// The first PERM names the owner, which always has full access; its letter applies to all
 /// domains that are not listed.
@@ -143,13 +158,27 @@ impl NodeCommand {
             return Ok(ls.run(client, output)?);
         }
         let mut text = Vec::new();
-        let result = if self.is_single_request() {
-            self.perform(client, &mut text)
-        } else {
-            client.transaction(|tx| {
+        let mut in_transaction = |retries| {
+            client.transaction_with(retries, |tx| {
                 text.clear();
                 self.perform(tx, &mut text)
             })
+        };
+        let result = if self.is_single_request() {
+            self.perform(client, &mut text)
+        } else if self.needs_transaction() {
+            in_transaction(Retries::default())
+        } else {
+            match in_transaction(FEW_ATTEMPTS) {
+                Err(error) if matches!(error.kind(), ErrorKind::Conflict { .. }) => {
+                    output::message(
+                        "xs: warning: other clients change these nodes: no transaction is used",
+                    );
+                    text.clear();
+                    self.perform(client, &mut text)
+                }
+                result => result,
+            }
         };
         // Output that precedes an error is printed, too.
         let written = output.write_all(&text);
@@ -170,6 +199,19 @@ impl NodeCommand {
             NodeCommand::Mkdir(args) => all_ok(tree.mkdir_many(&args.paths)),
             NodeCommand::Chmod(args) => args.run(tree),
             NodeCommand::GetPerms(args) => args.run(tree, output),
+        }
+    }
+
+    /// Returns whether the command must take effect as a whole or not at all.
+    fn needs_transaction(&self) -> bool {
+        match self {
+            NodeCommand::Write(_) | NodeCommand::Rm(_) | NodeCommand::Mkdir(_) => true,
+            NodeCommand::Chmod(args) => !args.recurse,
+            NodeCommand::Read(_)
+            | NodeCommand::Exists(_)
+            | NodeCommand::List(_)
+            | NodeCommand::Ls(_)
+            | NodeCommand::GetPerms(_) => false,
         }
     }
 
@@ -277,9 +319,14 @@ impl Chmod {
         }
         if self.recurse {
             let below = tree.walk(&self.path).skip(1);
-            let paths = below.map(|node| node.children.map(|_| node.path));
-            let paths = paths.collect::<Result<Vec<_>>>()?;
-            all_ok(tree.set_perms_many(paths.iter().map(|path| (path, &perms))))?;
+            let mut paths = below.map(|node| node.children.map(|_| node.path)).peekable();
+            while paths.peek().is_some() {
+                let batch = paths.by_ref().take(NODES_IN_BATCH).collect::<Result<Vec<_>>>()?;
+                let results = tree.set_perms_many(batch.iter().map(|path| (path, &perms)));
+                // A node may be removed between the walk and the change.
+                let is_gone = |result: &Result<()>| result.as_ref().is_err_and(Error::is_not_found);
+                all_ok(results.into_iter().filter(|result| !is_gone(result)).collect())?;
+            }
         }
         Ok(true)
     }
