@@ -1,15 +1,18 @@
 //! The client closes the connection, or the daemon dies.
 
+use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
+use std::time::Instant;
 
 use shuttle::sync::{Mutex, mpsc};
 use shuttle::thread;
 use xs_client::{Client, DomId, EventKind};
-use xs_transport::Transport;
 use xs_transport::mock::Xenstored;
+use xs_transport::{Interest, Sent, Transport, Wait};
 
 use crate::wire::Wire;
-use crate::{Host, UNLIMITED, explore, join};
+use crate::{Host, SMALL, UNLIMITED, explore, join};
 
 /// A number of bytes that ends in the middle of a request.
 const MID_REQUEST: usize = 60;
@@ -108,6 +111,85 @@ fn all_users_go_on_with_next_daemon() {
         });
         join(readers);
         join([watcher]);
+        drop(client);
+        join(std::mem::take(&mut *servers.lock().unwrap()));
+    });
+}
+
+/// A transport that uses its client when it is dropped.
+#[derive(Debug)]
+struct UsesClient {
+    wire: Wire,
+    client: Arc<Mutex<Option<Client>>>,
+}
+
+impl Drop for UsesClient {
+    fn drop(&mut self) {
+        let client = self.client.lock().unwrap().clone();
+        client.into_iter().for_each(|client| drop(client.read("/1")));
+    }
+}
+
+impl Transport for UsesClient {
+    fn send(&self, bytes: &[u8]) -> io::Result<Sent> {
+        self.wire.send(bytes)
+    }
+
+    fn recv(&self, buf: &mut [u8], wait: Wait) -> io::Result<usize> {
+        self.wire.recv(buf, wait)
+    }
+
+    fn wait(&self, interest: Interest, deadline: Option<Instant>) -> io::Result<()> {
+        self.wire.wait(interest, deadline)
+    }
+
+    fn wake(&self) {
+        self.wire.wake();
+    }
+
+    fn close(&self) {
+        self.wire.close();
+    }
+
+    fn fd(&self) -> io::Result<BorrowedFd<'_>> {
+        self.wire.fd()
+    }
+
+    fn describe(&self) -> String {
+        self.wire.describe()
+    }
+}
+
+/// The connection is replaced while threads receive and wait for room, and the old transport calls
+/// the client.
+#[test]
+fn dropped_transport_may_use_client() {
+    explore(|| {
+        let xenstored = Xenstored::new();
+        xenstored.set("/1", "1").unwrap();
+        let servers = Arc::new(Mutex::new(Vec::new()));
+        let shared: Arc<Mutex<Option<Client>>> = Arc::default();
+        let (started, user) = (servers.clone(), shared.clone());
+        let open = move |_| {
+            let mut servers = started.lock().unwrap();
+            let pipe = xenstored.connect(DomId::DOM0);
+            let wire = Wire::new(SMALL);
+            let far = wire.clone();
+            let bytes = if servers.is_empty() { MID_REQUEST } else { UNLIMITED };
+            servers.push(thread::spawn(move || far.serve(&pipe, bytes)));
+            Ok(Box::new(UsesClient { wire, client: user.clone() }) as Box<dyn Transport>)
+        };
+        let client = Client::builder().timeout(None).reconnect(true).over_each(open).unwrap();
+        *shared.lock().unwrap() = Some(client.clone());
+        join([(); 3].map(|()| {
+            let client = client.clone();
+            thread::spawn(move || {
+                drop(client.read("/a/rather/long/path"));
+                let value = std::iter::from_fn(|| Some(client.read("/1"))).find_map(Result::ok);
+                assert_eq!(value.unwrap(), b"1");
+            })
+        }));
+        *shared.lock().unwrap() = None;
         drop(client);
         join(std::mem::take(&mut *servers.lock().unwrap()));
     });

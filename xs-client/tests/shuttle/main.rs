@@ -11,7 +11,10 @@
 
 mod callbacks;
 mod loss;
+#[cfg(feature = "futures")]
+mod pollers;
 mod requests;
+mod user_code;
 mod wire;
 
 use std::env;

@@ -1,9 +1,11 @@
 //! A transport between two threads of a test, built from shuttle's primitives.
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Instant;
 
 use shuttle::sync::{Condvar, Mutex, MutexGuard};
@@ -20,6 +22,8 @@ struct Inner {
     changed: Condvar,
     /// How many bytes may be on their way to the server.
     capacity: usize,
+    /// A descriptor that no reactor really watches.
+    fd: File,
 }
 
 #[derive(Debug, Default)]
@@ -28,11 +32,17 @@ struct State {
     to_client: VecDeque<u8>,
     woken: bool,
     closed: bool,
+    /// How many bytes one call receives.
+    receive_limit: usize,
+    /// The drivers to wake at the next change.
+    wakers: Vec<Waker>,
 }
 
 impl Wire {
     pub(crate) fn new(capacity: usize) -> Self {
-        let inner = Inner { state: Mutex::default(), changed: Condvar::new(), capacity };
+        let fd = File::open("/dev/null").unwrap();
+        let state = Mutex::new(State { receive_limit: usize::MAX, ..State::default() });
+        let inner = Inner { state, changed: Condvar::new(), capacity, fd };
         Wire(Arc::new(inner))
     }
 
@@ -61,6 +71,12 @@ impl Wire {
         }
     }
 
+    /// Wakes a driver at the next change, as an edge-triggered reactor does.
+    #[cfg(feature = "futures")]
+    pub(crate) fn wake_at_change(&self, waker: &Waker) {
+        self.lock().wakers.push(waker.clone());
+    }
+
     /// Passes to the client what the daemon has sent.
     pub(crate) fn pump(&self, pipe: &Pipe) {
         let mut buf = [0; 4096];
@@ -69,11 +85,23 @@ impl Wire {
             state.to_client.extend(&buf[..n]);
         }
         drop(state);
-        self.0.changed.notify_all();
+        self.notify();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap()
+    }
+
+    /// Limits how many bytes one call receives.
+    #[cfg(feature = "futures")]
+    pub(crate) fn set_receive_limit(&self, limit: usize) {
+        self.lock().receive_limit = limit;
+    }
+
+    fn notify(&self) {
+        self.0.changed.notify_all();
+        let wakers = std::mem::take(&mut self.lock().wakers);
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     fn wait_for_change<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
@@ -93,7 +121,7 @@ impl Transport for Wire {
         }
         state.to_server.extend_from_slice(&bytes[..n]);
         drop(state);
-        self.0.changed.notify_all();
+        self.notify();
         Ok(Sent::Bytes(n))
     }
 
@@ -101,7 +129,7 @@ impl Transport for Wire {
         let mut state = self.lock();
         loop {
             if !state.to_client.is_empty() {
-                let n = buf.len().min(state.to_client.len());
+                let n = buf.len().min(state.to_client.len()).min(state.receive_limit);
                 for (to, from) in buf.iter_mut().zip(state.to_client.drain(..n)) {
                     *to = from;
                 }
@@ -137,11 +165,11 @@ impl Transport for Wire {
 
     fn close(&self) {
         self.lock().closed = true;
-        self.0.changed.notify_all();
+        self.notify();
     }
 
     fn fd(&self) -> io::Result<BorrowedFd<'_>> {
-        Err(io::ErrorKind::Unsupported.into())
+        Ok(self.0.fd.as_fd())
     }
 
     fn describe(&self) -> String {
