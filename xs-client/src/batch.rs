@@ -44,15 +44,19 @@ impl<'a> Batch<'a> {
         deadline: Option<Instant>,
         ops: &[Op<'_, T>],
     ) -> Self {
-        let start = trace::Start::now();
+        // A panic of the caller's connector cancels the calls so far.
+        let calls = Vec::with_capacity(ops.len());
+        let mut batch = Batch { engine, scope, calls, start: trace::Start::now() };
         let mut guard = engine.lock();
-        let calls = ops.iter().map(|op| {
-            let request = op.request()?;
-            let submitted = guard.wait(deadline, Submit { scope, request });
-            let call = submitted.unwrap_or_else(|| Err(guard.not_submitted()));
-            call.map_err(|kind| op.label.error(kind))
-        });
-        Batch { engine, scope, calls: calls.collect(), start }
+        for op in ops {
+            batch.calls.push(op.request().and_then(|request| {
+                let submitted = guard.wait(deadline, Submit { scope, request });
+                let call = submitted.unwrap_or_else(|| Err(guard.not_submitted()));
+                call.map_err(|kind| op.label.error(kind))
+            }));
+        }
+        drop(guard);
+        batch
     }
 
     /// Waits for the results of the operations that were submitted.
@@ -80,5 +84,35 @@ impl Drop for Batch<'_> {
     fn drop(&mut self) {
         let mut guard = self.engine.lock();
         self.calls.drain(..).flatten().for_each(|call| guard.cancel(call));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use xs_proto::DomId;
+    use xs_transport::Transport;
+    use xs_transport::mock::Xenstored;
+
+    use super::*;
+    use crate::client::Client;
+    use crate::op;
+
+    #[test]
+    fn panic_of_connector_cancels_the_calls_so_far() {
+        let (xenstored, is_first) = (Xenstored::new(), AtomicBool::new(true));
+        let open = move |_| {
+            assert!(is_first.swap(false, Ordering::SeqCst), "a panic that the test expects");
+            Ok(Box::new(xenstored.connect(DomId::DOM0)) as Box<dyn Transport>)
+        };
+        let client = Client::builder().timeout(None).reconnect(true).over_each(open).unwrap();
+        // The loss is noticed when no more requests fit in flight.
+        client.handle.lock().transport().close();
+        let ops: Vec<_> = (0..5 * BATCH).map(|_| op::read("/")).collect();
+        let submit = || drop(Batch::submit(&client.handle, Scope::NONE, None, &ops));
+        assert!(catch_unwind(AssertUnwindSafe(submit)).is_err());
+        assert_eq!(client.handle.lock().open_calls(), 0);
     }
 }

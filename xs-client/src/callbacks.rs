@@ -205,7 +205,7 @@ impl Condition for Work<'_> {
         if !state.callback_thread.drives_tasks {
             return None;
         }
-        state.set_driver(Waiter::CallbackThread(parker.arc()), true);
+        state.set_driver(&Waiter::CallbackThread(parker.arc()), true);
         state.expire_timers()
     }
 }

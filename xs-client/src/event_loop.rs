@@ -66,6 +66,9 @@ pub struct EventSource {
     retry: Option<Instant>,
 }
 
+/// The number of receives before the loop takes what has come.
+const BUDGET: u32 = 32;
+
 const TRANSPORT: mio::Token = mio::Token(0);
 const NOTIFIER: mio::Token = mio::Token(1);
 
@@ -124,12 +127,14 @@ impl EventSource {
         let mut guard = self.handle.lock();
         // The loop need not be told of events that it receives itself.
         guard.set_event_loop(None);
-        let turn = loop {
-            match guard.try_receive() {
-                Turn::Received => _ = guard.run_user_code(),
-                turn => break turn,
+        let mut turn = Turn::Received;
+        for _ in 0..BUDGET {
+            turn = guard.try_receive();
+            if turn != Turn::Received {
+                break;
             }
-        };
+            guard.run_user_code();
+        }
         // If another party receives, the loop is told when that party stops.
         guard.set_event_loop(Some((self.waiter(), turn == Turn::Taken)));
         let tokens = guard.watches.tokens_with_events();
@@ -138,6 +143,10 @@ impl EventSource {
         let generation = guard.generation();
         drop(guard);
 
+        if turn == Turn::Received {
+            // There may be more, which the descriptor does not report again.
+            self.notifier.wake_by_ref();
+        }
         // The wake-ups of a failure may have replaced the connection already, when the guard was
         // dropped.
         if let Some(failure) = failure {

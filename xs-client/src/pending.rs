@@ -10,7 +10,7 @@ use std::time::Instant;
 #[cfg(feature = "futures")]
 use xs_proto::TxId;
 
-use crate::engine::{CallId, CallResult, Refusal, Scope, Timer, Waiter};
+use crate::engine::{CallId, CallResult, Refusal, RoomTicket, Scope, Timer, Waiter};
 use crate::error::{Error, ErrorKind, Result};
 use crate::handle::Handle;
 use crate::op::{Answer, Label, Op};
@@ -69,23 +69,23 @@ impl Tree {
     }
 
     /// Starts an operation if there is room for it in flight and a connection. Otherwise registers
-    /// the waiter, until the deadline.
+    /// the task, if it is before the deadline.
     pub(crate) fn poll_start<T: Answer>(
         &self,
         op: &Op<'_, T>,
         deadline: Option<Instant>,
-        waiter: Option<&Waiter>,
+        task: Option<(&Waiter, &mut Option<RoomTicket>)>,
     ) -> Poll<Result<Pending<T>>> {
         let request = op.request()?;
         let mut guard = self.handle.lock();
         let mut submitted = guard.submit(self.scope, request);
-        if waiter.is_none() && matches!(submitted, Err(Refusal::Failed(_))) {
+        if task.is_none() && matches!(submitted, Err(Refusal::Failed(_))) {
             guard.try_connect();
             submitted = guard.submit(self.scope, request);
         }
         let refusal = match submitted {
             Ok(call) => {
-                if waiter.is_some() {
+                if task.is_some() {
                     guard.gather();
                 }
                 return Poll::Ready(Ok(Pending {
@@ -112,9 +112,9 @@ impl Tree {
             }
             _ => false,
         };
-        let kind = match waiter {
-            Some(waiter) if can_wait && !has_passed => {
-                guard.register_for_room(waiter);
+        let kind = match task {
+            Some((waiter, ticket)) if can_wait && !has_passed => {
+                guard.register_task_for_room(ticket, waiter);
                 return Poll::Pending;
             }
             Some(_) if matches!(refusal, Refusal::Full) => ErrorKind::TimedOut,

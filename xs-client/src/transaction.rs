@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use xs_proto::ErrorCode;
+
 use crate::client::Client;
 use crate::engine::Scope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::handle::Handle;
-use crate::op;
+use crate::op::{self, Op};
 use crate::trace;
 use crate::tree::Tree;
 
@@ -19,6 +21,9 @@ use crate::tree::Tree;
 /// Other clients see its changes all at once when it is committed, and none of them otherwise.
 /// Dropping the transaction aborts it. It dereferences to [`Tree`], which has the operations on
 /// nodes.
+///
+/// When a guest is resumed, its transactions end. Their operations then fail with ENOENT or EIO, and
+/// [`commit`](Self::commit) reports a conflict. [`Client::transaction`] repeats such a transaction.
 ///
 /// ```
 /// # use xs_client::Client;
@@ -55,7 +60,8 @@ impl Client {
     /// Runs `body` in a transaction and commits it.
     ///
     /// If the transaction conflicts with the changes of another client (EAGAIN), `body` runs again
-    /// in a new transaction after a short random pause. There are up to 100 attempts.
+    /// in a new transaction after a short random pause. There are up to 100 attempts. `body` also
+    /// runs again if it has failed in a transaction that ended when the guest was resumed.
     ///
     /// ```
     /// # use xs_client::Client;
@@ -92,7 +98,13 @@ impl Client {
         loop {
             let tx = self.start_transaction()?;
             // `body` may report a conflict too, for example of a nested transaction.
-            let result = body(&tx).and_then(|value| tx.commit().map(|()| value));
+            let result = match body(&tx) {
+                Ok(value) => tx.commit().map(|()| value),
+                Err(error) if may_be_lost(&error) && is_lost(&tx.run(&probe())) => {
+                    Err(interrupted(&error))
+                }
+                Err(error) => Err(error),
+            };
             match result {
                 Err(error) if error.is_conflict() => thread::sleep(retry.pause(error)?),
                 result => return result,
@@ -123,6 +135,34 @@ impl Deref for Transaction {
     fn deref(&self) -> &Tree {
         &self.tree
     }
+}
+
+/// Returns whether the transaction in which this error has occurred may have ended before.
+///
+/// When a guest is resumed, its kernel ends its transactions. xenstored then answers requests with
+/// ENOENT (C) or EIO (OCaml), as if a node were missing.
+pub(crate) fn may_be_lost(error: &Error) -> bool {
+    use ErrorCode::{Io, NoEntry};
+    // The caller's own error may be a consequence of such an answer.
+    matches!(error.kind(), ErrorKind::Refused(NoEntry | Io) | ErrorKind::Other(_))
+}
+
+/// Returns an operation that tells whether its transaction has ended: the root node always exists.
+pub(crate) fn probe() -> Op<'static, Vec<u8>> {
+    op::read("/")
+}
+
+/// Returns whether a transaction has ended, given the result of [`probe`] in it.
+pub(crate) fn is_lost(probed: &Result<Vec<u8>>) -> bool {
+    probed
+        .as_ref()
+        .is_err_and(|error| matches!(error.kind(), ErrorKind::Refused(_)) && may_be_lost(error))
+}
+
+/// Returns the conflict that is reported for a transaction that has ended before its commit, as the
+/// kernel reports it for the commit.
+pub(crate) fn interrupted(error: &Error) -> Error {
+    Error::new("transaction", error.path(), ErrorKind::Refused(ErrorCode::Again))
 }
 
 /// A guard that aborts its transaction when dropped, unless the request that ends it is in flight.
@@ -197,8 +237,6 @@ impl Retry {
 
 #[cfg(test)]
 mod tests {
-    use xs_proto::ErrorCode;
-
     use super::*;
 
     #[test]

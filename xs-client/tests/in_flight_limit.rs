@@ -8,7 +8,7 @@ use xs_client::{Client, ErrorKind, op};
 use xs_transport::mock::{Fault, FaultHandle};
 
 use support::daemon::{self, FULL, fill};
-use support::waiting::in_time;
+use support::waiting::{HANG_GUARD, in_time};
 
 /// Returns a client, and a handle that holds back the replies to its next [`FULL`] requests.
 fn start_with_held_replies() -> (FaultHandle, Client) {
@@ -61,4 +61,22 @@ fn futures_time_out_while_the_table_is_full() {
         });
         drop(pending);
     });
+}
+
+#[cfg(feature = "futures")]
+#[test]
+fn futures_dropped_while_the_table_is_full_keep_no_wakers() {
+    use support::wakers::{poll, tracked_waker};
+
+    let (_replies, client) = start_with_held_replies();
+    let tasks = xs_client::futures::Client::on_thread(client.clone()).unwrap();
+    let _pending = fill(&client);
+    for timeout in [None, Some(HANG_GUARD)] {
+        let (waker, kept) = tracked_waker();
+        let patient = tasks.with_timeout(timeout);
+        let mut read = Box::pin(patient.read("/"));
+        assert!(poll(&mut read, &waker).is_pending());
+        drop((read, waker));
+        assert!(kept.upgrade().is_none(), "the client keeps the waker");
+    }
 }

@@ -3,7 +3,8 @@
 mod support;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use xs_client::{Client, DomId, ErrorCode, ErrorKind, Transaction, op};
@@ -12,7 +13,8 @@ use xs_transport::mock::{Fault, Kernel, Record, Xenstored};
 
 use support::daemon::{finish_cleanup, start};
 use support::intercept::Intercept;
-use support::threads::Gate;
+use support::threads::{Gate, Observed};
+use support::waiting::in_time;
 use support::wakers::{poll, tracked_waker};
 
 #[test]
@@ -111,4 +113,34 @@ fn refusal_reaches_thread_that_receives() {
     reader.join().unwrap().unwrap();
     let error = watcher.join().unwrap().unwrap_err();
     assert_eq!(error.code(), Some(&ErrorCode::Invalid));
+}
+
+/// Other parties add output whenever one thread has sent what there was.
+#[test]
+fn sender_is_relieved_when_others_keep_adding_requests() {
+    let shared: Arc<OnceLock<(Client, ThreadId)>> = Arc::default();
+    let adding = shared.clone();
+    let transport =
+        Intercept::new(Xenstored::new().connect(DomId::DOM0)).on_send(move |below, bytes| {
+            let sent = below.send(bytes);
+            if let Some((client, sender)) = adding.get() {
+                if thread::current().id() == *sender {
+                    let add = || drop(client.start(&op::read("/")));
+                    thread::scope(|scope| drop(scope.spawn(add)));
+                }
+            }
+            sent
+        });
+    let client = Client::builder().timeout(None).over(transport);
+    let mut watches = ["/a", "/b"].map(|path| client.watch(path).unwrap());
+    watches.iter_mut().for_each(|watch| drop(watch.wait().unwrap()));
+    // One thread receives, and the other one is parked.
+    let waiting = watches.map(|mut watch| Observed::spawn(move || drop(watch.wait())));
+    waiting.iter().for_each(|thread| thread.state.wait_until_asleep());
+    in_time(move || {
+        shared.set((client.clone(), thread::current().id())).unwrap();
+        client.read("/").unwrap();
+        client.close();
+    });
+    waiting.into_iter().for_each(Observed::join);
 }

@@ -41,9 +41,9 @@ impl Backoff {
         self.attempts = self.attempts.saturating_add(1);
     }
 
-    /// The attempt failed.
-    pub(crate) fn failed(&mut self, error: io::Error) {
-        self.error = Some(Arc::new(error));
+    /// The attempt failed. Returns the error of the attempt before, whose drop may be user code.
+    pub(crate) fn failed(&mut self, error: io::Error) -> Option<Arc<io::Error>> {
+        self.error.replace(Arc::new(error))
     }
 
     /// Returns why the last attempt failed, if it did.
@@ -52,10 +52,11 @@ impl Backoff {
         Some(io::Error::new(error.kind(), error))
     }
 
-    /// The attempt succeeded.
-    pub(crate) fn connected(&mut self, now: Instant) {
+    /// The attempt succeeded. Returns the error of the attempt before, as [`failed`](Self::failed)
+    /// does.
+    pub(crate) fn connected(&mut self, now: Instant) -> Option<Arc<io::Error>> {
         self.connected = Some(now);
-        self.error = None;
+        self.error.take()
     }
 
     /// The connection is lost. If it has lasted long enough, the pauses start again.

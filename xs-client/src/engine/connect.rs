@@ -21,8 +21,8 @@ pub(crate) enum Attempt {
 }
 
 impl Guard<'_> {
-    /// Makes one attempt to connect, after a failure. If it is not yet time for one, or another party
-    /// makes one, returns until when to sleep instead; that party wakes this one.
+    /// Makes one attempt to connect until `deadline`, after a failure. If it is not yet time for one,
+    /// or another party makes one, returns until when to sleep instead; that party wakes this one.
     pub(super) fn connect_step(
         &mut self,
         until: Option<Instant>,
@@ -72,7 +72,9 @@ impl Guard<'_> {
                 None
             }
             Ok(Err(error)) => {
-                self.backoff.failed(error);
+                if let Some(error) = self.backoff.failed(error) {
+                    self.deferred.drop_later(error);
+                }
                 None
             }
             Err(payload) => Some(payload),

@@ -135,13 +135,14 @@ impl State {
                 self.calls.complete(key, reply, &mut self.deferred);
             }
             Purpose::WatchAgain(token) => {
+                self.housekeeping.answered();
                 let refused = match reply {
                     Reply::Error(code) => Some(code),
                     _ => None,
                 };
                 self.watches.answered_again(token, refused, &mut self.deferred);
             }
-            Purpose::CleanUp => {}
+            Purpose::CleanUp => self.housekeeping.answered(),
         }
     }
 
@@ -199,7 +200,9 @@ impl State {
         let Roles { reader, writer, .. } = std::mem::replace(&mut self.roles, roles);
         self.deferred.drop_later((old, reader, writer));
         self.connection.restart(limits);
-        self.backoff.connected(Instant::now());
+        if let Some(error) = self.backoff.connected(Instant::now()) {
+            self.deferred.drop_later(error);
+        }
         self.set_failure(None);
         let watches = self.watches.reconnected(&mut self.deferred);
         self.deferred.trace(trace::reconnected(watches.len()));

@@ -30,6 +30,9 @@ enum Access<'a> {
     Forked(Box<State>),
 }
 
+/// The number of sends of one thread in a row, before it looks for another one to go on.
+const MOST_SENDS: u32 = 16;
+
 impl<'a> Guard<'a> {
     pub(super) fn new(engine: &'a Engine) -> Self {
         Guard { engine, state: Some(Access::new(engine)) }
@@ -65,17 +68,30 @@ impl<'a> Guard<'a> {
     }
 
     /// Sends what there is to send, until the transport accepts no more. If another party sends, that
-    /// party does it. Returns whether this one did anything.
-    pub(crate) fn flush(&mut self) -> bool {
-        let mut has_sent = false;
-        while let Some(mut writer) = self.take_writer() {
-            let received = self.received;
-            let sent =
-                self.with_role(|| xs_transport::send_once(&*writer.transport, &mut writer.output));
-            self.put_back_writer(writer, sent, received);
-            has_sent = true;
+    /// party does it.
+    ///
+    /// If other parties keep adding output, a parked thread is woken to go on.
+    pub(super) fn flush(&mut self) {
+        for _ in 0..MOST_SENDS {
+            if !self.send_once() {
+                return;
+            }
         }
-        has_sent
+        // Without such a thread, only this one sends.
+        while !self.wake_parked() && self.send_once() {}
+    }
+
+    /// Sends once. Returns false if there is nothing to send, the transport accepts no more, or
+    /// another party sends.
+    pub(super) fn send_once(&mut self) -> bool {
+        let Some(mut writer) = self.take_writer() else {
+            return false;
+        };
+        let received = self.received;
+        let sent =
+            self.with_role(|| xs_transport::send_once(&*writer.transport, &mut writer.output));
+        self.put_back_writer(writer, sent, received);
+        true
     }
 
     /// Returns the wake-ups to run once the lock is released, including that of the next pump.

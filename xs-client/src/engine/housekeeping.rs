@@ -21,19 +21,37 @@ pub(crate) enum Housekeeping {
 ///
 /// Its length is bounded by the number of transactions and watches that the caller has made.
 #[derive(Debug, Default)]
-pub(crate) struct HousekeepingQueue(VecDeque<Housekeeping>);
+pub(crate) struct HousekeepingQueue {
+    requests: VecDeque<Housekeeping>,
+    /// The number of requests that were sent and are not answered.
+    pub(super) in_flight: usize,
+}
+
+/// The number of such requests that are in flight together, a quarter of
+/// [`ClientConnection::MAX_PENDING`](xs_proto::ClientConnection::MAX_PENDING): a client that sets
+/// thousands of watches again leaves room for its callers.
+const MOST_IN_FLIGHT: usize = 1024;
 
 impl HousekeepingQueue {
     pub(crate) fn push(&mut self, request: Housekeeping) {
-        self.0.push_back(request);
+        self.requests.push_back(request);
     }
 
+    /// Takes the next request, unless too many are in flight.
     pub(crate) fn pop(&mut self) -> Option<Housekeeping> {
-        self.0.pop_front()
+        if self.in_flight >= MOST_IN_FLIGHT {
+            return None;
+        }
+        self.requests.pop_front()
+    }
+
+    /// A request was answered.
+    pub(crate) fn answered(&mut self) {
+        self.in_flight -= 1;
     }
 
     /// The connection is lost: there is nothing left to clean up.
     pub(crate) fn clear(&mut self) {
-        self.0.clear();
+        *self = Self::default();
     }
 }

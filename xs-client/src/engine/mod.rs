@@ -94,7 +94,7 @@ pub(crate) use self::parker::LazyParker;
 #[cfg(any(feature = "futures", feature = "mio"))]
 pub(crate) use self::poll::Turn;
 pub use self::queue::{EventKind, WatchEvent};
-pub(crate) use self::state::{Refusal, ResetMark, State};
+pub(crate) use self::state::{Refusal, ResetMark, RoomTicket, State};
 pub(crate) use self::timers::Timer;
 pub use self::token::Token;
 pub(crate) use self::transactions::Scope;

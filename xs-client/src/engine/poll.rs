@@ -2,7 +2,10 @@
 
 use xs_transport::{Received, Wait};
 
+use super::deferred::Waiter;
 use super::guard::Guard;
+use super::roles::Poller;
+use super::state::State;
 
 /// The result of [`Guard::try_receive`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,5 +49,37 @@ impl Guard<'_> {
         self.roles.send_blocked &= self.roles.awaiting_room;
         self.flush();
         !self.roles.send_blocked
+    }
+}
+
+impl State {
+    /// Registers the driver. If sending is blocked, the driver watches for room itself.
+    pub(crate) fn set_driver(&mut self, waiter: &Waiter, wants_role: bool) {
+        let mut slot = self.pumps.driver.take().map(|known| known.waiter);
+        self.deferred.register(&mut slot, waiter);
+        let watches_room = self.roles.send_blocked;
+        self.pumps.driver = slot.map(|waiter| Poller { waiter, wants_role, watches_room });
+    }
+
+    /// Registers the event loop, or none. If sending is blocked, the loop watches for room itself.
+    #[cfg(feature = "mio")]
+    pub(crate) fn set_event_loop(&mut self, poller: Option<(Waiter, bool)>) {
+        let watches_room = self.roles.send_blocked;
+        let poller = poller.map(|(waiter, wants_role)| Poller { waiter, wants_role, watches_room });
+        let known = std::mem::replace(&mut self.pumps.event_loop, poller);
+        self.deferred.release(known.map(|poller| poller.waiter));
+    }
+
+    /// Removes the event loop, unless another one has replaced it.
+    #[cfg(feature = "mio")]
+    pub(crate) fn remove_event_loop(&mut self, waiter: &Waiter) {
+        if self.pumps.event_loop.as_ref().is_some_and(|known| known.waiter.wakes_same(waiter)) {
+            self.set_event_loop(None);
+        }
+    }
+
+    #[cfg(all(test, feature = "mio"))]
+    pub(crate) fn has_event_loop(&self) -> bool {
+        self.pumps.event_loop.is_some()
     }
 }

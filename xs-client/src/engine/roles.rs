@@ -107,6 +107,8 @@ pub(super) struct Poller {
     pub(super) waiter: Waiter,
     /// It has found the reader role taken. Otherwise its reactor watches the descriptor.
     pub(super) wants_role: bool,
+    /// It has found sending blocked, and its reactor watches for room to send.
+    pub(super) watches_room: bool,
 }
 
 impl Pumps {
@@ -125,8 +127,7 @@ impl Pumps {
     /// Tells the next party to take the reader role, which is free: the first parked thread, or else
     /// each poller that wants it.
     pub(super) fn wake_next(&mut self, deferred: &mut Deferred) {
-        if let Some((_, parker)) = self.parked.pop_first() {
-            deferred.wake(Waiter::Thread(parker));
+        if self.wake_parked(deferred) {
             return;
         }
         for poller in [&mut self.driver, &mut self.event_loop] {
@@ -136,14 +137,22 @@ impl Pumps {
         }
     }
 
+    /// Wakes the first parked thread, which then sends and receives. Returns false if there is none.
+    pub(super) fn wake_parked(&mut self, deferred: &mut Deferred) -> bool {
+        let first = self.parked.pop_first();
+        first.map(|(_, parker)| deferred.wake(Waiter::Thread(parker))).is_some()
+    }
+
     /// Tells the next party to wait until the transport accepts more: the first parked thread, or
-    /// else each poller. Returns false if no thread is parked.
+    /// else each poller that does not wait for it yet. Returns false if no thread is parked.
     pub(super) fn wake_for_room(&mut self, deferred: &mut Deferred) -> bool {
-        if let Some((_, parker)) = self.parked.pop_first() {
-            deferred.wake(Waiter::Thread(parker));
+        if self.wake_parked(deferred) {
             return true;
         }
-        self.wake_pollers(deferred);
+        for poller in [&mut self.driver, &mut self.event_loop] {
+            let woken = poller.take_if(|poller| !poller.watches_room);
+            deferred.wake_all(woken.map(|poller| poller.waiter));
+        }
         false
     }
 

@@ -1,5 +1,6 @@
 //! The state behind the lock, and how requests change it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,7 +14,7 @@ use super::connector::Connector;
 use super::deferred::{Deferred, Waiter};
 use super::housekeeping::{Housekeeping, HousekeepingQueue};
 use super::parker::Parker;
-use super::roles::{Poller, Pumps, Roles};
+use super::roles::{Pumps, Roles};
 use super::timers::{Timer, Timers};
 use super::token::Token;
 use super::transactions::{Scope, Transactions};
@@ -46,8 +47,11 @@ pub(crate) struct State {
     pub(super) housekeeping: HousekeepingQueue,
     pub(crate) timers: Timers,
     pub(crate) callback_thread: CallbackThread,
-    /// The parties that wait for room in flight or for a new connection.
+    /// The threads that wait for room in flight or for a new connection.
     waiting: Vec<Waiter>,
+    /// The tasks that wait for the same.
+    waiting_tasks: BTreeMap<RoomTicket, Waiter>,
+    last_ticket: u64,
     /// Counts the receives. A change tells a party that tried to send that the peer made progress.
     pub(super) received: u64,
     /// Counts the waits of blocked threads, so that the callback thread can give way to them.
@@ -58,6 +62,10 @@ pub(crate) struct State {
     pub(crate) gathered: bool,
     pub(crate) deferred: Deferred,
 }
+
+/// The key of a task that waits for room in flight or for a new connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct RoomTicket(u64);
 
 /// The purpose of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,6 +136,8 @@ impl State {
             timers: Timers::default(),
             callback_thread: CallbackThread::default(),
             waiting: Vec::new(),
+            waiting_tasks: BTreeMap::new(),
+            last_ticket: 0,
             received: 0,
             waits: 0,
             gathers: false,
@@ -153,7 +163,7 @@ impl State {
     }
 
     /// Returns whether the transport accepts no more to send.
-    #[cfg(feature = "mio")]
+    #[cfg(any(feature = "futures", feature = "mio"))]
     pub(crate) fn is_send_blocked(&self) -> bool {
         self.roles.send_blocked
     }
@@ -164,7 +174,10 @@ impl State {
     }
 
     pub(super) fn set_failure(&mut self, failure: Option<Failure>) {
-        self.failure = failure;
+        // It may hold an error of the caller's transport, whose drop is user code.
+        if let Some(failure) = std::mem::replace(&mut self.failure, failure) {
+            self.deferred.drop_later(failure);
+        }
     }
 
     /// Returns whether the connection has failed and will not be replaced.
@@ -282,9 +295,33 @@ impl State {
         self.calls.register(call.key, waiter, &mut self.deferred);
     }
 
-    /// Registers the party to wake when there is room for a request, or a new connection.
+    /// Registers the thread to wake when there is room for a request, or a new connection.
     pub(crate) fn register_for_room(&mut self, waiter: &Waiter) {
         self.deferred.register_in(&mut self.waiting, waiter);
+    }
+
+    /// Registers the task to wake when there is room for a request, or a new connection. It keeps
+    /// the ticket until it no longer waits, and then calls [`leave_room`](Self::leave_room).
+    pub(crate) fn register_task_for_room(
+        &mut self,
+        ticket: &mut Option<RoomTicket>,
+        waiter: &Waiter,
+    ) {
+        let known = ticket.take().filter(|ticket| self.waiting_tasks.contains_key(ticket));
+        let ticket = ticket.insert(known.unwrap_or_else(|| {
+            self.last_ticket += 1;
+            RoomTicket(self.last_ticket)
+        }));
+        let mut slot = self.waiting_tasks.remove(ticket);
+        self.deferred.register(&mut slot, waiter);
+        self.waiting_tasks.extend(slot.map(|waiter| (*ticket, waiter)));
+    }
+
+    /// The task no longer waits for room.
+    #[cfg(feature = "futures")]
+    pub(crate) fn leave_room(&mut self, ticket: RoomTicket) {
+        let waiter = self.waiting_tasks.remove(&ticket);
+        self.deferred.release(waiter);
     }
 
     /// Ends a call whose reply is no longer wanted. The request may still be carried out.
@@ -315,7 +352,7 @@ impl State {
         while self.has_room() {
             let Some(request) = self.housekeeping.pop() else { return };
             // A path was valid when its watch was set, so no request is refused.
-            _ = match request {
+            let submitted = match request {
                 Housekeeping::Abort(tx_id) => {
                     let abort = Request::TransactionEnd { commit: false };
                     self.connection.submit(tx_id, &abort, Purpose::CleanUp)
@@ -334,6 +371,7 @@ impl State {
                     self.connection.submit(TxId::NONE, &watch, Purpose::WatchAgain(token))
                 }
             };
+            self.housekeeping.in_flight += usize::from(submitted.is_ok());
         }
     }
 
@@ -372,31 +410,6 @@ impl State {
         self.timers.expire(Instant::now(), &mut self.deferred)
     }
 
-    pub(crate) fn set_driver(&mut self, waiter: Waiter, wants_role: bool) {
-        let known = self.pumps.driver.replace(Poller { waiter, wants_role });
-        self.deferred.release(known.map(|poller| poller.waiter));
-    }
-
-    #[cfg(feature = "mio")]
-    pub(crate) fn set_event_loop(&mut self, poller: Option<(Waiter, bool)>) {
-        let poller = poller.map(|(waiter, wants_role)| Poller { waiter, wants_role });
-        let known = std::mem::replace(&mut self.pumps.event_loop, poller);
-        self.deferred.release(known.map(|poller| poller.waiter));
-    }
-
-    /// Removes the event loop, unless another one has replaced it.
-    #[cfg(feature = "mio")]
-    pub(crate) fn remove_event_loop(&mut self, waiter: &Waiter) {
-        if self.pumps.event_loop.as_ref().is_some_and(|known| known.waiter.wakes_same(waiter)) {
-            self.set_event_loop(None);
-        }
-    }
-
-    #[cfg(all(test, feature = "mio"))]
-    pub(crate) fn has_event_loop(&self) -> bool {
-        self.pumps.event_loop.is_some()
-    }
-
     /// Registers a party to wake when the state of the callback thread changes.
     pub(crate) fn register_for_callback_thread(&mut self, waiter: &Waiter) {
         self.callback_thread.register(waiter, &mut self.deferred);
@@ -413,6 +426,13 @@ impl State {
 
     pub(super) fn wake_waiting(&mut self) {
         self.deferred.wake_all(self.waiting.drain(..));
+        self.deferred.wake_all(std::mem::take(&mut self.waiting_tasks).into_values());
+    }
+
+    /// Wakes a thread that waits for the reader role, which then sends, too. Returns false if there
+    /// is none.
+    pub(super) fn wake_parked(&mut self) -> bool {
+        self.pumps.wake_parked(&mut self.deferred)
     }
 
     /// Forgets a thread that waits for room or a connection no longer.

@@ -62,7 +62,7 @@ impl Guard<'_> {
         // Made when the thread sleeps for the first time, which a lone thread never does.
         let parker = LazyParker::new();
         // A reply that comes at once needs no look at the clock.
-        let mut has_waited = false;
+        let (mut has_waited, mut has_sent) = (false, false);
         self.waits += u64::from(!C::IS_CALLBACK_THREAD);
         let output = loop {
             let until = earlier(deadline, condition.next_check(self, &parker));
@@ -80,12 +80,14 @@ impl Guard<'_> {
             if !C::DRIVES {
                 self.sleep(&parker, &mut condition, until);
             } else if self.failure().is_some() {
-                if let Some(until) = self.connect_step(until, deadline) {
+                // The callback thread watches the clock for futures.
+                let is_clock = C::IS_CALLBACK_THREAD && self.callback_thread.drives_tasks;
+                let limit = if is_clock { Some(Instant::now()) } else { deadline };
+                if let Some(until) = self.connect_step(until, limit) {
                     self.sleep(&parker, &mut condition, until);
                 }
-            } else if self.flush() {
-                // Sending takes no time.
-                has_waited = false;
+            } else if self.send_once() {
+                has_waited = std::mem::replace(&mut has_sent, true);
             } else if let Some(pause) = condition.hold_off(self) {
                 self.sleep(&parker, &mut condition, earlier(Some(pause), until));
             } else if !self.receive_step(&parker, &mut condition, until) && !self.room_step(until) {

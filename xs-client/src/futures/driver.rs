@@ -60,6 +60,8 @@ impl<R: Reactor> Driver<R> {
         // The other tasks that are ready may add requests to the same write.
         let has_gathered = guard.gathered && self.yields == 0;
         let is_crowded = guard.watches.are_crowded(self.yields < PATIENCE);
+        // Deadlines pass even if there is always more to receive.
+        guard.expire_timers();
         drop(guard);
         if has_gathered || is_crowded {
             return self.yield_now(cx);
@@ -68,7 +70,7 @@ impl<R: Reactor> Driver<R> {
         let waiter = Waiter::Task(cx.waker().clone());
         for _ in 0..BUDGET {
             let mut guard = self.engine.lock();
-            guard.set_driver(waiter.clone(), false);
+            guard.set_driver(&waiter, false);
             if let Some(failure) = guard.failure().cloned() {
                 drop(guard);
                 match self.poll_connect(cx) {
@@ -90,7 +92,8 @@ impl<R: Reactor> Driver<R> {
                 }
                 continue;
             }
-            let is_blocked = !guard.try_send();
+            let mut is_blocked = !guard.try_send();
+            guard.set_driver(&waiter, false);
             drop(guard);
 
             let engine = &self.engine;
@@ -98,11 +101,10 @@ impl<R: Reactor> Driver<R> {
             let mut receive = || {
                 let mut guard = engine.lock();
                 turn = guard.try_receive();
-                if turn == Turn::Taken {
-                    // That party tells the driver when it stops.
-                    guard.set_driver(waiter.clone(), true);
-                }
                 is_news = guard.has_user_code() || guard.watches.are_crowded(true);
+                is_blocked = guard.is_send_blocked();
+                // A party that receives now tells the driver when it stops.
+                guard.set_driver(&waiter, turn == Turn::Taken);
                 match turn {
                     Turn::Nothing => Err(io::ErrorKind::WouldBlock.into()),
                     _ => Ok(()),

@@ -9,7 +9,7 @@ use super::client::Client;
 use super::tree::Tree;
 use crate::error::Result;
 use crate::op;
-use crate::transaction::{Open, Retries, Retry};
+use crate::transaction::{Open, Retries, Retry, interrupted, is_lost, may_be_lost, probe};
 
 /// An open transaction; see [`xs_client::Transaction`](crate::Transaction). Dropping it aborts it.
 #[derive(Debug)]
@@ -64,6 +64,9 @@ impl Client {
             let tx = self.start_transaction().await?;
             let result = match body(tx.tree.clone()).await {
                 Ok(value) => tx.commit().await.map(|()| value),
+                Err(error) if may_be_lost(&error) && is_lost(&tx.run(&probe()).await) => {
+                    Err(interrupted(&error))
+                }
                 Err(error) => Err(error),
             };
             match result {

@@ -103,7 +103,8 @@ impl Tree {
         let mut alarm = Alarm::new(&self.0.handle);
         poll_fn(|cx| {
             let waiter = Waiter::Task(cx.waker().clone());
-            let started = self.0.poll_start(op, deadline, Some(&waiter));
+            let task = (&waiter, &mut alarm.ticket);
+            let started = self.0.poll_start(op, deadline, Some(task));
             if let (Poll::Pending, Some(at)) = (&started, deadline) {
                 alarm.set(at, cx.waker());
             }

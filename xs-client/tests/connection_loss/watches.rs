@@ -255,3 +255,54 @@ mod with_futures {
         assert_eq!(daemon.watches(), [""; 0]);
     }
 }
+
+/// More watches than can be in flight together.
+const MANY: usize = 20_000;
+
+#[test]
+fn many_watches_are_set_again_without_errors() {
+    let daemon = TestDaemon::new();
+    let client = daemon.client();
+    let mut watches: Vec<_> =
+        (0..MANY).map(|at| client.watch(&format!("/w/{at}")).unwrap()).collect();
+    for watch in &mut watches {
+        assert_eq!(watch.wait().unwrap().kind, EventKind::Fired);
+    }
+    daemon.hang_up();
+    let calls: Vec<_> = (0..4)
+        .map(|at| {
+            let client = client.clone();
+            thread::spawn(move || {
+                let (mut losses, path) = (0, format!("/calls/{at}"));
+                for _ in 0..100 {
+                    if let Err(error) = client.write(&path, "") {
+                        assert!(error.is_lost(), "{error}");
+                        losses += 1;
+                    }
+                    match client.start(&op::read("/")) {
+                        Ok(pending) => match pending.wait() {
+                            Err(error) if error.is_lost() => losses += 1,
+                            result => drop(result.unwrap()),
+                        },
+                        Err(error) => {
+                            assert!(error.is_lost(), "{error}");
+                            losses += 1;
+                        }
+                    }
+                }
+                losses
+            })
+        })
+        .collect();
+    let losses: usize = calls.into_iter().map(|call| call.join().unwrap()).sum();
+    assert!(losses <= 8, "{losses} calls report one loss");
+    for (at, watch) in watches.iter_mut().enumerate() {
+        let path = format!("/w/{at}");
+        assert_eq!(next(watch), reconnected(&path));
+        assert_eq!(next(watch), fired(&path));
+    }
+    assert_eq!(daemon.watches().len(), MANY);
+    client.write("/w/0", "").unwrap();
+    assert_eq!(next(&mut watches[0]), fired("/w/0"));
+    client.close();
+}

@@ -1,13 +1,15 @@
 //! The readiness of an event source, and its `process`.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Interest};
-use xs_client::op;
-use xs_transport::mock::Fault;
+use xs_client::{Client, DomId, EventKind, op};
+use xs_transport::mock::{Fault, Xenstored};
 
 use crate::EventLoop;
 use crate::support::daemon::start;
+use crate::support::intercept::Intercept;
 use crate::support::waiting::in_time;
 
 #[test]
@@ -116,4 +118,43 @@ fn dropped_source_leaves_next_source_alone() {
     let poll = mio::Poll::new().unwrap();
     poll.registry().register(&mut second, mio::Token(0), Interest::READABLE).unwrap();
     EventLoop { poll, source: second }.wait_until_ready();
+}
+
+#[test]
+fn source_rests_while_transport_is_full() {
+    let transport = Intercept::new(Xenstored::new().connect(DomId::DOM0))
+        .on_send(|_, _| Err(io::ErrorKind::WouldBlock.into()));
+    let client = Client::over(transport);
+    let mut event_loop = EventLoop::new(&client);
+    let _pending = client.start(&op::read("/")).unwrap();
+    let mut turns = 0;
+    while event_loop.is_ready() {
+        event_loop.source.process().unwrap();
+        turns += 1;
+        assert!(turns < 10, "the event loop spins");
+    }
+}
+
+#[test]
+fn process_returns_in_flood_of_events() {
+    let xenstored = Xenstored::new();
+    let daemon = xenstored.clone();
+    // Whenever the client receives, there is something more.
+    let transport =
+        Intercept::new(xenstored.connect(DomId::DOM0)).on_recv(move |below, buf, wait| {
+            daemon.set("/w", "").unwrap();
+            below.recv(buf, wait)
+        });
+    let client = Client::over(transport);
+    in_time(move || {
+        let mut watch = client.watch("/w").unwrap();
+        let mut source = client.event_source().unwrap();
+        let poll = mio::Poll::new().unwrap();
+        poll.registry().register(&mut source, mio::Token(0), Interest::READABLE).unwrap();
+        let mut event_loop = EventLoop { poll, source };
+        for _ in 0..10 {
+            assert_eq!(event_loop.turn(), [watch.token()]);
+            while watch.try_next().unwrap().is_some_and(|event| event.kind != EventKind::Fired) {}
+        }
+    });
 }

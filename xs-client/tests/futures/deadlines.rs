@@ -4,9 +4,13 @@ use std::task::Waker;
 use std::thread;
 use std::time::Duration;
 
-use xs_transport::mock::Fault;
+use xs_client::DomId;
+use xs_transport::mock::{Fault, Xenstored};
 
 use crate::everywhere;
+use crate::support::intercept::Intercept;
+use crate::support::runtimes::on_each_runtime;
+use crate::support::waiting::in_time;
 use crate::support::wakers::poll;
 
 #[test]
@@ -45,5 +49,28 @@ fn deadline_wakes_task_that_polled_last() {
         // The first poll is that of another task.
         assert!(poll(&mut read, Waker::noop()).is_pending());
         assert!(read.await.unwrap_err().is_timeout());
+    });
+}
+
+#[test]
+fn deadlines_pass_in_flood_of_events() {
+    let start = || {
+        let xenstored = Xenstored::new();
+        let daemon = xenstored.clone();
+        // Whenever the client receives, there is something more.
+        let transport =
+            Intercept::new(xenstored.connect(DomId::DOM0)).on_recv(move |below, buf, wait| {
+                daemon.set("/w", "").unwrap();
+                below.recv(buf, wait)
+            });
+        (xs_client::Client::over(transport), xenstored)
+    };
+    in_time(move || {
+        on_each_runtime(start, |client, xenstored| async move {
+            let _watch = client.watch("/w").await.unwrap();
+            xenstored.inject(Fault::ignore());
+            let hasty = client.with_timeout(Duration::from_millis(20));
+            assert!(hasty.read("/").await.unwrap_err().is_timeout());
+        });
     });
 }

@@ -157,3 +157,24 @@ fn driver_that_cannot_be_created_leaves_the_connection_open() {
     assert!(Client::with_reactor(client.clone(), idle).is_err());
     client.exists("/").unwrap();
 }
+
+/// A driver that woke itself would keep its runtime busy for as long as the daemon is slow.
+#[test]
+fn driver_rests_while_transport_is_full() {
+    let transport = Intercept::new(Xenstored::new().connect(DomId::DOM0))
+        .on_send(|_, _| Err(io::ErrorKind::WouldBlock.into()));
+    let reactor = EdgeTriggered(Arc::new(AtomicBool::new(true)));
+    let (client, driver) =
+        Client::with_reactor(xs_client::Client::over(transport), reactor).unwrap();
+    let mut driver = pin!(driver);
+    let mut read = pin!(client.read("/"));
+    assert!(read.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    let (waker, woken) = counting_waker();
+    woken.store(1, Ordering::SeqCst);
+    let mut polls = 0;
+    while woken.swap(0, Ordering::SeqCst) > 0 {
+        assert!(driver.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        polls += 1;
+        assert!(polls < 10, "the driver wakes itself without end");
+    }
+}
