@@ -1,5 +1,5 @@
-//! The process has no free descriptor. What a client needs it has since it connected, and a call that
-//! needs one more fails alone.
+//! The process has no free descriptor. A connected client needs no further one, and a call that needs
+//! one fails alone.
 
 #[path = "support/mod.rs"]
 mod support;
@@ -109,7 +109,7 @@ fn call_that_needs_descriptors_fails_alone() {
         // The first use of a runtime creates what it needs.
         runtime.block_on(async { tokio::time::sleep(Duration::from_millis(1)).await });
         let mut exhausted = Exhausted::new();
-        // Each part of what a call needs may be missing.
+        // The first or the second descriptor of the event source is missing.
         for free in 0..2 {
             exhausted.free(free);
             let error = client.event_source().unwrap_err();

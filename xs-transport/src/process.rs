@@ -1,4 +1,4 @@
-//! Which process a value belongs to.
+//! Tells a process from those that are forked from it.
 
 use crate::sys;
 

@@ -1,4 +1,4 @@
-//! What a client is in a process that was forked from its own.
+//! The state of a client in a process that was forked from its own.
 
 use std::io;
 use std::os::fd::BorrowedFd;
