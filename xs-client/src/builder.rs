@@ -1,4 +1,4 @@
-//! How a client is opened.
+//! Options of a client, and the functions that open one.
 
 use std::io;
 use std::path::Path;
@@ -34,7 +34,7 @@ pub struct Builder {
 /// Longer than a working daemon takes for any request.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Limits the memory for a busy watch whose events are not taken to some hundred kilobytes.
+/// Bounds the memory of a watch whose events pile up: some hundred kilobytes.
 const DEFAULT_WATCH_CAPACITY: usize = 1024;
 
 impl Default for Builder {

@@ -79,8 +79,10 @@ impl Client {
         self.handle.close();
     }
 
-    /// Connects the daemon to a new domain (INTRODUCE in xenstore.txt, "Domain management and
-    /// xenstored communications", as are the other operations on domains).
+    /// Connects the daemon to a new domain (INTRODUCE).
+    ///
+    /// This and the other operations on domains are specified in xenstore.txt, "Domain management
+    /// and xenstored communications".
     ///
     /// `gfn` is the guest frame number of the page with the domain's Xenstore ring, and `evtchn`
     /// the domain's port of the event channel for this ring. Only a privileged domain, such as
@@ -97,10 +99,10 @@ impl Client {
         self.run(&op::release(domid))
     }
 
-    /// Makes the daemon report the next shutdown of a domain that was resumed (RESUME).
+    /// Tells the daemon that a domain which has shut down runs again (RESUME).
     ///
-    /// The daemon reports each shutdown with an event of `@releaseDomain`, but only once without
-    /// this call. Only a privileged domain may do this.
+    /// The daemon reports the first shutdown of a domain with an event of `@releaseDomain`, and a
+    /// further one only after this call. Only a privileged domain may do this.
     pub fn resume(&self, domid: DomId) -> Result<()> {
         self.run(&op::resume(domid))
     }
@@ -143,7 +145,7 @@ impl Client {
     /// # Errors
     /// ENOSYS from oxenstored, and from the C daemon before Xen 4.22.
     pub fn get_features(&self) -> Result<u32> {
-        self.is_known(&op::get_feature(DomId::DOM0))?;
+        self.check_support(&op::get_feature(DomId::DOM0))?;
         self.run(&op::get_server_feature())
     }
 
@@ -172,7 +174,7 @@ impl Client {
     /// # Errors
     /// ENOSYS from oxenstored, and from the C daemon before Xen 4.22.
     pub fn quotas(&self) -> Result<Vec<String>> {
-        self.is_known(&op::get_quota(None, "nodes"))?;
+        self.check_support(&op::get_quota(None, "nodes"))?;
         let names = self.run(&op::quotas())?;
         Ok(names.split_ascii_whitespace().map(String::from).collect())
     }
@@ -240,10 +242,11 @@ impl Client {
         Ok(())
     }
 
-    /// Checks that the daemon supports a type of request, before a request of this type without a
-    /// payload is sent. oxenstored, which does not support these types, answers a request without a
-    /// payload only when another request follows.
-    fn is_known<T: Answer>(&self, op: &Op<'_, T>) -> Result<()> {
+    /// Checks that the daemon supports a type of request, with a request that has a payload.
+    ///
+    /// oxenstored does not support GET_FEATURE and GET_QUOTA, and answers a request without a
+    /// payload only when another request follows. Callers check before they send such a request.
+    fn check_support<T: Answer>(&self, op: &Op<'_, T>) -> Result<()> {
         match self.run(op) {
             Err(error) if error.code() == Some(&ErrorCode::NotSupported) => Err(error),
             Err(error) if error.code().is_none() => Err(error),

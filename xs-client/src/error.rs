@@ -54,8 +54,8 @@ pub enum ErrorKind {
     TransactionLost,
     /// The transaction has already been committed or aborted. Nothing was sent.
     TransactionEnded,
-    /// The deadline passed. The daemon may have executed the operation, or may still do so. For
-    /// [`wait_for`](crate::Client::wait_for), the value did not appear in time.
+    /// The deadline passed. The daemon may have executed the operation, or may still do so. In
+    /// [`wait_for`](crate::Client::wait_for), the value did not meet the condition in time.
     TimedOut,
     /// Each attempt of the transaction conflicted with the changes of another client.
     Conflict {
@@ -69,9 +69,9 @@ pub enum ErrorKind {
     TooManyRequests,
     /// The transport does not support the operation.
     Unsupported(&'static str),
-    /// No xenstored was found.
+    /// No daemon was found. A missing node is [`Refused`](Self::Refused) with ENOENT.
     NotFound(DiscoverError),
-    /// The client cannot connect: to the xenstored that was named, or again after the connection
+    /// The client cannot connect to the given daemon, or cannot connect again after the connection
     /// was lost. Nothing was sent.
     Unreachable(io::Error),
     /// The operating system could not provide a thread or a descriptor, or could not wait for one.
@@ -134,7 +134,8 @@ impl Error {
         }
     }
 
-    /// Returns whether the daemon answered ENOENT.
+    /// Returns whether the daemon answered ENOENT. [`ErrorKind::NotFound`] is another error: there
+    /// is no daemon.
     pub fn is_not_found(&self) -> bool {
         self.code() == Some(&ErrorCode::NoEntry)
     }

@@ -55,10 +55,10 @@
 //!
 //! A thread that waits for an answer or an event also receives for the other threads. While no
 //! thread waits (and no event loop or futures driver runs), nothing is received, and watch events
-//! stay with the daemon. Once about 2,000 of them are waiting, oxenstored does not answer another
-//! client whose write fires one of these watches until they are received. A program that sets
-//! watches and rarely waits should therefore use `watch_with`, whose callback thread receives all
-//! the time.
+//! stay with the daemon. If about 2,000 events stay with oxenstored, the daemon written in OCaml,
+//! it leaves other clients whose writes fire these watches without an answer until the events are
+//! received. A program that sets watches and rarely waits should therefore use `watch_with`, whose
+//! callback thread receives all the time.
 //!
 //! # Event loops and futures
 //!

@@ -1,4 +1,6 @@
-//! How a watch is set and removed, step by step.
+//! Setting and removing a watch, with the clean-up if either stops half-way.
+//!
+//! Threads call `run`. Tasks send the `op` themselves, and pass its result to `finish`.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,23 +12,23 @@ use crate::handle::Handle;
 use crate::op::{self, Op};
 use crate::trace;
 
-/// A watch that is being set. Dropping it removes the watch, unless it is [kept](Self::keep).
+/// A watch that is being set. Dropping this removes the watch, unless it is [kept](Self::keep).
 #[derive(Debug)]
 pub(crate) struct Registration<'a> {
     handle: &'a Arc<Handle>,
     path: &'a str,
     depth: Option<u32>,
     token: Token,
-    /// The generation of the connection when the registration began. On a newer one the watch may
-    /// have been set again.
+    /// The generation of the connection when the registration began. On a newer connection, the
+    /// client may have set the watch again.
     generation: u64,
-    /// The daemon has not refused the watch, as far as is known.
+    /// The daemon may know the watch: the request was neither invalid nor refused.
     may_be_set: bool,
     is_kept: bool,
 }
 
 impl<'a> Registration<'a> {
-    /// Adds the watch to the table: the first event may precede the reply.
+    /// Adds the watch to the table at once, since its first event may precede the reply.
     pub(crate) fn new(
         handle: &'a Arc<Handle>,
         path: &'a str,
@@ -75,7 +77,7 @@ impl<'a> Registration<'a> {
         Err(Error::new("watch", Some(self.path), ErrorKind::WatchRemoved))
     }
 
-    /// Keeps the watch, which is set.
+    /// Ends the registration and keeps the watch.
     pub(crate) fn keep(mut self) -> Token {
         self.is_kept = true;
         self.token
@@ -87,15 +89,15 @@ impl Drop for Registration<'_> {
         if self.is_kept {
             return;
         }
-        let is_known = self.may_be_set || self.handle.lock().generation() != self.generation;
+        let may_be_set = self.may_be_set || self.handle.lock().generation() != self.generation;
         if let Some(mut removal) = Removal::new(self.handle, self.token) {
-            removal.is_done |= !is_known;
+            removal.is_done |= !may_be_set;
         }
     }
 }
 
-/// A watch that was removed from the table, and that the daemon has to remove as well. Dropping it
-/// tells the daemon without waiting for the reply.
+/// A watch that was removed from the table, and that the daemon has to remove as well. Dropping
+/// this sends the request without waiting for the reply.
 #[derive(Debug)]
 pub(crate) struct Removal<'a> {
     handle: &'a Arc<Handle>,
@@ -103,11 +105,12 @@ pub(crate) struct Removal<'a> {
     token: Token,
     /// When the watch was removed.
     mark: ResetMark,
+    /// Nothing is left to do: the daemon does not know the watch, or has answered.
     is_done: bool,
 }
 
 impl<'a> Removal<'a> {
-    /// Removes a watch from the table, and waits until its callback is not running. `None` if there
+    /// Removes a watch from the table, and waits until its callback has returned. `None` if there
     /// is no such watch.
     pub(crate) fn new(handle: &'a Arc<Handle>, token: Token) -> Option<Self> {
         let mut guard = handle.lock();
@@ -116,7 +119,7 @@ impl<'a> Removal<'a> {
         let removed = state.watches.remove(token, &mut state.deferred);
         callbacks::await_return(&mut guard, token);
         let removed = removed?;
-        let is_done = !removed.is_known;
+        let is_done = !removed.may_be_known;
         Some(Removal { handle, path: removed.path, token, mark, is_done })
     }
 

@@ -187,8 +187,8 @@ impl Tree {
     /// ```
     pub fn read_array<const N: usize>(&self, paths: [&str; N]) -> Result<[Vec<u8>; N]> {
         let mut values = [const { Vec::new() }; N];
-        for (place, value) in values.iter_mut().zip(self.read_many(paths)) {
-            *place = value?;
+        for (slot, value) in values.iter_mut().zip(self.read_many(paths)) {
+            *slot = value?;
         }
         Ok(values)
     }
@@ -281,11 +281,12 @@ impl Tree {
         batch::run_all(&self.handle, self.scope, self.deadline(), &ops)
     }
 
-    /// Returns the tree as a transaction sees it.
+    /// Returns the same tree as the transaction in `scope` sees it.
     pub(crate) fn in_transaction(&self, scope: Scope) -> Tree {
         Tree { scope, ..self.clone() }
     }
 
+    /// Runs an operation within a deadline that may cover several operations.
     pub(crate) fn run_until<T: Answer>(
         &self,
         deadline: Option<Instant>,
@@ -298,8 +299,8 @@ impl Tree {
         op.label.finish(start, self.scope, call, result)
     }
 
-    /// Returns when an operation that begins now times out. A timeout beyond what the clock can
-    /// hold never ends.
+    /// Returns when an operation that begins now times out. `None` if it never does: without a
+    /// timeout, or with one that overflows the clock.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         Instant::now().checked_add(self.timeout?)
     }

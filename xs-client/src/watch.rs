@@ -1,4 +1,4 @@
-//! Watches: how a program learns of changes.
+//! Watches: setting and removing them, and taking their events.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,17 +37,17 @@ use crate::tree::Tree;
 ///
 /// Events are received while any thread waits for something on this client. A program that sets
 /// watches and then does other work for long should use [callbacks](Client::watch_with), whose
-/// thread receives all the time. Otherwise the events stay with the daemon. Once about 2,000 of
-/// them are waiting, oxenstored does not answer another client whose write fires the watch until
-/// they are received.
+/// thread receives all the time. Otherwise the events stay with the daemon, which can block other
+/// clients; see [Threads](crate#threads).
 #[derive(Debug)]
 pub struct Watch {
     /// The tree of the client that has set the watch.
     tree: Tree,
     path: Box<str>,
     token: Token,
-    /// The iterator has returned an error.
+    /// The iterator has returned an error, and returns nothing more.
     has_ended: bool,
+    /// Pauses the owner in a flood of events.
     pace: Pace,
 }
 
@@ -108,12 +108,13 @@ impl Client {
         let mut registration =
             Registration::new(&self.handle, path, None, Delivery::AwaitingCallback);
         registration.run(deadline)?;
-        // A watch that could not be set calls nothing, so the callback is installed only now.
+        // Installed only now: the callback of a watch that could not be set is never called.
         self.install(registration.token(), Box::new(callback))
             .map_err(|kind| Error::new("watch", Some(path), kind))?;
         Ok(registration.keep())
     }
 
+    /// Gives a watch its callback. Fails if the callback thread has ended with the connection.
     fn install(&self, token: Token, callback: Callback) -> Result<(), ErrorKind> {
         let mut guard = self.handle.lock();
         let state = &mut *guard;
@@ -195,7 +196,7 @@ impl Client {
             let value = match self.run_until(deadline, &crate::op::read(path)) {
                 Ok(value) => Some(value),
                 Err(error) if error.is_not_found() => None,
-                // The next event tells of the new connection.
+                // The watch returns an event when the client has connected again.
                 Err(error) if error.is_lost() && self.reconnects() => continue,
                 Err(error) => return Err(error),
             };
@@ -209,7 +210,7 @@ impl Client {
         self.handle.lock().reconnects()
     }
 
-    /// Waits until no callback is running whose watch has ended.
+    /// If the running callback belongs to a watch that has ended, waits until it returns.
     pub(crate) fn await_callbacks(&self) {
         let mut guard = self.handle.lock();
         let running = guard.callback_thread.running.map(|(token, _)| token);

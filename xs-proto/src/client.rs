@@ -61,7 +61,7 @@ pub struct ClientConnection<K> {
     outbox: Outbox,
     decoder: Decoder,
     pending: Pending<K>,
-    /// The request that was sent and is not answered. Only used with [`Limits::one_at_a_time`].
+    /// The request that was taken and is not answered. Only used with [`Limits::one_at_a_time`].
     current: Option<ReqId>,
     failed: Option<ConnectionError>,
 }
@@ -108,7 +108,7 @@ impl<K> ClientConnection<K> {
             // Servers ignore the transaction. Linux kernels that answer these requests themselves
             // reply without one.
             Request::Watch { .. } | Request::Unwatch { .. } => TxId::NONE,
-            // The xenbus device never answers this.
+            // The xenbus device never answers this request.
             Request::TransactionEnd { .. } if tx_id.is_none() => {
                 return Err(SubmitError::Invalid(RequestError::NoTransaction));
             }
@@ -234,7 +234,8 @@ impl<K> ClientConnection<K> {
     }
 }
 
-/// Converts a frame to an event. Returns `None` for the reply to a forgotten request.
+/// Converts a frame to an event, and removes the request that it answers. Returns `None` for the
+/// reply to a forgotten request.
 fn dispatch<'a, K>(
     pending: &mut Pending<K>,
     current: &mut Option<ReqId>,

@@ -1,4 +1,4 @@
-//! Runs a client's protocol machine over a transport.
+//! The drive: a loop for one thread that runs a `ClientConnection` over a transport, and its steps.
 
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
@@ -78,7 +78,7 @@ impl<K> Drive<K> {
         }
     }
 
-    /// Returns the machine, to submit and cancel requests.
+    /// Returns the protocol state, to submit and cancel requests.
     pub fn connection(&mut self) -> &mut ClientConnection<K> {
         &mut self.connection
     }
@@ -89,17 +89,17 @@ impl<K> Drive<K> {
     }
 
     /// Sends what there is to send, until nothing is left or the transport accepts no more. Returns
-    /// whether all was sent.
+    /// whether all was sent. `handler` gets the replies to requests that the transport refuses.
     ///
     /// # Errors
     /// The connection has failed, now or before.
     pub fn flush(&mut self, mut handler: impl FnMut(Event<'_, K>)) -> Result<bool, Failure> {
         let sent = self.send_all(&mut handler);
-        self.note(sent)
+        self.keep_failure(sent)
     }
 
-    /// Sends what there is to send, waits until bytes can be received, and hands what they say to
-    /// `handler`. While the transport accepts no more to send, the turn waits for that as well.
+    /// Sends what there is to send, waits until bytes can be received, and hands the events in them
+    /// to `handler`. While the transport accepts no more to send, the turn waits for that as well.
     ///
     /// # Errors
     /// The connection has failed, now or before.
@@ -109,7 +109,7 @@ impl<K> Drive<K> {
         mut handler: impl FnMut(Event<'_, K>),
     ) -> Result<Turn, Failure> {
         let turn = self.try_turn(wait, &mut handler);
-        self.note(turn)
+        self.keep_failure(turn)
     }
 
     fn try_turn(
@@ -127,7 +127,7 @@ impl<K> Drive<K> {
             }
         }
         if self.connection.pending() < pending {
-            // A refused message is news, for which the caller must not wait any longer.
+            // A message was refused, and `handler` got its reply: the caller must not wait longer.
             return Ok(Turn::Progress);
         }
         let turn = match receive_once(&*self.transport, &mut self.input, wait)? {
@@ -143,7 +143,7 @@ impl<K> Drive<K> {
             Received::Nothing => Turn::Nothing,
             Received::End => return Err(self.connection.end_of_input().into()),
         };
-        // Otherwise there is no more to send, or no more room than before.
+        // After a wait or a reply, there may be more to send, or more room.
         if has_waited || turn == Turn::Progress {
             self.send_all(handler)?;
         }
@@ -173,7 +173,8 @@ impl<K> Drive<K> {
         }
     }
 
-    fn note<T>(&mut self, result: Result<T, Failure>) -> Result<T, Failure> {
+    /// Keeps the first failure for later calls, and closes the transport.
+    fn keep_failure<T>(&mut self, result: Result<T, Failure>) -> Result<T, Failure> {
         if let (Err(failure), None) = (&result, &self.failure) {
             self.failure = Some(failure.clone());
             self.transport.close();
@@ -307,8 +308,8 @@ fn pause(until: Option<Instant>) {
     thread::sleep(left.min(PAUSE));
 }
 
-/// A transport may be user code. Its panic is reported by the panic hook, and ends the connection
-/// instead of the caller, for which other threads may wait.
+/// Turns a panic of the transport, which may be user code, into an error. The panic hook reports
+/// the panic. It ends the connection, but not the calling thread, for which other threads may wait.
 fn without_panic<T>(call: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     panic::catch_unwind(AssertUnwindSafe(call))
         .unwrap_or_else(|_| Err(io::Error::other("the transport panicked")))

@@ -1,4 +1,4 @@
-//! Byte transports to a Xenstore daemon, and the loop that drives a protocol machine over them.
+//! Byte transports to a Xenstore daemon, and the loop that drives the protocol over them.
 //!
 //! A domain reaches the Xenstore daemon in one of two ways: a process in dom0 connects to a Unix
 //! socket, and any domain can use the kernel's xenbus device. The two behave differently: the
@@ -18,8 +18,8 @@
 //! * [`Process`] tells a process from those that are forked from it.
 //! * [`mock`] is a Xenstore daemon in memory, for tests and for machines without Xen.
 //!
-//! Nothing here interprets requests or replies. Message formats, limits and the matching of replies
-//! to requests are the business of `xs-proto`.
+//! Apart from `mock`, nothing here interprets requests or replies: `xs-proto` defines the messages
+//! and matches replies to requests.
 //!
 //! ```no_run
 //! use std::time::Duration;

@@ -10,9 +10,10 @@ use xs_proto::{ErrorCode, Limits};
 
 /// A connection to a Xenstore daemon that moves bytes in both directions.
 ///
-/// A transport knows how its medium behaves: short reads and writes, error numbers, how to wait.
-/// It does not match replies to requests and does not retry. [`Drive`] is the usual caller and
-/// follows all the rules below; read them to implement a transport, or to call one directly.
+/// A transport knows how its medium behaves: short reads and writes, error numbers, how to wait. It
+/// does not match replies to requests and does not retry. The callers are [`Drive`] and the crate
+/// `xs-client`, which follow the rules below. Read them to implement a transport, or to call one
+/// directly.
 ///
 /// # Threads
 /// All methods take `&self`, and any thread may call them. The caller ensures that
@@ -38,7 +39,7 @@ use xs_proto::{ErrorCode, Limits};
 /// `WouldBlock` and `Interrupted` are transient: the call had no effect and may be repeated. So are
 /// EMFILE, ENFILE, ENOMEM and ENOBUFS, after a short pause: the system lacks something for now. Every
 /// other error is final, and so is `Ok(0)` from [`recv`]. The caller then calls [`close`] and uses
-/// the transport no more. [`Drive`] treats a panic of a transport as a final error.
+/// the transport no more. These callers treat a panic of a transport as a final error.
 ///
 /// [`Drive`]: crate::Drive
 /// [`send`]: Transport::send
@@ -65,27 +66,28 @@ pub trait Transport: Debug + Send + Sync {
     ///
     /// # Errors
     /// `WouldBlock` if the transport accepts nothing now. It accepts more once the peer has
-    /// received bytes sent earlier, and [`wait`](Self::wait) returns then. A transport fails in this
-    /// way only while a complete request sent earlier has not been received by the peer, so a reply
-    /// is still to come. A thread in [`recv`](Self::recv) will therefore return and can send again.
+    /// received bytes sent earlier, and [`wait`](Self::wait) returns then. A transport fails in
+    /// this way only while the peer has not yet received a complete request sent earlier. A reply
+    /// is thus still to come, and a thread in [`recv`](Self::recv) will return and can send again.
     ///
     /// `Interrupted` if nothing was sent and the call can be repeated at once.
     fn send(&self, bytes: &[u8]) -> io::Result<Sent>;
 
-    /// Receives at least one byte into `buf` and returns how many; `Ok(0)` is the end of the stream.
+    /// Receives at least one byte into `buf` and returns how many; `Ok(0)` is the end of the
+    /// stream.
     ///
     /// `buf` is never empty. Bytes that are already here are returned without waiting, whatever
     /// `wait` says.
     ///
     /// # Errors
-    /// `WouldBlock` if nothing was received. The deadline may not have passed yet: the caller checks
-    /// the deadline and calls again.
+    /// `WouldBlock` if nothing was received. The deadline may not have passed yet: the caller
+    /// checks the deadline and calls again.
     ///
     /// `Interrupted` if nothing was received yet and the deadline has not passed.
     fn recv(&self, buf: &mut [u8], wait: Wait) -> io::Result<usize>;
 
-    /// Waits until an operation in `interest` is possible, the deadline passes, another thread calls
-    /// [`wake`](Self::wake), or the connection ends. Without a deadline, waits indefinitely.
+    /// Waits until an operation in `interest` is possible, the deadline passes, another thread
+    /// calls [`wake`](Self::wake), or the connection ends. Without a deadline, waits indefinitely.
     ///
     /// May return spuriously. Returning does not mean that the operation will succeed.
     ///

@@ -78,7 +78,8 @@ impl UnixTransport {
         }
     }
 
-    /// Creates a transport from a connected socket. [`describe`](Transport::describe) returns `name`.
+    /// Creates a transport from a connected socket. [`describe`](Transport::describe) returns
+    /// `name`.
     ///
     /// # Errors
     /// The error of making the socket blocking, of setting its receive timeout, or of creating the
@@ -89,7 +90,7 @@ impl UnixTransport {
         Ok(UnixTransport { stream, name: name.into(), waker: Waker::new()? })
     }
 
-    /// Returns whether the wait may block in recv(2) without missing the deadline.
+    /// Returns whether a wait may block in recv(2) without missing its deadline.
     fn outlasts_receive_timeout(deadline: Option<Instant>) -> bool {
         deadline.is_none_or(|at| at.saturating_duration_since(Instant::now()) >= RECEIVE_TIMEOUT)
     }

@@ -1,4 +1,4 @@
-//! The connector role: how a lost connection is replaced.
+//! The connector role: replacing a lost connection.
 
 use std::panic::{self, AssertUnwindSafe};
 use std::time::Instant;
@@ -21,8 +21,9 @@ pub(crate) enum Attempt {
 }
 
 impl Guard<'_> {
-    /// Makes one attempt to connect until `deadline`, after a failure. If it is not yet time for one,
-    /// or another party makes one, returns until when to sleep instead; that party wakes this one.
+    /// Makes one attempt to connect until `deadline`, after a failure. If it is not yet time for
+    /// one, or another party makes one, returns until when to sleep instead; that party wakes this
+    /// one.
     pub(super) fn connect_step(
         &mut self,
         until: Option<Instant>,
@@ -81,7 +82,7 @@ impl Guard<'_> {
         };
         self.wake_waiting();
         self.wake_pollers();
-        // The connector is user code: its panic is its caller's, and no other party waits for it.
+        // The connector is user code. Its panic goes on in the caller, once the others are woken.
         if let Some(payload) = panicked {
             panic::resume_unwind(payload);
         }

@@ -1,4 +1,4 @@
-//! Wake-ups that are due, kept until the lock has been released.
+//! Wake-ups and user code that are due, kept until the lock has been released.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,12 +10,12 @@ use xs_transport::Transport;
 use super::parker::Parker;
 use crate::trace::Note;
 
-/// A party that waits for a condition.
+/// The handle that wakes a party which waits.
 #[derive(Clone, Debug)]
 pub(crate) enum Waiter {
     /// A blocked thread.
     Thread(Arc<Parker>),
-    /// The callback thread, which is parked or in `recv`.
+    /// The callback thread, which is parked or receives.
     CallbackThread(Arc<Parker>),
     /// A task, a driver or an event loop.
     Task(Waker),
@@ -43,28 +43,28 @@ impl Waiter {
     }
 }
 
-/// Duties of the party that holds the lock, to be done once it has released it.
+/// The duties of a party once it has released the lock.
 ///
-/// Wake-ups of our own threads are quick and harmless, and run after every release. The rest is
-/// user code: a waker, when it is called as well as when it is dropped, since a whole task may go
-/// with it; the drop of a transport or a callback; a `tracing` subscriber. It may block, panic or call the client
-/// again, so it runs only while the thread holds neither the lock nor a role.
+/// Wake-ups of blocked threads are quick, and run after every release. The rest is user code:
+/// wakers, which may drop a whole task when they are called or dropped; the drop of a transport or
+/// a callback; `tracing` subscribers. User code may block, panic or call the client again, so it
+/// runs only while the thread holds neither the lock nor a role.
 #[derive(Debug, Default)]
 pub(crate) struct Deferred {
     pub(super) wakeups: WakeUps,
     pub(super) user_code: UserCode,
-    /// The callback thread has to leave `recv`.
+    /// If the callback thread receives, it has to stop.
     pub(super) interrupt_callback_thread: bool,
-    /// The party that waits in the transport has to look again.
+    /// The party that waits in the transport has to look again. [`Transport::wake`] ends its wait.
     pub(super) interrupt: bool,
 }
 
-/// Wake-ups of our own threads.
+/// Wake-ups of blocked threads, which are parked or wait in the transport.
 #[derive(Debug, Default)]
 pub(super) struct WakeUps {
     threads: Vec<Arc<Parker>>,
-    closed: Option<Arc<dyn Transport>>,
-    interrupted: Option<Arc<dyn Transport>>,
+    to_close: Option<Arc<dyn Transport>>,
+    to_interrupt: Option<Arc<dyn Transport>>,
 }
 
 /// Calls of user code.
@@ -79,6 +79,7 @@ enum Call {
 }
 
 impl Deferred {
+    /// Wakes a waiter once the lock is released.
     pub(crate) fn wake(&mut self, waiter: Waiter) {
         match waiter {
             Waiter::Thread(parker) => self.wakeups.threads.push(parker),
@@ -94,7 +95,7 @@ impl Deferred {
         waiters.into_iter().for_each(|waiter| self.wake(waiter));
     }
 
-    /// Drops a waiter that no longer waits.
+    /// Drops a waiter that no longer waits. The drop of a waker is user code.
     pub(crate) fn release(&mut self, waiter: Option<Waiter>) {
         if let Some(Waiter::Task(waker)) = waiter {
             self.drop_later(waker);
@@ -115,13 +116,14 @@ impl Deferred {
         }
     }
 
-    /// Drops a value of the user's, such as a transport or a callback.
+    /// Drops a value whose drop is user code, such as a transport or a callback.
     pub(crate) fn drop_later(&mut self, value: impl Send + 'static) {
         self.user_code.0.push(Call::Drop(Box::new(value)));
     }
 
+    /// Closes a transport, which ends the waits in it.
     pub(crate) fn close(&mut self, transport: Arc<dyn Transport>) {
-        self.wakeups.closed = Some(transport);
+        self.wakeups.to_close = Some(transport);
     }
 
     pub(crate) fn trace(&mut self, note: Option<Note>) {
@@ -132,17 +134,17 @@ impl Deferred {
 impl WakeUps {
     /// Ends the wait of the party that waits in this transport.
     pub(super) fn interrupt(&mut self, transport: Arc<dyn Transport>) {
-        self.interrupted = Some(transport);
+        self.to_interrupt = Some(transport);
     }
 
     pub(super) fn run(self) {
         self.threads.iter().for_each(|parker| parker.unpark());
-        // A panic is reported by the panic hook and concerns only the transport itself.
+        // The panic hook reports a panic, which concerns the transport only.
         let _ = catch_unwind(AssertUnwindSafe(|| {
-            if let Some(transport) = self.closed {
+            if let Some(transport) = self.to_close {
                 transport.close();
             }
-            if let Some(transport) = self.interrupted {
+            if let Some(transport) = self.to_interrupt {
                 transport.wake();
             }
         }));
@@ -156,7 +158,7 @@ impl UserCode {
 
     pub(super) fn run(self) {
         for call in self.0 {
-            // A panic is reported by the panic hook. It must not keep the others from being woken.
+            // The panic hook reports a panic, which must not prevent the calls that follow.
             let _ = catch_unwind(AssertUnwindSafe(|| match call {
                 Call::Wake(waker) => waker.wake(),
                 Call::Drop(value) => drop(value),

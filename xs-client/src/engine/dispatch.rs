@@ -1,4 +1,4 @@
-//! Dispatch: how the results of sends and receives change the state.
+//! How the results of sends and receives change the state, and how a connection fails.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -28,11 +28,12 @@ impl State {
 
     /// Returns whether there is output and no party sends.
     pub(super) fn has_output(&self) -> bool {
-        let waits = |writer: &Writer| !writer.output.is_empty() || self.connection.has_output();
-        self.failure().is_none() && self.roles.writer.as_ref().is_some_and(waits)
+        let has_bytes = |writer: &Writer| !writer.output.is_empty() || self.connection.has_output();
+        self.failure().is_none() && self.roles.writer.as_ref().is_some_and(has_bytes)
     }
 
-    /// Puts the writer role back. `received` is the number of receives from before it was used.
+    /// Puts the writer role back, after a send. `received` is [`State::received`] from before the
+    /// send.
     pub(super) fn put_back_writer(
         &mut self,
         writer: Writer,
@@ -45,12 +46,12 @@ impl State {
         self.roles.writer = Some(writer);
         match sent {
             Ok(Progress::Sent) => {}
-            // If another party has received meanwhile, there may be room again, and that party has
-            // found the writer role taken: try once more.
+            // If another party has received meanwhile, there may be room again, but that party has
+            // found the writer role taken. In this case, try once more.
             Ok(Progress::Blocked) => self.roles.send_blocked = self.received == received,
             Ok(Progress::Refused(code)) => {
                 self.refused(code);
-                // The refused request may be that of the party in `recv`.
+                // The refused request may be that of the party that receives.
                 self.deferred.interrupt |= self.roles.reader.is_none();
             }
             Err(failure) => self.fail(failure),
@@ -62,7 +63,7 @@ impl State {
         let reader = self.roles.reader.take()?;
         self.roles.offered = false;
         self.roles.interruptible = interruptible;
-        // The callback thread has just checked its condition: an interrupt that is due is obsolete.
+        // The callback thread has just checked its condition, so it needs no interrupt.
         self.deferred.interrupt_callback_thread &= !interruptible;
         Some(reader)
     }
@@ -86,10 +87,11 @@ impl State {
         self.roles.reader = Some(reader);
         self.roles.offered = true;
         self.roles.interruptible = false;
-        // The party that waits for room may have what it wants, or has to receive now.
+        // There may be room now, and the party that waits for it may have to receive.
         self.deferred.interrupt |= self.roles.awaiting_room;
     }
 
+    /// Dispatches the replies and events in received bytes.
     fn receive(&mut self, mut input: &[u8]) -> Result<(), ConnectionError> {
         self.received += 1;
         self.roles.send_blocked = false;
@@ -109,7 +111,7 @@ impl State {
                 _ => {}
             }
         }
-        // Before the waiting callers, which get the lock later.
+        // Housekeeping comes before new requests of the callers that are woken.
         self.submit_housekeeping();
         Ok(())
     }
@@ -122,13 +124,14 @@ impl State {
         self.submit_housekeeping();
     }
 
+    /// A request was answered.
     fn answered(&mut self, purpose: Purpose, reply: Reply<'static>) {
         self.wake_waiting();
         match purpose {
             Purpose::Call(key) => _ = self.calls.complete(key, reply, &mut self.deferred),
             Purpose::Start(key) => self.started(key, reply),
             Purpose::Reset(key) => {
-                // The reset takes effect before its caller sees the reply.
+                // The watches end before the caller sees the reply.
                 for token in self.transactions.end_reset(key, reply == Reply::Done) {
                     self.watches.remove(token, &mut self.deferred);
                 }
@@ -146,6 +149,7 @@ impl State {
         }
     }
 
+    /// TRANSACTION_START was answered. If the caller has given up, aborts the transaction.
     fn started(&mut self, key: CallKey, reply: Reply<'static>) {
         let started = match reply {
             Reply::Transaction(tx_id) => Some(tx_id),
@@ -159,7 +163,7 @@ impl State {
         }
     }
 
-    /// The connection has failed. The first failure counts.
+    /// Ends the connection with a failure, unless it has failed before.
     pub(crate) fn fail(&mut self, failure: Failure) {
         if self.failure().is_some() {
             return;
@@ -179,7 +183,7 @@ impl State {
     pub(super) fn close(&mut self) {
         self.closed = true;
         self.fail(Failure::Closed);
-        // The connection may have failed before.
+        // If the connection had failed before, `fail` woke no party.
         self.watches.wake_all(&mut self.deferred);
         self.wake_all();
     }
@@ -187,15 +191,15 @@ impl State {
     fn wake_all(&mut self) {
         self.wake_waiting();
         self.pumps.wake_all(&mut self.deferred);
-        // There may be no party left that watches the clock.
+        // Perhaps no party is left that watches the clock for tasks.
         self.timers.wake_all(&mut self.deferred);
     }
 
-    /// Continues on a new connection.
+    /// Replaces the connection, and sets the watches again.
     pub(super) fn install(&mut self, transport: Arc<dyn Transport>, limits: Limits) {
         self.generation += 1;
         let old = std::mem::replace(&mut self.transport, transport);
-        // A role that is out goes with its transport when its holder puts it back.
+        // A role that a party holds is dropped when it is put back.
         let roles = Roles::new(&self.transport, self.generation);
         let Roles { reader, writer, .. } = std::mem::replace(&mut self.roles, roles);
         self.deferred.drop_later((old, reader, writer));

@@ -1,4 +1,4 @@
-//! Access to the state, and how it is given up.
+//! The guard: the only access to the state, with the duties at each release of the lock.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::PoisonError;
@@ -8,13 +8,12 @@ use super::deferred::WakeUps;
 use super::state::State;
 use crate::sync::MutexGuard;
 
-/// Access to the state. It is the only one, so that no party can release the lock and leave its
-/// duties undone.
+/// The only access to the state, so that no party can release the lock and leave its duties undone.
 ///
-/// The lock is released when the guard is dropped, and for the time of a call of
-/// [`unlocked`](Self::unlocked) or [`with_role`](Self::with_role). Each of them first tells the next
-/// pump that a role is free, and then, without the lock, runs the wake-ups of our own threads.
-/// User code that is due runs when the guard is dropped and in `unlocked`, but never while the thread
+/// The lock is released when the guard is dropped, and during [`unlocked`](Self::unlocked) and
+/// [`with_role`](Self::with_role). Before each release, the guard selects the pump that has to take
+/// a free role; after it, the guard runs the wake-ups. User code that is due also runs when the
+/// guard is dropped and in `unlocked`, but not in `with_role`: no user code runs while the thread
 /// holds a role.
 #[derive(Debug)]
 pub(crate) struct Guard<'a> {
@@ -52,7 +51,7 @@ impl<'a> Guard<'a> {
         self.release(f)
     }
 
-    /// Runs the user code that is due. Returns false if there is none.
+    /// Runs the user code that is due, without the lock. Returns false if there is none.
     pub(crate) fn run_user_code(&mut self) -> bool {
         let is_due = !self.deferred.user_code.is_empty();
         if is_due {
@@ -61,14 +60,14 @@ impl<'a> Guard<'a> {
         is_due
     }
 
-    /// Returns whether user code is due: there is news for a task.
+    /// Returns whether user code is due, such as the waker of a task.
     #[cfg(feature = "futures")]
     pub(crate) fn has_user_code(&self) -> bool {
         !self.deferred.user_code.is_empty()
     }
 
-    /// Sends what there is to send, until the transport accepts no more. If another party sends, that
-    /// party does it.
+    /// Sends what there is to send, until the transport accepts no more. If another party holds the
+    /// writer role, that party sends all.
     ///
     /// If other parties keep adding output, a parked thread is woken to go on.
     pub(super) fn flush(&mut self) {
@@ -104,7 +103,7 @@ impl<'a> Guard<'a> {
             state.pumps.wake_next(deferred);
         }
         if needs_room && state.roles.interruptible {
-            // The reader can wait for room as well.
+            // The reader waits for room as well when it returns to its wait.
             deferred.interrupt = true;
         } else if needs_room && !state.pumps.wake_for_room(deferred) {
             deferred.wake_all(state.watches.runnable.callback_thread.take());
@@ -118,7 +117,8 @@ impl<'a> Guard<'a> {
         wakeups
     }
 
-    /// `f` must not panic.
+    /// Runs the wake-ups and `f` without the lock. `f` must not panic, or the caller's role is
+    /// lost.
     fn release<T>(&mut self, f: impl FnOnce() -> T) -> T {
         let wakeups = self.prepare_release();
         self.state = None;
@@ -133,7 +133,7 @@ impl<'a> Guard<'a> {
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
         if self.state.is_some() {
-            // A driver sends what it gathers.
+            // Gathered requests are left to the driver.
             if !self.gathered {
                 self.flush();
             }

@@ -1,50 +1,59 @@
 //! The engine: which thread sends, which one receives, and which one is woken.
 //!
+//! Blocked threads, the callback thread, drivers of tasks and event loops share one connection.
+//! Each of them is a *party*. ARCHITECTURE.md follows a request through the engine, and has a
+//! glossary.
+//!
 //! # Model
-//! One lock protects the [`State`]: the protocol machine, the calls in flight, the watches, the open
-//! transactions and the failure, if there is one. It is never held during a system call. Beside the
-//! tables, the state holds three *roles*:
+//! One lock protects the [`State`]: the protocol machine, the calls in flight, the watches, the
+//! open transactions and the failure, if there is one. It is never held during a system call.
+//! Beside the tables, the state holds three *roles*:
 //!
 //! * the *reader* receives for all parties, and dispatches what it has received;
 //! * the *writer* sends for all parties;
 //! * the *connector* makes a new connection after a failure.
 //!
-//! A role is a value that owns what it needs. A party takes it out of the state under the lock, uses
-//! it without the lock, and puts it back under the lock. A free role is in the state and a taken one
-//! is not, so the type shows which. A role of an earlier connection (an older *generation*) is dropped
-//! when it comes back, together with the bytes that it has received.
+//! A role is a value that owns what it needs. A party takes it out of the state under the lock,
+//! uses it without the lock, and puts it back under the lock. The state holds the free roles only,
+//! as an `Option` each. A role of an earlier connection (an older *generation*) is dropped when it
+//! comes back, together with the bytes that it has received.
 //!
-//! A lone thread thus sends and receives for itself, without a hand-over. If there are several threads,
-//! one receives for all, and the others are woken when their own replies have come.
+//! A single thread thus sends and receives for itself, without a hand-over. If there are several
+//! threads, one receives for all, and the others are woken when their own replies have come.
 //!
-//! # Parties
-//! | party | waits for | registers as |
+//! # Waiting
+//! A party that waits registers itself, and is woken when its wait may be over.
+//!
+//! | registers as | waits for | entry |
 //! |---|---|---|
 //! | *waiter*: a blocked thread or a task | its condition: a reply, an event, room in flight, a connection | a [`Waiter`] in the table of that condition |
 //! | *pump*: a party that can receive for all | the reader role, or room to send | an entry in [`Pumps`]: a parked thread, the driver of tasks, the event loop |
 //! | *timer* | an instant | an entry in [`Timers`] |
 //!
 //! # Invariants
-//! 1. A party registers as a pump only after it has found the reader role taken. When the role is put
-//!    back, it is *offered*: before the lock is released, the next pump is woken
+//! 1. A party registers as a pump only after it has found the reader role taken. When the role is
+//!    put back, it is *offered*: before the lock is released, the next pump is woken
 //!    ([`Pumps::wake_next`]). A pump that was woken and does not take the role offers it again.
-//! 2. The lock is released only through [`Guard`], which does this, and sends what there is to send.
-//! 3. A party that holds a role or the lock runs no user code. Wakers, dropped transports and callbacks,
-//!    and `tracing` events are [`Deferred`], and run when the thread holds neither.
+//! 2. The lock is released only through [`Guard`], which wakes this pump, and sends what there is
+//!    to send.
+//! 3. A party that holds a role or the lock runs no user code. Wakers, dropped transports and
+//!    callbacks, and `tracing` events are [`Deferred`], and run when the thread holds neither.
 //! 4. A thread sleeps on a [`Parker`] that belongs to one wait, so user code cannot consume the
 //!    wake-up.
-//! 5. Every step of a wait leads back to the check of its condition under the lock ([`Guard::wait`]).
+//! 5. Every step of a wait leads back to the check of its condition under the lock
+//!    ([`Guard::wait`]).
 //! 6. While sending is blocked, one party waits until the transport accepts more. If the reader
-//!    returns before, it interrupts that party, which may have to receive.
+//!    role is put back meanwhile, that party is interrupted, since it may have to receive.
 //!
 //! # Forks
 //! In a process that was forked from its own, a client must neither touch the connection nor wait for
 //! a lock. [`Guard`] then gives access to a new state, which is closed.
 //!
 //! # Modules
-//! `guard` is the access to the state, `wait` the loop of blocked threads, `poll` what pollers do
-//! instead, `connect` the connector role. `state` and `dispatch` hold what requests and replies change.
-//! The other modules are tables and values, which know neither the lock nor each other.
+//! `guard` is the access to the state, `wait` the loop of blocked threads, `poll` what drivers and
+//! event loops do instead, `connect` the connector role. In `state`, requests change the state, and
+//! in `dispatch`, replies and events do. The other modules are tables and values, which know
+//! neither the lock nor each other.
 //!
 //! [`State`]: state::State
 //! [`Waiter`]: deferred::Waiter
@@ -129,10 +138,10 @@ impl Engine {
         Guard::new(self)
     }
 
-    /// Makes a request and waits for the result; `None` if it does not come in time.
+    /// Makes a request and waits for the result, which is `None` if it does not come in time.
     ///
     /// # Errors
-    /// The request was not submitted.
+    /// The request could not be submitted.
     pub(crate) fn call(
         &self,
         scope: Scope,

@@ -45,8 +45,8 @@ impl fmt::Display for WatchEvent {
 /// A bounded queue of events in the order in which they arrived.
 ///
 /// An event is dropped if another one with its path waits already: the caller that takes that one
-/// will look at the node after both changes. This does not apply to special paths (`@releaseDomain`), where each
-/// event counts, nor to the first event of a watch.
+/// will look at the node after both changes. This does not apply to special paths
+/// (`@releaseDomain`), where each event counts, nor to the first event of a watch.
 #[derive(Debug)]
 pub(crate) struct Queue {
     events: VecDeque<Entry>,

@@ -1,4 +1,4 @@
-//! The reader, writer and connector roles, and the parties that wait for one.
+//! The reader, writer and connector roles, and the pumps: the parties that can take over.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,11 +26,13 @@ pub(super) struct Writer {
     pub(super) generation: u64,
 }
 
-/// The size of the receive buffer: some hundred small replies, but fewer of the smallest events than
-/// a watch queues by default, so that an owner that keeps up sees no overflow.
+/// The size of the receive buffer, which holds some hundred small replies.
+///
+/// It holds fewer of the smallest events than a watch queues by default (1024), so that one receive
+/// does not overflow a watch whose owner keeps up.
 const RECEIVE_BUFFER: usize = 16 * 1024;
 
-/// The roles. A free role is here; a taken one is with its holder.
+/// The roles that are free, and flags about the holders of the others.
 #[derive(Debug)]
 pub(super) struct Roles {
     pub(super) reader: Option<Reader>,
@@ -41,7 +43,7 @@ pub(super) struct Roles {
     pub(super) offered: bool,
     /// The holder of the reader role can be interrupted by `Transport::wake`.
     pub(super) interruptible: bool,
-    /// The transport accepted no more. A party has to wait until it does.
+    /// The transport accepted no more, and one party has to wait until it does.
     pub(super) send_blocked: bool,
     /// A party waits until the transport accepts more.
     pub(super) awaiting_room: bool,
@@ -90,7 +92,7 @@ impl Roles {
 pub(super) struct Pumps {
     /// Blocked threads, in the order in which they came.
     parked: BTreeMap<Ticket, Arc<Parker>>,
-    last: u64,
+    last_ticket: u64,
     /// The driver of tasks.
     pub(super) driver: Option<Poller>,
     /// The caller's event loop.
@@ -101,30 +103,32 @@ pub(super) struct Pumps {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Ticket(u64);
 
-/// A party that polls: it is woken to look again, and never parks.
+/// A driver or an event loop: a pump that is woken to look again, and never parks.
 #[derive(Debug)]
 pub(super) struct Poller {
     pub(super) waiter: Waiter,
-    /// It has found the reader role taken. Otherwise its reactor watches the descriptor.
+    /// It has found the reader role taken, and has to be woken when the role is free. Otherwise its
+    /// reactor watches the descriptor.
     pub(super) wants_role: bool,
     /// It has found sending blocked, and its reactor watches for room to send.
     pub(super) watches_room: bool,
 }
 
 impl Pumps {
+    /// Adds a thread that is about to sleep.
     pub(super) fn park(&mut self, parker: Arc<Parker>) -> Ticket {
-        self.last += 1;
-        let ticket = Ticket(self.last);
+        self.last_ticket += 1;
+        let ticket = Ticket(self.last_ticket);
         self.parked.insert(ticket, parker);
         ticket
     }
 
-    /// Removes a parked thread. Returns false if it was told to take the role.
+    /// Removes a thread that has slept. Returns false if it was woken as a pump.
     pub(super) fn unpark(&mut self, ticket: Ticket) -> bool {
         self.parked.remove(&ticket).is_some()
     }
 
-    /// Tells the next party to take the reader role, which is free: the first parked thread, or else
+    /// Wakes the next pump to take the reader role, which is free: the first parked thread, or else
     /// each poller that wants it.
     pub(super) fn wake_next(&mut self, deferred: &mut Deferred) {
         if self.wake_parked(deferred) {
@@ -143,7 +147,7 @@ impl Pumps {
         first.map(|(_, parker)| deferred.wake(Waiter::Thread(parker))).is_some()
     }
 
-    /// Tells the next party to wait until the transport accepts more: the first parked thread, or
+    /// Wakes the next pump to wait until the transport accepts more: the first parked thread, or
     /// else each poller that does not wait for it yet. Returns false if no thread is parked.
     pub(super) fn wake_for_room(&mut self, deferred: &mut Deferred) -> bool {
         if self.wake_parked(deferred) {
@@ -156,14 +160,14 @@ impl Pumps {
         false
     }
 
-    /// Tells the driver and the event loop to look again.
+    /// Wakes the driver and the event loop to look again.
     pub(super) fn wake_pollers(&mut self, deferred: &mut Deferred) {
         for poller in [&mut self.driver, &mut self.event_loop] {
             deferred.wake_all(poller.take().map(|poller| poller.waiter));
         }
     }
 
-    /// Tells all parties to look again.
+    /// Wakes all pumps to look again.
     pub(super) fn wake_all(&mut self, deferred: &mut Deferred) {
         let parked = std::mem::take(&mut self.parked);
         deferred.wake_all(parked.into_values().map(Waiter::Thread));

@@ -1,4 +1,4 @@
-//! The state behind the lock, and how requests change it.
+//! The state behind the lock, and how requests change it. `dispatch` holds the other direction.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ pub(crate) struct State {
     failure: Option<Failure>,
     /// The program has closed the client for good.
     pub(super) closed: bool,
-    /// How to make a new connection after a failure, if that is wanted.
+    /// How to make a new connection after a failure. `None` if the client does not reconnect.
     pub(super) connector: Option<Connector>,
     pub(super) backoff: Backoff,
     pub(super) roles: Roles,
@@ -56,9 +56,9 @@ pub(crate) struct State {
     pub(super) received: u64,
     /// Counts the waits of blocked threads, so that the callback thread can give way to them.
     pub(crate) waits: u64,
-    /// A driver sends for tasks, several requests at once; see [`State::gather`].
+    /// A driver gathers the requests of tasks; see [`State::gather`].
     pub(crate) gathers: bool,
-    /// Requests wait for the driver to send them.
+    /// Gathered requests wait for the driver to send them.
     pub(crate) gathered: bool,
     pub(crate) deferred: Deferred,
 }
@@ -78,7 +78,7 @@ pub(super) enum Purpose {
     Reset(CallKey),
     /// A watch is set again on a new connection.
     WatchAgain(Token),
-    /// The reply is ignored.
+    /// Housekeeping, whose reply is ignored.
     CleanUp,
 }
 
@@ -232,7 +232,7 @@ impl State {
         Ok(CallId { key, req_id, generation: self.generation })
     }
 
-    /// Returns the error of a request that was refused.
+    /// Returns the error that tells the caller why its request was not accepted.
     pub(crate) fn explain(&self, refusal: Refusal) -> ErrorKind {
         match refusal {
             Refusal::Full => ErrorKind::TooManyRequests,
@@ -246,7 +246,7 @@ impl State {
         }
     }
 
-    /// Returns the error of a request that could not be submitted until its deadline.
+    /// Returns the error of a request that could not be submitted before its deadline.
     pub(crate) fn not_submitted(&self) -> ErrorKind {
         match &self.failure {
             Some(failure) => self.explain(Refusal::Failed(failure.clone())),
@@ -268,7 +268,8 @@ impl State {
         self.generation != mark.generation || submitted > mark.answered
     }
 
-    /// Returns whether a request can be submitted, or never again on this connection.
+    /// Returns whether there is room for a request in flight. Also true after a failure, so that no
+    /// party waits for room on a connection that is lost.
     pub(crate) fn has_room(&self) -> bool {
         let max = ClientConnection::<Purpose>::MAX_PENDING;
         self.failure.is_some() || self.connection.pending() < max
@@ -324,7 +325,7 @@ impl State {
         self.deferred.release(waiter);
     }
 
-    /// Ends a call whose reply is no longer wanted. The request may still be carried out.
+    /// Cancels a call whose reply is no longer wanted. The daemon may still carry out the request.
     pub(crate) fn cancel(&mut self, call: CallId) {
         if let Some(Reply::Transaction(tx_id)) = self.calls.cancel(call.key, &mut self.deferred) {
             self.transactions.end(tx_id);
@@ -332,7 +333,7 @@ impl State {
         }
     }
 
-    /// Aborts a transaction, unless it has ended or its end is in flight.
+    /// Aborts a transaction, unless it has ended or the request to end it is in flight.
     pub(crate) fn abort(&mut self, scope: Scope) {
         if scope.generation == self.generation && self.transactions.end(scope.tx_id) {
             self.clean_up(Housekeeping::Abort(scope.tx_id));
@@ -351,7 +352,7 @@ impl State {
     pub(super) fn submit_housekeeping(&mut self) {
         while self.has_room() {
             let Some(request) = self.housekeeping.pop() else { return };
-            // A path was valid when its watch was set, so no request is refused.
+            // The path was valid when the watch was set, so no request is invalid.
             let submitted = match request {
                 Housekeeping::Abort(tx_id) => {
                     let abort = Request::TransactionEnd { commit: false };
@@ -375,9 +376,9 @@ impl State {
         }
     }
 
-    /// Returns whether the request that a task has just submitted is left to the driver, which sends
-    /// it together with those of other tasks. A request that is alone in flight gains nothing by
-    /// that.
+    /// Leaves the request that a task has just submitted to the driver, which sends it together
+    /// with those of other tasks. Returns false if there is no such driver, or if no other request
+    /// is in flight, so that waiting gains nothing.
     pub(crate) fn gather(&mut self) -> bool {
         let gather = self.gathers && self.connection.pending() > 1;
         if gather {
@@ -387,14 +388,15 @@ impl State {
         gather
     }
 
-    /// Wakes a task at an instant. The last waiter given counts.
+    /// Sets a timer, which wakes a task at an instant. If `timer` is set already, replaces its
+    /// waiter only.
     pub(crate) fn set_timer(&mut self, timer: &mut Option<Timer>, at: Instant, waiter: &Waiter) {
         if timer.is_some_and(|timer| self.timers.update(timer, waiter, &mut self.deferred)) {
             return;
         }
-        let (added, report) = self.timers.add(at, waiter.clone());
+        let (added, must_tell) = self.timers.add(at, waiter.clone());
         *timer = Some(added);
-        if report {
+        if must_tell {
             self.wake_pollers();
         }
     }
@@ -419,7 +421,7 @@ impl State {
         self.callback_thread.changed(&mut self.deferred);
     }
 
-    /// Tells the driver and the event loop to look again.
+    /// Wakes the driver and the event loop to look again.
     pub(crate) fn wake_pollers(&mut self) {
         self.pumps.wake_pollers(&mut self.deferred);
     }
@@ -435,7 +437,7 @@ impl State {
         self.pumps.wake_parked(&mut self.deferred)
     }
 
-    /// Forgets a thread that waits for room or a connection no longer.
+    /// Removes a thread that no longer waits for room or a connection.
     pub(super) fn deregister(&mut self, parker: &Arc<Parker>) {
         self.waiting.retain(|waiter| !waiter.is_thread(parker));
     }

@@ -1,4 +1,4 @@
-//! How a thread waits: the one loop that sends, receives, connects and sleeps.
+//! The loop of a blocked thread, which sends, receives, connects and sleeps, and its conditions.
 
 use std::time::Instant;
 
@@ -20,11 +20,12 @@ use crate::error::ErrorKind;
 pub(crate) trait Condition {
     type Output;
 
-    /// The party drives the connection while it waits: it sends, receives and connects for all. If
-    /// not, it only sleeps.
+    /// Whether the party drives the connection while it waits: it sends, receives and connects for
+    /// all. Otherwise it only sleeps.
     const DRIVES: bool = true;
 
-    /// The party is the callback thread, which other parties can interrupt while it receives.
+    /// Whether the party is the callback thread, which other parties can interrupt while it
+    /// receives.
     const IS_CALLBACK_THREAD: bool = false;
 
     /// Returns the output as soon as the condition holds.
@@ -33,23 +34,23 @@ pub(crate) trait Condition {
     /// Registers the party to wake when it should check again.
     fn register(&mut self, state: &mut State, waiter: &Waiter);
 
-    /// The deadline has passed.
+    /// Gives up, because the deadline has passed.
     fn cancel(&mut self, _: &mut State) {}
 
-    /// Returns until when to leave the reader role to others. Asked before each receive.
+    /// Returns until when to leave the reader role to other parties. Called before each receive.
     fn hold_off(&mut self, _: &mut State) -> Option<Instant> {
         None
     }
 
-    /// Returns when to check again at the latest. Asked in each turn of the loop.
+    /// Returns when to check again at the latest. Called in each turn of the loop.
     fn next_check(&mut self, _: &mut State, _: &LazyParker) -> Option<Instant> {
         None
     }
 }
 
 impl Guard<'_> {
-    /// Waits until a condition holds; `None` if the deadline passes first. No deadline waits
-    /// indefinitely.
+    /// Waits until a condition holds, and returns `None` if the deadline passes first. Without a
+    /// deadline, waits indefinitely.
     ///
     /// Each step that releases the lock leads back to the top of the loop. The condition is
     /// therefore always checked under the lock that protects the decision to sleep, and nothing
@@ -59,10 +60,10 @@ impl Guard<'_> {
         deadline: Option<Instant>,
         mut condition: C,
     ) -> Option<C::Output> {
-        // Made when the thread sleeps for the first time, which a lone thread never does.
+        // Made when the thread sleeps for the first time, which a single thread never does.
         let parker = LazyParker::new();
-        // A reply that comes at once needs no look at the clock.
-        let (mut has_waited, mut has_sent) = (false, false);
+        // The clock is read only after a step that may have taken time.
+        let (mut check_clock, mut has_sent) = (false, false);
         self.waits += u64::from(!C::IS_CALLBACK_THREAD);
         let output = loop {
             let until = earlier(deadline, condition.next_check(self, &parker));
@@ -72,11 +73,11 @@ impl Guard<'_> {
             if let Some(output) = condition.check(self) {
                 break Some(output);
             }
-            if has_waited && deadline.is_some_and(|at| at <= Instant::now()) {
+            if check_clock && deadline.is_some_and(|at| at <= Instant::now()) {
                 condition.cancel(self);
                 break None;
             }
-            has_waited = true;
+            check_clock = true;
             if !C::DRIVES {
                 self.sleep(&parker, &mut condition, until);
             } else if self.failure().is_some() {
@@ -87,7 +88,8 @@ impl Guard<'_> {
                     self.sleep(&parker, &mut condition, until);
                 }
             } else if self.send_once() {
-                has_waited = std::mem::replace(&mut has_sent, true);
+                // The first send takes no time. Several may, while other parties add output.
+                check_clock = std::mem::replace(&mut has_sent, true);
             } else if let Some(pause) = condition.hold_off(self) {
                 self.sleep(&parker, &mut condition, earlier(Some(pause), until));
             } else if !self.receive_step(&parker, &mut condition, until) && !self.room_step(until) {
@@ -100,8 +102,8 @@ impl Guard<'_> {
         output
     }
 
-    /// Receives, and if sending is blocked, waits for room to send as well. Returns false if another
-    /// party does.
+    /// Receives, and if sending is blocked, waits for room to send as well. Returns false if
+    /// another party receives.
     fn receive_step<C: Condition>(
         &mut self,
         parker: &LazyParker,
@@ -131,10 +133,11 @@ impl Guard<'_> {
         true
     }
 
-    /// Waits for room to send, while another party receives. Returns false if that is not needed, or
-    /// is done by another party.
+    /// Waits for room to send, while another party receives. Returns false if there is no need, or
+    /// if another party waits for it.
     fn room_step(&mut self, until: Option<Instant>) -> bool {
-        // A reader that can be interrupted waits for both: only one wait may end by a wake-up.
+        // A reader that can be interrupted waits for room as well: `Transport::wake` ends one wait
+        // only.
         if !self.roles.needs_room() || !self.has_output() || self.roles.interruptible {
             return false;
         }
@@ -144,7 +147,7 @@ impl Guard<'_> {
         if generation == self.generation {
             self.roles.awaiting_room = false;
             self.roles.send_blocked = false;
-            // A party that has found this one here may have to receive now.
+            // Another party may be parked because it left receiving to this one.
             self.roles.offered = true;
             waited.err().into_iter().for_each(|failure| self.fail(failure));
         }
@@ -152,7 +155,7 @@ impl Guard<'_> {
         true
     }
 
-    /// Sleeps until another party has received what this one waits for, or stops receiving.
+    /// Sleeps as a pump: until the condition may hold, or the reader role is offered.
     fn park<C: Condition>(
         &mut self,
         parker: &LazyParker,
@@ -162,7 +165,7 @@ impl Guard<'_> {
         let ticket = self.pumps.park(parker.arc());
         self.sleep(parker, condition, until);
         if !self.pumps.unpark(ticket) {
-            // This thread was told to receive. If it does not, the next one has to be told.
+            // This thread was woken to take the role. If it does not, it wakes the next pump.
             self.roles.offered = true;
         }
     }
@@ -187,7 +190,7 @@ impl Guard<'_> {
     }
 }
 
-/// Submitting a request: there is room in flight, and a connection.
+/// Submits a request as soon as there is room in flight, and a connection.
 pub(crate) struct Submit<'a> {
     pub(crate) scope: Scope,
     pub(crate) request: &'a Request<'a>,
@@ -209,7 +212,7 @@ impl Condition for Submit<'_> {
     }
 }
 
-/// The result of a call. If it does not come in time, the call is cancelled.
+/// Waits for the result of a call. If it does not come in time, the call is cancelled.
 impl Condition for CallId {
     type Output = CallResult;
 
@@ -226,10 +229,10 @@ impl Condition for CallId {
     }
 }
 
-/// The next event of a watch, on this connection or a new one.
+/// Waits for the next event of a watch, on this connection or a new one.
 pub(crate) struct NextEvent<'a> {
     token: Token,
-    /// `None` once it was asked: one wait is one wait, however often the thread is woken.
+    /// `None` once it has counted this wait, in which the thread may be woken several times.
     pace: Option<&'a mut Pace>,
 }
 
@@ -256,7 +259,7 @@ impl Condition for NextEvent<'_> {
     }
 }
 
-/// Returns the earlier of two instants; `None` is never.
+/// Returns the earlier of two instants, where `None` stands for never.
 pub(crate) fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
     one.into_iter().chain(other).min()
 }

@@ -15,7 +15,7 @@ pub(super) struct Entry {
     pub(super) path: Box<str>,
     pub(super) depth: Option<u32>,
     pub(super) delivery: Delivery,
-    pub(super) registration: Registration,
+    pub(super) submission: Submission,
     pub(super) queue: Queue,
     pub(super) waiter: Option<Waiter>,
     pub(super) end: Option<End>,
@@ -31,9 +31,9 @@ pub(crate) enum Delivery {
     Callback(Option<Callback>),
 }
 
-/// The daemon's knowledge of a watch.
+/// Whether WATCH was submitted on the current connection: what the daemon knows of the watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Registration {
+pub(super) enum Submission {
     /// WATCH has not been submitted.
     New,
     /// WATCH was submitted: the daemon may know the watch.
@@ -65,13 +65,13 @@ pub(crate) enum Next {
     Refused(ErrorCode),
 }
 
-/// A function that is called for each event of a watch, and a last time when the connection is lost.
+/// Called for each event of a watch, and a last time when the connection is lost for good.
 pub(crate) type Callback = Box<dyn FnMut(Result<WatchEvent>) + Send>;
 
 impl Entry {
     pub(super) fn new(path: &str, depth: Option<u32>, delivery: Delivery, queue: Queue) -> Self {
-        let (path, registration) = (path.into(), Registration::New);
-        Entry { path, depth, delivery, registration, queue, waiter: None, end: None }
+        let (path, submission) = (path.into(), Submission::New);
+        Entry { path, depth, delivery, submission, queue, waiter: None, end: None }
     }
 
     /// Returns whether the owner or the callback has something to take on this connection.
@@ -92,18 +92,19 @@ impl Entry {
 
     /// The daemon has shown that it knows the watch. Returns true if the owner has to be told.
     pub(super) fn confirm_again(&mut self) -> bool {
-        let again = self.registration == Registration::SubmittedAgain;
+        let again = self.submission == Submission::SubmittedAgain;
         if again {
-            self.registration = Registration::Submitted;
+            self.submission = Submission::Submitted;
             self.queue.reconnected(&self.path);
         }
         again
     }
 }
 
-impl Registration {
-    pub(super) fn is_known(self) -> bool {
-        matches!(self, Registration::Submitted | Registration::SubmittedAgain)
+impl Submission {
+    /// Returns whether the daemon may know the watch.
+    pub(super) fn may_be_known(self) -> bool {
+        matches!(self, Submission::Submitted | Submission::SubmittedAgain)
     }
 }
 

@@ -8,7 +8,7 @@ use xs_transport::Failure;
 use super::deferred::{Deferred, Waiter};
 use super::queue::{Queue, WatchEvent};
 use super::token::Token;
-use super::watch_entry::{Callback, Delivery, End, Entry, Next, Registration};
+use super::watch_entry::{Callback, Delivery, End, Entry, Next, Submission};
 use crate::error::Result;
 
 /// The watches of one client, by token.
@@ -35,7 +35,7 @@ pub(super) struct Runnable {
 pub(crate) struct Removed {
     pub(crate) path: Box<str>,
     /// The daemon may know the watch.
-    pub(crate) is_known: bool,
+    pub(crate) may_be_known: bool,
 }
 
 /// A callback that is due, with its event.
@@ -82,7 +82,7 @@ impl Watches {
     /// WATCH was submitted.
     pub(super) fn submitted(&mut self, token: &[u8]) {
         if let Some(entry) = Token::parse(token).and_then(|token| self.entries.get_mut(&token)) {
-            entry.registration = Registration::Submitted;
+            entry.submission = Submission::Submitted;
         }
     }
 
@@ -93,7 +93,7 @@ impl Watches {
         if let Delivery::Callback(Some(callback)) = entry.delivery {
             deferred.drop_later(callback);
         }
-        Some(Removed { path: entry.path, is_known: entry.registration.is_known() })
+        Some(Removed { path: entry.path, may_be_known: entry.submission.may_be_known() })
     }
 
     pub(crate) fn contains(&self, token: Token) -> bool {
@@ -106,7 +106,7 @@ impl Watches {
 
     /// Returns the watches that the daemon may know.
     pub(super) fn known_tokens(&self) -> Vec<Token> {
-        let known = self.entries.iter().filter(|(_, entry)| entry.registration.is_known());
+        let known = self.entries.iter().filter(|(_, entry)| entry.submission.may_be_known());
         known.map(|(token, _)| *token).collect()
     }
 
@@ -165,7 +165,7 @@ impl Watches {
     pub(crate) fn take_callback(&mut self) -> Option<DueCallback> {
         while let Some(token) = self.runnable.tokens.pop_front() {
             let Some(entry) = self.entries.get_mut(&token) else { continue };
-            // A lost connection may be replaced. Callbacks are told when it is known that it is not.
+            // A lost connection may be replaced. Callbacks learn of the failure only if it is not.
             if !entry.has_work() {
                 continue;
             }
@@ -235,8 +235,8 @@ impl Watches {
                 continue;
             }
             entry.end = None;
-            if entry.registration != Registration::New {
-                entry.registration = Registration::QueuedAgain;
+            if entry.submission != Submission::New {
+                entry.submission = Submission::QueuedAgain;
                 again.push(*token);
             }
         }
@@ -248,7 +248,7 @@ impl Watches {
     /// removed.
     pub(super) fn submit_again(&mut self, token: Token) -> Option<(Box<str>, Option<u32>)> {
         let entry = self.entries.get_mut(&token)?;
-        entry.registration = Registration::SubmittedAgain;
+        entry.submission = Submission::SubmittedAgain;
         Some((entry.path.clone(), entry.depth))
     }
 

@@ -8,9 +8,10 @@
 //!
 //! [`Kernel`] offers the xenbus device of a guest, with the peculiarities of the genuine one.
 //!
-//! A test of a program that uses Xenstore can add [guests](Xenstored::add_guest), fill the store from
-//! a [`text`], inspect the store, inject [faults](Fault), [break](Xenstored::disconnect) connections
-//! and [trace](Xenstored::set_trace) all messages. [`Unreliable`] makes any transport unreliable.
+//! A test of a program that uses Xenstore can add [guests](Xenstored::add_guest), fill the store
+//! from a [`text`], inspect the store, inject [faults](Fault), [break](Xenstored::disconnect)
+//! connections and [trace](Xenstored::set_trace) all messages. [`Unreliable`] makes any transport
+//! unreliable.
 //!
 //! ```
 //! use xs_proto::{ClientConnection, DomId, Event, Limits, Path, Reply, Request, TxId};
@@ -40,12 +41,12 @@
 //!   [`Pipe::EVENTS_MAX`] bounds the output of a connection that does not read.
 //! * A connection has 64 KiB in place of the ring of 1 KiB. Only output beyond it counts as
 //!   outstanding and in the domain's memory.
-//! * A domain that has used up its memory, or has too many outstanding requests, is stalled, as with
-//!   the C daemon. Sending fails with `WouldBlock`.
+//! * A domain that has used up its memory, or has too many outstanding requests, is stalled, as
+//!   with the C daemon. Sending fails with `WouldBlock`.
 //! * Each domain exists as soon as it is named, because there is no hypervisor to ask.
-//! * CONTROL answers like the C daemon of Xen 4.17 with each C flavour: without the maximum in
-//!   `quota <domid>` and without `live-update`. With oxenstored only `quota <domid>` is supported.
-//!   `log`, `logfile` and `print` succeed without effect, and `memreport` fails.
+//! * With each C flavour, CONTROL has the commands of the C daemon of Xen 4.17, except
+//!   `live-update`. `quota <domid>` does not show the maximum, `log`, `logfile` and `print` succeed
+//!   without effect, and `memreport` fails. With oxenstored only `quota <domid>` is supported.
 //!
 //! The comparison with the genuine daemons of Xen 4.17 lists further differences and their reasons:
 //! `tests/tests/differential/known.rs`.
@@ -75,6 +76,7 @@
 //! * `flavour` is the table of differences between daemons.
 //! * `daemon` is the state of the daemon, with domains, watches, connections and events.
 //! * `requests` carries out requests on that state.
+//! * `testing` has faults, records and the text form of a store; `guest` has the nodes of a guest.
 //! * `connection` connects in-process clients, and [`Xenstored`] is the handle to all of it.
 //! * `serve` and `kernel` offer the xenstored over sockets and over a device.
 

@@ -100,7 +100,8 @@ impl Xenstored {
         self.act(|daemon| daemon.release(domid))
     }
 
-    /// Marks a domain as shut down. `@releaseDomain` fires once, and again only after a RESUME.
+    /// Marks a domain as shut down. `@releaseDomain` fires once for it, and again only after a
+    /// RESUME.
     pub fn shut_down(&self, domid: DomId) {
         self.act(|daemon| daemon.shut_down(domid));
     }
@@ -235,7 +236,7 @@ impl Xenstored {
         self.hub.lock().daemon.tracer.set(Some(Box::new(hook)));
     }
 
-    /// Removes the hook that [`set_trace`](Self::set_trace) has set.
+    /// Removes the hook of [`set_trace`](Self::set_trace).
     pub fn clear_trace(&self) {
         self.hub.lock().daemon.tracer.set(None);
     }
@@ -251,11 +252,12 @@ impl Xenstored {
         self.hub.lock().daemon.store.usage_of(owner).nodes
     }
 
+    /// Changes the daemon, and delivers the events that this causes.
     fn act<T>(&self, act: impl FnOnce(&mut Daemon) -> T) -> T {
         let mut state = self.hub.lock();
-        let done = act(&mut state.daemon);
+        let result = act(&mut state.daemon);
         state.finish();
-        done
+        result
     }
 }
 
@@ -268,6 +270,7 @@ fn of_node(path: &str) -> Cow<'_, str> {
     }
 }
 
+/// Returns the absolute form of a path to write.
 fn absolute(path: &str) -> Result<String, PathError> {
     let path = Path::new(path)?;
     if path.is_absolute() {

@@ -1,4 +1,4 @@
-//! The differences between daemons.
+//! The differences between daemons: one field for each, whose value a flavour sets.
 
 use xs_proto::{ErrorCode, MessageType};
 
@@ -20,8 +20,8 @@ pub(crate) struct Behaviour {
     pub(crate) target_lends_privilege: bool,
     /// The error for a transaction that does not exist.
     pub(crate) unknown_transaction_error: &'static ErrorCode,
-    /// Whether the reply to WATCH and UNWATCH repeats the transaction of the request. These requests
-    /// are never part of a transaction.
+    /// Whether the reply to WATCH and UNWATCH repeats the transaction of the request. These
+    /// requests are never part of a transaction.
     pub(crate) watch_reply_repeats_transaction: bool,
 
     // Arguments.
@@ -57,7 +57,7 @@ pub(crate) struct Behaviour {
     pub(crate) hides_missing_nodes: bool,
     /// How the entries of a node's permissions are evaluated.
     pub(crate) permission_check: PermissionCheck,
-    /// Whether an entry for `DOMID_ANY` applies to each domain.
+    /// Whether an entry for `DOMID_ANY` applies to all domains.
     pub(crate) knows_any_domain: bool,
     /// Whether changed permissions of a special watch fire watches.
     pub(crate) special_permission_changes_fire: bool,
@@ -70,12 +70,13 @@ pub(crate) struct Behaviour {
     // Transactions.
     /// How a transaction is isolated from other changes.
     pub(crate) isolation: Isolation,
-    /// The number of requests in a guest's transaction. A full transaction accepts no further
-    /// request, not even TRANSACTION_END.
+    /// The maximum number of requests in a guest's transaction. A full transaction accepts no
+    /// further request, not even TRANSACTION_END.
     pub(crate) transaction_requests_max: usize,
 
     // Events.
-    /// Whether the events that a request causes follow its reply. Otherwise they precede it.
+    /// Whether the events that a request of this type causes follow its reply. Otherwise they
+    /// precede it. The type is `None` if it is unknown.
     pub(crate) events_follow_reply: fn(Option<MessageType>) -> bool,
     /// Whether equal pending events of one request are merged.
     pub(crate) merges_equal_events: bool,
@@ -114,13 +115,13 @@ pub(crate) struct Behaviour {
     pub(crate) limits_outstanding_requests: bool,
     /// Whether the nodes that a transaction creates count before its commit.
     pub(crate) counts_nodes_in_transactions: bool,
-    /// The number of watches that a quota allows.
+    /// The number of watches that a value of the quota allows.
     pub(crate) watches_allowed: fn(quota: u32) -> u32,
-    /// The number of open transactions that a quota allows.
+    /// The number of open transactions that a value of the quota allows.
     pub(crate) transactions_allowed: fn(quota: u32) -> u32,
-    /// The number of nodes in a transaction that a quota allows.
+    /// The number of nodes in a transaction that a value of the quota allows.
     pub(crate) transaction_nodes_allowed: fn(quota: u32) -> u32,
-    /// The number of permissions of a node that a quota allows.
+    /// The number of permissions of a node that a value of the quota allows.
     pub(crate) permissions_allowed: fn(quota: u32) -> u32,
     /// The error for too many watches.
     pub(crate) watch_quota_error: &'static ErrorCode,
@@ -132,8 +133,8 @@ pub(crate) struct Behaviour {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NodeChanges {
     /// Rights are checked first. Then the node and its missing parents are created from the bottom
-    /// up, and a failure undoes them. A guest owns the nodes that it creates, and a quota bounds the
-    /// size of each node.
+    /// up, and a failure undoes them. A guest owns the nodes that it creates, and a quota bounds
+    /// the size of each node.
     BottomUp,
     /// Missing parents are created from the top down, each like a node of its own, and stay if a
     /// later step fails. A new node has the owner of its parent. Values have a maximum length.
@@ -156,11 +157,11 @@ pub(crate) enum PermissionCheck {
 /// How a transaction is isolated from other changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Isolation {
-    /// The transaction sees each node as it was at the first access, and fails if any of these nodes
-    /// has changed.
+    /// The transaction sees each node as it was at the first access, and fails if any of these
+    /// nodes has changed.
     TrackedNodes,
-    /// The transaction sees the store as it was at the start. If the store has changed, the requests
-    /// are repeated, and the transaction fails if an answer differs.
+    /// The transaction sees the store as it was at the start. If the store has changed, the
+    /// requests are repeated, and the transaction fails if an answer differs.
     Snapshot,
 }
 
