@@ -130,7 +130,7 @@ impl Host {
         let change = || {
             count += 1;
             self.xenstored.set(&format!("/a/{:06}", count % 900), "1").unwrap();
-            self.xenstored.set("/a", &count.to_string()).unwrap();
+            self.xenstored.set("/a", count.to_string()).unwrap();
             thread::sleep(Duration::from_micros(100));
         };
         beside(change, || {
