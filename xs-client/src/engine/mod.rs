@@ -46,8 +46,8 @@
 //!    role is put back meanwhile, that party is interrupted, since it may have to receive.
 //!
 //! # Forks
-//! In a process that was forked from its own, a client must neither touch the connection nor wait for
-//! a lock. [`Guard`] then gives access to a new state, which is closed.
+//! In a process that was forked from the client's own, a client must neither touch the connection
+//! nor wait for a lock. There, [`Guard`] gives access to a new state, which is closed.
 //!
 //! # Modules
 //! `guard` is the access to the state, `wait` the loop of blocked threads, `poll` what drivers and
