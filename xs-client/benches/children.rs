@@ -6,7 +6,8 @@
 //! ```
 //!
 //! The contender "parts" is `directory` with a peer that only sends prepared parts of the list: it
-//! leaves out the work of a daemon.
+//! leaves out the work of a daemon. "batches" sends the requests of the walk with `directory_many` and
+//! `read_many`: what they cost more with more children is the daemon's and the machine's share.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -23,8 +24,8 @@ const SIZES: [(usize, usize); 3] = [(2_000, 50), (20_000, 5), (200_000, 3)];
 
 fn main() {
     println!(
-        "{:>9} {:>14} {:>14} {:>14}   time per child",
-        "children", "parts", "directory", "walk"
+        "{:>9} {:>14} {:>14} {:>14} {:>14}   time per child",
+        "children", "parts", "directory", "batches", "walk"
     );
     for (children, rounds) in SIZES {
         let names: Vec<_> = (0..children).map(|at| format!("{at:06}")).collect();
@@ -47,9 +48,14 @@ fn main() {
         let walk = fastest(rounds, connect, |client| {
             assert_eq!(client.walk("/a").with_values().count(), children + 1);
         });
-        let [parts, directory, walk] = [parts, directory, walk]
+        let paths: Vec<_> = names.iter().map(|name| format!("/a/{name}")).collect();
+        let batches = fastest(rounds, connect, |client| {
+            assert!(client.directory_many(&paths).iter().all(Result::is_ok));
+            assert!(client.read_many(&paths).iter().all(Result::is_ok));
+        });
+        let [parts, directory, batches, walk] = [parts, directory, batches, walk]
             .map(|time| format!("{:.0} ns", time.as_secs_f64() * 1e9 / children as f64));
-        println!("{children:>9} {parts:>14} {directory:>14} {walk:>14}");
+        println!("{children:>9} {parts:>14} {directory:>14} {batches:>14} {walk:>14}");
     }
 }
 
