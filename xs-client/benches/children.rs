@@ -6,8 +6,8 @@
 //! ```
 //!
 //! The contender "parts" is `directory` with a peer that only sends prepared parts of the list: it
-//! leaves out the work of a daemon. "batches" sends the requests of the walk with `directory_many` and
-//! `read_many`: what they cost more with more children is the daemon's and the machine's share.
+//! leaves out the work of a daemon. The contender "batches" sends the requests of the walk with
+//! `directory_many` and `read_many`: its growth is that of the daemon, not of the walk.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
