@@ -1,10 +1,11 @@
 //! The readiness of an event source, and its `process`.
 
-use std::io;
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Interest};
 use xs_client::{Client, DomId, EventKind, op};
+use xs_transport::UnixTransport;
 use xs_transport::mock::{Fault, Xenstored};
 
 use crate::EventLoop;
@@ -122,11 +123,12 @@ fn dropped_source_leaves_next_source_alone() {
 
 #[test]
 fn source_rests_while_transport_is_full() {
-    let transport = Intercept::new(Xenstored::new().connect(DomId::DOM0))
-        .on_send(|_, _| Err(io::ErrorKind::WouldBlock.into()));
-    let client = Client::over(transport);
+    // The peer reads nothing, and the requests together exceed the buffer of a socket.
+    let (ours, _theirs) = UnixStream::pair().unwrap();
+    let client = Client::over(UnixTransport::from_stream(ours, "a socket pair").unwrap());
     let mut event_loop = EventLoop::new(&client);
-    let _pending = client.start(&op::read("/")).unwrap();
+    let write = op::write("/a", &[0; 4000]);
+    let _pending: Vec<_> = (0..1000).map(|_| client.start(&write).unwrap()).collect();
     let mut turns = 0;
     while event_loop.is_ready() {
         event_loop.source.process().unwrap();
