@@ -48,7 +48,7 @@ struct Answered<T> {
     children: Option<usize>,
 }
 
-/// A node that is to be requested.
+/// A node to request.
 #[derive(Debug)]
 pub(crate) struct Spot {
     pub(crate) path: String,

@@ -23,7 +23,7 @@ pub(crate) struct Listing<'a> {
     give_up: Instant,
 }
 
-/// What follows a part of a list.
+/// The next step after a part of a list.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     /// Another part.
