@@ -39,7 +39,7 @@ fn transaction_that_a_resume_has_ended_runs_again() {
     let (runs, result) = transaction_with_resume(|tx| tx.write("data/node", "2"));
     result.unwrap();
     assert_eq!(runs, 2);
-    // The caller's own error may be the consequence of what the transaction has shown.
+    // The caller's own error may be a consequence of the values that the transaction has shown.
     let (runs, result) = transaction_with_resume(|tx| match tx.exists("data/node")? {
         true => Ok(()),
         false => Err(Error::other("there is no node")),

@@ -15,7 +15,7 @@
 //! * [`Drive`] runs a `ClientConnection` of `xs-proto` over a transport, in one thread.
 //! * [`send_once`], [`receive_once`] and [`wait_once`] are the steps of this loop. A client with
 //!   several threads builds its own loop from them.
-//! * [`Process`] tells a process from those that are forked from it.
+//! * [`Process`] detects that the current process is a fork.
 //! * [`mock`] is a Xenstore daemon in memory, for tests and for machines without Xen.
 //!
 //! Apart from `mock`, nothing here interprets requests or replies: `xs-proto` defines the messages

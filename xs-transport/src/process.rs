@@ -1,4 +1,4 @@
-//! Tells a process from those that are forked from it.
+//! Detects that the current process is a fork.
 
 use crate::sys;
 

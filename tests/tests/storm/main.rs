@@ -55,7 +55,7 @@ struct Mix {
     tasks: Tasks,
 }
 
-/// What drives the futures.
+/// The driver of the futures.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Tasks {
     /// There are none.

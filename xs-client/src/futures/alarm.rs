@@ -1,4 +1,4 @@
-//! What a task waits for beside the reply to a request.
+//! The conditions that a task waits for beside the reply to a request.
 
 use std::future::poll_fn;
 use std::sync::Arc;

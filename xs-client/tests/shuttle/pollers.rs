@@ -93,7 +93,7 @@ fn tasks_and_threads_get_answers_side_by_side() {
     }
 }
 
-/// The thread leaves the reader role after its event, and what follows is for a task.
+/// The thread leaves the reader role after its event, and the next reply is for a task.
 #[test]
 fn driver_goes_on_when_thread_has_its_event() {
     explore(|| {

@@ -77,7 +77,7 @@ pub(crate) fn run(outcomes: Vec<Outcome>, calls: Vec<Call>) {
     assert!(wire.has_ended || wire.taken == expected.len());
 }
 
-/// What the drive has handed out.
+/// The events that the drive has handed out.
 #[derive(Debug, Default)]
 struct Seen {
     events: usize,
@@ -104,7 +104,7 @@ fn event_path(number: usize) -> String {
     format!("/{number}")
 }
 
-/// What has happened on the transport.
+/// The history of the transport.
 #[derive(Debug, Default)]
 struct Wire {
     outcomes: VecDeque<Outcome>,
@@ -134,7 +134,7 @@ impl Wire {
         assert!(self.has_ended || seen.events + 1 >= self.events);
     }
 
-    /// Adds one more event to what is received.
+    /// Adds one more event to the bytes that are received.
     fn add_event(&mut self) {
         let payload = format!("{}\0token\0", event_path(self.events));
         for word in [15, 0, 0, payload.len() as u32] {
