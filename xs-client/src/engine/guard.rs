@@ -1,12 +1,10 @@
 //! The guard: the only access to the state, with the duties at each release of the lock.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::PoisonError;
 
-use super::Engine;
 use super::deferred::WakeUps;
+use super::lock::{Access, Lock};
 use super::state::State;
-use crate::sync::MutexGuard;
 
 /// The only access to the state, so that no party can release the lock and leave its duties undone.
 ///
@@ -17,24 +15,17 @@ use crate::sync::MutexGuard;
 /// holds a role.
 #[derive(Debug)]
 pub(crate) struct Guard<'a> {
-    engine: &'a Engine,
+    lock: &'a Lock,
     /// `None` while the lock is released.
     state: Option<Access<'a>>,
-}
-
-#[derive(Debug)]
-enum Access<'a> {
-    Locked(MutexGuard<'a, State>),
-    /// This process was forked from that of the client, and has a state of its own.
-    Forked(Box<State>),
 }
 
 /// The number of sends of one thread in a row, before it looks for another one to go on.
 const MOST_SENDS: u32 = 16;
 
 impl<'a> Guard<'a> {
-    pub(super) fn new(engine: &'a Engine) -> Self {
-        Guard { engine, state: Some(Access::new(engine)) }
+    pub(super) fn new(lock: &'a Lock) -> Self {
+        Guard { lock, state: Some(lock.access()) }
     }
 
     /// Runs `f` without the lock. The caller holds no role.
@@ -125,7 +116,7 @@ impl<'a> Guard<'a> {
         wakeups.run();
         let result = f();
         // The user code that has just run may have forked.
-        self.state = Some(Access::new(self.engine));
+        self.state = Some(self.lock.access());
         result
     }
 }
@@ -150,29 +141,12 @@ impl Deref for Guard<'_> {
     type Target = State;
 
     fn deref(&self) -> &State {
-        match self.state.as_ref().expect("the lock is held between calls") {
-            Access::Locked(state) => state,
-            Access::Forked(state) => state,
-        }
+        self.state.as_deref().expect("the lock is held between calls")
     }
 }
 
 impl DerefMut for Guard<'_> {
     fn deref_mut(&mut self) -> &mut State {
-        match self.state.as_mut().expect("the lock is held between calls") {
-            Access::Locked(state) => state,
-            Access::Forked(state) => state,
-        }
-    }
-}
-
-impl<'a> Access<'a> {
-    fn new(engine: &'a Engine) -> Self {
-        if engine.process.is_current() {
-            // A panic while the lock is held leaves nothing half done that others rely on.
-            Access::Locked(engine.state.lock().unwrap_or_else(PoisonError::into_inner))
-        } else {
-            Access::Forked(Box::new(State::forked()))
-        }
+        self.state.as_deref_mut().expect("the lock is held between calls")
     }
 }

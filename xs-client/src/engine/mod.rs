@@ -73,6 +73,7 @@ mod dispatch;
 mod forked;
 mod guard;
 mod housekeeping;
+mod lock;
 mod pace;
 mod parker;
 mod poll;
@@ -90,7 +91,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use xs_proto::Request;
-use xs_transport::{Process, Transport};
+use xs_transport::Transport;
 
 pub(crate) use self::calls::{CallId, CallResult};
 pub(crate) use self::connect::Attempt;
@@ -113,15 +114,13 @@ pub(crate) use self::wait::{Condition, NextEvent, Submit};
 pub(crate) use self::watch_entry::{Callback, Delivery, Next};
 pub(crate) use self::watches::DueCallback;
 
+use self::lock::Lock;
 use crate::error::ErrorKind;
-use crate::sync::Mutex;
 
 /// One connection, which may be replaced, and all parties that use it.
 #[derive(Debug)]
 pub(crate) struct Engine {
-    state: Mutex<State>,
-    /// The process whose threads use the state.
-    process: Process,
+    lock: Lock,
 }
 
 impl Engine {
@@ -130,12 +129,11 @@ impl Engine {
         watch_capacity: usize,
         connector: Option<Connector>,
     ) -> Self {
-        let state = Mutex::new(State::new(transport, watch_capacity, connector));
-        Engine { state, process: Process::current() }
+        Engine { lock: Lock::new(State::new(transport, watch_capacity, connector)) }
     }
 
     pub(crate) fn lock(&self) -> Guard<'_> {
-        Guard::new(self)
+        Guard::new(&self.lock)
     }
 
     /// Makes a request and waits for the result, which is `None` if it does not come in time.
