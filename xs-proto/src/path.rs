@@ -162,7 +162,8 @@ fn check(path: &[u8]) -> Result<(), PathError> {
     }
     let mut previous = 0;
     for (at, &byte) in path.iter().enumerate() {
-        if !byte.is_ascii_alphanumeric() && !b"-/_@".contains(&byte) {
+        let is_allowed = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'/' | b'_' | b'@');
+        if !is_allowed {
             return Err(PathError::Character { at, byte });
         }
         if previous == b'/' && byte == b'/' {

@@ -61,10 +61,13 @@ pub(crate) struct Deferred {
 
 /// Wake-ups of blocked threads, which are parked or wait in the transport.
 #[derive(Debug, Default)]
-pub(super) struct WakeUps {
-    threads: Vec<Arc<Parker>>,
-    to_close: Option<Arc<dyn Transport>>,
-    to_interrupt: Option<Arc<dyn Transport>>,
+pub(super) struct WakeUps(Vec<WakeUp>);
+
+#[derive(Debug)]
+enum WakeUp {
+    Unpark(Arc<Parker>),
+    Close(Arc<dyn Transport>),
+    Interrupt(Arc<dyn Transport>),
 }
 
 /// Calls of user code.
@@ -82,9 +85,9 @@ impl Deferred {
     /// Wakes a waiter once the lock is released.
     pub(crate) fn wake(&mut self, waiter: Waiter) {
         match waiter {
-            Waiter::Thread(parker) => self.wakeups.threads.push(parker),
+            Waiter::Thread(parker) => self.wakeups.0.push(WakeUp::Unpark(parker)),
             Waiter::CallbackThread(parker) => {
-                self.wakeups.threads.push(parker);
+                self.wakeups.0.push(WakeUp::Unpark(parker));
                 self.interrupt_callback_thread = true;
             }
             Waiter::Task(waker) => self.user_code.0.push(Call::Wake(waker)),
@@ -123,7 +126,7 @@ impl Deferred {
 
     /// Closes a transport, which ends the waits in it.
     pub(crate) fn close(&mut self, transport: Arc<dyn Transport>) {
-        self.wakeups.to_close = Some(transport);
+        self.wakeups.0.push(WakeUp::Close(transport));
     }
 
     pub(crate) fn trace(&mut self, note: Option<Note>) {
@@ -134,20 +137,17 @@ impl Deferred {
 impl WakeUps {
     /// Ends the wait of the party that waits in this transport.
     pub(super) fn interrupt(&mut self, transport: Arc<dyn Transport>) {
-        self.to_interrupt = Some(transport);
+        self.0.push(WakeUp::Interrupt(transport));
     }
 
     pub(super) fn run(self) {
-        self.threads.iter().for_each(|parker| parker.unpark());
-        // The panic hook reports a panic, which concerns the transport only.
-        let _ = catch_unwind(AssertUnwindSafe(|| {
-            if let Some(transport) = self.to_close {
-                transport.close();
+        for wakeup in self.0 {
+            match wakeup {
+                WakeUp::Unpark(parker) => parker.unpark(),
+                WakeUp::Close(transport) => without_panic(|| transport.close()),
+                WakeUp::Interrupt(transport) => without_panic(|| transport.wake()),
             }
-            if let Some(transport) = self.to_interrupt {
-                transport.wake();
-            }
-        }));
+        }
     }
 }
 
@@ -158,12 +158,16 @@ impl UserCode {
 
     pub(super) fn run(self) {
         for call in self.0 {
-            // The panic hook reports a panic, which must not prevent the calls that follow.
-            let _ = catch_unwind(AssertUnwindSafe(|| match call {
+            without_panic(|| match call {
                 Call::Wake(waker) => waker.wake(),
                 Call::Drop(value) => drop(value),
                 Call::Trace(note) => note.emit(),
-            }));
+            });
         }
     }
+}
+
+/// Runs user code. The panic hook reports a panic, which must not prevent the calls that follow.
+fn without_panic(call: impl FnOnce()) {
+    let _ = catch_unwind(AssertUnwindSafe(call));
 }
