@@ -2,7 +2,8 @@
 
 mod support;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
@@ -143,4 +144,44 @@ fn sender_is_relieved_when_others_keep_adding_requests() {
         client.close();
     });
     waiting.into_iter().for_each(Observed::join);
+}
+
+#[test]
+fn reader_that_leaves_interrupts_thread_that_waits_for_room() {
+    let xenstored = Xenstored::new();
+    let (receiving, room) = (Gate::closed(), Gate::closed());
+    let (in_recv, in_wait, opened) = (receiving.clone(), room.clone(), room.clone());
+    let is_full = Arc::new(AtomicBool::new(false));
+    let (full, drained) = (is_full.clone(), is_full.clone());
+    let transport = Intercept::new(xenstored.connect(DomId::DOM0))
+        .on_send(move |below, bytes| match full.load(Ordering::SeqCst) {
+            true => Err(io::ErrorKind::WouldBlock.into()),
+            false => below.send(bytes),
+        })
+        .on_recv(move |below, buf, wait| {
+            in_recv.pass();
+            below.recv(buf, wait)
+        })
+        .on_wait(move |_, _, _| {
+            in_wait.pass();
+            Ok(())
+        })
+        .on_wake(move |_| {
+            // The peer accepts more only now.
+            drained.store(false, Ordering::SeqCst);
+            opened.open();
+        });
+    let client = Client::over(transport);
+    let exists = |path: &'static str| {
+        let client = client.clone();
+        thread::spawn(move || client.exists(path).unwrap())
+    };
+    let reader = exists("/first");
+    receiving.wait_for_arrival();
+    is_full.store(true, Ordering::SeqCst);
+    let sender = exists("/second");
+    room.wait_for_arrival();
+    receiving.open();
+    assert!(!reader.join().unwrap());
+    assert!(!sender.join().unwrap());
 }

@@ -125,9 +125,10 @@ impl Guard<'_> {
         let send_blocked = self.roles.send_blocked;
         self.roles.awaiting_room = send_blocked;
         let received = self.with_role(|| reader.receive(wait, send_blocked));
-        if reader.generation == self.generation {
+        // Another party may have begun to wait for room meanwhile, which this one must not hide.
+        if send_blocked && reader.generation == self.generation {
             self.roles.awaiting_room = false;
-            self.roles.send_blocked &= !send_blocked;
+            self.roles.send_blocked = false;
         }
         self.put_back_reader(reader, received);
         true
