@@ -89,7 +89,9 @@ impl<'a> Guard<'a> {
         let needs_room = self.roles.needs_room() && self.has_output();
         let state = &mut **self;
         let deferred = &mut state.deferred;
-        if state.roles.offered && state.roles.reader.is_some() {
+        // A party that waits for room was interrupted, and receives next or offers the role itself.
+        let may_offer = state.roles.reader.is_some() && !state.roles.awaiting_room;
+        if state.roles.offered && may_offer {
             state.roles.offered = false;
             state.pumps.wake_next(deferred);
         }
