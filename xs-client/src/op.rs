@@ -7,12 +7,13 @@
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
+use std::time::Instant;
 
 use xs_proto::{
     DomId, Path, PathError, Permission, Permissions, Reply, Request, RequestError, Strings, TxId,
 };
 
-use crate::engine::{CallId, CallResult, Scope};
+use crate::engine::{CallId, CallResult, Engine, Scope, Submit};
 use crate::error::{Error, ErrorKind, Invalid, Result};
 use crate::trace;
 
@@ -67,6 +68,26 @@ impl<'a, T> Op<'a, T> {
             Ok(path) => Op { label, request: Ok(request(path)), answer: PhantomData },
             Err(error) => Op { label, request: Err(error.into()), answer: PhantomData },
         }
+    }
+}
+
+impl<T: Answer> Op<'_, T> {
+    /// Runs the operation and waits for its result. Also returns the call that has carried it.
+    pub(crate) fn run(
+        &self,
+        engine: &Engine,
+        scope: Scope,
+        deadline: Option<Instant>,
+    ) -> Result<(CallId, T)> {
+        let start = trace::Start::now();
+        let request = self.request()?;
+        let mut guard = engine.lock();
+        let submitted = guard.wait(deadline, Submit { scope, request });
+        let submitted = submitted.unwrap_or_else(|| Err(guard.not_submitted()));
+        let call = submitted.map_err(|kind| self.label.error(kind))?;
+        let result = guard.wait(deadline, call);
+        drop(guard);
+        Ok((call, self.label.finish(start, scope, call, result)?))
     }
 }
 

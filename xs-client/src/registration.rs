@@ -10,7 +10,6 @@ use crate::engine::{Delivery, Housekeeping, ResetMark, Scope, Token};
 use crate::error::{Error, ErrorKind, Result};
 use crate::handle::Handle;
 use crate::op::{self, Op};
-use crate::trace;
 
 /// A watch that is being set. Dropping this removes the watch, unless it is [kept](Self::keep).
 #[derive(Debug)]
@@ -57,8 +56,8 @@ impl<'a> Registration<'a> {
     /// Sets the watch, and waits for the reply.
     pub(crate) fn run(&mut self, deadline: Option<Instant>) -> Result<()> {
         let token = self.token.to_string();
-        let result = run(self.handle, deadline, &self.op(&token));
-        self.finish(result)
+        let result = self.op(&token).run(self.handle, Scope::NONE, deadline);
+        self.finish(result.map(|(_, ())| ()))
     }
 
     /// Notes the result of the operation.
@@ -132,7 +131,8 @@ impl<'a> Removal<'a> {
     /// Removes the watch, and waits for the reply.
     pub(crate) fn run(self, deadline: Option<Instant>) -> Result<()> {
         let token = self.token.to_string();
-        let result = self.op(&token).map_or(Ok(()), |op| run(self.handle, deadline, &op));
+        let run = |op: Op<'_, ()>| op.run(self.handle, Scope::NONE, deadline).map(|(_, ())| ());
+        let result = self.op(&token).map_or(Ok(()), run);
         self.finish(result)
     }
 
@@ -159,14 +159,6 @@ impl Drop for Removal<'_> {
             self.handle.lock().clean_up(Housekeeping::Unwatch { path, token });
         }
     }
-}
-
-/// Runs an operation outside any transaction.
-fn run(handle: &Handle, deadline: Option<Instant>, op: &Op<'_, ()>) -> Result<()> {
-    let start = trace::Start::now();
-    let called = handle.call(Scope::NONE, deadline, op.request()?);
-    let (call, result) = called.map_err(|kind| op.label.error(kind))?;
-    op.label.finish(start, Scope::NONE, call, result)
 }
 
 #[cfg(test)]

@@ -13,7 +13,6 @@ use crate::engine::Scope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::handle::Handle;
 use crate::op::{self, Op};
-use crate::trace;
 use crate::tree::Tree;
 
 /// An open transaction (xenstore.txt, "Transactions").
@@ -48,12 +47,9 @@ impl Client {
     /// This call and [`commit`](Transaction::commit) wait for the daemon, and so block an event
     /// loop for a round trip each.
     pub fn start_transaction(&self) -> Result<Transaction> {
-        let op = op::transaction_start();
-        let start = trace::Start::now();
-        let called = self.handle.call(Scope::NONE, self.deadline(), op.request()?);
-        let (call, result) = called.map_err(|kind| op.label.error(kind))?;
-        let scope = Scope::opened(op.label.finish(start, Scope::NONE, call, result)?, call);
-        let tree = self.in_transaction(scope);
+        let start = op::transaction_start();
+        let (call, tx_id) = start.run(&self.handle, Scope::NONE, self.deadline())?;
+        let tree = self.in_transaction(Scope::opened(tx_id, call));
         Ok(Transaction { _open: Open::new(&tree), tree })
     }
 

@@ -14,7 +14,6 @@ use crate::error::Result;
 use crate::handle::Handle;
 use crate::listing::{Listing, Step};
 use crate::op::{self, Answer, Op};
-use crate::trace;
 
 /// The tree of nodes, as a [`Client`](crate::Client) or a [`Transaction`](crate::Transaction) sees
 /// it.
@@ -265,7 +264,7 @@ impl Tree {
 
     /// Runs an operation of the module [`op`] and waits for its result.
     pub fn run<T: Answer>(&self, op: &Op<'_, T>) -> Result<T> {
-        self.run_until(self.deadline(), op)
+        op.run(&self.handle, self.scope, self.deadline()).map(|(_, value)| value)
     }
 
     /// Runs several operations and returns their results, in the same order.
@@ -292,11 +291,7 @@ impl Tree {
         deadline: Option<Instant>,
         op: &Op<'_, T>,
     ) -> Result<T> {
-        let start = trace::Start::now();
-        let request = op.request()?;
-        let called = self.handle.call(self.scope, deadline, request);
-        let (call, result) = called.map_err(|kind| op.label.error(kind))?;
-        op.label.finish(start, self.scope, call, result)
+        op.run(&self.handle, self.scope, deadline).map(|(_, value)| value)
     }
 
     /// Returns when an operation that begins now times out. `None` if it never does: without a

@@ -118,20 +118,16 @@ impl Client {
     fn install(&self, token: Token, callback: Callback) -> Result<(), ErrorKind> {
         let mut guard = self.handle.lock();
         let state = &mut *guard;
-        let refused = match &state.callback_thread.ended {
-            Some(failure) => Some((callback, Some(failure.clone()))),
-            // If another thread has removed all watches meanwhile, the callback is dropped.
-            None => {
-                let installed =
-                    state.watches.install_callback(token, callback, &mut state.deferred);
-                installed.err().map(|callback| (callback, None))
-            }
-        };
-        let Some((callback, failure)) = refused else {
-            return Ok(());
-        };
-        state.deferred.drop_later(callback);
-        failure.map_or(Ok(()), |failure| Err(failure.into()))
+        if let Some(failure) = state.callback_thread.ended.clone() {
+            state.deferred.drop_later(callback);
+            return Err(failure.into());
+        }
+        // If another thread has removed all watches meanwhile, the callback is dropped.
+        if let Err(callback) = state.watches.install_callback(token, callback, &mut state.deferred)
+        {
+            state.deferred.drop_later(callback);
+        }
+        Ok(())
     }
 
     /// Removes a watch. When this returns, no more events of it are delivered, and its callback is

@@ -68,6 +68,8 @@ mod callback_thread;
 mod calls;
 mod connect;
 mod connector;
+#[cfg(test)]
+mod counted_wakes;
 mod deferred;
 mod dispatch;
 mod forked;
@@ -88,9 +90,7 @@ mod watch_entry;
 mod watches;
 
 use std::sync::Arc;
-use std::time::Instant;
 
-use xs_proto::Request;
 use xs_transport::Transport;
 
 pub(crate) use self::calls::{CallId, CallResult};
@@ -115,7 +115,6 @@ pub(crate) use self::watch_entry::{Callback, Delivery, Next};
 pub(crate) use self::watches::DueCallback;
 
 use self::lock::Lock;
-use crate::error::ErrorKind;
 
 /// One connection, which may be replaced, and all parties that use it.
 #[derive(Debug)]
@@ -134,23 +133,6 @@ impl Engine {
 
     pub(crate) fn lock(&self) -> Guard<'_> {
         Guard::new(&self.lock)
-    }
-
-    /// Makes a request and waits for the result, which is `None` if it does not come in time.
-    ///
-    /// # Errors
-    /// The request could not be submitted.
-    pub(crate) fn call(
-        &self,
-        scope: Scope,
-        deadline: Option<Instant>,
-        request: &Request<'_>,
-    ) -> Result<(CallId, Option<CallResult>), ErrorKind> {
-        let mut guard = self.lock();
-        let submitted = guard.wait(deadline, Submit { scope, request });
-        let call = submitted.unwrap_or_else(|| Err(guard.not_submitted()))?;
-        let result = guard.wait(deadline, call);
-        Ok((call, result))
     }
 
     /// Closes the connection for good. All waiting parties return.

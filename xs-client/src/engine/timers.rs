@@ -75,34 +75,22 @@ impl Timers {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::task::{Wake, Waker};
     use std::time::Duration;
 
+    use super::super::counted_wakes::CountedWakes;
     use super::*;
-
-    /// Counts how often its waker is called.
-    #[derive(Default)]
-    struct Count(AtomicUsize);
-
-    impl Wake for Count {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::SeqCst);
-        }
-    }
 
     struct Fixture {
         timers: Timers,
         deferred: Deferred,
         start: Instant,
-        count: Arc<Count>,
+        wakes: CountedWakes,
     }
 
     impl Fixture {
         fn new() -> Self {
             let (timers, deferred) = (Timers::default(), Deferred::default());
-            Fixture { timers, deferred, start: Instant::now(), count: Arc::default() }
+            Fixture { timers, deferred, start: Instant::now(), wakes: CountedWakes::default() }
         }
 
         fn at(&self, seconds: u64) -> Instant {
@@ -110,8 +98,7 @@ mod tests {
         }
 
         fn add(&mut self, seconds: u64) -> (Timer, bool) {
-            let waiter = Waiter::Task(Waker::from(self.count.clone()));
-            self.timers.add(self.at(seconds), waiter)
+            self.timers.add(self.at(seconds), self.wakes.waiter())
         }
 
         /// Returns the second at which to look again.
@@ -121,8 +108,7 @@ mod tests {
         }
 
         fn woken(&mut self) -> usize {
-            std::mem::take(&mut self.deferred).user_code.run();
-            self.count.0.swap(0, Ordering::SeqCst)
+            self.wakes.run(&mut self.deferred)
         }
     }
 
@@ -160,7 +146,7 @@ mod tests {
         let mut fixture = Fixture::new();
         let (timer, _) = fixture.add(0);
         fixture.add(0);
-        let waiter = Waiter::Task(Waker::from(fixture.count.clone()));
+        let waiter = fixture.wakes.waiter();
         assert!(fixture.timers.update(timer, &waiter, &mut fixture.deferred));
         fixture.timers.wake_all(&mut fixture.deferred);
         assert_eq!(fixture.woken(), 2);

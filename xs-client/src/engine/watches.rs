@@ -292,42 +292,24 @@ impl Runnable {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::task::{Wake, Waker};
-
+    use super::super::counted_wakes::CountedWakes;
     use super::super::queue::EventKind;
     use super::*;
-
-    /// Counts how often its waker is called.
-    #[derive(Default)]
-    struct Count(AtomicUsize);
-
-    impl Wake for Count {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::SeqCst);
-        }
-    }
 
     struct Fixture {
         watches: Watches,
         deferred: Deferred,
-        count: Arc<Count>,
+        wakes: CountedWakes,
     }
 
     impl Fixture {
         fn new(capacity: usize) -> Self {
             let (watches, deferred) = (Watches::new(capacity), Deferred::default());
-            Fixture { watches, deferred, count: Arc::default() }
-        }
-
-        fn waiter(&self) -> Waiter {
-            Waiter::Task(Waker::from(self.count.clone()))
+            Fixture { watches, deferred, wakes: CountedWakes::default() }
         }
 
         fn woken(&mut self) -> usize {
-            std::mem::take(&mut self.deferred).user_code.run();
-            self.count.0.swap(0, Ordering::SeqCst)
+            self.wakes.run(&mut self.deferred)
         }
 
         fn deliver(&mut self, token: Token, path: &str) {
@@ -388,7 +370,7 @@ mod tests {
     fn callback_thread_is_woken_by_events_only() {
         let mut fixture = Fixture::new(8);
         let token = fixture.watches.add("a", None, Delivery::AwaitingCallback);
-        fixture.watches.runnable.callback_thread = Some(fixture.waiter());
+        fixture.watches.runnable.callback_thread = Some(fixture.wakes.waiter());
         fixture.install(token);
         assert_eq!(fixture.woken(), 0);
         fixture.deliver(token, "a");
@@ -401,7 +383,7 @@ mod tests {
             let mut fixture = Fixture::new(2);
             let token = fixture.add_again(Delivery::Owner);
             assert!(fixture.watches.take_next(token).is_none());
-            let waiter = fixture.waiter();
+            let waiter = fixture.wakes.waiter();
             fixture.watches.register(token, &waiter, &mut fixture.deferred);
             if event_first {
                 fixture.deliver(token, "a");

@@ -4,13 +4,12 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Interest};
-use xs_client::{Client, DomId, EventKind, op};
+use xs_client::{Client, EventKind, op};
 use xs_transport::UnixTransport;
-use xs_transport::mock::{Fault, Xenstored};
+use xs_transport::mock::Fault;
 
 use crate::EventLoop;
-use crate::support::daemon::start;
-use crate::support::intercept::Intercept;
+use crate::support::daemon::{start, start_flood};
 use crate::support::waiting::in_time;
 
 #[test]
@@ -139,15 +138,7 @@ fn source_rests_while_transport_is_full() {
 
 #[test]
 fn process_returns_in_flood_of_events() {
-    let xenstored = Xenstored::new();
-    let daemon = xenstored.clone();
-    // Whenever the client receives, there is something more.
-    let transport =
-        Intercept::new(xenstored.connect(DomId::DOM0)).on_recv(move |below, buf, wait| {
-            daemon.set("/w", "").unwrap();
-            below.recv(buf, wait)
-        });
-    let client = Client::over(transport);
+    let (_xenstored, client) = start_flood();
     in_time(move || {
         let mut watch = client.watch("/w").unwrap();
         let mut source = client.event_source().unwrap();

@@ -4,11 +4,10 @@ use std::task::Waker;
 use std::thread;
 use std::time::Duration;
 
-use xs_client::DomId;
-use xs_transport::mock::{Fault, Xenstored};
+use xs_transport::mock::Fault;
 
 use crate::everywhere;
-use crate::support::intercept::Intercept;
+use crate::support::daemon::start_flood;
 use crate::support::runtimes::on_each_runtime;
 use crate::support::waiting::in_time;
 use crate::support::wakers::poll;
@@ -55,15 +54,8 @@ fn deadline_wakes_task_that_polled_last() {
 #[test]
 fn deadlines_pass_in_flood_of_events() {
     let start = || {
-        let xenstored = Xenstored::new();
-        let daemon = xenstored.clone();
-        // Whenever the client receives, there is something more.
-        let transport =
-            Intercept::new(xenstored.connect(DomId::DOM0)).on_recv(move |below, buf, wait| {
-                daemon.set("/w", "").unwrap();
-                below.recv(buf, wait)
-            });
-        (xs_client::Client::over(transport), xenstored)
+        let (xenstored, client) = start_flood();
+        (client, xenstored)
     };
     in_time(move || {
         on_each_runtime(start, |client, xenstored| async move {

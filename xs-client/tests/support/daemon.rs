@@ -23,6 +23,19 @@ pub(crate) fn start() -> (Xenstored, Client) {
     (xenstored, client)
 }
 
+/// Starts an in-memory daemon and connects a client to it. Whenever the client receives, the daemon
+/// has one more event of a watch on `/w`.
+pub(crate) fn start_flood() -> (Xenstored, Client) {
+    let xenstored = Xenstored::new();
+    let daemon = xenstored.clone();
+    let transport =
+        Intercept::new(xenstored.connect(DomId::DOM0)).on_recv(move |below, buf, wait| {
+            daemon.set("/w", "").unwrap();
+            below.recv(buf, wait)
+        });
+    (xenstored, Client::over(transport))
+}
+
 /// Starts as many requests as can be in flight.
 pub(crate) fn fill(client: &Client) -> Vec<Pending<Vec<u8>>> {
     (0..FULL).map(|_| client.start(&op::read("/")).unwrap()).collect()
