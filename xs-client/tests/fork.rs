@@ -3,9 +3,10 @@
 #[path = "support/mod.rs"]
 mod support;
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -196,12 +197,20 @@ fn event_loops_and_futures_are_refused_in_child() {
     source.process().unwrap();
 }
 
-/// The child returns from the callback to the code of the callback thread, which ends.
+/// The child returns from the callback to the code of the callback thread, which drops the callback
+/// and ends. The callback reports over a socket, because the drop of an `mpsc::Sender` locks a mutex
+/// that the receiving thread of the parent may hold at the fork.
 #[test]
 fn callback_may_fork() {
     let served = Served::start();
     let client = served.connect();
-    let (sender, receiver) = mpsc::channel();
+    let (mut pids, mut reports) = UnixStream::pair().unwrap();
+    pids.set_read_timeout(Some(HANG_GUARD)).unwrap();
+    let mut next_pid = || {
+        let mut pid = [0; size_of::<libc::pid_t>()];
+        pids.read_exact(&mut pid).unwrap();
+        libc::pid_t::from_ne_bytes(pid)
+    };
     let user = client.clone();
     client
         .watch_with("/a", move |_| {
@@ -212,13 +221,13 @@ fn callback_may_fork() {
                 unsafe { libc::alarm(30) };
                 assert_refused(user.read("/a"), "read");
             } else {
-                sender.send(pid).unwrap();
+                reports.write_all(&pid.to_ne_bytes()).unwrap();
             }
         })
         .unwrap();
-    wait_for(receiver.recv_timeout(HANG_GUARD).unwrap());
+    wait_for(next_pid());
     client.write("/a", "1").unwrap();
-    wait_for(receiver.recv_timeout(HANG_GUARD).unwrap());
+    wait_for(next_pid());
     let short: Client = client.with_timeout(Duration::from_secs(10));
     short.unwatch_all().unwrap();
 }
