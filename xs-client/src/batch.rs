@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::engine::{CallId, Engine, Scope, Submit};
 use crate::error::Result;
-use crate::op::{Answer, Op};
+use crate::op::Op;
 use crate::trace;
 
 /// Operations that are in flight. Dropping the batch cancels those whose results were not taken.
@@ -23,7 +23,7 @@ pub(crate) struct Batch<'a> {
 const BATCH: usize = 1024;
 
 /// Runs operations of one kind, in flight together.
-pub(crate) fn run_all<T: Answer>(
+pub(crate) fn run_all<T>(
     engine: &Engine,
     scope: Scope,
     deadline: Option<Instant>,
@@ -60,7 +60,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Waits for the results of the operations that were submitted.
-    pub(crate) fn results<T: Answer>(
+    pub(crate) fn results<T>(
         mut self,
         deadline: Option<Instant>,
         ops: &[Op<'_, T>],
@@ -74,7 +74,7 @@ impl<'a> Batch<'a> {
         drop(guard);
         let results = ops.iter().zip(answers.into_iter().rev()).map(|(op, answer)| {
             let (call, result) = answer?;
-            op.label.finish(self.start, self.scope, call, result)
+            op.label.finish(op.decode, self.start, self.scope, call, result)
         });
         results.collect()
     }

@@ -9,7 +9,7 @@ use xs_proto::{DomId, ErrorCode};
 use crate::engine::Scope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::handle::Handle;
-use crate::op::{self, Answer, Op};
+use crate::op::{self, Op};
 use crate::tree::Tree;
 
 /// A connection to a Xenstore daemon.
@@ -175,8 +175,7 @@ impl Client {
     /// ENOSYS from oxenstored, and from the C daemon before Xen 4.22.
     pub fn quotas(&self) -> Result<Vec<String>> {
         self.check_support(&op::get_quota(None, "nodes"))?;
-        let names = self.run(&op::quotas())?;
-        Ok(names.split_ascii_whitespace().map(String::from).collect())
+        self.run(&op::quotas())
     }
 
     /// Returns the value of a quota that new domains get.
@@ -184,7 +183,7 @@ impl Client {
     /// # Errors
     /// ENOSYS from oxenstored, and from the C daemon before Xen 4.22.
     pub fn get_quota(&self, quota: &str) -> Result<u32> {
-        self.quota_of(None, quota)
+        self.run(&op::get_quota(None, quota))
     }
 
     /// Returns the value of a quota for one domain.
@@ -192,7 +191,7 @@ impl Client {
     /// # Errors
     /// ENOSYS from oxenstored, and from the C daemon before Xen 4.22.
     pub fn get_domain_quota(&self, domid: DomId, quota: &str) -> Result<u32> {
-        self.quota_of(Some(domid), quota)
+        self.run(&op::get_quota(Some(domid), quota))
     }
 
     /// Sets the value of a quota that new domains get (SET_QUOTA).
@@ -246,21 +245,12 @@ impl Client {
     ///
     /// oxenstored does not support GET_FEATURE and GET_QUOTA, and answers a request without a
     /// payload only when another request follows. Callers check before they send such a request.
-    fn check_support<T: Answer>(&self, op: &Op<'_, T>) -> Result<()> {
+    fn check_support<T>(&self, op: &Op<'_, T>) -> Result<()> {
         match self.run(op) {
             Err(error) if error.code() == Some(&ErrorCode::NotSupported) => Err(error),
             Err(error) if error.code().is_none() => Err(error),
             _ => Ok(()),
         }
-    }
-
-    fn quota_of(&self, domid: Option<DomId>, quota: &str) -> Result<u32> {
-        let op = op::get_quota(domid, quota);
-        let value = self.run(&op)?;
-        value
-            .trim()
-            .parse()
-            .map_err(|_| op.label.unexpected("the value of the quota is not a number"))
     }
 }
 

@@ -1,7 +1,6 @@
 //! Operations that are started without waiting.
 
 use std::future::Future;
-use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -13,7 +12,7 @@ use xs_proto::TxId;
 use crate::engine::{CallId, CallResult, Refusal, RoomTicket, Scope, Timer, Waiter};
 use crate::error::{Error, ErrorKind, Result};
 use crate::handle::Handle;
-use crate::op::{Answer, Label, Op};
+use crate::op::{Decode, Label, Op};
 use crate::trace;
 use crate::tree::Tree;
 
@@ -49,7 +48,7 @@ pub struct Pending<T> {
     path: Option<Box<str>>,
     scope: Scope,
     start: trace::Start,
-    answer: PhantomData<fn() -> T>,
+    decode: Decode<T>,
 }
 
 impl Tree {
@@ -61,7 +60,7 @@ impl Tree {
     /// # Errors
     /// [`ErrorKind::TooManyRequests`], or the operation cannot be sent at all. Nothing is sent
     /// then.
-    pub fn start<T: Answer>(&self, op: &Op<'_, T>) -> Result<Pending<T>> {
+    pub fn start<T>(&self, op: &Op<'_, T>) -> Result<Pending<T>> {
         match self.poll_start(op, self.deadline(), None) {
             Poll::Ready(started) => started,
             Poll::Pending => Err(op.label.error(ErrorKind::TooManyRequests)),
@@ -70,7 +69,7 @@ impl Tree {
 
     /// Starts an operation if there is room for it in flight and a connection. Otherwise registers
     /// the task, if it is before the deadline.
-    pub(crate) fn poll_start<T: Answer>(
+    pub(crate) fn poll_start<T>(
         &self,
         op: &Op<'_, T>,
         deadline: Option<Instant>,
@@ -97,7 +96,7 @@ impl Tree {
                     path: op.label.path.map(Into::into),
                     scope: self.scope,
                     start: trace::Start::now(),
-                    answer: PhantomData,
+                    decode: op.decode,
                 }));
             }
             Err(refusal) => refusal,
@@ -124,7 +123,7 @@ impl Tree {
     }
 }
 
-impl<T: Answer> Pending<T> {
+impl<T> Pending<T> {
     /// Takes the result, if it has come or the deadline has passed. Returns `None` before that, and
     /// after the result was taken. Receives nothing by itself.
     pub fn try_take(&mut self) -> Option<Result<T>> {
@@ -181,7 +180,7 @@ impl<T: Answer> Pending<T> {
     }
 
     fn finish(&self, call: CallId, result: Option<CallResult>) -> Result<T> {
-        self.label().finish(self.start, self.scope, call, result)
+        self.label().finish(self.decode, self.start, self.scope, call, result)
     }
 
     fn already_taken(&self) -> Error {
@@ -203,7 +202,7 @@ impl Pending<TxId> {
     }
 }
 
-impl<T: Answer> Future for Pending<T> {
+impl<T> Future for Pending<T> {
     type Output = Result<T>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {

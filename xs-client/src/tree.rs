@@ -13,7 +13,7 @@ use crate::engine::Scope;
 use crate::error::Result;
 use crate::handle::Handle;
 use crate::listing::{Listing, Step};
-use crate::op::{self, Answer, Op};
+use crate::op::{self, Op};
 
 /// The tree of nodes, as a [`Client`](crate::Client) or a [`Transaction`](crate::Transaction) sees
 /// it.
@@ -76,7 +76,7 @@ impl Tree {
     /// # Errors
     /// [`ErrorKind::Unexpected`](crate::ErrorKind::Unexpected) if the value is not UTF-8.
     pub fn read_str(&self, path: &str) -> Result<String> {
-        to_text(path, self.read(path)?)
+        self.run(&op::read_str(path))
     }
 
     /// Returns the value of a node, parsed from text.
@@ -84,7 +84,7 @@ impl Tree {
     /// # Errors
     /// [`ErrorKind::Unexpected`](crate::ErrorKind::Unexpected) if the value cannot be parsed.
     pub fn read_parsed<T: FromStr>(&self, path: &str) -> Result<T> {
-        parse(path, &self.read_str(path)?)
+        self.run(&op::read_parsed(path))
     }
 
     /// Sets the value of a node.
@@ -148,7 +148,7 @@ impl Tree {
     /// As for [`read`](Self::read), except ENOENT. In particular, EACCES is an error: the client
     /// may not read the node, and it may or may not exist.
     pub fn exists(&self, path: &str) -> Result<bool> {
-        exists(self.read(path))
+        self.run(&op::exists(path))
     }
 
     /// Returns the permissions of a node.
@@ -242,7 +242,7 @@ impl Tree {
         &self,
         paths: impl IntoIterator<Item = P>,
     ) -> Vec<Result<bool>> {
-        self.read_many(paths).into_iter().map(exists).collect()
+        self.on_each(paths, op::exists)
     }
 
     /// Returns the permissions of several nodes, each with its own error. Uses one round trip.
@@ -263,7 +263,7 @@ impl Tree {
     }
 
     /// Runs an operation of the module [`op`] and waits for its result.
-    pub fn run<T: Answer>(&self, op: &Op<'_, T>) -> Result<T> {
+    pub fn run<T>(&self, op: &Op<'_, T>) -> Result<T> {
         op.run(&self.handle, self.scope, self.deadline()).map(|(_, value)| value)
     }
 
@@ -272,10 +272,7 @@ impl Tree {
     /// The requests are in flight together, up to 1024 at a time, and the daemon executes them in
     /// this order. Over the xenbus device, which takes one request at a time, each operation is a
     /// round trip. The timeout applies to all operations together.
-    pub fn run_all<'a, T: Answer>(
-        &self,
-        ops: impl IntoIterator<Item = Op<'a, T>>,
-    ) -> Vec<Result<T>> {
+    pub fn run_all<'a, T>(&self, ops: impl IntoIterator<Item = Op<'a, T>>) -> Vec<Result<T>> {
         let ops: Vec<_> = ops.into_iter().collect();
         batch::run_all(&self.handle, self.scope, self.deadline(), &ops)
     }
@@ -286,11 +283,7 @@ impl Tree {
     }
 
     /// Runs an operation within a deadline that may cover several operations.
-    pub(crate) fn run_until<T: Answer>(
-        &self,
-        deadline: Option<Instant>,
-        op: &Op<'_, T>,
-    ) -> Result<T> {
+    pub(crate) fn run_until<T>(&self, deadline: Option<Instant>, op: &Op<'_, T>) -> Result<T> {
         op.run(&self.handle, self.scope, deadline).map(|(_, value)| value)
     }
 
@@ -300,32 +293,12 @@ impl Tree {
         Instant::now().checked_add(self.timeout?)
     }
 
-    fn on_each<P: AsRef<str>, T: Answer>(
+    fn on_each<P: AsRef<str>, T>(
         &self,
         paths: impl IntoIterator<Item = P>,
         op: impl Fn(&str) -> Op<'_, T>,
     ) -> Vec<Result<T>> {
         let paths: Vec<_> = paths.into_iter().collect();
         self.run_all(paths.iter().map(|path| op(path.as_ref())))
-    }
-}
-
-pub(crate) fn to_text(path: &str, value: Vec<u8>) -> Result<String> {
-    String::from_utf8(value)
-        .map_err(|_| op::read(path).label.unexpected("the value is not UTF-8 text"))
-}
-
-pub(crate) fn parse<T: FromStr>(path: &str, text: &str) -> Result<T> {
-    text.parse().map_err(|_| {
-        let wanted = std::any::type_name::<T>();
-        op::read(path).label.unexpected(&format!("the value {text:?} is not a {wanted}"))
-    })
-}
-
-pub(crate) fn exists<T>(value: Result<T>) -> Result<bool> {
-    match value {
-        Ok(_) => Ok(true),
-        Err(error) if error.is_not_found() => Ok(false),
-        Err(error) => Err(error),
     }
 }

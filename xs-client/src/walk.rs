@@ -161,9 +161,9 @@ impl<'a> Walk<'a> {
 
     /// Builds a node from its answers. Returns `None` if the node has been removed.
     fn node(&self, path: String, depth: usize, answers: Answers) -> Option<Node> {
-        let children = OfNode::take(answers.children, &op::directory(&path));
-        let value = answers.value.map(|answer| OfNode::take(answer, &op::read(&path)));
-        let perms = answers.perms.map(|answer| OfNode::take(answer, &op::get_perms(&path)));
+        let children = op::directory(&path).result(answers.children);
+        let value = answers.value.map(|answer| op::read(&path).result(answer));
+        let perms = answers.perms.map(|answer| op::get_perms(&path).result(answer));
         let children = match Listing::is_needed(&children) {
             true => self.tree.directory(&path),
             false => children,

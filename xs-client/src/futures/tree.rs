@@ -12,7 +12,7 @@ use super::alarm::{Alarm, sleep_until};
 use crate::engine::Waiter;
 use crate::error::Result;
 use crate::listing::{Listing, Step};
-use crate::op::{self, Answer, Op};
+use crate::op::{self, Op};
 use crate::pending::Pending;
 use crate::tree;
 
@@ -28,12 +28,12 @@ impl Tree {
 
     /// See [`read_str`](crate::Tree::read_str).
     pub async fn read_str(&self, path: &str) -> Result<String> {
-        tree::to_text(path, self.read(path).await?)
+        self.run(&op::read_str(path)).await
     }
 
     /// See [`read_parsed`](crate::Tree::read_parsed).
     pub async fn read_parsed<T: FromStr>(&self, path: &str) -> Result<T> {
-        tree::parse(path, &self.read_str(path).await?)
+        self.run(&op::read_parsed(path)).await
     }
 
     /// See [`write`](crate::Tree::write).
@@ -76,7 +76,7 @@ impl Tree {
 
     /// See [`exists`](crate::Tree::exists).
     pub async fn exists(&self, path: &str) -> Result<bool> {
-        tree::exists(self.read(path).await)
+        self.run(&op::exists(path)).await
     }
 
     /// See [`get_perms`](crate::Tree::get_perms).
@@ -90,12 +90,12 @@ impl Tree {
     }
 
     /// Runs one operation.
-    pub async fn run<T: Answer>(&self, op: &Op<'_, T>) -> Result<T> {
+    pub async fn run<T>(&self, op: &Op<'_, T>) -> Result<T> {
         self.start(op, self.0.deadline()).await?.await
     }
 
     /// Sends the request as soon as there is a connection and a free slot in the in-flight table.
-    pub(super) async fn start<T: Answer>(
+    pub(super) async fn start<T>(
         &self,
         op: &Op<'_, T>,
         deadline: Option<Instant>,
@@ -114,7 +114,7 @@ impl Tree {
     }
 
     /// Runs several operations in one round trip; see [`run_all`](crate::Tree::run_all).
-    pub fn run_all<'a, T: Answer>(
+    pub fn run_all<'a, T>(
         &self,
         ops: impl IntoIterator<Item = Op<'a, T>>,
     ) -> impl Future<Output = Vec<Result<T>>> {
@@ -168,7 +168,7 @@ impl Tree {
         self.on_each(paths, op::get_perms)
     }
 
-    fn on_each<P: AsRef<str>, T: Answer>(
+    fn on_each<P: AsRef<str>, T>(
         &self,
         paths: impl IntoIterator<Item = P>,
         op: fn(&str) -> Op<'_, T>,
@@ -180,7 +180,7 @@ impl Tree {
         }
     }
 
-    async fn run_each<T: Answer>(&self, ops: &[Op<'_, T>]) -> Vec<Result<T>> {
+    async fn run_each<T>(&self, ops: &[Op<'_, T>]) -> Vec<Result<T>> {
         let deadline = self.0.deadline();
         let mut started = Vec::with_capacity(ops.len());
         for op in ops {
