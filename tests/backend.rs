@@ -200,8 +200,8 @@ impl Instance {
     /// Connects the client under test. A guest's socket serves one client only.
     pub(crate) fn connect(&self, builder: Builder) -> Client {
         match self {
-            Instance::Faulty(_, transport) => builder.over(transport.clone()),
-            Instance::Memory(xenstored, domid) => builder.over(xenstored.connect(*domid)),
+            Instance::Faulty(_, transport) => builder.from_transport(transport.clone()),
+            Instance::Memory(xenstored, domid) => builder.from_transport(xenstored.connect(*domid)),
             Instance::Daemon { guest: Some((path, _)), .. } => {
                 builder.open_at(path).expect("cannot connect to the guest's socket")
             }
@@ -222,7 +222,7 @@ impl Instance {
             Instance::Memory(..)
             | Instance::MemoryDevice(_)
             | Instance::Unreliable(..)
-            | Instance::Faulty(..) => builder.over(self.transport()),
+            | Instance::Faulty(..) => builder.from_transport(self.transport()),
         }
     }
 
@@ -230,7 +230,9 @@ impl Instance {
     pub(crate) fn connect_other_guest(&self) -> Option<OtherGuest> {
         let builder = Client::builder().timeout(HANG_TIMEOUT);
         let (client, guard) = match self {
-            Instance::Memory(xenstored, _) => (builder.over(xenstored.connect(OTHER_GUEST)), None),
+            Instance::Memory(xenstored, _) => {
+                (builder.from_transport(xenstored.connect(OTHER_GUEST)), None)
+            }
             Instance::MemorySocket(server) => {
                 let path = server.dir().join("guest-7");
                 (builder.open_at(path).expect("cannot connect to the server"), None)

@@ -30,7 +30,7 @@ pub fn connect(builder: Builder) -> (Client, Peer) {
     let (ours, theirs) = UnixStream::pair().expect("descriptors are available");
     theirs.set_read_timeout(Some(HANG_TIMEOUT)).expect("the timeout is not zero");
     let transport = UnixTransport::from_stream(ours, "a pair").expect("the stream is a socket");
-    (builder.over(transport), Peer { stream: theirs })
+    (builder.from_transport(transport), Peer { stream: theirs })
 }
 
 impl Peer {

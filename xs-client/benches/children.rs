@@ -41,7 +41,7 @@ fn main() {
         for name in &names {
             xenstored.set(&format!("/a/{name}"), "1").expect("the path is valid");
         }
-        let connect = || Client::over(xenstored.connect(DomId::DOM0));
+        let connect = || Client::from_transport(xenstored.connect(DomId::DOM0));
         let directory = fastest(rounds, connect, |client| {
             assert_eq!(client.directory("/a").expect("the list is complete").len(), children);
         });
@@ -99,5 +99,7 @@ fn serve_parts(names: &[String]) -> Client {
             }
         }
     });
-    Client::over(UnixTransport::from_stream(ours, "a pair").expect("the stream is a socket"))
+    Client::from_transport(
+        UnixTransport::from_stream(ours, "a pair").expect("the stream is a socket"),
+    )
 }

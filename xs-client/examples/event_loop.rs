@@ -22,10 +22,10 @@ const TICK: Duration = Duration::from_millis(200);
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let client = Client::open().unwrap_or_else(|error| {
         println!("{error}\nUsing an in-memory xenstored instead\n");
-        Client::over(Xenstored::new().connect(DomId::DOM0))
+        Client::from_transport(Xenstored::new().connect(DomId::DOM0))
     });
     let base = "/local/domain/0/backend/example/1/0";
-    client.write(&format!("{base}/state"), "2")?;
+    client.write(format!("{base}/state"), "2")?;
 
     let mut xenstore = client.event_source()?;
     let (mut other, mut peer) = UnixStream::pair()?;
@@ -71,7 +71,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             ticks += 1;
             println!("tick {ticks}");
             // Simulate a frontend and an event channel.
-            client.write(&format!("{base}/state"), (2 + ticks).to_string())?;
+            client.write(format!("{base}/state"), (2 + ticks).to_string())?;
             peer.write_all(format!("event {ticks}").as_bytes())?;
         }
     }

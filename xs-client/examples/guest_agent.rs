@@ -19,7 +19,7 @@ fn main() -> std::result::Result<(), Box<dyn Error>> {
     // Relative paths start at the home of this guest. The agent does not need the domain ID.
     publish(&client)?;
     for key in client.directory("data")? {
-        println!("data/{key} = {:?}", client.read_str(&format!("data/{key}"))?);
+        println!("data/{key} = {:?}", client.read_str(format!("data/{key}"))?);
     }
 
     withdraw(&client)?;
@@ -60,5 +60,5 @@ fn in_memory(error: &xs_client::Error) -> Client {
     let xenstored = Xenstored::new();
     // Creates the nodes that a toolstack creates for a guest.
     xenstored.add_guest(DomId::new(5));
-    Client::over(xenstored.connect(DomId::new(5)))
+    Client::from_transport(xenstored.connect(DomId::new(5)))
 }

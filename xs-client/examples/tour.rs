@@ -62,21 +62,21 @@ fn read_nodes(client: &Client) {
 
 fn write_and_read(client: &Client) -> Result<()> {
     heading("Write a value and read it back");
-    client.write(&at("new"), "a value")?;
-    println!("  {} = {:?}", at("new"), client.read_str(&at("new"))?);
+    client.write(at("new"), "a value")?;
+    println!("  {} = {:?}", at("new"), client.read_str(at("new"))?);
     Ok(())
 }
 
 fn permissions(client: &Client) -> Result<()> {
     heading("Read and change permissions");
-    let before = client.get_perms(&at("new"))?;
+    let before = client.get_perms(at("new"))?;
     print_permissions("before", &before);
     let owner = before.owner().domid;
-    let changed = Permissions::owned_by(owner, Access::None)
+    let changed = Permissions::owned_by(owner)
         .with(DomId::DOM0, Access::ReadWrite)
         .with(DomId::new(6), Access::Read);
-    client.set_perms(&at("new"), &changed)?;
-    print_permissions("after", &client.get_perms(&at("new"))?);
+    client.set_perms(at("new"), &changed)?;
+    print_permissions("after", &client.get_perms(at("new"))?);
     Ok(())
 }
 
@@ -100,17 +100,17 @@ fn print_permissions(label: &str, perms: &Permissions) {
 
 fn directories(client: &Client) -> Result<()> {
     heading("Create a directory, and a value below an existing node");
-    client.mkdir(&at("another-new"))?;
-    client.write(&at("new/path"), "below")?;
-    println!("  {} = {:?}", at("new/path"), client.read_str(&at("new/path"))?);
+    client.mkdir(at("another-new"))?;
+    client.write(at("new/path"), "below")?;
+    println!("  {} = {:?}", at("new/path"), client.read_str(at("new/path"))?);
     println!("  children of {BASE}: {:?}", client.directory(BASE)?);
     Ok(())
 }
 
 fn remove(client: &Client) -> std::result::Result<(), Box<dyn StdError>> {
     heading("Remove a node, after which reading it fails");
-    client.rm(&at("new/path"))?;
-    match client.read(&at("new/path")) {
+    client.rm(at("new/path"))?;
+    match client.read(at("new/path")) {
         Err(error) if error.is_not_found() => println!("  {error}"),
         other => return Err(format!("expected ENOENT, got {other:?}").into()),
     }
@@ -120,15 +120,15 @@ fn remove(client: &Client) -> std::result::Result<(), Box<dyn StdError>> {
 fn transactions(client: &Client) -> std::result::Result<(), Box<dyn StdError>> {
     heading("Commit a transaction, then abort one");
     let tx = client.start_transaction()?;
-    tx.write(&at("tnew"), "committed")?;
-    println!("  before the commit: exists = {}", client.exists(&at("tnew"))?);
+    tx.write(at("tnew"), "committed")?;
+    println!("  before the commit: exists = {}", client.exists(at("tnew"))?);
     tx.commit()?;
-    println!("  after the commit:  {} = {:?}", at("tnew"), client.read_str(&at("tnew"))?);
+    println!("  after the commit:  {} = {:?}", at("tnew"), client.read_str(at("tnew"))?);
 
     let tx = client.start_transaction()?;
-    tx.write(&at("tnew"), "aborted")?;
+    tx.write(at("tnew"), "aborted")?;
     tx.abort()?;
-    let value = client.read_str(&at("tnew"))?;
+    let value = client.read_str(at("tnew"))?;
     println!("  after the abort:   {} = {value:?}", at("tnew"));
     if value != "committed" {
         return Err("an aborted transaction has changed a value".into());
@@ -140,7 +140,7 @@ fn watch(client: &Client) -> Result<()> {
     heading("Watch a node with a callback that owns an argument");
     let (sender, calls) = mpsc::channel();
     let argument = String::from("an argument");
-    client.watch_with(&at("new"), move |event| {
+    client.watch_with(at("new"), move |event| {
         // Runs on the callback thread of the client. An error means that the receiver is gone.
         let _ = sender.send((event, argument.clone()));
     })?;
@@ -150,7 +150,7 @@ fn watch(client: &Client) -> Result<()> {
         }
     };
     print_call("after setting the watch");
-    client.write(&at("new"), "another value")?;
+    client.write(at("new"), "another value")?;
     print_call("after writing the value");
     Ok(())
 }
@@ -271,7 +271,9 @@ impl Daemon {
         match self {
             Daemon::Socket(path) => Client::open_at(path),
             Daemon::Local => Client::open(),
-            Daemon::InMemory(xenstored) => Ok(Client::over(xenstored.connect(DomId::new(5)))),
+            Daemon::InMemory(xenstored) => {
+                Ok(Client::from_transport(xenstored.connect(DomId::new(5))))
+            }
         }
     }
 }

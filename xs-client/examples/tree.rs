@@ -65,5 +65,5 @@ fn in_memory(error: &xs_client::Error) -> Client {
     println!("{error}\nUsing an in-memory xenstored instead\n");
     let xenstored = Xenstored::new();
     xenstored.add_guest(DomId::new(5));
-    Client::over(xenstored.connect(DomId::DOM0))
+    Client::from_transport(xenstored.connect(DomId::DOM0))
 }

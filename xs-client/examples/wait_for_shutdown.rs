@@ -46,8 +46,8 @@ fn wait_for_shutdown(client: &Client) -> Result<String> {
 fn simulate() -> std::result::Result<(), Box<dyn Error>> {
     let xenstored = Xenstored::new();
     xenstored.add_guest(DomId::new(5));
-    let guest = Client::over(xenstored.connect(DomId::new(5)));
-    let toolstack = Client::over(xenstored.connect(DomId::DOM0));
+    let guest = Client::from_transport(xenstored.connect(DomId::new(5)));
+    let toolstack = Client::from_transport(xenstored.connect(DomId::DOM0));
 
     let toolstack = thread::spawn(move || {
         let path = "/local/domain/5/control/shutdown";

@@ -107,7 +107,7 @@ mod tests {
             assert!(is_first.swap(false, Ordering::SeqCst), "a panic that the test expects");
             Ok(Box::new(xenstored.connect(DomId::DOM0)) as Box<dyn Transport>)
         };
-        let client = Client::builder().timeout(None).reconnect(true).over_each(open).unwrap();
+        let client = Client::builder().timeout(None).reconnect(true).with_connector(open).unwrap();
         // The loss is noticed when no more requests fit in flight.
         client.handle.lock().transport().close();
         let ops: Vec<_> = (0..5 * BATCH).map(|_| op::read("/")).collect();

@@ -12,7 +12,7 @@ use crate::engine::{Connector, Engine};
 use crate::error::{Error, ErrorKind, Result};
 use crate::handle::Handle;
 
-/// Options for a [`Client`], which one of the methods `open*` and `over*` creates.
+/// Options for a [`Client`], which one of the methods `open*` and `from_transport` creates.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -105,10 +105,10 @@ impl Builder {
     /// Connects to the daemon of this machine; see [`Client::open`].
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`], as for [`Client::open`].
+    /// [`ErrorKind::NoDaemon`], as for [`Client::open`].
     pub fn open(self) -> Result<Client> {
         let transport = discover::open(self.connect_timeout)
-            .map_err(|error| Error::new("open", None, ErrorKind::NotFound(error)))?;
+            .map_err(|error| Error::new("open", None, ErrorKind::NoDaemon(error)))?;
         let connector = Connector::new(|timeout| Ok(discover::open(timeout)?));
         Ok(self.client(transport.into(), Some(connector)))
     }
@@ -129,7 +129,7 @@ impl Builder {
     /// Creates a client over a transport that is connected already.
     ///
     /// Such a client cannot connect again: [`reconnect`](Self::reconnect) has no effect.
-    pub fn over(self, transport: impl Transport + 'static) -> Client {
+    pub fn from_transport(self, transport: impl Transport + 'static) -> Client {
         self.client(Arc::new(transport), None)
     }
 
@@ -140,7 +140,7 @@ impl Builder {
     ///
     /// # Errors
     /// [`ErrorKind::Unreachable`], with the error of `open`.
-    pub fn over_each(
+    pub fn with_connector(
         self,
         open: impl Fn(Duration) -> io::Result<Box<dyn Transport>> + Send + Sync + 'static,
     ) -> Result<Client> {
@@ -165,7 +165,7 @@ impl Client {
     /// `XENSTORED_PATH` sets the first one.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] if no path leads to a daemon. The error lists the paths that were
+    /// [`ErrorKind::NoDaemon`] if no path leads to a daemon. The error lists the paths that were
     /// tried, and why each of them failed.
     pub fn open() -> Result<Self> {
         Builder::new().open()
@@ -181,8 +181,8 @@ impl Client {
 
     /// Creates a client over a transport that is connected already, such as one to the in-memory
     /// daemon `xs_transport::mock::Xenstored`.
-    pub fn over(transport: impl Transport + 'static) -> Self {
-        Builder::new().over(transport)
+    pub fn from_transport(transport: impl Transport + 'static) -> Self {
+        Builder::new().from_transport(transport)
     }
 
     /// Returns a builder, which sets timeouts and other options before it connects.
@@ -209,7 +209,7 @@ mod tests {
         let client = Client::builder()
             .reconnect(true)
             .connect_timeout(Duration::from_secs(7))
-            .over_each(move |timeout| {
+            .with_connector(move |timeout| {
                 times.lock().unwrap().push(timeout);
                 Ok(Box::new(xenstored.connect(DomId::DOM0)))
             })

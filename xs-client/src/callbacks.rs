@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use xs_transport::Failure;
 
 use crate::engine::{
-    Condition, DueCallback, Engine, Guard, LazyParker, Pace, State, Token, Waiter,
+    Condition, DueCallback, Engine, Guard, LazyParker, Pace, State, Waiter, WatchToken,
 };
 use crate::sync::thread::{self, ThreadId};
 
@@ -61,13 +61,13 @@ pub(crate) fn stop(engine: &Engine) {
 }
 
 /// Waits until the callback of a watch is not running, unless the callback itself asks.
-pub(crate) fn await_return(guard: &mut Guard<'_>, token: Token) {
+pub(crate) fn await_return(guard: &mut Guard<'_>, token: WatchToken) {
     let running = running_elsewhere(guard).filter(|(running, _)| *running == token);
     guard.wait(None, Returned(running));
 }
 
 /// Returns the callback that another thread runs.
-fn running_elsewhere(guard: &Guard<'_>) -> Option<(Token, ThreadId)> {
+fn running_elsewhere(guard: &Guard<'_>) -> Option<(WatchToken, ThreadId)> {
     guard.callback_thread.running.filter(|(_, id)| *id != thread::current().id())
 }
 
@@ -211,7 +211,7 @@ impl Condition for Work<'_> {
 }
 
 /// The end of the callback that another thread runs.
-struct Returned(Option<(Token, ThreadId)>);
+struct Returned(Option<(WatchToken, ThreadId)>);
 
 impl Condition for Returned {
     type Output = ();

@@ -52,7 +52,7 @@ impl Client {
     /// ```
     /// # use xs_client::Client;
     /// # use xs_transport::mock::Xenstored;
-    /// # let client = Client::over(Xenstored::new().connect(xs_proto::DomId::DOM0));
+    /// # let client = Client::from_transport(Xenstored::new().connect(xs_proto::DomId::DOM0));
     /// use std::time::Duration;
     ///
     /// client.with_timeout(Duration::from_millis(100)).mkdir("/a")?;
@@ -87,7 +87,7 @@ impl Client {
     /// `gfn` is the guest frame number of the page with the domain's Xenstore ring, and `evtchn`
     /// the domain's port of the event channel for this ring. Only a privileged domain, such as
     /// dom0, may do this.
-    pub fn introduce(&self, domid: DomId, gfn: u64, evtchn: u32) -> Result<()> {
+    pub fn introduce(&self, domid: impl Into<DomId>, gfn: u64, evtchn: u32) -> Result<()> {
         self.run(&op::introduce(domid, gfn, evtchn))
     }
 
@@ -95,7 +95,7 @@ impl Client {
     ///
     /// The daemon does so by itself when the domain is destroyed. Only a privileged domain may do
     /// this.
-    pub fn release(&self, domid: DomId) -> Result<()> {
+    pub fn release(&self, domid: impl Into<DomId>) -> Result<()> {
         self.run(&op::release(domid))
     }
 
@@ -103,26 +103,26 @@ impl Client {
     ///
     /// The daemon reports the first shutdown of a domain with an event of `@releaseDomain`, and a
     /// further one only after this call. Only a privileged domain may do this.
-    pub fn resume(&self, domid: DomId) -> Result<()> {
+    pub fn resume(&self, domid: impl Into<DomId>) -> Result<()> {
         self.run(&op::resume(domid))
     }
 
     /// Gives `domid` the access rights of `target`, in addition to its own (SET_TARGET).
     ///
     /// Only a privileged domain may do this.
-    pub fn set_target(&self, domid: DomId, target: DomId) -> Result<()> {
+    pub fn set_target(&self, domid: impl Into<DomId>, target: impl Into<DomId>) -> Result<()> {
         self.run(&op::set_target(domid, target))
     }
 
     /// Returns the home of a domain, such as `/local/domain/5` (GET_DOMAIN_PATH).
     ///
     /// The domain need not exist.
-    pub fn get_domain_path(&self, domid: DomId) -> Result<String> {
+    pub fn get_domain_path(&self, domid: impl Into<DomId>) -> Result<String> {
         self.run(&op::get_domain_path(domid))
     }
 
     /// Returns whether the daemon is connected to a domain (IS_DOMAIN_INTRODUCED).
-    pub fn is_domain_introduced(&self, domid: DomId) -> Result<bool> {
+    pub fn is_domain_introduced(&self, domid: impl Into<DomId>) -> Result<bool> {
         self.run(&op::is_domain_introduced(domid))
     }
 
@@ -154,7 +154,7 @@ impl Client {
     ///
     /// # Errors
     /// ENOSYS from oxenstored, and from the C daemon before Xen 4.22.
-    pub fn get_domain_features(&self, domid: DomId) -> Result<u32> {
+    pub fn get_domain_features(&self, domid: impl Into<DomId>) -> Result<u32> {
         self.run(&op::get_feature(domid))
     }
 
@@ -165,7 +165,7 @@ impl Client {
     /// # Errors
     /// EBUSY if the domain is already introduced. ENOSYS from oxenstored, and from the C daemon
     /// before Xen 4.22.
-    pub fn set_domain_features(&self, domid: DomId, features: u32) -> Result<()> {
+    pub fn set_domain_features(&self, domid: impl Into<DomId>, features: u32) -> Result<()> {
         self.run(&op::set_feature(domid, features))
     }
 
@@ -190,8 +190,8 @@ impl Client {
     ///
     /// # Errors
     /// ENOSYS from oxenstored, and from the C daemon before Xen 4.22.
-    pub fn get_domain_quota(&self, domid: DomId, quota: &str) -> Result<u32> {
-        self.run(&op::get_quota(Some(domid), quota))
+    pub fn get_domain_quota(&self, domid: impl Into<DomId>, quota: &str) -> Result<u32> {
+        self.run(&op::get_quota(Some(domid.into()), quota))
     }
 
     /// Sets the value of a quota that new domains get (SET_QUOTA).
@@ -210,8 +210,8 @@ impl Client {
     ///
     /// # Errors
     /// ENOSYS from oxenstored, and from the C daemon before Xen 4.22.
-    pub fn set_domain_quota(&self, domid: DomId, quota: &str, value: u32) -> Result<()> {
-        self.run(&op::set_quota(Some(domid), quota, value))
+    pub fn set_domain_quota(&self, domid: impl Into<DomId>, quota: &str, value: u32) -> Result<()> {
+        self.run(&op::set_quota(Some(domid.into()), quota, value))
     }
 
     /// Removes all watches and aborts all transactions of this connection (RESET_WATCHES in
@@ -271,7 +271,7 @@ mod tests {
 
     /// Asks for the features. Returns the result and the number of requests.
     fn features(xenstored: &Xenstored) -> (Result<u32>, usize) {
-        let client = Client::over(xenstored.connect(DomId::DOM0));
+        let client = Client::from_transport(xenstored.connect(DomId::DOM0));
         xenstored.record();
         let features = client.with_timeout(Duration::from_millis(10)).get_features();
         (features, xenstored.take_records().len())

@@ -9,7 +9,7 @@ use xs_transport::Failure;
 use xs_transport::discover::DiscoverError;
 
 /// A `Result` with this crate's [`Error`].
-pub type Result<T, E = Error> = std::result::Result<T, E>;
+pub type Result<T> = std::result::Result<T, Error>;
 
 /// An error, with the operation and the path that it concerns.
 ///
@@ -19,7 +19,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// ```
 /// use xs_client::{Client, ErrorCode, ErrorKind};
 /// # use xs_transport::mock::Xenstored;
-/// # let client = Client::over(Xenstored::new().connect(xs_proto::DomId::DOM0));
+/// # let client = Client::from_transport(Xenstored::new().connect(xs_proto::DomId::DOM0));
 ///
 /// let error = client.read("/no/such/node").unwrap_err();
 /// assert!(matches!(error.kind(), ErrorKind::Refused(ErrorCode::NoEntry)));
@@ -70,7 +70,7 @@ pub enum ErrorKind {
     /// The transport does not support the operation.
     Unsupported(&'static str),
     /// No daemon was found. A missing node is [`Refused`](Self::Refused) with ENOENT.
-    NotFound(DiscoverError),
+    NoDaemon(DiscoverError),
     /// The client cannot connect to the given daemon, or cannot connect again after the connection
     /// was lost. Nothing was sent.
     Unreachable(io::Error),
@@ -134,7 +134,7 @@ impl Error {
         }
     }
 
-    /// Returns whether the daemon answered ENOENT. [`ErrorKind::NotFound`] is another error: there
+    /// Returns whether the daemon answered ENOENT. [`ErrorKind::NoDaemon`] is another error: there
     /// is no daemon.
     pub fn is_not_found(&self) -> bool {
         self.code() == Some(&ErrorCode::NoEntry)
@@ -184,7 +184,7 @@ impl Error {
             ErrorKind::WatchRemoved => io::ErrorKind::NotConnected,
             ErrorKind::TooManyRequests => io::ErrorKind::WouldBlock,
             ErrorKind::Unsupported(_) => io::ErrorKind::Unsupported,
-            ErrorKind::NotFound(error) => error.io_kind(),
+            ErrorKind::NoDaemon(error) => error.io_kind(),
             ErrorKind::Unreachable(error) | ErrorKind::System(error) => error.kind(),
             ErrorKind::Other(_) => io::ErrorKind::Other,
         }
@@ -221,7 +221,7 @@ impl StdError for Error {
             ErrorKind::Invalid(error) => Some(error),
             ErrorKind::Refused(code) => Some(code),
             ErrorKind::Lost(failure) => Some(failure),
-            ErrorKind::NotFound(error) => Some(error),
+            ErrorKind::NoDaemon(error) => Some(error),
             ErrorKind::Unreachable(error) | ErrorKind::System(error) => Some(error),
             ErrorKind::Other(error) => Some(&**error),
             _ => None,
@@ -251,7 +251,7 @@ impl fmt::Display for ErrorKind {
             ErrorKind::WatchRemoved => f.write_str("the watch was removed"),
             ErrorKind::TooManyRequests => f.write_str("too many requests are in flight"),
             ErrorKind::Unsupported(what) => f.write_str(what),
-            ErrorKind::NotFound(error) => error.fmt(f),
+            ErrorKind::NoDaemon(error) => error.fmt(f),
             ErrorKind::Unreachable(error) => write!(f, "cannot connect: {error}"),
             ErrorKind::System(error) => error.fmt(f),
             ErrorKind::Other(error) => error.fmt(f),

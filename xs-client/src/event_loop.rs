@@ -12,7 +12,7 @@ use mio::{Events, Interest, Poll, Registry};
 use xs_transport::Failure;
 
 use crate::client::Client;
-use crate::engine::{Attempt, Token, Turn, Waiter};
+use crate::engine::{Attempt, Turn, Waiter, WatchToken};
 use crate::error::{Error, ErrorKind, Result};
 use crate::handle::Handle;
 
@@ -36,7 +36,7 @@ use crate::handle::Handle;
 /// # use std::time::Duration;
 /// # use xs_client::Client;
 /// # use xs_transport::mock::Xenstored;
-/// # let client = Client::over(Xenstored::new().connect(xs_proto::DomId::DOM0));
+/// # let client = Client::from_transport(Xenstored::new().connect(xs_proto::DomId::DOM0));
 /// let mut source = client.event_source()?;
 /// let mut watch = client.watch("/a")?;
 ///
@@ -114,7 +114,7 @@ impl EventSource {
     /// # Errors
     /// The connection is lost and [not replaced](crate::Builder::reconnect). The watches and the
     /// operations in flight report it, too.
-    pub fn process(&mut self) -> Result<Vec<Token>> {
+    pub fn process(&mut self) -> Result<Vec<WatchToken>> {
         // A forked process shares the readiness with its parent, and must not clear it.
         if self.handle.lock().is_forked() {
             return Err(Error::new("process", None, Failure::Forked));
@@ -311,7 +311,7 @@ mod tests {
 
     #[test]
     fn dropped_source_is_no_longer_notified() {
-        let client = Client::over(Xenstored::new().connect(DomId::DOM0));
+        let client = Client::from_transport(Xenstored::new().connect(DomId::DOM0));
         let first = client.event_source().unwrap();
         let second = client.event_source().unwrap();
         drop(first);

@@ -96,7 +96,7 @@
 //! let guest = DomId::new(5);
 //! let xenstored = Xenstored::new();
 //! xenstored.add_guest(guest);
-//! let client = Client::over(xenstored.connect(guest));
+//! let client = Client::from_transport(xenstored.connect(guest));
 //!
 //! client.write("data/state", "running")?;
 //! assert_eq!(xenstored.get("/local/domain/5/data/state").unwrap(), b"running");
@@ -137,7 +137,7 @@ mod watch;
 
 pub use builder::Builder;
 pub use client::Client;
-pub use engine::{EventKind, Token, WatchEvent};
+pub use engine::{EventKind, WatchEvent, WatchToken};
 pub use error::{Error, ErrorKind, Invalid, Result};
 #[cfg(feature = "mio")]
 pub use event_loop::EventSource;

@@ -29,7 +29,7 @@ pub(crate) use self::label::{Decode, Label};
 /// ```
 /// use xs_client::{Client, op};
 /// # use xs_transport::mock::Xenstored;
-/// # let client = Client::over(Xenstored::new().connect(xs_proto::DomId::DOM0));
+/// # let client = Client::from_transport(Xenstored::new().connect(xs_proto::DomId::DOM0));
 ///
 /// client.write("/a", "1")?;
 /// let values = client.run_all([op::read("/a"), op::read("/b")]);
@@ -42,7 +42,7 @@ pub struct Op<'a, T> {
     pub(crate) label: Label<'a>,
     /// An invalid argument is reported when the operation runs, so that each operation of a batch
     /// has its own result.
-    request: Result<Request<'a>, Invalid>,
+    request: std::result::Result<Request<'a>, Invalid>,
     pub(crate) decode: Decode<T>,
 }
 
@@ -98,49 +98,53 @@ impl<'a, T> Op<'a, T> {
 }
 
 /// Returns the value of a node; see [`Tree::read`](crate::Tree::read).
-pub fn read(path: &str) -> Op<'_, Vec<u8>> {
-    Op::on("read", path, Request::Read, decode::value)
+pub fn read<'a>(path: &'a (impl AsRef<str> + ?Sized)) -> Op<'a, Vec<u8>> {
+    Op::on("read", path.as_ref(), Request::Read, decode::value)
 }
 
 /// Returns the value of a node as text; see [`Tree::read_str`](crate::Tree::read_str).
-pub fn read_str(path: &str) -> Op<'_, String> {
-    Op::on("read", path, Request::Read, decode::value_text)
+pub fn read_str<'a>(path: &'a (impl AsRef<str> + ?Sized)) -> Op<'a, String> {
+    Op::on("read", path.as_ref(), Request::Read, decode::value_text)
 }
 
 /// Returns the value of a node, parsed from text; see
 /// [`Tree::read_parsed`](crate::Tree::read_parsed).
-pub fn read_parsed<T: FromStr>(path: &str) -> Op<'_, T> {
-    Op::on("read", path, Request::Read, decode::parsed)
+pub fn read_parsed<'a, T: FromStr>(path: &'a (impl AsRef<str> + ?Sized)) -> Op<'a, T> {
+    Op::on("read", path.as_ref(), Request::Read, decode::parsed)
 }
 
 /// Returns whether a node exists, by reading it; see [`Tree::exists`](crate::Tree::exists).
-pub fn exists(path: &str) -> Op<'_, bool> {
-    Op::on("read", path, Request::Read, decode::exists)
+pub fn exists<'a>(path: &'a (impl AsRef<str> + ?Sized)) -> Op<'a, bool> {
+    Op::on("read", path.as_ref(), Request::Read, decode::exists)
 }
 
 /// Sets the value of a node, and creates the node and its ancestors if necessary; see
 /// [`Tree::write`](crate::Tree::write).
-pub fn write<'a>(path: &'a str, value: &'a (impl AsRef<[u8]> + ?Sized)) -> Op<'a, ()> {
-    Op::on("write", path, |path| Request::Write { path, value: value.as_ref() }, decode::done)
+pub fn write<'a>(
+    path: &'a (impl AsRef<str> + ?Sized),
+    value: &'a (impl AsRef<[u8]> + ?Sized),
+) -> Op<'a, ()> {
+    let value = value.as_ref();
+    Op::on("write", path.as_ref(), |path| Request::Write { path, value }, decode::done)
 }
 
 /// Creates a node with an empty value, and its ancestors if necessary. An existing node is
 /// unchanged; see [`Tree::mkdir`](crate::Tree::mkdir).
-pub fn mkdir(path: &str) -> Op<'_, ()> {
-    Op::on("mkdir", path, Request::Mkdir, decode::done)
+pub fn mkdir<'a>(path: &'a (impl AsRef<str> + ?Sized)) -> Op<'a, ()> {
+    Op::on("mkdir", path.as_ref(), Request::Mkdir, decode::done)
 }
 
 /// Removes a node and its descendants; see [`Tree::rm`](crate::Tree::rm).
-pub fn rm(path: &str) -> Op<'_, ()> {
-    Op::on("rm", path, Request::Rm, decode::done)
+pub fn rm<'a>(path: &'a (impl AsRef<str> + ?Sized)) -> Op<'a, ()> {
+    Op::on("rm", path.as_ref(), Request::Rm, decode::done)
 }
 
 /// Returns the names of a node's children, if they fit into one message.
 ///
 /// If they do not, the C daemon answers E2BIG. [`Tree::directory`](crate::Tree::directory) also
 /// reads longer lists.
-pub fn directory(path: &str) -> Op<'_, Vec<String>> {
-    Op::on("directory", path, Request::Directory, decode::children)
+pub fn directory<'a>(path: &'a (impl AsRef<str> + ?Sized)) -> Op<'a, Vec<String>> {
+    Op::on("directory", path.as_ref(), Request::Directory, decode::children)
 }
 
 pub(crate) fn directory_part(path: &str, offset: u32) -> Op<'_, Part> {
@@ -148,15 +152,15 @@ pub(crate) fn directory_part(path: &str, offset: u32) -> Op<'_, Part> {
 }
 
 /// Returns the permissions of a node; see [`Tree::get_perms`](crate::Tree::get_perms).
-pub fn get_perms(path: &str) -> Op<'_, Permissions> {
-    Op::on("get_perms", path, Request::GetPerms, decode::permissions)
+pub fn get_perms<'a>(path: &'a (impl AsRef<str> + ?Sized)) -> Op<'a, Permissions> {
+    Op::on("get_perms", path.as_ref(), Request::GetPerms, decode::permissions)
 }
 
 /// Sets the permissions of a node; see [`Tree::set_perms`](crate::Tree::set_perms).
-pub fn set_perms<'a>(path: &'a str, perms: &'a Permissions) -> Op<'a, ()> {
+pub fn set_perms<'a>(path: &'a (impl AsRef<str> + ?Sized), perms: &'a Permissions) -> Op<'a, ()> {
     Op::on(
         "set_perms",
-        path,
+        path.as_ref(),
         |path| Request::SetPerms { path, perms: Cow::Borrowed(perms) },
         decode::done,
     )
@@ -180,37 +184,38 @@ pub(crate) fn transaction_end(commit: bool) -> Op<'static, ()> {
 }
 
 /// Connects the daemon to a new domain; see [`Client::introduce`](crate::Client::introduce).
-pub fn introduce(domid: DomId, gfn: u64, evtchn: u32) -> Op<'static, ()> {
-    Op::new("introduce", Request::Introduce { domid, gfn, evtchn }, decode::done)
+pub fn introduce(domid: impl Into<DomId>, gfn: u64, evtchn: u32) -> Op<'static, ()> {
+    Op::new("introduce", Request::Introduce { domid: domid.into(), gfn, evtchn }, decode::done)
 }
 
 /// Disconnects the daemon from a domain; see [`Client::release`](crate::Client::release).
-pub fn release(domid: DomId) -> Op<'static, ()> {
-    Op::new("release", Request::Release(domid), decode::done)
+pub fn release(domid: impl Into<DomId>) -> Op<'static, ()> {
+    Op::new("release", Request::Release(domid.into()), decode::done)
 }
 
 /// Makes the daemon report the next shutdown of a domain; see
 /// [`Client::resume`](crate::Client::resume).
-pub fn resume(domid: DomId) -> Op<'static, ()> {
-    Op::new("resume", Request::Resume(domid), decode::done)
+pub fn resume(domid: impl Into<DomId>) -> Op<'static, ()> {
+    Op::new("resume", Request::Resume(domid.into()), decode::done)
 }
 
 /// Gives `domid` the access rights of `target`; see
 /// [`Client::set_target`](crate::Client::set_target).
-pub fn set_target(domid: DomId, target: DomId) -> Op<'static, ()> {
+pub fn set_target(domid: impl Into<DomId>, target: impl Into<DomId>) -> Op<'static, ()> {
+    let (domid, target) = (domid.into(), target.into());
     Op::new("set_target", Request::SetTarget { domid, target }, decode::done)
 }
 
 /// Returns the home of a domain; see
 /// [`Client::get_domain_path`](crate::Client::get_domain_path).
-pub fn get_domain_path(domid: DomId) -> Op<'static, String> {
-    Op::new("get_domain_path", Request::GetDomainPath(domid), decode::text)
+pub fn get_domain_path(domid: impl Into<DomId>) -> Op<'static, String> {
+    Op::new("get_domain_path", Request::GetDomainPath(domid.into()), decode::text)
 }
 
 /// Returns whether the daemon is connected to a domain; see
 /// [`Client::is_domain_introduced`](crate::Client::is_domain_introduced).
-pub fn is_domain_introduced(domid: DomId) -> Op<'static, bool> {
-    Op::new("is_domain_introduced", Request::IsDomainIntroduced(domid), decode::boolean)
+pub fn is_domain_introduced(domid: impl Into<DomId>) -> Op<'static, bool> {
+    Op::new("is_domain_introduced", Request::IsDomainIntroduced(domid.into()), decode::boolean)
 }
 
 /// Removes all watches and aborts all transactions of the connection.
@@ -237,14 +242,14 @@ pub(crate) fn get_server_feature() -> Op<'static, u32> {
 
 /// Returns the features that the daemon offers to a domain, as bits; see
 /// [`Client::get_domain_features`](crate::Client::get_domain_features).
-pub fn get_feature(domid: DomId) -> Op<'static, u32> {
-    Op::new("get_feature", Request::GetFeature { domid: Some(domid) }, decode::features)
+pub fn get_feature(domid: impl Into<DomId>) -> Op<'static, u32> {
+    Op::new("get_feature", Request::GetFeature { domid: Some(domid.into()) }, decode::features)
 }
 
 /// Sets the features that the daemon offers to a domain; see
 /// [`Client::set_domain_features`](crate::Client::set_domain_features).
-pub fn set_feature(domid: DomId, features: u32) -> Op<'static, ()> {
-    Op::new("set_feature", Request::SetFeature { domid, features }, decode::done)
+pub fn set_feature(domid: impl Into<DomId>, features: u32) -> Op<'static, ()> {
+    Op::new("set_feature", Request::SetFeature { domid: domid.into(), features }, decode::done)
 }
 
 /// Returns the names of the quotas.

@@ -27,7 +27,7 @@ use crate::tree::Tree;
 /// ```
 /// use xs_client::{Client, op};
 /// # use xs_transport::mock::Xenstored;
-/// # let client = Client::over(Xenstored::new().connect(xs_proto::DomId::DOM0));
+/// # let client = Client::from_transport(Xenstored::new().connect(xs_proto::DomId::DOM0));
 ///
 /// let first = client.start(&op::write("/a", "1"))?;
 /// let second = client.start(&op::read("/a"))?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::callbacks;
-use crate::engine::{Delivery, Housekeeping, ResetMark, Scope, Token};
+use crate::engine::{Delivery, Housekeeping, ResetMark, Scope, WatchToken};
 use crate::error::{Error, ErrorKind, Result};
 use crate::handle::Handle;
 use crate::op::{self, Op};
@@ -17,7 +17,7 @@ pub(crate) struct Registration<'a> {
     handle: &'a Arc<Handle>,
     path: &'a str,
     depth: Option<u32>,
-    token: Token,
+    token: WatchToken,
     /// The generation of the connection when the registration began. On a newer connection, the
     /// client may have set the watch again.
     generation: u64,
@@ -41,7 +41,7 @@ impl<'a> Registration<'a> {
         Registration { handle, path, depth, token, generation, may_be_set: true, is_kept: false }
     }
 
-    pub(crate) fn token(&self) -> Token {
+    pub(crate) fn token(&self) -> WatchToken {
         self.token
     }
 
@@ -77,7 +77,7 @@ impl<'a> Registration<'a> {
     }
 
     /// Ends the registration and keeps the watch.
-    pub(crate) fn keep(mut self) -> Token {
+    pub(crate) fn keep(mut self) -> WatchToken {
         self.is_kept = true;
         self.token
     }
@@ -101,7 +101,7 @@ impl Drop for Registration<'_> {
 pub(crate) struct Removal<'a> {
     handle: &'a Arc<Handle>,
     path: Box<str>,
-    token: Token,
+    token: WatchToken,
     /// When the watch was removed.
     mark: ResetMark,
     /// Nothing is left to do: the daemon does not know the watch, or has answered.
@@ -111,7 +111,7 @@ pub(crate) struct Removal<'a> {
 impl<'a> Removal<'a> {
     /// Removes a watch from the table, and waits until its callback has returned. `None` if there
     /// is no such watch.
-    pub(crate) fn new(handle: &'a Arc<Handle>, token: Token) -> Option<Self> {
+    pub(crate) fn new(handle: &'a Arc<Handle>, token: WatchToken) -> Option<Self> {
         let mut guard = handle.lock();
         let mark = guard.reset_mark();
         let state = &mut *guard;
@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn removal_of_watch_that_reset_has_ended_succeeds() {
         for reset_at in 0..3 {
-            let client = Client::over(Xenstored::new().connect(DomId::DOM0));
+            let client = Client::from_transport(Xenstored::new().connect(DomId::DOM0));
             let token = client.watch_with("/a", drop).unwrap();
             let reset = |step| (step == reset_at).then(|| client.start(&op::reset_watches()));
             // No thread receives the reply of this reset before that of UNWATCH.
@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn removal_of_watch_that_daemon_does_not_know_fails() {
-        let client = Client::over(Xenstored::new().connect(DomId::DOM0));
+        let client = Client::from_transport(Xenstored::new().connect(DomId::DOM0));
         client.reset_watches().unwrap();
         let token = client.watch_with("/a", drop).unwrap();
         let removal = Removal::new(&client.handle, token).unwrap();

@@ -27,7 +27,7 @@ use crate::tree::Tree;
 /// ```
 /// # use xs_client::Client;
 /// # use xs_transport::mock::Xenstored;
-/// # let client = Client::over(Xenstored::new().connect(xs_proto::DomId::DOM0));
+/// # let client = Client::from_transport(Xenstored::new().connect(xs_proto::DomId::DOM0));
 /// let tx = client.start_transaction()?;
 /// tx.write("/a", "1")?;
 /// assert!(client.read("/a").is_err());
@@ -62,7 +62,7 @@ impl Client {
     /// ```
     /// # use xs_client::Client;
     /// # use xs_transport::mock::Xenstored;
-    /// # let client = Client::over(Xenstored::new().connect(xs_proto::DomId::DOM0));
+    /// # let client = Client::from_transport(Xenstored::new().connect(xs_proto::DomId::DOM0));
     /// client.write("/counter", "1")?;
     /// let now = client.transaction(|tx| {
     ///     let next = tx.read_parsed::<u32>("/counter")? + 1;

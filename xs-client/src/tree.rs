@@ -23,7 +23,7 @@ use crate::op::{self, Op};
 /// ```
 /// use xs_client::{Client, Result, Tree};
 /// # use xs_transport::mock::Xenstored;
-/// # let client = Client::over(Xenstored::new().connect(xs_proto::DomId::DOM0));
+/// # let client = Client::from_transport(Xenstored::new().connect(xs_proto::DomId::DOM0));
 ///
 /// fn publish(tree: &Tree) -> Result<()> {
 ///     tree.write("/vm/name", "guest")?;
@@ -67,51 +67,51 @@ pub struct Tree {
 
 impl Tree {
     /// Returns the value of a node.
-    pub fn read(&self, path: &str) -> Result<Vec<u8>> {
-        self.run(&op::read(path))
+    pub fn read(&self, path: impl AsRef<str>) -> Result<Vec<u8>> {
+        self.run(&op::read(path.as_ref()))
     }
 
     /// Returns the value of a node as text.
     ///
     /// # Errors
     /// [`ErrorKind::Unexpected`](crate::ErrorKind::Unexpected) if the value is not UTF-8.
-    pub fn read_str(&self, path: &str) -> Result<String> {
-        self.run(&op::read_str(path))
+    pub fn read_str(&self, path: impl AsRef<str>) -> Result<String> {
+        self.run(&op::read_str(path.as_ref()))
     }
 
     /// Returns the value of a node, parsed from text.
     ///
     /// # Errors
     /// [`ErrorKind::Unexpected`](crate::ErrorKind::Unexpected) if the value cannot be parsed.
-    pub fn read_parsed<T: FromStr>(&self, path: &str) -> Result<T> {
-        self.run(&op::read_parsed(path))
+    pub fn read_parsed<T: FromStr>(&self, path: impl AsRef<str>) -> Result<T> {
+        self.run(&op::read_parsed(path.as_ref()))
     }
 
     /// Sets the value of a node.
     ///
     /// If the node does not exist, the daemon creates it, and those of its ancestors that do not
     /// exist.
-    pub fn write(&self, path: &str, value: impl AsRef<[u8]>) -> Result<()> {
-        self.run(&op::write(path, &value))
+    pub fn write(&self, path: impl AsRef<str>, value: impl AsRef<[u8]>) -> Result<()> {
+        self.run(&op::write(path.as_ref(), value.as_ref()))
     }
 
     /// Sets the value of a node to the text of `value`, as [`Display`] formats it.
-    pub fn write_display(&self, path: &str, value: impl Display) -> Result<()> {
+    pub fn write_display(&self, path: impl AsRef<str>, value: impl Display) -> Result<()> {
         self.write(path, value.to_string())
     }
 
     /// Creates a node with an empty value, and those of its ancestors that do not exist.
     ///
     /// If the node exists, this does nothing.
-    pub fn mkdir(&self, path: &str) -> Result<()> {
-        self.run(&op::mkdir(path))
+    pub fn mkdir(&self, path: impl AsRef<str>) -> Result<()> {
+        self.run(&op::mkdir(path.as_ref()))
     }
 
     /// Removes a node and its descendants.
     ///
     /// If the node does not exist but its parent does, this does nothing.
-    pub fn rm(&self, path: &str) -> Result<()> {
-        self.run(&op::rm(path))
+    pub fn rm(&self, path: impl AsRef<str>) -> Result<()> {
+        self.run(&op::rm(path.as_ref()))
     }
 
     /// Returns the names of a node's children, in the order of the daemon.
@@ -124,22 +124,8 @@ impl Tree {
     /// [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut) if a long list keeps changing while it is
     /// read. [`ErrorKind::Unexpected`](crate::ErrorKind::Unexpected) if the list does not end, or a
     /// name in it is not valid.
-    pub fn directory(&self, path: &str) -> Result<Vec<String>> {
-        let deadline = self.deadline();
-        let answer = self.run_until(deadline, &op::directory(path));
-        if !Listing::is_needed(&answer) {
-            return answer;
-        }
-        let mut listing = Listing::new(path, deadline);
-        loop {
-            match listing.take(self.run_until(deadline, &listing.next())?)? {
-                Step::Continue => {}
-                Step::RestartAt(at) => {
-                    thread::sleep(at.saturating_duration_since(Instant::now()));
-                }
-                Step::Complete(names) => return Ok(names),
-            }
-        }
+    pub fn directory(&self, path: impl AsRef<str>) -> Result<Vec<String>> {
+        self.whole_directory(path.as_ref())
     }
 
     /// Returns whether a node exists, by reading it.
@@ -147,20 +133,20 @@ impl Tree {
     /// # Errors
     /// As for [`read`](Self::read), except ENOENT. In particular, EACCES is an error: the client
     /// may not read the node, and it may or may not exist.
-    pub fn exists(&self, path: &str) -> Result<bool> {
-        self.run(&op::exists(path))
+    pub fn exists(&self, path: impl AsRef<str>) -> Result<bool> {
+        self.run(&op::exists(path.as_ref()))
     }
 
     /// Returns the permissions of a node.
-    pub fn get_perms(&self, path: &str) -> Result<Permissions> {
-        self.run(&op::get_perms(path))
+    pub fn get_perms(&self, path: impl AsRef<str>) -> Result<Permissions> {
+        self.run(&op::get_perms(path.as_ref()))
     }
 
     /// Sets the permissions of a node.
     ///
     /// Only the owner of the node and privileged domains may do this.
-    pub fn set_perms(&self, path: &str, perms: &Permissions) -> Result<()> {
-        self.run(&op::set_perms(path, perms))
+    pub fn set_perms(&self, path: impl AsRef<str>, perms: &Permissions) -> Result<()> {
+        self.run(&op::set_perms(path.as_ref(), perms))
     }
 
     /// Returns the values of several nodes, each with its own error. Uses one round trip, like
@@ -177,14 +163,14 @@ impl Tree {
     /// ```
     /// # use xs_client::Client;
     /// # use xs_transport::mock::Xenstored;
-    /// # let client = Client::over(Xenstored::new().connect(xs_proto::DomId::DOM0));
+    /// # let client = Client::from_transport(Xenstored::new().connect(xs_proto::DomId::DOM0));
     /// client.write("/vm/uuid", "1234")?;
     /// client.write("/vm/name", "guest")?;
     /// let [uuid, name] = client.read_array(["/vm/uuid", "/vm/name"])?;
     /// assert_eq!((&uuid[..], &name[..]), (&b"1234"[..], &b"guest"[..]));
     /// # Ok::<(), xs_client::Error>(())
     /// ```
-    pub fn read_array<const N: usize>(&self, paths: [&str; N]) -> Result<[Vec<u8>; N]> {
+    pub fn read_array<const N: usize>(&self, paths: [impl AsRef<str>; N]) -> Result<[Vec<u8>; N]> {
         let mut values = [const { Vec::new() }; N];
         for (slot, value) in values.iter_mut().zip(self.read_many(paths)) {
             *slot = value?;
@@ -200,7 +186,7 @@ impl Tree {
     /// ```
     /// # use xs_client::{Client, Result};
     /// # use xs_transport::mock::Xenstored;
-    /// # let client = Client::over(Xenstored::new().connect(xs_proto::DomId::DOM0));
+    /// # let client = Client::from_transport(Xenstored::new().connect(xs_proto::DomId::DOM0));
     /// let results = client.write_many([("/vm/uuid", "1234"), ("/vm/name", "guest")]);
     /// results.into_iter().collect::<Result<()>>()?;
     /// # Ok::<(), xs_client::Error>(())
@@ -232,7 +218,7 @@ impl Tree {
         let paths: Vec<_> = paths.into_iter().collect();
         let answers = self.run_all(paths.iter().map(|path| op::directory(path.as_ref())));
         let whole = |(answer, path): (Result<_>, &P)| {
-            if Listing::is_needed(&answer) { self.directory(path.as_ref()) } else { answer }
+            if Listing::is_needed(&answer) { self.whole_directory(path.as_ref()) } else { answer }
         };
         answers.into_iter().zip(&paths).map(whole).collect()
     }
@@ -291,6 +277,24 @@ impl Tree {
     /// timeout, or with one that overflows the clock.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         Instant::now().checked_add(self.timeout?)
+    }
+
+    fn whole_directory(&self, path: &str) -> Result<Vec<String>> {
+        let deadline = self.deadline();
+        let answer = self.run_until(deadline, &op::directory(path));
+        if !Listing::is_needed(&answer) {
+            return answer;
+        }
+        let mut listing = Listing::new(path, deadline);
+        loop {
+            match listing.take(self.run_until(deadline, &listing.next())?)? {
+                Step::Continue => {}
+                Step::RestartAt(at) => {
+                    thread::sleep(at.saturating_duration_since(Instant::now()));
+                }
+                Step::Complete(names) => return Ok(names),
+            }
+        }
     }
 
     fn on_each<P: AsRef<str>, T>(

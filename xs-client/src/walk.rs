@@ -31,7 +31,7 @@ use crate::tree::Tree;
 /// ```
 /// # use xs_client::Client;
 /// # use xs_transport::mock::Xenstored;
-/// # let client = Client::over(Xenstored::new().connect(xs_proto::DomId::DOM0));
+/// # let client = Client::from_transport(Xenstored::new().connect(xs_proto::DomId::DOM0));
 /// # client.write("/vm/1/name", "guest")?;
 /// for node in client.walk("/vm").with_values() {
 ///     println!("{} = {:?}", node.path, node.value.expect("was asked for")?);
@@ -99,21 +99,25 @@ const TIMES_AHEAD: usize = 2;
 
 impl Tree {
     /// Returns an iterator over a node and all its descendants.
-    pub fn walk(&self, path: &str) -> Walk<'_> {
-        let transport = self.handle.lock().transport();
+    pub fn walk(&self, path: impl AsRef<str>) -> Walk<'_> {
+        Walk::new(self, path.as_ref())
+    }
+}
+
+impl<'a> Walk<'a> {
+    fn new(tree: &'a Tree, path: &str) -> Self {
+        let transport = tree.handle.lock().transport();
         let limits = transport.limits();
         let at_once = if limits.one_at_a_time { AT_ONCE_BY_DEVICE } else { AT_ONCE };
         Walk {
-            tree: self,
+            tree,
             wanted: Wanted { values: false, perms: false },
             at_once,
             frontier: Frontier::new(path.to_owned()),
             in_flight: VecDeque::new(),
         }
     }
-}
 
-impl<'a> Walk<'a> {
     /// Also reads the values of the nodes that have not been requested yet.
     #[must_use]
     pub fn with_values(mut self) -> Self {
@@ -260,7 +264,7 @@ mod tests {
         for path in ["/t/a/1", "/t/b/2", "/t/c/3"] {
             xenstored.set(path, "v").unwrap();
         }
-        let client = Client::over(xenstored.connect(DomId::DOM0));
+        let client = Client::from_transport(xenstored.connect(DomId::DOM0));
         let mut walk = client.walk("/t");
         assert_eq!(walk.next().unwrap().path, "/t");
         assert_eq!(walk.next().unwrap().path, "/t/a");
@@ -286,7 +290,7 @@ mod tests {
             }
             xenstored.set(&deep, "").unwrap();
         }
-        let client = Client::over(xenstored.connect(DomId::DOM0));
+        let client = Client::from_transport(xenstored.connect(DomId::DOM0));
         assert_eq!(paths(client.walk("/t")), wanted);
     }
 
@@ -294,7 +298,7 @@ mod tests {
     fn walk_accepts_root_and_relative_paths() {
         let xenstored = Xenstored::new();
         xenstored.set("/local/domain/0/a/b", "1").unwrap();
-        let client = Client::over(xenstored.connect(DomId::DOM0));
+        let client = Client::from_transport(xenstored.connect(DomId::DOM0));
         assert_eq!(paths(client.walk("a")), [("a".to_owned(), 0), ("a/b".to_owned(), 1)]);
         let root = paths(client.walk("/"));
         assert!(root.contains(&("/local".to_owned(), 1)), "{root:?}");
@@ -304,7 +308,7 @@ mod tests {
     fn values_and_permissions_are_read_on_request() {
         let xenstored = Xenstored::new();
         xenstored.seed("/a [n0 r5] = 1").unwrap();
-        let client = Client::over(xenstored.connect(DomId::DOM0));
+        let client = Client::from_transport(xenstored.connect(DomId::DOM0));
         let node = client.walk("/a").with_values().with_perms().next().unwrap();
         assert_eq!(node.value.unwrap().unwrap(), b"1");
         assert_eq!(node.perms.unwrap().unwrap().to_string(), "n0 r5");
@@ -316,7 +320,7 @@ mod tests {
     fn walk_may_be_dropped_anywhere() {
         let xenstored = Xenstored::new();
         (0..1000).for_each(|i| xenstored.set(&format!("/a/{i}"), "1").unwrap());
-        let client = Client::over(xenstored.connect(DomId::DOM0));
+        let client = Client::from_transport(xenstored.connect(DomId::DOM0));
         // The answers to requests made ahead arrive later and are ignored.
         for taken in [1, 2, AT_ONCE, 2 * AT_ONCE + 1] {
             assert_eq!(client.walk("/a").with_values().take(taken).count(), taken);
@@ -333,7 +337,7 @@ mod tests {
     fn requests_are_sent_ahead_of_caller() {
         let xenstored = Xenstored::new();
         (0..3 * AT_ONCE).for_each(|i| xenstored.set(&format!("/a/{i}"), "1").unwrap());
-        let client = Client::over(xenstored.connect(DomId::DOM0));
+        let client = Client::from_transport(xenstored.connect(DomId::DOM0));
         xenstored.record();
         let mut walk = client.walk("/a");
         assert_eq!(walk.next().unwrap().path, "/a");
@@ -344,7 +348,7 @@ mod tests {
     fn dropped_walk_keeps_no_answers() {
         let xenstored = Xenstored::new();
         (0..3 * AT_ONCE).for_each(|i| xenstored.set(&format!("/a/{i}"), "1").unwrap());
-        let client = Client::over(xenstored.connect(DomId::DOM0));
+        let client = Client::from_transport(xenstored.connect(DomId::DOM0));
         let wanted = || client.handle.lock().open_calls();
         let mut walk = client.walk("/a");
         assert_eq!(walk.next().unwrap().path, "/a");
@@ -358,7 +362,7 @@ mod tests {
     fn removed_nodes_are_left_out_and_unreadable_nodes_are_reported() {
         let xenstored = Xenstored::new();
         xenstored.seed("/a [n0 r5]\n/a/b [n0]\n/a/b/c\n/a/d [n0 r5]").unwrap();
-        let client = Client::over(xenstored.connect(DomId::new(5)));
+        let client = Client::from_transport(xenstored.connect(DomId::new(5)));
         let nodes: Vec<_> = client.walk("/a").collect();
         assert_eq!(nodes.len(), 3);
         assert!(nodes[1].children.is_err());

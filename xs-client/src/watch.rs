@@ -7,7 +7,7 @@ use xs_transport::Failure;
 
 use crate::callbacks;
 use crate::client::Client;
-use crate::engine::{Attempt, Callback, Delivery, Next, NextEvent, Pace, Token, WatchEvent};
+use crate::engine::{Attempt, Callback, Delivery, Next, NextEvent, Pace, WatchEvent, WatchToken};
 use crate::error::{Error, ErrorKind, Result};
 use crate::handle::Handle;
 use crate::registration::{Registration, Removal};
@@ -22,7 +22,7 @@ use crate::tree::Tree;
 /// ```
 /// # use xs_client::Client;
 /// # use xs_transport::mock::Xenstored;
-/// # let client = Client::over(Xenstored::new().connect(xs_proto::DomId::DOM0));
+/// # let client = Client::from_transport(Xenstored::new().connect(xs_proto::DomId::DOM0));
 /// let mut watch = client.watch("/a")?;
 /// assert_eq!(&*watch.wait()?.path, "/a");
 ///
@@ -44,7 +44,7 @@ pub struct Watch {
     /// The tree of the client that has set the watch.
     tree: Tree,
     path: Box<str>,
-    token: Token,
+    token: WatchToken,
     /// The iterator has returned an error, and returns nothing more.
     has_ended: bool,
     /// Pauses the owner in a flood of events.
@@ -57,8 +57,8 @@ impl Client {
     ///
     /// # Errors
     /// E2BIG, ENOSPC or EQUOTA: the domain has too many watches.
-    pub fn watch(&self, path: &str) -> Result<Watch> {
-        self.set_watch(path, None, self.deadline())
+    pub fn watch(&self, path: impl AsRef<str>) -> Result<Watch> {
+        self.set_watch(path.as_ref(), None, self.deadline())
     }
 
     /// Sets a watch that fires only for a node and `depth` levels of descendants.
@@ -66,8 +66,8 @@ impl Client {
     /// # Errors
     /// As for [`watch`](Self::watch). Daemons without the feature WATCHDEPTH answer EINVAL; the
     /// xenbus device ignores the depth without an error.
-    pub fn watch_depth(&self, path: &str, depth: u32) -> Result<Watch> {
-        self.set_watch(path, Some(depth), self.deadline())
+    pub fn watch_depth(&self, path: impl AsRef<str>, depth: u32) -> Result<Watch> {
+        self.set_watch(path.as_ref(), Some(depth), self.deadline())
     }
 
     /// Sets a watch whose events are passed to `callback`.
@@ -85,7 +85,7 @@ impl Client {
     /// ```
     /// # use xs_client::Client;
     /// # use xs_transport::mock::Xenstored;
-    /// # let client = Client::over(Xenstored::new().connect(xs_proto::DomId::DOM0));
+    /// # let client = Client::from_transport(Xenstored::new().connect(xs_proto::DomId::DOM0));
     /// use std::sync::mpsc;
     ///
     /// let (sender, events) = mpsc::channel();
@@ -98,9 +98,13 @@ impl Client {
     /// As for [`watch`](Self::watch), or the thread cannot be started.
     pub fn watch_with(
         &self,
-        path: &str,
+        path: impl AsRef<str>,
         callback: impl FnMut(Result<WatchEvent>) + Send + 'static,
-    ) -> Result<Token> {
+    ) -> Result<WatchToken> {
+        self.set_callback(path.as_ref(), Box::new(callback))
+    }
+
+    fn set_callback(&self, path: &str, callback: Callback) -> Result<WatchToken> {
         let deadline = self.deadline();
         // The thread comes first, so that there is nothing to undo if it cannot be started.
         callbacks::start(&self.handle)
@@ -109,13 +113,13 @@ impl Client {
             Registration::new(&self.handle, path, None, Delivery::AwaitingCallback);
         registration.run(deadline)?;
         // Installed only now: the callback of a watch that could not be set is never called.
-        self.install(registration.token(), Box::new(callback))
+        self.install(registration.token(), callback)
             .map_err(|kind| Error::new("watch", Some(path), kind))?;
         Ok(registration.keep())
     }
 
     /// Gives a watch its callback. Fails if the callback thread has ended with the connection.
-    fn install(&self, token: Token, callback: Callback) -> Result<(), ErrorKind> {
+    fn install(&self, token: WatchToken, callback: Callback) -> std::result::Result<(), ErrorKind> {
         let mut guard = self.handle.lock();
         let state = &mut *guard;
         if let Some(failure) = state.callback_thread.ended.clone() {
@@ -133,7 +137,7 @@ impl Client {
     /// Removes a watch. When this returns, no more events of it are delivered, and its callback is
     /// not running, unless the callback itself is the caller. Removing a watch that does not exist
     /// is not an error.
-    pub fn unwatch(&self, token: Token) -> Result<()> {
+    pub fn unwatch(&self, token: WatchToken) -> Result<()> {
         unwatch(&self.handle, token, self.deadline())
     }
 
@@ -166,7 +170,7 @@ impl Client {
     /// ```
     /// # use xs_client::Client;
     /// # use xs_transport::mock::Xenstored;
-    /// # let client = Client::over(Xenstored::new().connect(xs_proto::DomId::DOM0));
+    /// # let client = Client::from_transport(Xenstored::new().connect(xs_proto::DomId::DOM0));
     /// # client.write("/state", "4")?;
     /// use std::time::Duration;
     ///
@@ -179,11 +183,20 @@ impl Client {
     /// [`ErrorKind::TimedOut`] after `timeout`. Any error of reading the node, except ENOENT.
     pub fn wait_for(
         &self,
-        path: &str,
+        path: impl AsRef<str>,
         timeout: impl Into<Option<Duration>>,
         mut condition: impl FnMut(Option<&[u8]>) -> bool,
     ) -> Result<Option<Vec<u8>>> {
         let deadline = self.with_timeout(timeout).deadline();
+        self.wait_until(path.as_ref(), deadline, &mut condition)
+    }
+
+    fn wait_until(
+        &self,
+        path: &str,
+        deadline: Option<Instant>,
+        condition: &mut dyn FnMut(Option<&[u8]>) -> bool,
+    ) -> Result<Option<Vec<u8>>> {
         let mut watch = self.set_watch(path, None, deadline)?;
         loop {
             if watch.next_until(deadline)?.is_none() {
@@ -228,7 +241,7 @@ impl Client {
 }
 
 impl Watch {
-    pub(crate) fn new(client: &Client, path: &str, token: Token) -> Self {
+    pub(crate) fn new(client: &Client, path: &str, token: WatchToken) -> Self {
         let (tree, path) = ((**client).clone(), path.into());
         Watch { tree, path, token, has_ended: false, pace: Pace::default() }
     }
@@ -239,7 +252,7 @@ impl Watch {
     }
 
     /// Returns the token, for [`Client::unwatch`].
-    pub fn token(&self) -> Token {
+    pub fn token(&self) -> WatchToken {
         self.token
     }
 
@@ -332,7 +345,7 @@ impl Drop for Watch {
 }
 
 /// Removes a watch and waits until the daemon has confirmed it.
-fn unwatch(handle: &Arc<Handle>, token: Token, deadline: Option<Instant>) -> Result<()> {
+fn unwatch(handle: &Arc<Handle>, token: WatchToken, deadline: Option<Instant>) -> Result<()> {
     match Removal::new(handle, token) {
         Some(removal) => removal.run(deadline),
         None => check_process(handle),

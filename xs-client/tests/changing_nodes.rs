@@ -18,7 +18,7 @@ const LONG: Duration = Duration::from_secs(60);
 #[test]
 fn long_list_that_changes_for_a_while_is_read_completely() {
     let xenstored = with_children(2000);
-    let client = Client::over(xenstored.connect(DomId::DOM0)).with_timeout(LONG);
+    let client = Client::from_transport(xenstored.connect(DomId::DOM0)).with_timeout(LONG);
     let start = Instant::now();
     let mut count = 0;
     let change = || {

@@ -147,7 +147,7 @@ fn event_loop(client: &Client) -> Error {
 ///
 /// `task` is [`task`] or [`event_loop`]: a client serves only one of them at a time.
 fn die_after((transport, death): Mortal, bytes: usize, task: fn(&Client) -> Error) -> Duration {
-    let client = Client::builder().timeout(HANG_GUARD).over(transport);
+    let client = Client::builder().timeout(HANG_GUARD).from_transport(transport);
 
     let (sender, called) = mpsc::channel();
     let set = client.watch_with("/w", move |event| drop(sender.send(event)));

@@ -56,7 +56,7 @@ fn turn() -> MutexGuard<'static, ()> {
 fn clients(served: &Served) -> [Client; 2] {
     let device = Kernel::new(&served.xenstored, DomId::DOM0).open().unwrap();
     let builder = Client::builder().timeout(HANG_GUARD);
-    [served.connect(), builder.over(device.transport().unwrap())]
+    [served.connect(), builder.from_transport(device.transport().unwrap())]
 }
 
 /// Uses the client with several threads, whose waits other threads end.

@@ -96,7 +96,7 @@ fn refusal_reaches_thread_that_receives() {
             }
             below.recv(buf, wait)
         });
-    let client = Client::over(transport);
+    let client = Client::from_transport(transport);
     let reader = {
         let client = client.clone();
         thread::spawn(move || client.exists("name"))
@@ -132,7 +132,7 @@ fn sender_is_relieved_when_others_keep_adding_requests() {
             }
             sent
         });
-    let client = Client::builder().timeout(None).over(transport);
+    let client = Client::builder().timeout(None).from_transport(transport);
     let mut watches = ["/a", "/b"].map(|path| client.watch(path).unwrap());
     watches.iter_mut().for_each(|watch| drop(watch.wait().unwrap()));
     // One thread receives, and the other one is parked.
@@ -171,7 +171,7 @@ fn reader_that_leaves_interrupts_thread_that_waits_for_room() {
             drained.store(false, Ordering::SeqCst);
             opened.open();
         });
-    let client = Client::over(transport);
+    let client = Client::from_transport(transport);
     let exists = |path: &'static str| {
         let client = client.clone();
         thread::spawn(move || client.exists(path).unwrap())

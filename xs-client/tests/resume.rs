@@ -2,18 +2,18 @@
 
 mod support;
 
-use xs_client::{Access, Client, DomId, Error, Permissions, Result, Transaction};
+use xs_client::{Client, DomId, Error, Permissions, Result, Transaction};
 use xs_transport::mock::{Kernel, Xenstored};
 
 /// Starts a kernel of a guest and a client of its device.
 fn start() -> (Xenstored, Kernel, Client) {
     let xenstored = Xenstored::new();
     xenstored.set("/local/domain/5/data/node", "1").unwrap();
-    let owned = Permissions::owned_by(DomId::new(5), Access::None);
-    let host = Client::over(xenstored.connect(DomId::DOM0));
+    let owned = Permissions::owned_by(DomId::new(5));
+    let host = Client::from_transport(xenstored.connect(DomId::DOM0));
     host.set_perms("/local/domain/5/data/node", &owned).unwrap();
     let kernel = Kernel::new(&xenstored, DomId::new(5));
-    let client = Client::over(kernel.open().unwrap().transport().unwrap());
+    let client = Client::from_transport(kernel.open().unwrap().transport().unwrap());
     (xenstored, kernel, client)
 }
 

@@ -1,6 +1,7 @@
 //! Domain ids.
 
 use core::fmt;
+use core::num::TryFromIntError;
 use core::str::FromStr;
 
 use crate::payload::number;
@@ -12,6 +13,8 @@ use crate::payload::number;
 ///
 /// assert_eq!("5".parse(), Ok(DomId::new(5)));
 /// assert_eq!(DomId::DOM0.to_string(), "0");
+/// assert_eq!(DomId::from(5), DomId::new(5));
+/// assert!(DomId::try_from(70_000u32).is_err());
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DomId(u16);
@@ -42,6 +45,29 @@ impl From<u16> for DomId {
         DomId(number)
     }
 }
+
+impl From<DomId> for u16 {
+    fn from(domid: DomId) -> Self {
+        domid.0
+    }
+}
+
+// `From<u16>` is the only conversion from an integer type that cannot fail. With a second one, the
+// type of a literal could not be inferred where a function takes an `impl Into<DomId>`.
+macro_rules! try_from {
+    ($($number:ty)*) => {
+        $(impl TryFrom<$number> for DomId {
+            type Error = TryFromIntError;
+
+            /// Converts a number that is not above 65535.
+            fn try_from(number: $number) -> Result<Self, TryFromIntError> {
+                u16::try_from(number).map(DomId)
+            }
+        })*
+    };
+}
+
+try_from!(i32 u32 i64 u64 isize usize);
 
 impl FromStr for DomId {
     type Err = ParseDomIdError;

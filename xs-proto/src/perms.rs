@@ -63,6 +63,7 @@ impl Access {
 /// use xs_proto::{Access, DomId, Permission};
 ///
 /// let permission: Permission = "r5".parse()?;
+/// assert_eq!(permission, Permission::read(5));
 /// assert_eq!(permission, Permission::new(DomId::new(5), Access::Read));
 /// assert_eq!(permission.to_string(), "r5");
 /// # Ok::<(), xs_proto::ParsePermissionError>(())
@@ -77,8 +78,28 @@ pub struct Permission {
 
 impl Permission {
     /// Creates an entry that gives `domid` the access `access`.
-    pub const fn new(domid: DomId, access: Access) -> Self {
-        Permission { domid, access }
+    pub fn new(domid: impl Into<DomId>, access: Access) -> Self {
+        Permission { domid: domid.into(), access }
+    }
+
+    /// Creates an entry without access, such as `n5`.
+    pub fn none(domid: impl Into<DomId>) -> Self {
+        Permission::new(domid, Access::None)
+    }
+
+    /// Creates an entry that allows to read, such as `r5`.
+    pub fn read(domid: impl Into<DomId>) -> Self {
+        Permission::new(domid, Access::Read)
+    }
+
+    /// Creates an entry that allows to write but not to read, such as `w5`.
+    pub fn write(domid: impl Into<DomId>) -> Self {
+        Permission::new(domid, Access::Write)
+    }
+
+    /// Creates an entry that allows to read and to write, such as `b5`.
+    pub fn read_write(domid: impl Into<DomId>) -> Self {
+        Permission::new(domid, Access::ReadWrite)
     }
 
     fn from_bytes(bytes: &[u8]) -> Option<Self> {
@@ -119,8 +140,7 @@ pub struct ParsePermissionError;
 /// ```
 /// use xs_proto::{Access, DomId, Permissions};
 ///
-/// let perms = Permissions::owned_by(DomId::new(5), Access::None)
-///     .with(DomId::DOM0, Access::Read);
+/// let perms = Permissions::owned_by(5).read(DomId::DOM0);
 /// assert_eq!(perms.to_string(), "n5 r0");
 /// assert_eq!(perms, "n5 r0".parse()?);
 ///
@@ -136,17 +156,48 @@ pub struct Permissions {
 }
 
 impl Permissions {
-    /// Creates permissions with one entry: `owner` owns the node, and all other domains have the
-    /// access `everyone`.
-    pub const fn owned_by(owner: DomId, everyone: Access) -> Self {
-        Permissions { owner: Permission::new(owner, everyone), others: Vec::new() }
+    /// Creates permissions with one entry: `owner` owns the node, and other domains have no access.
+    pub fn owned_by(owner: impl Into<DomId>) -> Self {
+        Permission::none(owner).into()
     }
 
-    /// Appends an entry.
+    /// Sets the access of all domains without an entry.
+    ///
+    /// ```
+    /// use xs_proto::{Access, Permissions};
+    ///
+    /// let perms = Permissions::owned_by(0).with_default(Access::Read).write(5);
+    /// assert_eq!(perms.to_string(), "r0 w5");
+    /// ```
     #[must_use]
-    pub fn with(mut self, domid: DomId, access: Access) -> Self {
+    pub fn with_default(mut self, access: Access) -> Self {
+        self.owner.access = access;
+        self
+    }
+
+    /// Appends an entry that gives `domid` the access `access`.
+    #[must_use]
+    pub fn with(mut self, domid: impl Into<DomId>, access: Access) -> Self {
         self.others.push(Permission::new(domid, access));
         self
+    }
+
+    /// Appends an entry that allows `domid` to read.
+    #[must_use]
+    pub fn read(self, domid: impl Into<DomId>) -> Self {
+        self.with(domid, Access::Read)
+    }
+
+    /// Appends an entry that allows `domid` to write but not to read.
+    #[must_use]
+    pub fn write(self, domid: impl Into<DomId>) -> Self {
+        self.with(domid, Access::Write)
+    }
+
+    /// Appends an entry that allows `domid` to read and to write.
+    #[must_use]
+    pub fn read_write(self, domid: impl Into<DomId>) -> Self {
+        self.with(domid, Access::ReadWrite)
     }
 
     /// Creates permissions from their entries, the owner's first. Returns `None` if there are no
@@ -223,6 +274,13 @@ fn decode_error(field: &[u8]) -> PayloadError {
             PayloadError::Number
         }
         _ => PayloadError::Permission,
+    }
+}
+
+impl From<Permission> for Permissions {
+    /// Creates permissions with one entry: the owner, and the access of all other domains.
+    fn from(owner: Permission) -> Self {
+        Permissions { owner, others: Vec::new() }
     }
 }
 

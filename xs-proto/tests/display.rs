@@ -176,7 +176,7 @@ fn domain_ids_and_access_letters_convert_both_ways() {
 #[test]
 fn requests_return_their_path() {
     let path = Path::new("/a").unwrap();
-    let perms = Permissions::owned_by(DomId::DOM0, Access::None);
+    let perms = Permissions::owned_by(DomId::DOM0);
     for request in [
         Request::Directory(path),
         Request::Read(path),

@@ -19,7 +19,7 @@ struct Row {
 #[rustfmt::skip]
 fn table() -> Vec<Row> {
     let row = |number, request, request_payload, reply, reply_payload| Row { number, request, request_payload, reply, reply_payload };
-    let perms = || Permissions::owned_by(DomId::new(5), Access::None).with(DomId::DOM0, Access::Read).with(DomId::new(65535), Access::ReadWrite);
+    let perms = || Permissions::owned_by(DomId::new(5)).with(DomId::DOM0, Access::Read).with(DomId::new(65535), Access::ReadWrite);
     let (dom5, dom7) = (DomId::new(5), DomId::new(7));
     vec![
         row(0, Request::Control(strings(b"quota\0max\0")), b"quota\0max\0", text("done\n"), b"done\n\0"),

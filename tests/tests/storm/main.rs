@@ -27,7 +27,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use xs_client::{Client, ErrorKind, Result, Token, WatchEvent, futures};
+use xs_client::{Client, ErrorKind, Result, WatchEvent, WatchToken, futures};
 use xs_tests::HANG_TIMEOUT;
 use xs_tests::settings::{number, seed, skip};
 
@@ -257,7 +257,7 @@ fn start(
     let client = Client::builder()
         .timeout(None)
         .reconnect(true)
-        .over_each(move |timeout| {
+        .with_connector(move |timeout| {
             let mut random = random.lock().unwrap();
             let is_unreliable = !random.one_in(3);
             for_client.connect(&mut random, is_unreliable, timeout)
@@ -304,7 +304,7 @@ fn start(
     (Arc::new(storm), driver)
 }
 
-type Watchers = (Vec<JoinHandle<()>>, Vec<Token>, Vec<&'static str>);
+type Watchers = (Vec<JoinHandle<()>>, Vec<WatchToken>, Vec<&'static str>);
 
 /// Starts a watcher of each kind, and one more thread.
 fn start_watchers(storm: &Arc<Storm>) -> Watchers {
@@ -384,7 +384,7 @@ fn check_counters(storm: &Arc<Storm>, watchers: &[&'static str]) {
     let daemon = storm.daemon.clone();
     let other = Client::builder()
         .timeout(None)
-        .over_each(move |timeout| daemon.connect(&mut Random::new(0, 0), false, timeout))
+        .with_connector(move |timeout| daemon.connect(&mut Random::new(0, 0), false, timeout))
         .expect("the daemon serves");
     // If another client writes, the client has no call of its own that receives the event.
     let writes_itself = random.one_in(2);

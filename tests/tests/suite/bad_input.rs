@@ -80,7 +80,7 @@ on_every_backend! {
 
     fn long_permission_lists_are_rejected(ctx) {
         // They do not fit into one message.
-        let mut perms = Permissions::owned_by(ctx.domid, xs_client::Access::None);
+        let mut perms = Permissions::owned_by(ctx.domid);
         for domid in 1..1000 {
             perms = perms.with(DomId::new(domid), xs_client::Access::Read);
         }
@@ -100,7 +100,7 @@ on_every_backend! {
 #[test]
 fn rejected_operations_send_nothing() {
     let xenstored = Xenstored::new();
-    let client = Client::over(xenstored.connect(DomId::DOM0));
+    let client = Client::from_transport(xenstored.connect(DomId::DOM0));
     xenstored.record();
     for path in BAD_PATHS {
         for (_, result) in every_operation(&client, path) {
@@ -114,7 +114,7 @@ fn rejected_operations_send_nothing() {
 
 #[test]
 fn connection_works_after_rejected_operations() {
-    let client = Client::over(Xenstored::new().connect(DomId::DOM0));
+    let client = Client::from_transport(Xenstored::new().connect(DomId::DOM0));
     client.read("not a path").unwrap_err();
     client.write("/a", "1").unwrap();
     let mixed = client.read_many(["/a", "not a path", "/a"]);

@@ -24,7 +24,7 @@ on_every_backend! {
     fn empty_batches_have_no_results(ctx) {
         assert!(ctx.client.read_many::<&str>([]).is_empty());
         assert!(ctx.client.write_many::<&str, &str>([]).is_empty());
-        let []: [Vec<u8>; 0] = ctx.client.read_array([]).unwrap();
+        let []: [Vec<u8>; 0] = ctx.client.read_array([""; 0]).unwrap();
     }
 
     fn thousands_of_keys_are_written_read_and_removed(ctx) {

@@ -65,7 +65,7 @@ on_every_backend! {
         let client = ctx.client.clone();
         let set = ctx
             .client
-            .watch_with(&ctx.path("a"), move |event| {
+            .watch_with(ctx.path("a"), move |event| {
                 event.unwrap();
                 client.watch_stop();
                 client.unwatch(own.recv().unwrap()).unwrap();
@@ -82,7 +82,7 @@ on_every_backend! {
         let (client, second) = (ctx.client.clone(), ctx.path("b"));
         let mut is_first = true;
         ctx.client
-            .watch_with(&ctx.path("a"), move |event| {
+            .watch_with(ctx.path("a"), move |event| {
                 event.unwrap();
                 if std::mem::take(&mut is_first) {
                     let sender = sender.clone();
@@ -95,13 +95,13 @@ on_every_backend! {
     }
 
     fn callback_may_own_a_watch_and_a_transaction(ctx) {
-        let inner = ctx.client.watch(&ctx.path("inner")).unwrap();
+        let inner = ctx.client.watch(ctx.path("inner")).unwrap();
         let tx = ctx.client.start_transaction().unwrap();
-        tx.write(&ctx.path("inner"), "1").unwrap();
+        tx.write(ctx.path("inner"), "1").unwrap();
         let (sender, called) = channel();
         let token = ctx
             .client
-            .watch_with(&ctx.path("a"), move |event| {
+            .watch_with(ctx.path("a"), move |event| {
                 let _held = (&inner, &tx);
                 sender.send(event).unwrap();
             })
@@ -109,7 +109,7 @@ on_every_backend! {
         called_for(&called, &ctx.path("a"));
         // Dropping the callback drops both.
         ctx.client.unwatch(token).unwrap();
-        assert!(!ctx.client.exists(&ctx.path("inner")).unwrap());
+        assert!(!ctx.client.exists(ctx.path("inner")).unwrap());
     }
 
     fn panicking_callback_is_not_called_again(ctx) {
@@ -141,7 +141,7 @@ on_every_backend! {
             let (enter, entered) = mpsc::channel();
             let token = ctx
                 .client
-                .watch_with(&ctx.path("a"), move |_| {
+                .watch_with(ctx.path("a"), move |_| {
                     go.store(true, Ordering::SeqCst);
                     // The test receives the first message only.
                     let _ = enter.send(());
@@ -161,7 +161,7 @@ on_every_backend! {
         for n in 0..5 {
             let (sender, inside) = (sender.clone(), inside.clone());
             ctx.client
-                .watch_with(&ctx.path(&format!("n{n}")), move |_| {
+                .watch_with(ctx.path(&format!("n{n}")), move |_| {
                     assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
                     sender.send(thread::current().id()).unwrap();
                     inside.fetch_sub(1, Ordering::SeqCst);
@@ -191,7 +191,7 @@ on_every_backend! {
         let (sender, called) = channel();
         let held = client.clone();
         client
-            .watch_with(&ctx.path("a"), move |event| {
+            .watch_with(ctx.path("a"), move |event| {
                 let _ = &held;
                 sender.send(event).unwrap();
             })

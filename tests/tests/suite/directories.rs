@@ -70,7 +70,7 @@ on_every_backend! {
         std::thread::scope(|scope| {
             let writer = scope.spawn(|| {
                 for n in before..after {
-                    other.mkdir(&name(n)).unwrap();
+                    other.mkdir(name(n)).unwrap();
                 }
             });
             // Every list is the state at some point in time.

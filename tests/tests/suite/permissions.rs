@@ -21,7 +21,7 @@ on_every_backend! {
     fn permissions_of_several_nodes_are_set_and_read_in_one_batch(ctx) {
         let paths = [ctx.path("a"), ctx.path("b"), ctx.path("missing")];
         ctx.client.mkdir_many(&paths[..2]).into_iter().for_each(Result::unwrap);
-        let perms = Permissions::owned_by(ctx.domid, Access::Read).with(DomId::new(3), Access::Write);
+        let perms = Permissions::owned_by(ctx.domid).with_default(Access::Read).with(DomId::new(3), Access::Write);
         let set = ctx.client.set_perms_many(paths.iter().map(|path| (path, &perms)));
         let got = ctx.client.get_perms_many(&paths);
         assert!(set[0].is_ok() && set[1].is_ok());
@@ -36,7 +36,7 @@ on_every_backend! {
         let path = ctx.path("a");
         ctx.client.write(&path, "mine").unwrap();
         // The nodes above need not be readable.
-        let closed = Permissions::owned_by(ctx.domid, Access::None);
+        let closed = Permissions::owned_by(ctx.domid);
         ctx.client.set_perms(&path, &closed).unwrap();
         for error in [
             other.client.read(&path).unwrap_err(),
@@ -54,7 +54,7 @@ on_every_backend! {
         other.client.write(&path, "yours").unwrap();
         assert_eq!(ctx.client.read(&path).unwrap(), b"yours");
         // Only the owner may change permissions.
-        let all = Permissions::owned_by(other.domid, Access::ReadWrite);
+        let all = Permissions::owned_by(other.domid).with_default(Access::ReadWrite);
         assert!(other.client.set_perms(&path, &all).is_err());
     }
 

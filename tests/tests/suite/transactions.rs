@@ -25,15 +25,15 @@ on_every_backend! {
     fn dropping_a_transaction_aborts_it(ctx) {
         check_aborted(ctx, |client| {
             let tx = client.start_transaction().unwrap();
-            tx.write(&ctx.path("v"), "dropped").unwrap();
+            tx.write(ctx.path("v"), "dropped").unwrap();
         });
     }
 
     fn failing_closure_aborts_the_transaction(ctx) {
         check_aborted(ctx, |client| {
             let result: Result<()> = client.transaction(|tx| {
-                tx.write(&ctx.path("v"), "failed")?;
-                tx.read(&ctx.path("missing")).map(drop)
+                tx.write(ctx.path("v"), "failed")?;
+                tx.read(ctx.path("missing")).map(drop)
             });
             assert!(result.unwrap_err().is_not_found());
         });
@@ -43,20 +43,20 @@ on_every_backend! {
         let error = ctx
             .client
             .transaction(|tx| -> Result<()> {
-                tx.write(&ctx.path("v"), "failed")?;
+                tx.write(ctx.path("v"), "failed")?;
                 Err(xs_client::Error::other("rejected by the caller"))
             })
             .unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::Other(_)));
         assert!(error.to_string().contains("rejected by the caller"), "{error}");
-        assert!(!ctx.client.exists(&ctx.path("v")).unwrap());
+        assert!(!ctx.client.exists(ctx.path("v")).unwrap());
     }
 
     fn panicking_closure_aborts_the_transaction(ctx) {
         check_aborted(ctx, |client| {
             let result = catch_unwind(AssertUnwindSafe(|| {
                 client.transaction(|tx| -> Result<()> {
-                    tx.write(&ctx.path("v"), "panicked")?;
+                    tx.write(ctx.path("v"), "panicked")?;
                     std::panic::resume_unwind(Box::new("on purpose"));
                 })
             }));
@@ -147,7 +147,7 @@ on_every_backend! {
             let tx = ctx.client.start_transaction().unwrap();
             // A handle to the transaction's tree can outlive the transaction.
             let tree: Tree = (*tx).clone();
-            tree.write(&ctx.path(end), "").unwrap();
+            tree.write(ctx.path(end), "").unwrap();
             match end {
                 "commit" => tx.commit().unwrap(),
                 "abort" => tx.abort().unwrap(),
@@ -166,14 +166,14 @@ on_every_backend! {
         let open: Vec<_> = (0..MAX_OPEN)
             .map(|n| {
                 let tx = ctx.client.start_transaction().unwrap();
-                tx.write(&ctx.path(&format!("n{n}/v")), n.to_string()).unwrap();
+                tx.write(ctx.path(&format!("n{n}/v")), n.to_string()).unwrap();
                 tx
             })
             .collect();
         // Each sees its own node and no others.
         for (n, tx) in open.iter().enumerate() {
             assert_eq!(tx.read_parsed::<usize>(&ctx.path(&format!("n{n}/v"))).unwrap(), n);
-            assert!(!tx.exists(&ctx.path(&format!("n{}", (n + 1) % MAX_OPEN))).unwrap());
+            assert!(!tx.exists(ctx.path(&format!("n{}", (n + 1) % MAX_OPEN))).unwrap());
         }
         for tx in open {
             tx.abort().unwrap();

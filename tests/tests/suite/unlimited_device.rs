@@ -17,7 +17,7 @@ pub(crate) fn connect(timeout: Duration) -> (Client, Kernel) {
     let kernel = Kernel::new(&xenstored, DomId::new(5));
     let device = kernel.open().expect("descriptors are available");
     let transport = UnlimitedDevice(device.transport().expect("descriptors are available"));
-    (Client::builder().timeout(timeout).over(transport), kernel)
+    (Client::builder().timeout(timeout).from_transport(transport), kernel)
 }
 
 /// A device with the default limits, those of a socket: the client sends further requests before

@@ -55,10 +55,10 @@ on_every_backend! {
     }
 
     fn missing_parents_are_created(ctx) {
-        ctx.client.write(&ctx.path("a/b/c"), "1").unwrap();
-        assert_eq!(ctx.client.read(&ctx.path("a/b")).unwrap(), b"");
-        ctx.client.mkdir(&ctx.path("d/e")).unwrap();
-        assert!(ctx.client.exists(&ctx.path("d")).unwrap());
+        ctx.client.write(ctx.path("a/b/c"), "1").unwrap();
+        assert_eq!(ctx.client.read(ctx.path("a/b")).unwrap(), b"");
+        ctx.client.mkdir(ctx.path("d/e")).unwrap();
+        assert!(ctx.client.exists(ctx.path("d")).unwrap());
     }
 
     fn mkdir_keeps_an_existing_node(ctx) {
@@ -69,12 +69,12 @@ on_every_backend! {
     }
 
     fn rm_removes_descendants_and_ignores_missing_nodes(ctx) {
-        ctx.client.write(&ctx.path("a/b/c"), "1").unwrap();
-        ctx.client.rm(&ctx.path("a")).unwrap();
-        assert!(!ctx.client.exists(&ctx.path("a/b/c")).unwrap());
-        ctx.client.rm(&ctx.path("a")).unwrap();
+        ctx.client.write(ctx.path("a/b/c"), "1").unwrap();
+        ctx.client.rm(ctx.path("a")).unwrap();
+        assert!(!ctx.client.exists(ctx.path("a/b/c")).unwrap());
+        ctx.client.rm(ctx.path("a")).unwrap();
         // A missing parent is an error.
-        let error = ctx.client.rm(&ctx.path("x/y")).unwrap_err();
+        let error = ctx.client.rm(ctx.path("x/y")).unwrap_err();
         assert!(error.is_not_found(), "{error}");
         assert_eq!(error.operation(), "rm");
     }

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use xs_client::{Client, ErrorKind, EventKind, Token};
+use xs_client::{Client, ErrorKind, EventKind, WatchToken};
 use xs_tests::{HANG_TIMEOUT, SHORT_TIMEOUT, on_every_backend};
 
 use crate::{next, until};
@@ -21,15 +21,15 @@ on_every_backend! {
         let top = ctx.path("a");
         let mut watch = ctx.client.watch(&top).unwrap();
         assert_eq!(next(&mut watch), top);
-        ctx.client.write(&format!("{top}/b/c"), "1").unwrap();
+        ctx.client.write(format!("{top}/b/c"), "1").unwrap();
         until(&mut watch, &format!("{top}/b/c"));
         let perms = ctx.client.get_perms(&top).unwrap();
         ctx.client.set_perms(&top, &perms).unwrap();
         until(&mut watch, &top);
-        ctx.client.rm(&format!("{top}/b")).unwrap();
+        ctx.client.rm(format!("{top}/b")).unwrap();
         until(&mut watch, &format!("{top}/b"));
         // So do changes made by other clients.
-        ctx.another().write(&format!("{top}/d"), "1").unwrap();
+        ctx.another().write(format!("{top}/d"), "1").unwrap();
         until(&mut watch, &format!("{top}/d"));
     }
 
@@ -38,18 +38,18 @@ on_every_backend! {
         ctx.client.write(&path, "1").unwrap();
         let mut watch = ctx.client.watch(&path).unwrap();
         assert_eq!(next(&mut watch), path);
-        ctx.client.rm(&ctx.path("a")).unwrap();
+        ctx.client.rm(ctx.path("a")).unwrap();
         assert_eq!(next(&mut watch), path);
         assert!(!ctx.client.exists(&path).unwrap());
     }
 
     fn changes_of_siblings_send_no_events(ctx) {
-        let mut watch = ctx.client.watch(&ctx.path("a")).unwrap();
-        let mut sentinel = ctx.client.watch(&ctx.path("z")).unwrap();
+        let mut watch = ctx.client.watch(ctx.path("a")).unwrap();
+        let mut sentinel = ctx.client.watch(ctx.path("z")).unwrap();
         assert_eq!(next(&mut watch), ctx.path("a"));
         assert_eq!(next(&mut sentinel), ctx.path("z"));
-        ctx.client.write(&ctx.path("ab"), "1").unwrap();
-        ctx.client.write(&ctx.path("z"), "1").unwrap();
+        ctx.client.write(ctx.path("ab"), "1").unwrap();
+        ctx.client.write(ctx.path("z"), "1").unwrap();
         assert_eq!(next(&mut sentinel), ctx.path("z"));
         assert_eq!(watch.try_next().unwrap(), None);
     }
@@ -62,7 +62,7 @@ on_every_backend! {
         tx.write(&path, "1").unwrap();
         tx.abort().unwrap();
         let tx = ctx.client.start_transaction().unwrap();
-        tx.write(&ctx.path("a/b"), "1").unwrap();
+        tx.write(ctx.path("a/b"), "1").unwrap();
         assert_eq!(watch.try_next().unwrap(), None);
         tx.commit().unwrap();
         until(&mut watch, &ctx.path("a/b"));
@@ -160,9 +160,9 @@ on_every_backend! {
     fn dropping_a_watch_removes_it_from_the_daemon(ctx) {
         // A guest may have 128 watches and would soon exceed its quota.
         for _ in 0..if ctx.is_guest() { 150 } else { ctx.load(300) } {
-            ctx.client.watch(&ctx.path("a")).unwrap();
+            ctx.client.watch(ctx.path("a")).unwrap();
         }
-        let mut watch = ctx.client.watch(&ctx.path("a")).unwrap();
+        let mut watch = ctx.client.watch(ctx.path("a")).unwrap();
         assert_eq!(next(&mut watch), ctx.path("a"));
     }
 
@@ -173,7 +173,7 @@ on_every_backend! {
         let mut watches = Vec::new();
         let error = loop {
             assert!(watches.len() < 1000, "the quota holds for guests");
-            match ctx.client.watch(&ctx.path("a")) {
+            match ctx.client.watch(ctx.path("a")) {
                 Ok(watch) => watches.push(watch),
                 Err(error) => break error,
             }
@@ -182,7 +182,7 @@ on_every_backend! {
         assert!(["E2BIG", "EQUOTA", "ENOSPC"].contains(&name), "{error}");
         assert_eq!((error.operation(), error.path()), ("watch", Some(&*ctx.path("a"))));
         ctx.client.unwatch_all().unwrap();
-        ctx.client.watch(&ctx.path("a")).unwrap();
+        ctx.client.watch(ctx.path("a")).unwrap();
     }
 
     fn unwatch_all_keeps_watches_of_other_clients(ctx) {
@@ -205,14 +205,14 @@ on_every_backend! {
             assert!(matches!(error.kind(), ErrorKind::Unsupported(_)), "{error}");
             return;
         }
-        let mut watch = ctx.client.watch(&ctx.path("a")).unwrap();
+        let mut watch = ctx.client.watch(ctx.path("a")).unwrap();
         let tx = ctx.client.start_transaction().unwrap();
-        tx.write(&ctx.path("b"), "1").unwrap();
+        tx.write(ctx.path("b"), "1").unwrap();
         ctx.client.reset_watches().unwrap();
         assert!(watch.next().is_none());
         let ended = tx.commit();
         assert!(ended.is_err(), "a transaction outlived RESET_WATCHES");
-        let mut watch = ctx.client.watch(&ctx.path("a")).unwrap();
+        let mut watch = ctx.client.watch(ctx.path("a")).unwrap();
         assert_eq!(next(&mut watch), ctx.path("a"));
     }
 
@@ -240,10 +240,10 @@ on_every_backend! {
         }
         let mut watch = result.unwrap();
         assert_eq!(next(&mut watch), path);
-        ctx.client.write(&ctx.path("a/b"), "1").unwrap();
+        ctx.client.write(ctx.path("a/b"), "1").unwrap();
         until(&mut watch, &ctx.path("a/b"));
-        ctx.client.write(&ctx.path("a/b/c"), "1").unwrap();
-        ctx.client.write(&ctx.path("a/d"), "1").unwrap();
+        ctx.client.write(ctx.path("a/b/c"), "1").unwrap();
+        ctx.client.write(ctx.path("a/d"), "1").unwrap();
         assert_eq!(next(&mut watch), ctx.path("a/d"));
     }
 
@@ -267,7 +267,7 @@ on_every_backend! {
         let mut watch = client.watch(ctx.root()).unwrap();
         assert_eq!(next(&mut watch), ctx.root());
         for n in 0..50 {
-            client.write(&ctx.path(&n.to_string()), "").unwrap();
+            client.write(ctx.path(&n.to_string()), "").unwrap();
         }
         let mut events = Vec::new();
         loop {
@@ -280,7 +280,7 @@ on_every_backend! {
         }
         assert!(events.len() <= 10, "{events:?}");
         // Later events are delivered.
-        client.write(&ctx.path("after"), "").unwrap();
+        client.write(ctx.path("after"), "").unwrap();
         until(&mut watch, &ctx.path("after"));
     }
 
@@ -293,7 +293,7 @@ on_every_backend! {
         let watcher = ctx.another();
         let mut watch = watcher.watch(ctx.root()).unwrap();
         for at in 0..count {
-            ctx.client.write(&ctx.path(&format!("k{}", at % 100)), "").unwrap();
+            ctx.client.write(ctx.path(&format!("k{}", at % 100)), "").unwrap();
             // The watcher sends requests, but leaves its events in the queue.
             if at % interval == 0 {
                 watcher.read(ctx.root()).unwrap();
@@ -351,5 +351,5 @@ on_every_backend! {
 #[test]
 fn tokens_are_plain_values() {
     fn is_plain<T: Copy + Send + Sync + Ord + std::hash::Hash + 'static>() {}
-    is_plain::<Token>();
+    is_plain::<WatchToken>();
 }

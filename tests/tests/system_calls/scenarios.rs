@@ -100,7 +100,7 @@ fn socket(world: &World, builder: Builder) -> Result<Client> {
 /// The client takes a socket for a device: the daemon does not see the difference.
 fn device(world: &World, builder: Builder) -> Result<Client> {
     let path = world.dir.join("socket");
-    builder.over_each(move |_| {
+    builder.with_connector(move |_| {
         let stream = exclude(|| UnixStream::connect(&path))?;
         let transport: Box<dyn Transport> =
             Box::new(XenbusTransport::from_fd(stream.into(), "device")?);

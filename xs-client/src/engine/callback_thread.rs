@@ -3,7 +3,7 @@
 use xs_transport::Failure;
 
 use super::deferred::{Deferred, Waiter};
-use super::token::Token;
+use super::token::WatchToken;
 use crate::sync::thread::{JoinHandle, ThreadId};
 
 /// Whether the callback thread runs, and which callback it runs.
@@ -17,7 +17,7 @@ pub(crate) struct CallbackThread {
     /// A thread has taken over, and has not left yet.
     pub(crate) is_present: bool,
     /// The callback that runs, and the thread that runs it.
-    pub(crate) running: Option<(Token, ThreadId)>,
+    pub(crate) running: Option<(WatchToken, ThreadId)>,
     /// The thread runs no callbacks until it is resumed.
     pub(crate) is_paused: bool,
     /// The callbacks were told that the connection is lost for good.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use xs_proto::TxId;
 
-use super::token::Token;
+use super::token::WatchToken;
 
 /// A request for which no caller waits.
 #[derive(Debug)]
@@ -12,9 +12,9 @@ pub(crate) enum Housekeeping {
     /// Abort a transaction that its owner has dropped.
     Abort(TxId),
     /// Remove a watch that its owner has dropped.
-    Unwatch { path: Box<str>, token: Token },
+    Unwatch { path: Box<str>, token: WatchToken },
     /// Set a watch again on a new connection.
-    WatchAgain(Token),
+    WatchAgain(WatchToken),
 }
 
 /// The queue of such requests, which are sent as soon as there is room for them in flight.

@@ -106,7 +106,7 @@ pub(crate) use self::poll::Turn;
 pub use self::queue::{EventKind, WatchEvent};
 pub(crate) use self::state::{Refusal, ResetMark, RoomTicket, State};
 pub(crate) use self::timers::Timer;
-pub use self::token::Token;
+pub use self::token::WatchToken;
 pub(crate) use self::transactions::Scope;
 #[cfg(feature = "futures")]
 pub(crate) use self::wait::earlier;

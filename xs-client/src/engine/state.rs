@@ -16,7 +16,7 @@ use super::housekeeping::{Housekeeping, HousekeepingQueue};
 use super::parker::Parker;
 use super::roles::{Pumps, Roles};
 use super::timers::{Timer, Timers};
-use super::token::Token;
+use super::token::WatchToken;
 use super::transactions::{Scope, Transactions};
 use super::watch_entry::Next;
 use super::watches::Watches;
@@ -77,7 +77,7 @@ pub(super) enum Purpose {
     /// RESET_WATCHES, for a caller.
     Reset(CallKey),
     /// A watch is set again on a new connection.
-    WatchAgain(Token),
+    WatchAgain(WatchToken),
     /// Housekeeping, whose reply is ignored.
     CleanUp,
 }
@@ -284,7 +284,7 @@ impl State {
     }
 
     /// Takes what comes next for the owner of a watch.
-    pub(crate) fn take_next(&mut self, token: Token) -> Option<Next> {
+    pub(crate) fn take_next(&mut self, token: WatchToken) -> Option<Next> {
         match self.is_forked() {
             true => Some(Next::Failed(Failure::Forked)),
             false => self.watches.take_next(token),

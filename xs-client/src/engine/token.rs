@@ -8,34 +8,34 @@ use std::sync::{Mutex, PoisonError};
 /// ```
 /// use xs_client::Client;
 /// # use xs_transport::mock::Xenstored;
-/// # let client = Client::over(Xenstored::new().connect(xs_proto::DomId::DOM0));
+/// # let client = Client::from_transport(Xenstored::new().connect(xs_proto::DomId::DOM0));
 ///
 /// let token = client.watch_with("/a", |event| println!("{event:?}"))?;
 /// client.unwatch(token)?;
 /// # Ok::<(), xs_client::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Token(u64);
+pub struct WatchToken(u64);
 
 /// Marks the tokens of this library for people who list the daemon's watches.
 const TOKEN_PREFIX: &str = "xs-";
 
-impl Token {
+impl WatchToken {
     pub(super) fn new() -> Self {
         // Not every architecture has a 64-bit atomic counter.
         static LAST: Mutex<u64> = Mutex::new(0);
         let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
         *last += 1;
-        Token(*last)
+        WatchToken(*last)
     }
 
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         let digits = std::str::from_utf8(bytes.strip_prefix(TOKEN_PREFIX.as_bytes())?).ok()?;
-        u64::from_str_radix(digits, 16).ok().map(Token)
+        u64::from_str_radix(digits, 16).ok().map(WatchToken)
     }
 }
 
-impl fmt::Display for Token {
+impl fmt::Display for WatchToken {
     /// Formats the token as it is sent to the daemon.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{TOKEN_PREFIX}{:x}", self.0)
@@ -48,15 +48,15 @@ mod tests {
 
     #[test]
     fn tokens_survive_the_wire() {
-        let token = Token::new();
-        assert_eq!(Token::parse(token.to_string().as_bytes()), Some(token));
+        let token = WatchToken::new();
+        assert_eq!(WatchToken::parse(token.to_string().as_bytes()), Some(token));
         for foreign in ["", "xs-", "xs-zz", "1", "xs-1 "] {
-            assert_eq!(Token::parse(foreign.as_bytes()), None, "{foreign}");
+            assert_eq!(WatchToken::parse(foreign.as_bytes()), None, "{foreign}");
         }
     }
 
     #[test]
     fn tokens_are_never_used_again() {
-        assert_ne!(Token::new(), Token::new());
+        assert_ne!(WatchToken::new(), WatchToken::new());
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use xs_proto::TxId;
 
 use super::calls::{CallId, CallKey};
-use super::token::Token;
+use super::token::WatchToken;
 
 /// The transaction of a request.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +44,7 @@ pub(crate) struct Transactions {
 #[derive(Debug)]
 struct Reset {
     call: CallKey,
-    watches: Vec<Token>,
+    watches: Vec<WatchToken>,
     open: BTreeSet<TxId>,
     starting: BTreeSet<CallKey>,
 }
@@ -76,7 +76,7 @@ impl Transactions {
     }
 
     /// RESET_WATCHES was submitted while the daemon knew these watches.
-    pub(crate) fn begin_reset(&mut self, call: CallKey, watches: Vec<Token>) {
+    pub(crate) fn begin_reset(&mut self, call: CallKey, watches: Vec<WatchToken>) {
         let (open, starting) = (self.open.clone(), self.starting.clone());
         self.resets.push(Reset { call, watches, open, starting });
         self.submitted_resets += 1;
@@ -88,7 +88,7 @@ impl Transactions {
     }
 
     /// RESET_WATCHES was answered. Returns the watches that have ended.
-    pub(crate) fn end_reset(&mut self, call: CallKey, granted: bool) -> Vec<Token> {
+    pub(crate) fn end_reset(&mut self, call: CallKey, granted: bool) -> Vec<WatchToken> {
         let Some(at) = self.resets.iter().position(|reset| reset.call == call) else {
             return Vec::new();
         };

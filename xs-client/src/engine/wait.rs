@@ -11,7 +11,7 @@ use super::guard::Guard;
 use super::pace::Pace;
 use super::parker::LazyParker;
 use super::state::{Refusal, State};
-use super::token::Token;
+use super::token::WatchToken;
 use super::transactions::Scope;
 use super::watch_entry::Next;
 use crate::error::ErrorKind;
@@ -232,13 +232,13 @@ impl Condition for CallId {
 
 /// Waits for the next event of a watch, on this connection or a new one.
 pub(crate) struct NextEvent<'a> {
-    token: Token,
+    token: WatchToken,
     /// `None` once it has counted this wait, in which the thread may be woken several times.
     pace: Option<&'a mut Pace>,
 }
 
 impl<'a> NextEvent<'a> {
-    pub(crate) fn new(token: Token, pace: &'a mut Pace) -> Self {
+    pub(crate) fn new(token: WatchToken, pace: &'a mut Pace) -> Self {
         NextEvent { token, pace: Some(pace) }
     }
 }

@@ -7,14 +7,14 @@ use xs_transport::Failure;
 
 use super::deferred::{Deferred, Waiter};
 use super::queue::{Queue, WatchEvent};
-use super::token::Token;
+use super::token::WatchToken;
 use super::watch_entry::{Callback, Delivery, End, Entry, Next, Submission};
 use crate::error::Result;
 
 /// The watches of one client, by token.
 #[derive(Debug)]
 pub(crate) struct Watches {
-    entries: BTreeMap<Token, Entry>,
+    entries: BTreeMap<WatchToken, Entry>,
     /// The capacity of each queue, in events.
     capacity: usize,
     /// A queue may be more than half full.
@@ -25,7 +25,7 @@ pub(crate) struct Watches {
 /// The watches whose callbacks have something to be called with.
 #[derive(Debug, Default)]
 pub(super) struct Runnable {
-    tokens: VecDeque<Token>,
+    tokens: VecDeque<WatchToken>,
     /// The callback thread, while it waits.
     pub(super) callback_thread: Option<Waiter>,
 }
@@ -40,7 +40,7 @@ pub(crate) struct Removed {
 
 /// A callback that is due, with its event.
 pub(crate) struct DueCallback {
-    pub(crate) token: Token,
+    pub(crate) token: WatchToken,
     pub(crate) callback: Callback,
     pub(crate) event: Result<WatchEvent>,
 }
@@ -52,8 +52,8 @@ impl Watches {
     }
 
     /// Adds a watch. This comes before WATCH is sent, since the first event may precede the reply.
-    pub(crate) fn add(&mut self, path: &str, depth: Option<u32>, delivery: Delivery) -> Token {
-        let token = Token::new();
+    pub(crate) fn add(&mut self, path: &str, depth: Option<u32>, delivery: Delivery) -> WatchToken {
+        let token = WatchToken::new();
         let entry = Entry::new(path, depth, delivery, Queue::new(self.capacity));
         self.entries.insert(token, entry);
         token
@@ -65,10 +65,10 @@ impl Watches {
     /// Returns the callback if the watch was removed.
     pub(crate) fn install_callback(
         &mut self,
-        token: Token,
+        token: WatchToken,
         callback: Callback,
         deferred: &mut Deferred,
-    ) -> Result<(), Callback> {
+    ) -> std::result::Result<(), Callback> {
         let Some(entry) = self.entries.get_mut(&token) else {
             return Err(callback);
         };
@@ -81,13 +81,14 @@ impl Watches {
 
     /// WATCH was submitted.
     pub(super) fn submitted(&mut self, token: &[u8]) {
-        if let Some(entry) = Token::parse(token).and_then(|token| self.entries.get_mut(&token)) {
+        if let Some(entry) = WatchToken::parse(token).and_then(|token| self.entries.get_mut(&token))
+        {
             entry.submission = Submission::Submitted;
         }
     }
 
     /// Removes a watch, which delivers nothing from then on.
-    pub(crate) fn remove(&mut self, token: Token, deferred: &mut Deferred) -> Option<Removed> {
+    pub(crate) fn remove(&mut self, token: WatchToken, deferred: &mut Deferred) -> Option<Removed> {
         let entry = self.entries.remove(&token)?;
         deferred.wake_all(entry.waiter);
         if let Delivery::Callback(Some(callback)) = entry.delivery {
@@ -96,23 +97,23 @@ impl Watches {
         Some(Removed { path: entry.path, may_be_known: entry.submission.may_be_known() })
     }
 
-    pub(crate) fn contains(&self, token: Token) -> bool {
+    pub(crate) fn contains(&self, token: WatchToken) -> bool {
         self.entries.contains_key(&token)
     }
 
-    pub(crate) fn tokens(&self) -> Vec<Token> {
+    pub(crate) fn tokens(&self) -> Vec<WatchToken> {
         self.entries.keys().copied().collect()
     }
 
     /// Returns the watches that the daemon may know.
-    pub(super) fn known_tokens(&self) -> Vec<Token> {
+    pub(super) fn known_tokens(&self) -> Vec<WatchToken> {
         let known = self.entries.iter().filter(|(_, entry)| entry.submission.may_be_known());
         known.map(|(token, _)| *token).collect()
     }
 
     /// An event arrived. A late event of a removed watch is dropped.
     pub(super) fn deliver(&mut self, path: &str, token: &[u8], deferred: &mut Deferred) {
-        let Some(token) = Token::parse(token) else { return };
+        let Some(token) = WatchToken::parse(token) else { return };
         let Some(entry) = self.entries.get_mut(&token) else { return };
         let was_idle = !entry.has_work();
         // The first event may precede the reply to WATCH.
@@ -133,14 +134,14 @@ impl Watches {
     }
 
     /// Registers the party to wake when a watch has something.
-    pub(crate) fn register(&mut self, token: Token, waiter: &Waiter, deferred: &mut Deferred) {
+    pub(crate) fn register(&mut self, token: WatchToken, waiter: &Waiter, deferred: &mut Deferred) {
         if let Some(entry) = self.entries.get_mut(&token) {
             deferred.register(&mut entry.waiter, waiter);
         }
     }
 
     /// Takes what comes next for the owner of a watch.
-    pub(super) fn take_next(&mut self, token: Token) -> Option<Next> {
+    pub(super) fn take_next(&mut self, token: WatchToken) -> Option<Next> {
         match self.entries.get_mut(&token) {
             Some(entry) => entry.take_next(),
             None => Some(Next::Removed),
@@ -150,7 +151,7 @@ impl Watches {
     /// Returns the watches whose owners have something to take. A lost connection does not count:
     /// it may be replaced, and is reported in another way if not.
     #[cfg(feature = "mio")]
-    pub(crate) fn tokens_with_events(&self) -> Vec<Token> {
+    pub(crate) fn tokens_with_events(&self) -> Vec<WatchToken> {
         let has_events =
             |entry: &Entry| matches!(entry.delivery, Delivery::Owner) && entry.has_work();
         let with_events = self.entries.iter().filter(|(_, entry)| has_events(entry));
@@ -183,7 +184,7 @@ impl Watches {
     /// Takes the callback of a watch, to be called for the last time.
     pub(crate) fn take_last_callback(
         &mut self,
-        token: Token,
+        token: WatchToken,
         failure: &Failure,
     ) -> Option<DueCallback> {
         let entry = self.entries.get_mut(&token)?;
@@ -204,9 +205,9 @@ impl Watches {
     /// Returns the callback if its watch was removed meanwhile.
     pub(crate) fn return_callback(
         &mut self,
-        token: Token,
+        token: WatchToken,
         callback: Callback,
-    ) -> Result<(), Callback> {
+    ) -> std::result::Result<(), Callback> {
         match self.entries.get_mut(&token) {
             Some(Entry { delivery: Delivery::Callback(slot), .. }) => *slot = Some(callback),
             _ => return Err(callback),
@@ -228,7 +229,7 @@ impl Watches {
     }
 
     /// The connection was replaced. Returns the watches to set on the new one.
-    pub(super) fn reconnected(&mut self, deferred: &mut Deferred) -> Vec<Token> {
+    pub(super) fn reconnected(&mut self, deferred: &mut Deferred) -> Vec<WatchToken> {
         let mut again = Vec::new();
         for (token, entry) in &mut self.entries {
             if let Some(End::Refused(_)) = entry.end {
@@ -246,7 +247,7 @@ impl Watches {
 
     /// WATCH is about to be submitted again. Returns the path and the depth, unless the watch was
     /// removed.
-    pub(super) fn submit_again(&mut self, token: Token) -> Option<(Box<str>, Option<u32>)> {
+    pub(super) fn submit_again(&mut self, token: WatchToken) -> Option<(Box<str>, Option<u32>)> {
         let entry = self.entries.get_mut(&token)?;
         entry.submission = Submission::SubmittedAgain;
         Some((entry.path.clone(), entry.depth))
@@ -255,7 +256,7 @@ impl Watches {
     /// The daemon has answered a WATCH that was submitted again.
     pub(super) fn answered_again(
         &mut self,
-        token: Token,
+        token: WatchToken,
         refused: Option<ErrorCode>,
         deferred: &mut Deferred,
     ) {
@@ -276,7 +277,13 @@ impl Watches {
 
 impl Runnable {
     /// A watch has something new.
-    fn notify(&mut self, token: Token, entry: &mut Entry, was_idle: bool, deferred: &mut Deferred) {
+    fn notify(
+        &mut self,
+        token: WatchToken,
+        entry: &mut Entry,
+        was_idle: bool,
+        deferred: &mut Deferred,
+    ) {
         deferred.wake_all(entry.waiter.take());
         // A watch that had work before is in the list already.
         if was_idle && matches!(entry.delivery, Delivery::Callback(_)) {
@@ -284,7 +291,7 @@ impl Runnable {
         }
     }
 
-    fn push(&mut self, token: Token, deferred: &mut Deferred) {
+    fn push(&mut self, token: WatchToken, deferred: &mut Deferred) {
         self.tokens.push_back(token);
         deferred.wake_all(self.callback_thread.take());
     }
@@ -312,18 +319,18 @@ mod tests {
             self.wakes.run(&mut self.deferred)
         }
 
-        fn deliver(&mut self, token: Token, path: &str) {
+        fn deliver(&mut self, token: WatchToken, path: &str) {
             self.watches.deliver(path, token.to_string().as_bytes(), &mut self.deferred);
         }
 
-        fn install(&mut self, token: Token) {
+        fn install(&mut self, token: WatchToken) {
             let installed =
                 self.watches.install_callback(token, Box::new(drop), &mut self.deferred);
             assert!(installed.is_ok());
         }
 
         /// Adds a watch on `a` that is being set again on a new connection.
-        fn add_again(&mut self, delivery: Delivery) -> Token {
+        fn add_again(&mut self, delivery: Delivery) -> WatchToken {
             let token = self.watches.add("a", None, delivery);
             self.watches.submitted(token.to_string().as_bytes());
             assert_eq!(self.watches.reconnected(&mut self.deferred), [token]);

@@ -87,32 +87,36 @@ impl Client {
     }
 
     /// See [`introduce`](crate::Client::introduce).
-    pub async fn introduce(&self, domid: DomId, gfn: u64, evtchn: u32) -> Result<()> {
+    pub async fn introduce(&self, domid: impl Into<DomId>, gfn: u64, evtchn: u32) -> Result<()> {
         self.run(&op::introduce(domid, gfn, evtchn)).await
     }
 
     /// See [`release`](crate::Client::release).
-    pub async fn release(&self, domid: DomId) -> Result<()> {
+    pub async fn release(&self, domid: impl Into<DomId>) -> Result<()> {
         self.run(&op::release(domid)).await
     }
 
     /// See [`resume`](crate::Client::resume).
-    pub async fn resume(&self, domid: DomId) -> Result<()> {
+    pub async fn resume(&self, domid: impl Into<DomId>) -> Result<()> {
         self.run(&op::resume(domid)).await
     }
 
     /// See [`set_target`](crate::Client::set_target).
-    pub async fn set_target(&self, domid: DomId, target: DomId) -> Result<()> {
+    pub async fn set_target(
+        &self,
+        domid: impl Into<DomId>,
+        target: impl Into<DomId>,
+    ) -> Result<()> {
         self.run(&op::set_target(domid, target)).await
     }
 
     /// See [`get_domain_path`](crate::Client::get_domain_path).
-    pub async fn get_domain_path(&self, domid: DomId) -> Result<String> {
+    pub async fn get_domain_path(&self, domid: impl Into<DomId>) -> Result<String> {
         self.run(&op::get_domain_path(domid)).await
     }
 
     /// See [`is_domain_introduced`](crate::Client::is_domain_introduced).
-    pub async fn is_domain_introduced(&self, domid: DomId) -> Result<bool> {
+    pub async fn is_domain_introduced(&self, domid: impl Into<DomId>) -> Result<bool> {
         self.run(&op::is_domain_introduced(domid)).await
     }
 

@@ -9,7 +9,7 @@
 //! # #[cfg(feature = "tokio")] {
 //! use xs_client::futures::Client;
 //! # use xs_transport::mock::Xenstored;
-//! # let blocking = xs_client::Client::over(Xenstored::new().connect(xs_proto::DomId::DOM0));
+//! # let blocking = xs_client::Client::from_transport(Xenstored::new().connect(xs_proto::DomId::DOM0));
 //!
 //! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
 //! # runtime.block_on(async {

@@ -22,71 +22,58 @@ pub struct Tree(pub(super) tree::Tree);
 
 impl Tree {
     /// See [`read`](crate::Tree::read).
-    pub async fn read(&self, path: &str) -> Result<Vec<u8>> {
-        self.run(&op::read(path)).await
+    pub async fn read(&self, path: impl AsRef<str>) -> Result<Vec<u8>> {
+        self.run(&op::read(path.as_ref())).await
     }
 
     /// See [`read_str`](crate::Tree::read_str).
-    pub async fn read_str(&self, path: &str) -> Result<String> {
-        self.run(&op::read_str(path)).await
+    pub async fn read_str(&self, path: impl AsRef<str>) -> Result<String> {
+        self.run(&op::read_str(path.as_ref())).await
     }
 
     /// See [`read_parsed`](crate::Tree::read_parsed).
-    pub async fn read_parsed<T: FromStr>(&self, path: &str) -> Result<T> {
-        self.run(&op::read_parsed(path)).await
+    pub async fn read_parsed<T: FromStr>(&self, path: impl AsRef<str>) -> Result<T> {
+        self.run(&op::read_parsed(path.as_ref())).await
     }
 
     /// See [`write`](crate::Tree::write).
-    pub async fn write(&self, path: &str, value: impl AsRef<[u8]>) -> Result<()> {
-        self.run(&op::write(path, &value)).await
+    pub async fn write(&self, path: impl AsRef<str>, value: impl AsRef<[u8]>) -> Result<()> {
+        self.run(&op::write(path.as_ref(), value.as_ref())).await
     }
 
     /// See [`write_display`](crate::Tree::write_display).
-    pub async fn write_display(&self, path: &str, value: impl Display) -> Result<()> {
+    pub async fn write_display(&self, path: impl AsRef<str>, value: impl Display) -> Result<()> {
         self.write(path, value.to_string()).await
     }
 
     /// See [`mkdir`](crate::Tree::mkdir).
-    pub async fn mkdir(&self, path: &str) -> Result<()> {
-        self.run(&op::mkdir(path)).await
+    pub async fn mkdir(&self, path: impl AsRef<str>) -> Result<()> {
+        self.run(&op::mkdir(path.as_ref())).await
     }
 
     /// See [`rm`](crate::Tree::rm).
-    pub async fn rm(&self, path: &str) -> Result<()> {
-        self.run(&op::rm(path)).await
+    pub async fn rm(&self, path: impl AsRef<str>) -> Result<()> {
+        self.run(&op::rm(path.as_ref())).await
     }
 
     /// See [`directory`](crate::Tree::directory).
-    pub async fn directory(&self, path: &str) -> Result<Vec<String>> {
-        let deadline = self.0.deadline();
-        let answer = self.start(&op::directory(path), deadline).await?.await;
-        if !Listing::is_needed(&answer) {
-            return answer;
-        }
-        let mut listing = Listing::new(path, deadline);
-        loop {
-            let part = self.start(&listing.next(), deadline).await?.await?;
-            match listing.take(part)? {
-                Step::Continue => {}
-                Step::RestartAt(at) => sleep_until(&self.0.handle, at).await,
-                Step::Complete(names) => return Ok(names),
-            }
-        }
+    pub async fn directory(&self, path: impl AsRef<str>) -> Result<Vec<String>> {
+        self.whole_directory(path.as_ref()).await
     }
 
     /// See [`exists`](crate::Tree::exists).
-    pub async fn exists(&self, path: &str) -> Result<bool> {
-        self.run(&op::exists(path)).await
+    pub async fn exists(&self, path: impl AsRef<str>) -> Result<bool> {
+        self.run(&op::exists(path.as_ref())).await
     }
 
     /// See [`get_perms`](crate::Tree::get_perms).
-    pub async fn get_perms(&self, path: &str) -> Result<Permissions> {
-        self.run(&op::get_perms(path)).await
+    pub async fn get_perms(&self, path: impl AsRef<str>) -> Result<Permissions> {
+        self.run(&op::get_perms(path.as_ref())).await
     }
 
     /// See [`set_perms`](crate::Tree::set_perms).
-    pub async fn set_perms(&self, path: &str, perms: &Permissions) -> Result<()> {
-        self.run(&op::set_perms(path, perms)).await
+    pub async fn set_perms(&self, path: impl AsRef<str>, perms: &Permissions) -> Result<()> {
+        self.run(&op::set_perms(path.as_ref(), perms)).await
     }
 
     /// Runs one operation.
@@ -166,6 +153,23 @@ impl Tree {
         paths: impl IntoIterator<Item = P>,
     ) -> impl Future<Output = Vec<Result<Permissions>>> {
         self.on_each(paths, op::get_perms)
+    }
+
+    async fn whole_directory(&self, path: &str) -> Result<Vec<String>> {
+        let deadline = self.0.deadline();
+        let answer = self.start(&op::directory(path), deadline).await?.await;
+        if !Listing::is_needed(&answer) {
+            return answer;
+        }
+        let mut listing = Listing::new(path, deadline);
+        loop {
+            let part = self.start(&listing.next(), deadline).await?.await?;
+            match listing.take(part)? {
+                Step::Continue => {}
+                Step::RestartAt(at) => sleep_until(&self.0.handle, at).await,
+                Step::Complete(names) => return Ok(names),
+            }
+        }
     }
 
     fn on_each<P: AsRef<str>, T>(

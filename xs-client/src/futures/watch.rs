@@ -9,7 +9,7 @@ use futures_core::Stream;
 
 use super::alarm::Alarm;
 use super::client::Client;
-use crate::engine::{Delivery, Next, Token, Waiter, WatchEvent};
+use crate::engine::{Delivery, Next, Waiter, WatchEvent, WatchToken};
 use crate::error::{Error, ErrorKind, Result};
 use crate::registration::{Registration, Removal};
 
@@ -27,18 +27,18 @@ pub struct Watch {
 
 impl Client {
     /// Sets a watch; see [`xs_client::Client::watch`](crate::Client::watch).
-    pub async fn watch(&self, path: &str) -> Result<Watch> {
-        self.set_watch(path, None).await
+    pub async fn watch(&self, path: impl AsRef<str>) -> Result<Watch> {
+        self.set_watch(path.as_ref(), None).await
     }
 
     /// Sets a watch of limited depth; see
     /// [`xs_client::Client::watch_depth`](crate::Client::watch_depth).
-    pub async fn watch_depth(&self, path: &str, depth: u32) -> Result<Watch> {
-        self.set_watch(path, Some(depth)).await
+    pub async fn watch_depth(&self, path: impl AsRef<str>, depth: u32) -> Result<Watch> {
+        self.set_watch(path.as_ref(), Some(depth)).await
     }
 
     /// See [`unwatch`](crate::Client::unwatch).
-    pub async fn unwatch(&self, token: Token) -> Result<()> {
+    pub async fn unwatch(&self, token: WatchToken) -> Result<()> {
         let Some(removal) = Removal::new(&self.blocking.handle, token) else {
             return Ok(());
         };
@@ -54,10 +54,11 @@ impl Client {
     /// [`xs_client::Client::wait_for`](crate::Client::wait_for).
     pub async fn wait_for(
         &self,
-        path: &str,
+        path: impl AsRef<str>,
         timeout: impl Into<Option<Duration>>,
         mut condition: impl FnMut(Option<&[u8]>) -> bool,
     ) -> Result<Option<Vec<u8>>> {
+        let path = path.as_ref();
         let client = self.with_timeout(timeout);
         let deadline = client.blocking.deadline();
         let mut watch = client.watch(path).await?;
@@ -96,7 +97,7 @@ impl Watch {
     }
 
     /// Returns the token, for [`Client::unwatch`].
-    pub fn token(&self) -> Token {
+    pub fn token(&self) -> WatchToken {
         self.watch.token()
     }
 

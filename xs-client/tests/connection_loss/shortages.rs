@@ -64,7 +64,7 @@ fn client(failing: Failing, errno: i32) -> (Client, Arc<Shortage>) {
             on_wait.check(errno, failing == Failing::Wait)?;
             below.wait(interest, deadline)
         });
-    (Client::builder().timeout(HANG_GUARD).over(transport), shortage)
+    (Client::builder().timeout(HANG_GUARD).from_transport(transport), shortage)
 }
 
 fn kinds() -> impl Iterator<Item = (Failing, i32)> {

@@ -53,7 +53,7 @@ fn use_client(client: &Client, name: &str) -> Result<()> {
 
 /// Uses a client with several threads. Returns whether all requests were answered.
 fn all_are_answered(transport: impl Transport + 'static) -> bool {
-    let client = Client::builder().timeout(HANG_GUARD).over(transport);
+    let client = Client::builder().timeout(HANG_GUARD).from_transport(transport);
     thread::scope(|scope| {
         let users = ["a", "b", "c"].map(|name| {
             let client = &client;

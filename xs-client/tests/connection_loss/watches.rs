@@ -264,7 +264,7 @@ fn many_watches_are_set_again_without_errors() {
     let daemon = TestDaemon::new();
     let client = daemon.client();
     let mut watches: Vec<_> =
-        (0..MANY).map(|at| client.watch(&format!("/w/{at}")).unwrap()).collect();
+        (0..MANY).map(|at| client.watch(format!("/w/{at}")).unwrap()).collect();
     for watch in &mut watches {
         assert_eq!(watch.wait().unwrap().kind, EventKind::Fired);
     }

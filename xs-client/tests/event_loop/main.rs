@@ -10,7 +10,7 @@ mod readiness;
 use std::time::Duration;
 
 use mio::{Events, Interest, Poll};
-use xs_client::{Client, EventSource, Token};
+use xs_client::{Client, EventSource, WatchToken};
 
 use support::waiting::HANG_GUARD;
 
@@ -50,7 +50,7 @@ impl EventLoop {
     }
 
     /// Waits until there is work, and does it.
-    fn turn(&mut self) -> Vec<Token> {
+    fn turn(&mut self) -> Vec<WatchToken> {
         self.wait_until_ready();
         self.source.process().unwrap()
     }

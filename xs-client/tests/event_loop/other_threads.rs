@@ -58,7 +58,7 @@ fn process_does_not_block_while_transport_is_full() {
             visitors.add();
             below.recv(buf, wait)
         });
-    let client = Client::over(transport);
+    let client = Client::from_transport(transport);
     let mut source = client.event_source().unwrap();
     let fault = xenstored.inject(Fault::delay());
     let reader = client.clone();
@@ -87,7 +87,7 @@ fn source_is_readable_after_reader_times_out() {
                 false => below.recv(buf, wait),
             }
         });
-    let client = Client::over(transport);
+    let client = Client::from_transport(transport);
     let [mut watch, mut other] = ["/a", "/b"].map(|path| client.watch(path).unwrap());
     for watch in [&mut watch, &mut other] {
         watch.wait().unwrap();

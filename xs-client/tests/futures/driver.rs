@@ -33,7 +33,8 @@ fn concurrent_requests_are_sent_together() {
         .on_recv(|below, buf, wait| below.recv(&mut buf[..1], wait));
     let take_sends = || count.swap(0, Ordering::SeqCst);
     block_on_tokio(async {
-        let (client, driver) = Client::on_tokio(xs_client::Client::over(transport)).unwrap();
+        let (client, driver) =
+            Client::on_tokio(xs_client::Client::from_transport(transport)).unwrap();
         tokio::spawn(driver);
         client.write("/a", "1").await.unwrap();
         assert_eq!(take_sends(), 1);
@@ -65,7 +66,7 @@ fn driver_receives_what_another_reader_leaves() {
             below.recv(&mut buf[..1], wait)
         });
     let edge = Arc::new(AtomicBool::new(true));
-    let blocking = xs_client::Client::over(transport);
+    let blocking = xs_client::Client::from_transport(transport);
     let mut watch = blocking.watch("/w").unwrap();
     watch.wait().unwrap();
     let (client, driver) = Client::with_reactor(blocking, EdgeTriggered(edge.clone())).unwrap();
@@ -113,7 +114,7 @@ fn driver_that_is_no_longer_polled_gives_up_reader_role() {
             }
             received
         });
-    let client = xs_client::Client::builder().timeout(None).over(transport);
+    let client = xs_client::Client::builder().timeout(None).from_transport(transport);
     // This reactor wakes no task, as if its runtime were busy.
     let ready = EdgeTriggered(Arc::new(AtomicBool::new(true)));
     let (tasks, mut driver) = Client::with_reactor(client.clone(), ready).unwrap();
@@ -152,7 +153,7 @@ fn new_connection_is_watched_later_if_it_cannot_be_watched_at_once() {
 fn driver_that_cannot_be_created_leaves_the_connection_open() {
     let transport = Intercept::new(Xenstored::new().connect(DomId::DOM0))
         .on_fd(|_| Err(io::Error::from_raw_os_error(libc::EMFILE)));
-    let client = xs_client::Client::over(transport);
+    let client = xs_client::Client::from_transport(transport);
     let idle = EdgeTriggered(Arc::default());
     assert!(Client::with_reactor(client.clone(), idle).is_err());
     client.exists("/").unwrap();
@@ -165,7 +166,7 @@ fn driver_rests_while_transport_is_full() {
         .on_send(|_, _| Err(io::ErrorKind::WouldBlock.into()));
     let reactor = EdgeTriggered(Arc::new(AtomicBool::new(true)));
     let (client, driver) =
-        Client::with_reactor(xs_client::Client::over(transport), reactor).unwrap();
+        Client::with_reactor(xs_client::Client::from_transport(transport), reactor).unwrap();
     let mut driver = pin!(driver);
     let mut read = pin!(client.read("/"));
     assert!(read.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());

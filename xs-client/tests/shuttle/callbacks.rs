@@ -5,12 +5,12 @@ use std::sync::Arc;
 use shuttle::sync::Mutex;
 use shuttle::sync::mpsc::{self, Receiver};
 use shuttle::thread;
-use xs_client::{Client, Result, Token, WatchEvent};
+use xs_client::{Client, Result, WatchEvent, WatchToken};
 
 use crate::{Host, SMALL, UNLIMITED, explore, join};
 
 /// Sets a watch whose callback passes each event to the test.
-fn watch(client: &Client, path: &str) -> (Token, Receiver<Result<WatchEvent>>) {
+fn watch(client: &Client, path: &str) -> (WatchToken, Receiver<Result<WatchEvent>>) {
     let (sender, called) = mpsc::channel();
     let token = client.watch_with(path, move |event| drop(sender.send(event))).unwrap();
     (token, called)

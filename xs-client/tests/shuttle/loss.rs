@@ -80,7 +80,7 @@ fn all_users_go_on_with_next_daemon() {
             servers.push(thread::spawn(move || far.serve(&pipe, bytes)));
             Ok(Box::new(wire) as Box<dyn Transport>)
         };
-        let client = Client::builder().timeout(None).reconnect(true).over_each(open).unwrap();
+        let client = Client::builder().timeout(None).reconnect(true).with_connector(open).unwrap();
         let watching = client.clone();
         let watcher = thread::spawn(move || {
             let mut watch = loop {
@@ -179,7 +179,7 @@ fn dropped_transport_may_use_client() {
             servers.push(thread::spawn(move || far.serve(&pipe, bytes)));
             Ok(Box::new(UsesClient { wire, client: user.clone() }) as Box<dyn Transport>)
         };
-        let client = Client::builder().timeout(None).reconnect(true).over_each(open).unwrap();
+        let client = Client::builder().timeout(None).reconnect(true).with_connector(open).unwrap();
         *shared.lock().unwrap() = Some(client.clone());
         join([(); 3].map(|()| {
             let client = client.clone();

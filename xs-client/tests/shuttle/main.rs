@@ -76,7 +76,7 @@ impl Host {
         let pipe = Arc::new(xenstored.connect(DomId::DOM0));
         let wire = Wire::new(capacity);
         // A wait with a deadline is repeated, which would hide a lost wake-up.
-        let client = Client::builder().timeout(None).over(wire.clone());
+        let client = Client::builder().timeout(None).from_transport(wire.clone());
         let (far, served) = (wire.clone(), pipe.clone());
         let server = thread::spawn(move || far.serve(&served, bytes));
         Host { client, xenstored, wire, pipe, server }

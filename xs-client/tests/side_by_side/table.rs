@@ -380,7 +380,7 @@ pub(crate) fn set_up_once(client: &Client) -> Result<()> {
     let wide = (0..700).map(|at| (format!("/xs-cli/wide/child-{at:03}"), format!("value {at}")));
     client.write_many(wide).into_iter().collect::<Result<()>>()?;
     let deep: String = (1..60).map(|at| format!("/level{at}")).collect();
-    client.write(&format!("/xs-cli/deep{deep}"), "the bottom of it all")?;
+    client.write(format!("/xs-cli/deep{deep}"), "the bottom of it all")?;
 
     let every_byte: Vec<u8> = (0..=255).collect();
     write(
@@ -398,7 +398,7 @@ pub(crate) fn set_up_once(client: &Client) -> Result<()> {
         ],
     )?;
     for len in 0..90 {
-        client.write(&format!("/xs-cli/widths/{len}"), vec![b'v'; len])?;
+        client.write(format!("/xs-cli/widths/{len}"), vec![b'v'; len])?;
     }
     let open = perms("n0 r5");
     write(
@@ -407,7 +407,7 @@ pub(crate) fn set_up_once(client: &Client) -> Result<()> {
         &[("/open", b"1"), ("/closed", b"2"), ("/closed/below", b"3"), ("/after", b"4")],
     )?;
     for path in ["", "/open", "/after"] {
-        client.set_perms(&format!("/xs-cli/guest{path}"), &open)?;
+        client.set_perms(format!("/xs-cli/guest{path}"), &open)?;
     }
     client.set_perms("/xs-cli/guest/closed", &perms("n0"))?;
     // Earlier lines may have changed this node of the guest.

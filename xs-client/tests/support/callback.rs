@@ -2,13 +2,13 @@
 
 use std::sync::mpsc::{self, Receiver};
 
-use xs_client::{Client, EventKind, Result, Token, WatchEvent};
+use xs_client::{Client, EventKind, Result, WatchEvent, WatchToken};
 
 use super::waiting::HANG_GUARD;
 
 /// A watch whose callback passes each event to the test.
 pub(crate) struct CallbackEvents {
-    pub(crate) token: Token,
+    pub(crate) token: WatchToken,
     events: Receiver<Result<WatchEvent>>,
 }
 

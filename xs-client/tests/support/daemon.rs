@@ -19,7 +19,8 @@ pub(crate) const FULL: usize = 4096;
 /// Starts an in-memory daemon and connects a client to it.
 pub(crate) fn start() -> (Xenstored, Client) {
     let xenstored = Xenstored::new();
-    let client = Client::builder().timeout(HANG_GUARD).over(xenstored.connect(DomId::DOM0));
+    let client =
+        Client::builder().timeout(HANG_GUARD).from_transport(xenstored.connect(DomId::DOM0));
     (xenstored, client)
 }
 
@@ -33,7 +34,7 @@ pub(crate) fn start_flood() -> (Xenstored, Client) {
             daemon.set("/w", "").unwrap();
             below.recv(buf, wait)
         });
-    (xenstored, Client::over(transport))
+    (xenstored, Client::from_transport(transport))
 }
 
 /// Starts as many requests as can be in flight.
@@ -105,7 +106,7 @@ impl TestDaemon {
             let number = daemon.attempts.fetch_add(1, Ordering::SeqCst);
             connect(Attempt { daemon: &daemon, number, timeout })
         };
-        builder.reconnect(true).over_each(open).unwrap()
+        builder.reconnect(true).with_connector(open).unwrap()
     }
 
     /// Returns a client that reconnects. The descriptors of its second connection are not available

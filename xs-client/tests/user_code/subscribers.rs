@@ -65,7 +65,7 @@ fn operations_are_traced_and_values_are_not() {
         lines.push('\n');
     };
     subscribed(write_line, || {
-        let client = Client::over(Xenstored::new().connect(DomId::DOM0));
+        let client = Client::from_transport(Xenstored::new().connect(DomId::DOM0));
         client.write("/a", "a secret").unwrap();
         client.transaction(|tx| tx.read("/a")).unwrap();
         client.read("/none").unwrap_err();
@@ -109,7 +109,7 @@ fn subscriber_may_use_client() {
 fn panicking_subscriber_does_not_block_client() {
     in_time(|| {
         let xenstored = Xenstored::new();
-        let client = Client::builder().timeout(None).over(xenstored.connect(DomId::DOM0));
+        let client = Client::builder().timeout(None).from_transport(xenstored.connect(DomId::DOM0));
         let watch = subscribed(
             |_| panic!("a panic that the test expects"),
             || catch_unwind(AssertUnwindSafe(|| client.watch("/a"))),

@@ -21,7 +21,7 @@ fn panic_in_recv_ends_connection() {
             assert!(!is_armed.swap(false, Ordering::SeqCst), "a panic that the test expects");
             received
         });
-    let client = Client::builder().timeout(None).over(transport);
+    let client = Client::builder().timeout(None).from_transport(transport);
     in_time(move || {
         let error = client.read("/").unwrap_err();
         assert!(error.is_lost() && error.to_string().contains("panicked"), "{error}");
@@ -53,7 +53,7 @@ fn client_survives_send_that_reports_too_many_bytes() {
             below.send(bytes)?;
             Ok(Sent::Bytes(bytes.len() + 1))
         });
-    let client = Client::builder().timeout(None).over(transport);
+    let client = Client::builder().timeout(None).from_transport(transport);
     let _ = catch_unwind(AssertUnwindSafe(|| client.read("/")));
     in_time(move || drop(client.read("/")));
 }

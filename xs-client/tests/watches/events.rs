@@ -28,7 +28,7 @@ fn iterator_reports_loss_once_and_ends() {
 fn refusal_by_device_fails_watch_at_once() {
     let xenstored = Xenstored::new();
     let device = Kernel::new(&xenstored, DomId::DOM0).open().unwrap();
-    let client = Client::over(device.transport().unwrap());
+    let client = Client::from_transport(device.transport().unwrap());
     xenstored.inject(Fault::error(ErrorCode::Quota).on(MessageType::Watch));
     // The device reports any error of the daemon as EINVAL.
     assert!(client.watch("/a").unwrap_err().code().is_some());

@@ -92,7 +92,7 @@ fn dropped_removal_still_removes_watch() {
 #[test]
 fn token_of_another_client_removes_nothing() {
     let xenstored = Xenstored::new();
-    let [one, other] = [(); 2].map(|()| Client::over(xenstored.connect(DomId::DOM0)));
+    let [one, other] = [(); 2].map(|()| Client::from_transport(xenstored.connect(DomId::DOM0)));
     let of_one = one.watch("/one").unwrap();
     let mut of_other = other.watch("/other").unwrap();
     other.unwatch(of_one.token()).unwrap();

@@ -75,7 +75,7 @@ fn reset_wakes_watcher_in_reader_role() {
             visitors.add();
             below.recv(buf, wait)
         });
-    let client = Client::over(transport);
+    let client = Client::from_transport(transport);
     let mut watch = client.watch("/old").unwrap();
     watch.wait().unwrap();
     let waiting = thread::spawn(move || watch.wait().unwrap_err());

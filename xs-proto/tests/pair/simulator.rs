@@ -378,7 +378,7 @@ fn reply(msg_type: MessageType, choose: &mut Choose<'_>) -> Reply<'static> {
 }
 
 fn permissions() -> Permissions {
-    Permissions::owned_by(DomId::new(5), Access::None).with(DomId::DOM0, Access::Read)
+    Permissions::owned_by(DomId::new(5)).with(DomId::DOM0, Access::Read)
 }
 
 fn path(text: &'static str) -> Path<'static> {

@@ -47,8 +47,8 @@ pub(super) fn add(daemon: &mut Daemon, domid: DomId) -> bool {
     let uuid = format!("00000000-0000-0000-0000-{:012}", domid.get());
     let vm = format!("/vm/{uuid}");
     let name = format!("guest-{domid}");
-    let readable = Permissions::owned_by(DomId::DOM0, Access::None).with(domid, Access::Read);
-    let owned = Permissions::owned_by(domid, Access::None);
+    let readable = Permissions::owned_by(DomId::DOM0).with(domid, Access::Read);
+    let owned = Permissions::owned_by(domid);
 
     for top in [&home, &vm] {
         daemon.remove(top);

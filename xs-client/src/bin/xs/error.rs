@@ -135,7 +135,7 @@ pub(crate) fn describe(error: &Error) -> String {
     match (error.kind(), error.path()) {
         // An error of this program, passed through `Error::other`.
         (ErrorKind::Other(source), _) => source.to_string(),
-        (ErrorKind::NotFound(source), _) => source.to_string(),
+        (ErrorKind::NoDaemon(source), _) => source.to_string(),
         (ErrorKind::Unreachable(source), Some(path)) if error.operation() == "open" => {
             format!("cannot connect to {path}: {source}")
         }

@@ -12,7 +12,7 @@ pub(crate) fn for_error_or_info(error: &Error) -> Option<String> {
         ErrorKind::Refused(ErrorCode::NotSupported) => {
             Some("`xs info` shows the features of this daemon".into())
         }
-        ErrorKind::NotFound(_) | ErrorKind::Unreachable(_) | ErrorKind::Lost(_)
+        ErrorKind::NoDaemon(_) | ErrorKind::Unreachable(_) | ErrorKind::Lost(_)
             if error.io_kind() != io::ErrorKind::PermissionDenied =>
         {
             hint.map(|hint| format!("{hint}; see also `xs info`"))
@@ -25,12 +25,12 @@ pub(crate) fn for_error_or_info(error: &Error) -> Option<String> {
 pub(crate) fn for_error(error: &Error) -> Option<String> {
     let hint = match error.kind() {
         ErrorKind::Refused(code) => return for_code(code, error.path()?),
-        ErrorKind::NotFound(_) | ErrorKind::Unreachable(_)
+        ErrorKind::NoDaemon(_) | ErrorKind::Unreachable(_)
             if error.io_kind() == io::ErrorKind::PermissionDenied =>
         {
             "run xs as root, or select another daemon with --socket or --device"
         }
-        ErrorKind::NotFound(_) | ErrorKind::Unreachable(_) => {
+        ErrorKind::NoDaemon(_) | ErrorKind::Unreachable(_) => {
             "check that this is a Xen host or guest and that xenstored is running, or start a \
              daemon without Xen with `xs serve`"
         }

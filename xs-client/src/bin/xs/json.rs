@@ -115,7 +115,7 @@ mod tests {
     fn json(seed: &str, start: &str) -> String {
         let xenstored = Xenstored::new();
         xenstored.seed(seed).unwrap();
-        let client = Client::over(xenstored.connect(DomId::DOM0));
+        let client = Client::from_transport(xenstored.connect(DomId::DOM0));
         let mut output = Vec::new();
         assert!(write_tree(client.walk(start).with_values().with_perms(), &mut output).unwrap());
         String::from_utf8(output).unwrap()

@@ -81,7 +81,7 @@ impl NodePerms {
     /// Returns the permissions as they were set, including void entries.
     pub(crate) fn to_permissions(&self) -> Permissions {
         let list = self.0.iter().map(|entry| entry.permission);
-        Permissions::from_list(list).unwrap_or(Permissions::owned_by(DomId::DOM0, Access::None))
+        Permissions::from_list(list).unwrap_or(Permissions::owned_by(DomId::DOM0))
     }
 }
 
