@@ -1,5 +1,6 @@
 //! The client: a connection, and the operations that do not concern nodes.
 
+use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +37,7 @@ use crate::tree::Tree;
 /// client.write("data/greeting", "hello")?;
 /// # Ok::<(), xs_client::Error>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Client {
     tree: Tree,
 }
@@ -259,6 +260,15 @@ impl Deref for Client {
 
     fn deref(&self) -> &Tree {
         &self.tree
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("connection", &self.handle)
+            .field("timeout", &self.tree.timeout)
+            .finish()
     }
 }
 

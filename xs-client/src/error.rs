@@ -205,13 +205,29 @@ impl fmt::Display for Error {
     }
 }
 
+/// `{:?}`, which `unwrap` and a `main` that returns the error print, is the [`Display`](fmt::Display)
+/// text, followed by causes that are not part of it. `{:#?}` shows the fields.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Error")
-            .field("operation", &self.0.operation)
-            .field("path", &self.0.path)
-            .field("kind", &self.0.kind)
-            .finish()
+        if f.alternate() {
+            return f
+                .debug_struct("Error")
+                .field("operation", &self.0.operation)
+                .field("path", &self.0.path)
+                .field("kind", &self.0.kind)
+                .finish();
+        }
+        let mut text = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            let message = error.to_string();
+            if !text.contains(&message) {
+                text.push_str(": ");
+                text.push_str(&message);
+            }
+            cause = error.source();
+        }
+        f.write_str(&text)
     }
 }
 

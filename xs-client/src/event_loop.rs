@@ -1,5 +1,6 @@
 //! The client in the caller's event loop.
 
+use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
@@ -50,7 +51,6 @@ use crate::handle::Handle;
 /// assert_eq!(&*watch.try_next()?.unwrap().path, "/a");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
 pub struct EventSource {
     handle: Arc<Handle>,
     /// Watches the transport's descriptor, and the notifier of other threads.
@@ -300,6 +300,15 @@ impl Wake for Notifier {
 
 fn lost(error: io::Error) -> Error {
     Error::new("process", None, ErrorKind::Lost(Failure::from(error)))
+}
+
+impl fmt::Debug for EventSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventSource")
+            .field("connection", &self.handle)
+            .field("retry", &self.retry)
+            .finish_non_exhaustive()
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The part of a client that its clones share.
 
+use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -7,7 +8,6 @@ use crate::callbacks;
 use crate::engine::Engine;
 
 /// The engine, as its users hold it. The connection ends with the last handle.
-#[derive(Debug)]
 pub(crate) struct Handle(pub(crate) Arc<Engine>);
 
 impl Deref for Handle {
@@ -22,5 +22,11 @@ impl Drop for Handle {
     fn drop(&mut self) {
         callbacks::stop(&self.0);
         self.0.close();
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }

@@ -39,7 +39,8 @@
 //!
 //! An [`Error`] names the operation and the path. Its [kind](ErrorKind) tells apart a mistake of
 //! the caller, in which case nothing was sent; a refusal by the daemon, with the [code](ErrorCode)
-//! that the daemon sent; a timeout; and a lost connection. It converts to [`std::io::Error`].
+//! that the daemon sent; a timeout; and a lost connection. It converts to [`std::io::Error`]. Its
+//! [`Debug`] text, which a `main` that returns it prints, is the message with its causes.
 //!
 //! Operations on nodes do not wait indefinitely: their timeout is 30 seconds unless
 //! [`Builder::timeout`] sets another one. When the connection is lost, all threads that wait get an

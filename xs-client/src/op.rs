@@ -9,6 +9,7 @@ mod decode;
 mod label;
 
 use std::borrow::Cow;
+use std::fmt;
 use std::str::FromStr;
 use std::time::Instant;
 
@@ -37,7 +38,7 @@ pub(crate) use self::label::{Decode, Label};
 /// assert!(values[1].as_ref().unwrap_err().is_not_found());
 /// # Ok::<(), xs_client::Error>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Op<'a, T> {
     pub(crate) label: Label<'a>,
     /// An invalid argument is reported when the operation runs, so that each operation of a batch
@@ -282,5 +283,15 @@ impl From<PathError> for Invalid {
 impl From<RequestError> for Invalid {
     fn from(error: RequestError) -> Self {
         Invalid::Request(error)
+    }
+}
+
+impl<T> fmt::Debug for Op<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Op")
+            .field("name", &self.label.name)
+            .field("path", &self.label.path)
+            .field("invalid", &self.request.as_ref().err())
+            .finish()
     }
 }

@@ -1,5 +1,6 @@
 //! Operations that are started without waiting.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -35,7 +36,6 @@ use crate::tree::Tree;
 /// first.wait()?;
 /// # Ok::<(), xs_client::Error>(())
 /// ```
-#[derive(Debug)]
 #[must_use = "dropping it discards the result"]
 pub struct Pending<T> {
     handle: Arc<Handle>,
@@ -217,5 +217,15 @@ impl<T> Drop for Pending<T> {
             guard.cancel(call);
             guard.stop_timer(&mut self.timer);
         }
+    }
+}
+
+impl<T> fmt::Debug for Pending<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pending")
+            .field("operation", &self.name)
+            .field("path", &self.path)
+            .field("is_taken", &self.call.is_none())
+            .finish_non_exhaustive()
     }
 }

@@ -1,5 +1,6 @@
 //! Transactions, which are atomic and isolated.
 
+use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::ops::Deref;
 use std::sync::Arc;
@@ -35,7 +36,6 @@ use crate::tree::Tree;
 /// assert_eq!(client.read("/a")?, b"1");
 /// # Ok::<(), xs_client::Error>(())
 /// ```
-#[derive(Debug)]
 pub struct Transaction {
     tree: Tree,
     _open: Open,
@@ -228,6 +228,15 @@ impl Retry {
         // The keys of the standard library's hasher are random, and new for each hasher.
         let random = RandomState::new().build_hasher().finish() >> 11;
         Ok(most.mul_f64(random as f64 / (1u64 << 53) as f64))
+    }
+}
+
+impl fmt::Debug for Transaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transaction")
+            .field("id", &self.tree.scope.tx_id)
+            .field("connection", &self.tree.handle)
+            .finish()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The operations on nodes, outside and inside of transactions.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::thread;
@@ -58,7 +58,7 @@ use crate::op::{self, Op};
 ///
 /// Any operation can also fail with a timeout or a lost connection; see
 /// [`ErrorKind`](crate::ErrorKind).
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Tree {
     pub(crate) handle: Arc<Handle>,
     pub(crate) scope: Scope,
@@ -304,5 +304,15 @@ impl Tree {
     ) -> Vec<Result<T>> {
         let paths: Vec<_> = paths.into_iter().collect();
         self.run_all(paths.iter().map(|path| op(path.as_ref())))
+    }
+}
+
+impl fmt::Debug for Tree {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tree")
+            .field("connection", &self.handle)
+            .field("transaction", &self.scope.tx_id)
+            .field("timeout", &self.timeout)
+            .finish()
     }
 }

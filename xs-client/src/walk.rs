@@ -1,6 +1,7 @@
 //! Iteration over a subtree.
 
 use std::collections::VecDeque;
+use std::fmt;
 
 use xs_proto::Permissions;
 
@@ -38,7 +39,6 @@ use crate::tree::Tree;
 /// }
 /// # Ok::<(), xs_client::Error>(())
 /// ```
-#[derive(Debug)]
 pub struct Walk<'a> {
     tree: &'a Tree,
     wanted: Wanted,
@@ -56,7 +56,6 @@ struct Wanted {
 }
 
 /// A node that a [`Walk`] returns.
-#[derive(Debug)]
 #[non_exhaustive]
 pub struct Node {
     /// The path of the node, relative if the walk started from a relative path.
@@ -244,6 +243,29 @@ impl Iterator for Walk<'_> {
 
 fn gone<T>(answer: &Result<T>) -> bool {
     matches!(answer, Err(error) if error.is_not_found())
+}
+
+impl fmt::Debug for Walk<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Walk")
+            .field("with_values", &self.wanted.values)
+            .field("with_perms", &self.wanted.perms)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let children = self.children.as_ref().map(Vec::len);
+        let value = self.value.as_ref().map(|value| value.as_ref().map(Vec::len));
+        f.debug_struct("Node")
+            .field("path", &self.path)
+            .field("depth", &self.depth)
+            .field("children", &children)
+            .field("value_len", &value)
+            .field("perms", &self.perms)
+            .finish()
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Watches: setting and removing them, and taking their events.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -39,7 +40,6 @@ use crate::tree::Tree;
 /// watches and then does other work for long should use [callbacks](Client::watch_with), whose
 /// thread receives all the time. Otherwise the events stay with the daemon, which can block other
 /// clients; see [Threads](crate#threads).
-#[derive(Debug)]
 pub struct Watch {
     /// The tree of the client that has set the watch.
     tree: Tree,
@@ -360,5 +360,15 @@ fn check_process(handle: &Handle) -> Result<()> {
     match handle.lock().is_forked() {
         true => Err(Error::new("unwatch", None, Failure::Forked)),
         false => Ok(()),
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch")
+            .field("path", &self.path)
+            .field("token", &self.token)
+            .field("connection", &self.tree.handle)
+            .finish_non_exhaustive()
     }
 }

@@ -1,5 +1,7 @@
 //! The client's end of a connection.
 
+use core::fmt;
+
 use bytes::BytesMut;
 
 use crate::error::{ConnectionError, PayloadError, RequestError, SubmitError};
@@ -55,7 +57,6 @@ use crate::wire::{MessageType, ReqId, TxId};
 /// );
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
 pub struct ClientConnection<K> {
     limits: Limits,
     outbox: Outbox,
@@ -275,6 +276,16 @@ fn dispatch<'a, K>(
     let reply = Reply::decode(msg_type, payload).map_err(malformed)?;
     let key = pending.remove(req_id).and_then(|request| request.key);
     Ok(key.map(|key| Event::Reply { req_id, key, reply }))
+}
+
+impl<K> fmt::Debug for ClientConnection<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientConnection")
+            .field("in_flight", &self.pending.len())
+            .field("output", &format_args!("{} bytes", self.outbox.len()))
+            .field("failed", &self.failed)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Decodes the path and the token of a watch event.

@@ -1,12 +1,14 @@
 //! The results of `receive`.
 
+use core::fmt;
+
 use crate::reply::Reply;
 use crate::wire::ReqId;
 
 /// A message from the server, as [`ClientConnection::receive`] returns it.
 ///
 /// [`ClientConnection::receive`]: crate::ClientConnection::receive
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event<'a, K> {
     /// The reply to a request.
@@ -28,6 +30,24 @@ pub enum Event<'a, K> {
         /// The token of the watch, as passed with WATCH.
         token: &'a [u8],
     },
+}
+
+impl<K: fmt::Debug> fmt::Debug for Event<'_, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Event::Reply { req_id, key, reply } => f
+                .debug_struct("Reply")
+                .field("req_id", req_id)
+                .field("key", key)
+                .field("reply", reply)
+                .finish(),
+            Event::Watch { path, token } => f
+                .debug_struct("Watch")
+                .field("path", path)
+                .field("token", &format_args!("\"{}\"", token.escape_ascii()))
+                .finish(),
+        }
+    }
 }
 
 /// The result of decoding the start of some input.

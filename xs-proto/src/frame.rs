@@ -1,12 +1,13 @@
 //! The framing of messages.
 
 use alloc::vec::Vec;
+use core::fmt;
 
 use crate::error::FrameError;
 use crate::wire::{DIRECTORY_REPLY_MAX, Header, MessageType, PAYLOAD_MAX};
 
 /// One message: its header and its payload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Frame<'a> {
     /// The header. Its `len` is the length of `payload`.
     pub header: Header,
@@ -34,7 +35,6 @@ pub struct Frame<'a> {
 /// assert_eq!(decoded.frame.unwrap().payload, b"hi");
 /// # Ok::<(), xs_proto::FrameError>(())
 /// ```
-#[derive(Debug)]
 pub struct Decoder {
     /// The start of a message that has not arrived completely.
     carry: Vec<u8>,
@@ -128,6 +128,19 @@ impl Decoder {
             return Err(FrameError { msg_type: header.msg_type, len: header.len, max });
         }
         Ok(())
+    }
+}
+
+impl fmt::Debug for Frame<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Frame").field("header", &self.header).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_mid_message = self.is_mid_message();
+        f.debug_struct("Decoder").field("is_mid_message", &is_mid_message).finish_non_exhaustive()
     }
 }
 

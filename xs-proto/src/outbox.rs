@@ -14,7 +14,7 @@ const TYPICAL_LEN: usize = 128;
 ///
 /// Taking the messages swaps the buffer with the caller's, so that two buffers are reused and no
 /// message needs an allocation of its own.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Outbox(BytesMut);
 
 impl Outbox {

@@ -18,14 +18,12 @@ pub(crate) const MAX_PENDING: usize = 1 << INDEX_BITS;
 /// The requests in flight, found by id in constant time.
 ///
 /// Each request occupies a slot until its reply arrives. The table chooses the request ids.
-#[derive(Debug)]
 pub(crate) struct Pending<K> {
     slots: Vec<Slot<K>>,
     /// The indices of the vacant slots.
     free: Vec<u16>,
 }
 
-#[derive(Debug)]
 struct Slot<K> {
     /// The id of the request in this slot, or of the next one if the slot is vacant.
     id: ReqId,
@@ -33,7 +31,6 @@ struct Slot<K> {
 }
 
 /// A request in flight.
-#[derive(Debug)]
 pub(crate) struct InFlight<K> {
     pub(crate) msg_type: MessageType,
     pub(crate) tx_id: TxId,

@@ -149,7 +149,7 @@ pub struct ParsePermissionError;
 /// assert_eq!(perms.access_of(DomId::new(7)), Access::None);
 /// # Ok::<(), xs_proto::ParsePermissionError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Permissions {
     owner: Permission,
     others: Vec<Permission>,
@@ -281,6 +281,12 @@ impl From<Permission> for Permissions {
     /// Creates permissions with one entry: the owner, and the access of all other domains.
     fn from(owner: Permission) -> Self {
         Permissions { owner, others: Vec::new() }
+    }
+}
+
+impl fmt::Debug for Permissions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Permissions({self})")
     }
 }
 

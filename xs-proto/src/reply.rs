@@ -2,6 +2,7 @@
 
 use alloc::borrow::Cow;
 use alloc::string::String;
+use core::fmt;
 
 use bytes::BytesMut;
 
@@ -24,7 +25,7 @@ use crate::wire::{MessageType, TxId};
 /// assert_eq!(reply, Reply::Value(b"any bytes\0\xff".into()));
 /// # Ok::<(), xs_proto::PayloadError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reply<'a> {
     /// Success without a result (`OK`): the reply to WRITE, MKDIR, RM, SET_PERMS, WATCH, UNWATCH,
@@ -186,6 +187,32 @@ impl<'a> Reply<'a> {
             Reply::Features(bits) => Reply::Features(bits),
             Reply::Text(text) => Reply::Text(Cow::Owned(text.into_owned())),
             Reply::Error(code) => Reply::Error(code),
+        }
+    }
+}
+
+impl fmt::Debug for Reply<'_> {
+    /// Shows the variant, numbers and sizes, but no value and no text of the daemon.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reply::Done => f.write_str("Done"),
+            Reply::Value(value) => write!(f, "Value({} bytes)", value.len()),
+            Reply::Children(children) => f.debug_tuple("Children").field(children).finish(),
+            Reply::Part { generation, children, last } => f
+                .debug_struct("Part")
+                .field("generation", generation)
+                .field("children", children)
+                .field("last", last)
+                .finish(),
+            Reply::Permissions(perms) => perms.fmt(f),
+            Reply::StrangePermissions(entries) => {
+                f.debug_tuple("StrangePermissions").field(entries).finish()
+            }
+            Reply::Transaction(tx_id) => f.debug_tuple("Transaction").field(tx_id).finish(),
+            Reply::Boolean(yes) => f.debug_tuple("Boolean").field(yes).finish(),
+            Reply::Features(bits) => f.debug_tuple("Features").field(bits).finish(),
+            Reply::Text(text) => write!(f, "Text({} bytes)", text.len()),
+            Reply::Error(code) => f.debug_tuple("Error").field(code).finish(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Requests.
 
 use alloc::borrow::Cow;
+use core::fmt;
 
 use bytes::BytesMut;
 
@@ -34,7 +35,7 @@ use crate::wire::MessageType;
 /// assert_eq!(request, Request::Write { path: Path::new("/a").unwrap(), value: b"value" });
 /// # Ok::<(), xs_proto::PayloadError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Request<'a> {
     /// CONTROL: sends a command with its parameters to the daemon itself.
@@ -357,6 +358,57 @@ impl<'a> Request<'a> {
         };
         fields.end()?;
         Ok(request)
+    }
+}
+
+impl fmt::Debug for Request<'_> {
+    /// Shows the message type, the path and numbers, but no value and no words of CONTROL.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct(self.msg_type().name());
+        if let Some(path) = self.path() {
+            shown.field("path", &path);
+        }
+        match self {
+            Request::Control(words) => shown.field("words", words),
+            Request::Watch { token, depth, .. } => shown
+                .field("token", &format_args!("\"{}\"", token.escape_ascii()))
+                .field("depth", depth),
+            Request::Unwatch { token, .. } => {
+                shown.field("token", &format_args!("\"{}\"", token.escape_ascii()))
+            }
+            Request::Write { value, .. } => {
+                shown.field("value", &format_args!("{} bytes", value.len()))
+            }
+            Request::SetPerms { perms, .. } => shown.field("perms", perms),
+            Request::TransactionEnd { commit } => shown.field("commit", commit),
+            Request::Introduce { domid, gfn, evtchn } => {
+                shown.field("domid", domid).field("gfn", gfn).field("evtchn", evtchn)
+            }
+            Request::Release(domid)
+            | Request::GetDomainPath(domid)
+            | Request::IsDomainIntroduced(domid)
+            | Request::Resume(domid) => shown.field("domid", domid),
+            Request::SetTarget { domid, target } => {
+                shown.field("domid", domid).field("target", target)
+            }
+            Request::DirectoryPart { offset, .. } => shown.field("offset", offset),
+            Request::GetFeature { domid } => shown.field("domid", domid),
+            Request::SetFeature { domid, features } => {
+                shown.field("domid", domid).field("features", features)
+            }
+            Request::GetQuota { domid, quota } => shown.field("domid", domid).field("quota", quota),
+            Request::SetQuota { domid, quota, value } => {
+                shown.field("domid", domid).field("quota", quota).field("value", value)
+            }
+            Request::Directory(_)
+            | Request::Read(_)
+            | Request::GetPerms(_)
+            | Request::Mkdir(_)
+            | Request::Rm(_)
+            | Request::TransactionStart
+            | Request::ResetWatches => &mut shown,
+        };
+        shown.finish()
     }
 }
 

@@ -1,5 +1,7 @@
 //! The server's end of a connection.
 
+use core::fmt;
+
 use bytes::BytesMut;
 
 use crate::error::{ConnectionError, PayloadError, RequestError};
@@ -41,7 +43,6 @@ use crate::wire::{DIRECTORY_REPLY_MAX, Header, MessageType, PAYLOAD_MAX, ReqId, 
 /// assert_eq!(server.take_output()[16..], *b"Domain-0");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
 pub struct ServerConnection {
     outbox: Outbox,
     decoder: Decoder,
@@ -161,8 +162,17 @@ impl ServerConnection {
     }
 }
 
+impl fmt::Debug for ServerConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerConnection")
+            .field("output", &format_args!("{} bytes", self.outbox.len()))
+            .field("failed", &self.failed)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A request from a client, not yet validated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Incoming<'a> {
     /// The header. Pass it to [`ServerConnection::reply`].
     pub header: Header,
@@ -188,6 +198,12 @@ impl<'a> Incoming<'a> {
     pub fn request(&self) -> Result<Request<'a>, PayloadError> {
         let msg_type = self.msg_type().ok_or(PayloadError::Direction)?;
         Request::decode(msg_type, self.payload)
+    }
+}
+
+impl fmt::Debug for Incoming<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Incoming").field("header", &self.header).finish_non_exhaustive()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
+use core::fmt;
 
 use crate::error::{PayloadError, RequestError};
 
@@ -17,7 +18,7 @@ use crate::error::{PayloadError, RequestError};
 /// assert!(children.iter().eq([b"name".as_slice(), b"vm"]));
 /// # Ok::<(), xs_proto::PayloadError>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Strings<'a>(Cow<'a, [u8]>);
 
 impl<'a> Strings<'a> {
@@ -71,6 +72,13 @@ impl<'a> Strings<'a> {
     /// Converts to a list that borrows nothing.
     pub fn into_owned(self) -> Strings<'static> {
         Strings(Cow::Owned(self.0.into_owned()))
+    }
+}
+
+impl fmt::Debug for Strings<'_> {
+    /// Shows the number of strings, but not their contents, which may be long or values.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Strings({} strings, {} bytes)", self.iter().count(), self.0.len())
     }
 }
 

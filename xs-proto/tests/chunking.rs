@@ -40,8 +40,27 @@ fn input(ids: &[ReqId; 5]) -> Vec<u8> {
     input
 }
 
-/// The events in [`input`], as text.
-fn expected(ids: &[ReqId; 5]) -> Vec<String> {
+/// An event that borrows nothing.
+#[derive(Debug, PartialEq, Eq)]
+enum Owned {
+    Reply { req_id: ReqId, key: u8, reply: Reply<'static> },
+    Watch { path: String, token: Vec<u8> },
+}
+
+impl From<Event<'_, u8>> for Owned {
+    fn from(event: Event<'_, u8>) -> Self {
+        match event {
+            Event::Reply { req_id, key, reply } => {
+                Owned::Reply { req_id, key, reply: reply.into_owned() }
+            }
+            Event::Watch { path, token } => Owned::Watch { path: path.into(), token: token.into() },
+            event => panic!("an unknown event: {event:?}"),
+        }
+    }
+}
+
+/// The events in [`input`].
+fn expected(ids: &[ReqId; 5]) -> Vec<Owned> {
     let reply = |at: usize, reply| Event::Reply { req_id: ids[at], key: at as u8 + 1, reply };
     let events = [
         reply(1, Reply::Done),
@@ -50,20 +69,20 @@ fn expected(ids: &[ReqId; 5]) -> Vec<String> {
         reply(3, Reply::Error(ErrorCode::NoEntry)),
         reply(2, Reply::Children(Strings::from_list(["x", "y"]).unwrap())),
     ];
-    events.map(|event| format!("{event:?}")).into()
+    events.map(Owned::from).into()
 }
 
 /// Receives all of `input` and appends its events to `log`.
 fn receive(
     connection: &mut ClientConnection<u8>,
     mut input: &[u8],
-    log: &mut Vec<String>,
+    log: &mut Vec<Owned>,
 ) -> Result<(), ConnectionError> {
     while !input.is_empty() {
         let received = connection.receive(input)?;
         assert!(received.consumed > 0, "no progress");
         input = &input[received.consumed..];
-        log.extend(received.event.map(|event| format!("{event:?}")));
+        log.extend(received.event.map(Owned::from));
     }
     Ok(())
 }

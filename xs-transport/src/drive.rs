@@ -1,5 +1,6 @@
 //! The drive: a loop for one thread that runs a `ClientConnection` over a transport, and its steps.
 
+use std::fmt;
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::thread;
@@ -48,7 +49,6 @@ use crate::transport::{Interest, Sent, Transport, Wait};
 /// ```
 ///
 /// [`submit`]: ClientConnection::submit
-#[derive(Debug)]
 pub struct Drive<K> {
     connection: ClientConnection<K>,
     transport: Box<dyn Transport>,
@@ -317,4 +317,14 @@ fn without_panic<T>(call: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
 
 fn excess() -> Failure {
     io::Error::other("the transport reports more bytes than there were").into()
+}
+
+impl<K> fmt::Debug for Drive<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Drive")
+            .field("transport", &self.transport.describe())
+            .field("connection", &self.connection)
+            .field("failure", &self.failure)
+            .finish_non_exhaustive()
+    }
 }

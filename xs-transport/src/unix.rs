@@ -1,5 +1,6 @@
 //! The transport over a Unix socket.
 
+use std::fmt;
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -27,7 +28,6 @@ use crate::waker::Waker;
 /// assert_eq!(transport.recv(&mut buf, Wait::Until(None))?, 2);
 /// # Ok::<(), std::io::Error>(())
 /// ```
-#[derive(Debug)]
 pub struct UnixTransport {
     stream: UnixStream,
     name: String,
@@ -156,6 +156,12 @@ impl Transport for UnixTransport {
 
     fn describe(&self) -> String {
         self.name.clone()
+    }
+}
+
+impl fmt::Debug for UnixTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("UnixTransport").field(&self.name).finish()
     }
 }
 

@@ -1,7 +1,7 @@
 //! The lock over the state.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::PoisonError;
+use std::sync::{PoisonError, TryLockError};
 
 use xs_transport::Process;
 
@@ -35,6 +35,18 @@ impl Lock {
             Access::Locked(self.state.lock().unwrap_or_else(PoisonError::into_inner))
         } else {
             Access::Forked(Box::new(State::forked()))
+        }
+    }
+
+    /// Returns the state unless another thread has locked it.
+    pub(super) fn try_access(&self) -> Option<Access<'_>> {
+        if !self.process.is_current() {
+            return Some(Access::Forked(Box::new(State::forked())));
+        }
+        match self.state.try_lock() {
+            Ok(state) => Some(Access::Locked(state)),
+            Err(TryLockError::Poisoned(error)) => Some(Access::Locked(error.into_inner())),
+            Err(TryLockError::WouldBlock) => None,
         }
     }
 }

@@ -89,6 +89,7 @@ mod wait;
 mod watch_entry;
 mod watches;
 
+use std::fmt;
 use std::sync::Arc;
 
 use xs_transport::Transport;
@@ -117,7 +118,6 @@ pub(crate) use self::watches::DueCallback;
 use self::lock::Lock;
 
 /// One connection, which may be replaced, and all parties that use it.
-#[derive(Debug)]
 pub(crate) struct Engine {
     lock: Lock,
 }
@@ -138,5 +138,18 @@ impl Engine {
     /// Closes the connection for good. All waiting parties return.
     pub(crate) fn close(&self) {
         self.lock().close();
+    }
+}
+
+impl fmt::Debug for Engine {
+    /// Shows the transport and the failure. Does not wait for the lock.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Connection");
+        if let Some(state) = self.lock.try_access() {
+            let (transport, failure) = (state.transport(), state.failure().cloned());
+            drop(state);
+            shown.field("transport", &transport.describe()).field("failure", &failure);
+        }
+        shown.finish_non_exhaustive()
     }
 }

@@ -1,5 +1,6 @@
 //! The client of the futures API.
 
+use std::fmt;
 use std::io;
 use std::ops::Deref;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use crate::op;
 ///
 /// Clones share the connection. The client dereferences to [`Tree`], which has the operations on
 /// nodes. See also the [module documentation](super) and the [blocking client](crate::Client).
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Client {
     pub(super) blocking: crate::Client,
     tree: Tree,
@@ -140,4 +141,13 @@ impl Deref for Client {
 
 fn open_error(error: io::Error) -> Error {
     Error::new("open", None, ErrorKind::System(error))
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("connection", &self.blocking.handle)
+            .field("timeout", &self.tree.0.timeout)
+            .finish()
+    }
 }

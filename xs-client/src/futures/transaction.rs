@@ -1,5 +1,6 @@
 //! Transactions, as futures.
 
+use std::fmt;
 use std::future::Future;
 use std::ops::Deref;
 use std::time::Instant;
@@ -12,7 +13,6 @@ use crate::op;
 use crate::transaction::{Open, Retries, Retry, interrupted, is_lost, may_be_lost, probe};
 
 /// An open transaction; see [`xs_client::Transaction`](crate::Transaction). Dropping it aborts it.
-#[derive(Debug)]
 pub struct Transaction {
     tree: Tree,
     _open: Open,
@@ -99,5 +99,14 @@ impl Deref for Transaction {
 
     fn deref(&self) -> &Tree {
         &self.tree
+    }
+}
+
+impl fmt::Debug for Transaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transaction")
+            .field("id", &self.tree.0.scope.tx_id)
+            .field("connection", &self.tree.0.handle)
+            .finish()
     }
 }

@@ -1,6 +1,6 @@
 //! The operations on nodes, as futures.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::future::{Future, poll_fn};
 use std::str::FromStr;
 use std::task::Poll;
@@ -17,7 +17,7 @@ use crate::pending::Pending;
 use crate::tree;
 
 /// The tree of nodes, with most operations of [`xs_client::Tree`](crate::Tree).
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Tree(pub(super) tree::Tree);
 
 impl Tree {
@@ -198,5 +198,11 @@ impl Tree {
             });
         }
         results
+    }
+}
+
+impl fmt::Debug for Tree {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }

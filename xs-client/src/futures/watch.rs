@@ -1,5 +1,6 @@
 //! Watches, as streams.
 
+use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -18,7 +19,6 @@ use crate::registration::{Registration, Removal};
 /// It is a stream of events, which ends after an error, or when another part of the program removes
 /// the watch. Dropping a future that waits for an event loses no event, so several watches can be
 /// used in a `select!`. Dropping the watch removes it.
-#[derive(Debug)]
 pub struct Watch {
     client: Client,
     watch: crate::Watch,
@@ -176,5 +176,11 @@ impl Stream for Watch {
                 event => Some(event),
             }
         })
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.watch.fmt(f)
     }
 }

@@ -69,7 +69,7 @@ pub(super) fn parsed<T: FromStr>(label: Label<'_>, reply: Received) -> Result<T>
     let text = value_text(label, reply)?;
     text.parse().map_err(|_| {
         let wanted = std::any::type_name::<T>();
-        label.unexpected(&format!("the value {text:?} is not a {wanted}"))
+        label.unexpected(&format!("the value is not a valid {wanted}"))
     })
 }
 

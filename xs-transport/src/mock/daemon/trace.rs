@@ -22,7 +22,7 @@ pub struct Trace<'a> {
 }
 
 /// The message that a [`Trace`] shows.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum Traced<'a> {
     /// A request arrived.
@@ -144,5 +144,23 @@ impl Tracer {
 impl fmt::Debug for Tracer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.0.is_some() { "Tracer(on)" } else { "Tracer(off)" })
+    }
+}
+
+impl fmt::Debug for Traced<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Traced::Request { header, .. } => {
+                f.debug_struct("Request").field("header", header).finish_non_exhaustive()
+            }
+            Traced::Reply { header, reply } => {
+                f.debug_struct("Reply").field("header", header).field("reply", reply).finish()
+            }
+            Traced::Event { path, token } => f
+                .debug_struct("Event")
+                .field("path", path)
+                .field("token", &format_args!("\"{}\"", token.escape_ascii()))
+                .finish(),
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! A device that stands in for `/dev/xen/xenbus`.
 
+use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, MutexGuard};
@@ -17,7 +18,6 @@ use crate::xenbus::{self, XenbusTransport};
 ///
 /// It behaves as a descriptor of `/dev/xen/xenbus` that was opened with O_NONBLOCK, and it can be
 /// misused like one. [`transport`](Self::transport) uses it correctly. Dropping it closes it.
-#[derive(Debug)]
 pub struct Device {
     driver: Arc<Driver>,
     id: u64,
@@ -211,5 +211,14 @@ impl xenbus::Device for Device {
 
     fn fd(&self) -> BorrowedFd<'_> {
         self.as_fd()
+    }
+}
+
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Device")
+            .field("domid", &self.driver.domid)
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }

@@ -1,5 +1,6 @@
 //! A server of Unix sockets.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -46,7 +47,6 @@ use crate::mock::xenstored::Xenstored;
 /// # std::fs::remove_dir_all(&dir)?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
-#[derive(Debug)]
 pub struct Server {
     xenstored: Xenstored,
     poll: Poll,
@@ -62,7 +62,7 @@ pub struct Server {
 }
 
 /// Stops a [`Server`] from any thread.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct StopHandle(Arc<Mailbox>);
 
 const WAKER: Token = Token(usize::MAX);
@@ -272,5 +272,20 @@ impl StopHandle {
     /// Stops the server. If it does not run yet, it stops as soon as it does.
     pub fn stop(&self) {
         self.0.stop();
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("sockets", &self.listeners.len())
+            .field("clients", &(self.clients.len() - self.free.len()))
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for StopHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StopHandle").field("is_stopped", &self.0.is_stopped()).finish()
     }
 }

@@ -1,5 +1,6 @@
 //! Faults that strike chosen requests.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -22,7 +23,7 @@ use crate::mock::daemon::ConnId;
 /// // … run the program under test …
 /// assert_eq!(fault.hits(), 0);
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Fault {
     pub(in crate::mock) action: Action,
     msg_type: Option<u32>,
@@ -32,7 +33,7 @@ pub struct Fault {
     times: u64,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(in crate::mock) enum Action {
     Error(ErrorCode),
     Ignore,
@@ -223,7 +224,7 @@ impl Faults {
 }
 
 /// A handle to an injected [`Fault`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct FaultHandle {
     id: u64,
     hits: Arc<AtomicU64>,
@@ -248,5 +249,43 @@ impl FaultHandle {
         if let Some(target) = self.target.upgrade() {
             target.disarm(self.id);
         }
+    }
+}
+
+impl fmt::Debug for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Action::Error(code) => write!(f, "Error({code:?})"),
+            Action::Ignore => f.write_str("Ignore"),
+            Action::Delay => f.write_str("Delay"),
+            Action::Close => f.write_str("Close"),
+            Action::Cut(bytes) => write!(f, "Cut({bytes})"),
+            Action::Split(bytes) => write!(f, "Split({bytes})"),
+            Action::Merge => f.write_str("Merge"),
+            Action::Instead(bytes) => write!(f, "Instead({} bytes)", bytes.len()),
+        }
+    }
+}
+
+impl fmt::Debug for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.as_ref().map(|path| path.escape_ascii().to_string());
+        f.debug_struct("Fault")
+            .field("action", &self.action)
+            .field("msg_type", &self.msg_type)
+            .field("domid", &self.domid)
+            .field("path", &path)
+            .field("skip", &self.skip)
+            .field("times", &self.times)
+            .finish()
+    }
+}
+
+impl fmt::Debug for FaultHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FaultHandle")
+            .field("id", &self.id)
+            .field("hits", &self.hits())
+            .finish_non_exhaustive()
     }
 }

@@ -8,7 +8,7 @@ use crate::mock::daemon::ConnId;
 use crate::mock::daemon::trace::Trace;
 
 /// A recorded request. Its display form is the line that a [`Trace`] of it has.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Record {
     /// The connection that sent it.
@@ -31,5 +31,15 @@ impl Record {
 impl fmt::Display for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Trace::request(self.conn, self.domid, self.header, &self.payload).fmt(f)
+    }
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record")
+            .field("conn", &self.conn)
+            .field("domid", &self.domid)
+            .field("header", &self.header)
+            .finish_non_exhaustive()
     }
 }

@@ -75,7 +75,7 @@ pub enum SeedCause {
 /// assert_eq!(line.to_string(), r#"/a/b [n5 r0] = "plain""#);
 /// # Ok::<(), xs_transport::mock::text::SeedCause>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Line {
     /// The path, as written.
     pub path: String,
@@ -174,6 +174,17 @@ fn unescape(quoted: &str) -> Option<Vec<u8>> {
             }),
             byte => value.push(byte),
         }
+    }
+}
+
+impl fmt::Debug for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = self.value.as_ref().map(Vec::len);
+        f.debug_struct("Line")
+            .field("path", &self.path)
+            .field("perms", &self.perms)
+            .field("value_len", &value)
+            .finish()
     }
 }
 

@@ -1,5 +1,6 @@
 //! A transport that behaves as badly as a transport may.
 
+use std::fmt;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -29,7 +30,6 @@ use crate::transport::{Interest, Sent, Transport, Wait};
 /// // … run a client over a clone of `transport` …
 /// assert!(!transport.is_cut());
 /// ```
-#[derive(Debug)]
 pub struct Unreliable<T> {
     inner: T,
     state: Mutex<State>,
@@ -267,6 +267,12 @@ impl<T: Transport> Transport for Unreliable<T> {
 
     fn describe(&self) -> String {
         self.inner.describe()
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Unreliable<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unreliable").field("inner", &self.inner).finish_non_exhaustive()
     }
 }
 
