@@ -310,14 +310,17 @@ impl Actor {
         }
     }
 
-    /// Kills the daemon and cuts connections, then ends the round.
+    /// Kills the daemon and cuts connections, unless the round is calm, and ends the round.
     pub(crate) fn disturb(mut self, until: Instant, over: &AtomicBool) {
         let storm = self.storm.clone();
         while Instant::now() < until && !storm.oracle.has_failed.load(Ordering::SeqCst) {
             let pause = Duration::from_millis(self.random.below(150));
             thread::sleep(pause.min(until.saturating_duration_since(Instant::now())));
+            if storm.is_calm.load(Ordering::SeqCst) {
+                continue;
+            }
             match self.random.below(4) {
-                0 => self.activity.run("restart the daemon", || {
+                0 if storm.daemon.can_restart() => self.activity.run("restart the daemon", || {
                     storm.oracle.next_lifetime();
                     storm.daemon.restart();
                     storm.oracle.next_lifetime();

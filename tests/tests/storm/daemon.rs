@@ -11,7 +11,7 @@ use std::time::Duration;
 use xs_client::DomId;
 use xs_tests::TempDir;
 use xs_transport::mock::{Device, Kernel, Server, Unreliable, Xenstored};
-use xs_transport::{Transport, UnixTransport};
+use xs_transport::{Transport, UnixTransport, XenbusTransport};
 
 use super::proxy::Proxy;
 use super::random::Random;
@@ -26,8 +26,14 @@ pub(crate) enum Daemon {
     // The socket of the proxy has to exist when the proxy is dropped, so the directory comes last.
     Process { process: Mutex<Option<Process>>, start: Start, proxy: Proxy, dir: TempDir },
     /// An in-memory xenstored behind the stand-in for the xenbus device.
-    Device { machine: Mutex<(Xenstored, Kernel)>, open: Mutex<Vec<Weak<dyn Transport>>> },
+    Device { machine: Mutex<(Xenstored, Kernel)>, unreliable: UnreliableConnections },
+    /// The daemon of this machine, which cannot be restarted, behind the kernel's xenbus device.
+    Xen { device: PathBuf, unreliable: UnreliableConnections },
 }
+
+/// The open connections that are unreliable.
+#[derive(Debug, Default)]
+pub(crate) struct UnreliableConnections(Mutex<Vec<Weak<dyn Transport>>>);
 
 /// How a process is started.
 #[derive(Clone, Debug)]
@@ -106,7 +112,11 @@ impl Daemon {
     }
 
     pub(crate) fn device() -> Self {
-        Daemon::Device { machine: Mutex::new(boot()), open: Mutex::default() }
+        Daemon::Device { machine: Mutex::new(boot()), unreliable: UnreliableConnections::default() }
+    }
+
+    pub(crate) fn xen(device: PathBuf) -> Self {
+        Daemon::Xen { device, unreliable: UnreliableConnections::default() }
     }
 
     /// Connects a client: directly, or in a way that splits, delays and is cut.
@@ -124,17 +134,13 @@ impl Daemon {
             Daemon::Process { dir, .. } => {
                 Ok(Box::new(UnixTransport::connect(dir.join("socket"), timeout)?))
             }
-            Daemon::Device { machine, open } => {
+            Daemon::Device { machine, unreliable } => {
                 let device = machine.lock().unwrap().1.open().and_then(Device::transport)?;
-                if !is_unreliable {
-                    return Ok(Box::new(device));
-                }
-                let transport = Arc::new(Unreliable::new(device, random.next()));
-                let mut open = open.lock().unwrap();
-                open.retain(|transport| transport.strong_count() > 0);
-                let weak: Weak<Unreliable<_>> = Arc::downgrade(&transport);
-                open.push(weak);
-                Ok(Box::new(transport))
+                Ok(unreliable.add_if(is_unreliable, device, random))
+            }
+            Daemon::Xen { device, unreliable } => {
+                let device = XenbusTransport::open(device)?;
+                Ok(unreliable.add_if(is_unreliable, device, random))
             }
         }
     }
@@ -143,10 +149,7 @@ impl Daemon {
     pub(crate) fn cut(&self) {
         match self {
             Daemon::Process { proxy, .. } => proxy.cut(),
-            Daemon::Device { open, .. } => {
-                let open: Vec<_> = open.lock().unwrap().iter().filter_map(Weak::upgrade).collect();
-                open.iter().for_each(|transport| transport.close());
-            }
+            Daemon::Device { unreliable, .. } | Daemon::Xen { unreliable, .. } => unreliable.cut(),
         }
     }
 
@@ -155,6 +158,17 @@ impl Daemon {
         if let Daemon::Process { proxy, .. } = self {
             proxy.set_calm(is_calm);
         }
+    }
+
+    /// Returns whether the daemon can be killed and started again.
+    pub(crate) fn can_restart(&self) -> bool {
+        !matches!(self, Daemon::Xen { .. })
+    }
+
+    /// Returns a directory that a client may use. The device of a guest gives access to the guest's
+    /// own directory.
+    pub(crate) fn directory(&self) -> &'static str {
+        if let Daemon::Xen { .. } = self { "data" } else { "/tool" }
     }
 
     /// Kills the daemon and starts another one.
@@ -170,7 +184,33 @@ impl Daemon {
                 machine.0.disconnect_all();
                 *machine = boot();
             }
+            Daemon::Xen { .. } => panic!("the daemon of a machine cannot be restarted"),
         }
+    }
+}
+
+impl UnreliableConnections {
+    /// Makes a connection unreliable if asked to.
+    fn add_if(
+        &self,
+        is_unreliable: bool,
+        device: XenbusTransport,
+        random: &mut Random,
+    ) -> Box<dyn Transport> {
+        if !is_unreliable {
+            return Box::new(device);
+        }
+        let transport = Arc::new(Unreliable::new(device, random.next()));
+        let mut open = self.0.lock().unwrap();
+        open.retain(|transport| transport.strong_count() > 0);
+        let weak: Weak<Unreliable<_>> = Arc::downgrade(&transport);
+        open.push(weak);
+        Box::new(transport)
+    }
+
+    fn cut(&self) {
+        let open: Vec<_> = self.0.lock().unwrap().iter().filter_map(Weak::upgrade).collect();
+        open.iter().for_each(|transport| transport.close());
     }
 }
 

@@ -41,7 +41,10 @@ pub(crate) fn run(storm: &Arc<Storm>, mut watch: Watch) {
         });
         loop {
             match activity.run("try_next", || watch.try_next()) {
-                Ok(Some(event)) => changed.extend(storm.counters_at(&event)),
+                Ok(Some(event)) => {
+                    storm.connections.saw(&storm.oracle, "event loop", &event);
+                    changed.extend(storm.counters_at(&event));
+                }
                 Ok(None) => break,
                 Err(error) => {
                     if !matches!(error.kind(), ErrorKind::WatchRemoved) {

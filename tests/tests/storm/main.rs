@@ -5,7 +5,8 @@
 //! wakers use the client, wait for other threads, and panic. Futures are dropped before they end,
 //! and timeouts are anything from zero to none. An [oracle](oracle) knows which values a read may
 //! return. After each round, when the connection is left in peace, every watcher has to see the last
-//! value of every counter. In the end, no thread and no descriptor may be left.
+//! value of every counter, and has to be told of the last [connection](connections). In the end, no
+//! thread and no descriptor may be left.
 //!
 //! This is the only test of its process, since it counts those. `tests/README.md` lists the
 //! environment variables.
@@ -13,8 +14,10 @@
 
 mod activities;
 mod actors;
+mod connections;
 mod daemon;
 mod event_loop;
+mod late_reader;
 mod oracle;
 mod proxy;
 mod random;
@@ -29,11 +32,13 @@ use std::time::{Duration, Instant};
 
 use xs_client::{Client, ErrorKind, Result, WatchEvent, WatchToken, futures};
 use xs_tests::HANG_TIMEOUT;
-use xs_tests::settings::{number, seed, skip};
+use xs_tests::settings::{number, path, seed, skip};
 
 use activities::{Activities, Guard};
 use actors::Actor;
+use connections::Connections;
 use daemon::{Daemon, Start};
+use late_reader::LateReader;
 use oracle::{Key, Oracle, Outcome, Read, Tally};
 use random::Random;
 
@@ -84,6 +89,7 @@ fn storm() {
     if command.is_none() {
         skip("XS_TEST_DAEMON_COMMAND is not set, no genuine daemon takes part in the storm");
     }
+    let device = path("XS_TEST_DEVICE");
     let wanted = env::var("XS_TEST_STORM_DAEMONS").ok();
     let is_wanted =
         |name: &str| wanted.as_ref().is_none_or(|names| names.split(',').any(|n| n == name));
@@ -105,6 +111,9 @@ fn storm() {
             let start = || Daemon::process(Start::Command(command.clone()));
             run("command", start, mix, seed.wrapping_add(2), duration);
         }
+        if let (Some(device), true) = (&device, is_wanted("xen")) {
+            run("xen", || Daemon::xen(device.clone()), mix, seed.wrapping_add(2), duration);
+        }
     }
 }
 
@@ -115,6 +124,7 @@ struct Storm {
     tasks: Option<futures::Client>,
     daemon: Arc<Daemon>,
     oracle: Arc<Oracle>,
+    connections: Arc<Connections>,
     activities: Arc<Activities>,
     /// The directory of the keys, and that of the counters.
     root: String,
@@ -128,12 +138,19 @@ struct Storm {
     randoms: AtomicU64,
     /// The round is over: actors stop.
     over: AtomicBool,
+    /// Connections are left as they are.
+    is_calm: Arc<AtomicBool>,
 }
 
 impl Storm {
     /// Returns a generator for another actor.
     fn random(&self) -> Random {
         Random::new(self.seed, self.randoms.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn set_calm(&self, is_calm: bool) {
+        self.is_calm.store(is_calm, Ordering::SeqCst);
+        self.daemon.set_calm(is_calm);
     }
 
     fn round_is_over(&self) -> bool {
@@ -180,6 +197,7 @@ impl Storm {
     }
 
     fn read_seen(&self, watcher: &'static str, client: &Client, event: &WatchEvent) {
+        self.connections.saw(&self.oracle, watcher, event);
         for key in self.counters_at(event) {
             let read = key.begin_read(&self.oracle);
             self.check_seen(watcher, key, read, client.read(&key.path));
@@ -199,8 +217,13 @@ fn run(name: &str, daemon: impl FnOnce() -> Daemon, mix: Mix, seed: u64, duratio
     let begun = Instant::now();
     let (mut rounds, mut memory) = (0, 0);
     while begun.elapsed() < duration && !storm.oracle.has_failed.load(Ordering::SeqCst) {
-        round(&storm, Instant::now() + Duration::from_secs(1).min(duration));
+        // After a connection that lasts for a second, the client connects again without long pauses.
+        let is_calm = rounds % 2 == 1;
+        round(&storm, Instant::now() + Duration::from_secs(1).min(duration), is_calm);
         check_counters(&storm, &names);
+        activities.join("the test").run("wait for news of the last connection", || {
+            storm.connections.check(&storm.oracle);
+        });
         activities.remove_former_actors();
         rounds += 1;
         if rounds == 10 {
@@ -209,7 +232,10 @@ fn run(name: &str, daemon: impl FnOnce() -> Daemon, mix: Mix, seed: u64, duratio
     }
     let operations = activities.operations();
     let lifetimes = storm.oracle.lifetime() / 2 + 1;
-    println!("{name}: {operations} operations in {rounds} rounds, {lifetimes} daemons");
+    let connections = storm.connections.made();
+    println!(
+        "{name}: {operations} operations in {rounds} rounds, {lifetimes} daemons, {connections} connections"
+    );
     for token in tokens {
         let removed = storm.client.with_timeout(None).unwatch(token);
         removed.unwrap_or_else(|error| storm.oracle.expect_error("unwatch", &error));
@@ -225,6 +251,9 @@ fn run(name: &str, daemon: impl FnOnce() -> Daemon, mix: Mix, seed: u64, duratio
             thread::yield_now();
         }
     });
+    if let Err(error) = storm.client.with_timeout(None).rm(&storm.root) {
+        storm.oracle.expect_error("rm", &error);
+    }
     drop((storm, daemon));
     activity.run("join the driver", || {
         driver.into_iter().for_each(|driver| driver.join().expect("the driver panicked"));
@@ -254,13 +283,26 @@ fn start(
 ) -> (Arc<Storm>, Option<JoinHandle<()>>) {
     let random = Mutex::new(Random::new(seed, u64::MAX));
     let for_client = daemon.clone();
+    let (is_calm, connections) = (Arc::new(AtomicBool::new(true)), Arc::<Connections>::default());
+    let for_connector = (is_calm.clone(), connections.clone());
     let client = Client::builder()
         .timeout(None)
         .reconnect(true)
         .with_connector(move |timeout| {
             let mut random = random.lock().unwrap();
             let is_unreliable = !random.one_in(3);
-            for_client.connect(&mut random, is_unreliable, timeout)
+            let transport = for_client.connect(&mut random, is_unreliable, timeout)?;
+            let (is_calm, connections) = &for_connector;
+            connections.add();
+            Ok(match random.one_in(3) {
+                true => Box::new(LateReader::new(
+                    transport,
+                    is_calm.clone(),
+                    connections.clone(),
+                    &mut random,
+                )),
+                false => transport,
+            })
         })
         .expect("the daemon serves");
     let (tasks, driver) = match mix.tasks {
@@ -278,18 +320,22 @@ fn start(
             (Some(tasks), Some(thread::spawn(move || _ = runtime.block_on(driver))))
         }
     };
-    let root = String::from("/tool/xs-storm");
+    // A daemon that is not restarted may still have the nodes of an earlier storm.
+    let root = format!("{}/xs-storm-{seed:x}", daemon.directory());
     let counters_root = format!("{root}/c");
     let keys = |kind: &str, first: u64, may_be_absent| {
         let key = |at| Key::new(first + at, format!("{root}/{kind}/{at}"), may_be_absent);
         (0..(WRITERS + TASKS) as u64).map(key).collect::<Vec<_>>()
     };
+    let mut oracle = Oracle::default();
+    oracle.is_limited = !daemon.can_restart();
     let storm = Storm {
         client,
         mix,
         tasks,
         daemon,
-        oracle: Arc::default(),
+        oracle: Arc::new(oracle),
+        connections,
         activities,
         keys: keys("k", 100, true),
         counters: keys("c", 200, false),
@@ -300,6 +346,7 @@ fn start(
         seed,
         randoms: AtomicU64::new(0),
         over: AtomicBool::new(true),
+        is_calm,
     };
     (Arc::new(storm), driver)
 }
@@ -311,6 +358,7 @@ fn start_watchers(storm: &Arc<Storm>) -> Watchers {
     let path = &storm.counters_root;
     let (mut threads, mut tokens, mut names) = (Vec::new(), Vec::new(), Vec::new());
     for name in ["thread", "another thread"] {
+        storm.connections.add_watcher(name);
         let mut watch = storm.client.watch(path).expect("the connection is good");
         tokens.push(watch.token());
         names.push(name);
@@ -326,6 +374,7 @@ fn start_watchers(storm: &Arc<Storm>) -> Watchers {
         }));
     }
     if storm.mix.event_loop {
+        storm.connections.add_watcher("event loop");
         let watch = storm.client.watch(path).expect("the connection is good");
         tokens.push(watch.token());
         names.push("event loop");
@@ -333,6 +382,7 @@ fn start_watchers(storm: &Arc<Storm>) -> Watchers {
         threads.push(thread::spawn(move || event_loop::run(&storm, watch)));
     }
     if let Some(tasks) = &storm.tasks {
+        storm.connections.add_watcher("task");
         let watch = tasks::block_on(storm, tasks.watch(path), None);
         let watch = watch.expect("it is polled to the end").expect("the connection is good");
         tokens.push(watch.token());
@@ -341,6 +391,7 @@ fn start_watchers(storm: &Arc<Storm>) -> Watchers {
         threads.push(thread::spawn(move || tasks::watch_counters(&storm, &tasks, watch)));
     }
     if storm.mix.callbacks {
+        storm.connections.add_watcher("callback");
         let for_callback = Arc::downgrade(storm);
         let token = storm.client.watch_with(path, move |event| {
             let (Some(storm), Ok(event)) = (for_callback.upgrade(), event) else { return };
@@ -352,10 +403,10 @@ fn start_watchers(storm: &Arc<Storm>) -> Watchers {
     (threads, tokens, names)
 }
 
-/// Lets all actors run until the time has passed.
-fn round(storm: &Arc<Storm>, until: Instant) {
+/// Lets all actors run until the time has passed. In a calm round, connections are left as they are.
+fn round(storm: &Arc<Storm>, until: Instant, is_calm: bool) {
     storm.over.store(false, Ordering::SeqCst);
-    storm.daemon.set_calm(false);
+    storm.set_calm(is_calm);
     thread::scope(|scope| {
         for own in 0..WRITERS {
             let actor = Actor::new(storm, "writer");
@@ -374,7 +425,7 @@ fn round(storm: &Arc<Storm>, until: Instant) {
         }
         Actor::new(storm, "disturber").disturb(until, &storm.over);
     });
-    storm.daemon.set_calm(true);
+    storm.set_calm(true);
 }
 
 /// Writes each counter once more, and waits until all watchers have seen that value.

@@ -13,7 +13,8 @@ use std::io::{self, Write as _};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard};
 
-use xs_client::{Error, ErrorKind};
+use xs_client::{Error, ErrorCode, ErrorKind, Failure};
+use xs_proto::ConnectionError;
 
 use super::random::mix;
 
@@ -24,6 +25,8 @@ pub(crate) struct Oracle {
     violations: Mutex<Vec<String>>,
     /// An expectation was violated, and the storm ends.
     pub(crate) has_failed: AtomicBool,
+    /// The daemon limits the transactions of this domain.
+    pub(crate) is_limited: bool,
 }
 
 impl Oracle {
@@ -48,10 +51,18 @@ impl Oracle {
         assert_eq!(*self.violations.lock().unwrap(), Vec::<String>::new());
     }
 
-    /// Checks that an error is one that a storm causes.
+    /// Checks that an error is one that a storm causes. No connection is lost because of what the
+    /// daemon sends: a cut may truncate it, and does not change it.
     pub(crate) fn expect_error(&self, during: &str, error: &Error) {
-        let is_expected = error.is_lost()
+        let is_loss = match error.kind() {
+            ErrorKind::Lost(Failure::Protocol(cause)) => {
+                matches!(cause, ConnectionError::Closed | ConnectionError::Truncated)
+            }
+            _ => error.is_lost(),
+        };
+        let is_expected = is_loss
             || error.is_timeout()
+            || self.is_limited && error.code() == Some(&ErrorCode::NoSpace)
             || error.is_conflict()
             || matches!(error.kind(), ErrorKind::TooManyRequests | ErrorKind::TransactionLost);
         if !is_expected {

@@ -217,6 +217,7 @@ pub(crate) fn watch_counters(storm: &Arc<Storm>, client: &Client, mut watch: Wat
                 return;
             }
         };
+        storm.connections.saw(&storm.oracle, "task", &event);
         for key in storm.counters_at(&event) {
             let read = key.begin_read(&storm.oracle);
             let value = block_on(storm, client.read(&key.path), None);
