@@ -113,7 +113,7 @@ pub trait Transport: Debug + Send + Sync {
     /// Returns a descriptor that is readable when [`recv`](Self::recv) would not block.
     ///
     /// The caller may only watch it with poll(2), epoll(7) and the like: reading from it or writing
-    /// to it breaks the connection.
+    /// to it breaks the connection, and a receive timeout that is set on it may delay deadlines.
     ///
     /// # Errors
     /// If the transport has no descriptor and cannot create one.

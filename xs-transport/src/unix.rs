@@ -31,6 +31,9 @@ use crate::waker::Waker;
 pub struct UnixTransport {
     stream: UnixStream,
     name: String,
+    /// This transport has created the open file, so no duplicate of its descriptor can change the
+    /// receive timeout.
+    owns_open_file: bool,
     /// Created with the connection: later the process may have no descriptor left.
     waker: Waker,
 }
@@ -39,7 +42,8 @@ pub struct UnixTransport {
 ///
 /// A poll(2) before each receive would double the system calls of a round trip. A wait that may
 /// last at least this long therefore begins in recv(2), which this timeout ends at the latest, and
-/// goes on in poll(2). Waits with a nearer deadline use only poll(2).
+/// goes on in poll(2). Waits with a nearer deadline use only poll(2). So do all waits with a deadline
+/// on a socket that the caller has opened: the owner of a duplicate may have made the timeout longer.
 const RECEIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The pause between attempts to connect, on systems where connect(2) does not wait by itself.
@@ -62,7 +66,7 @@ impl UnixTransport {
         loop {
             let left = left();
             match sys::connect_unix(path, left) {
-                Ok(fd) => return Self::from_stream(fd.into(), path.display().to_string()),
+                Ok(fd) => return Self::new(fd.into(), path.display().to_string(), true),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     if left.is_zero() {
@@ -81,18 +85,26 @@ impl UnixTransport {
     /// Creates a transport from a connected socket. [`describe`](Transport::describe) returns
     /// `name`.
     ///
+    /// Each receive with a deadline needs one system call more than on a socket from
+    /// [`connect`](Self::connect), because duplicates of the descriptor share its receive timeout.
+    ///
     /// # Errors
     /// The error of making the socket blocking, of setting its receive timeout, or of creating the
     /// descriptors with which other threads end a wait.
     pub fn from_stream(stream: UnixStream, name: impl Into<String>) -> io::Result<Self> {
+        Self::new(stream, name.into(), false)
+    }
+
+    fn new(stream: UnixStream, name: String, owns_open_file: bool) -> io::Result<Self> {
         stream.set_nonblocking(false)?;
         stream.set_read_timeout(Some(RECEIVE_TIMEOUT))?;
-        Ok(UnixTransport { stream, name: name.into(), waker: Waker::new()? })
+        Ok(UnixTransport { stream, name, owns_open_file, waker: Waker::new()? })
     }
 
     /// Returns whether a wait may block in recv(2) without missing its deadline.
-    fn outlasts_receive_timeout(deadline: Option<Instant>) -> bool {
-        deadline.is_none_or(|at| at.saturating_duration_since(Instant::now()) >= RECEIVE_TIMEOUT)
+    fn may_block_in_recv(&self, deadline: Option<Instant>) -> bool {
+        let is_far = |at: Instant| at.saturating_duration_since(Instant::now()) >= RECEIVE_TIMEOUT;
+        deadline.is_none_or(|at| self.owns_open_file && is_far(at))
     }
 }
 
@@ -104,7 +116,7 @@ impl Transport for UnixTransport {
     fn recv(&self, buf: &mut [u8], wait: Wait) -> io::Result<usize> {
         match wait {
             Wait::No => {}
-            Wait::Until(deadline) if Self::outlasts_receive_timeout(deadline) => {
+            Wait::Until(deadline) if self.may_block_in_recv(deadline) => {
                 match sys::recv(&self.stream, buf) {
                     // The receive timeout has passed, or the owner of a duplicate has set O_NONBLOCK
                     // or a shorter timeout. Only poll(2) waits in either case.
@@ -186,10 +198,15 @@ mod tests {
     #[test]
     fn waits_block_in_recv_only_if_the_deadline_allows() {
         let now = Instant::now();
-        assert!(UnixTransport::outlasts_receive_timeout(None));
-        assert!(UnixTransport::outlasts_receive_timeout(Some(now + 2 * RECEIVE_TIMEOUT)));
-        for near in [now, now + RECEIVE_TIMEOUT / 2] {
-            assert!(!UnixTransport::outlasts_receive_timeout(Some(near)));
+        for owns_open_file in [true, false] {
+            let (ours, _theirs) = UnixStream::pair().unwrap();
+            let transport = UnixTransport::new(ours, "a pair".into(), owns_open_file).unwrap();
+            assert!(transport.may_block_in_recv(None));
+            let far = Some(now + 2 * RECEIVE_TIMEOUT);
+            assert_eq!(transport.may_block_in_recv(far), owns_open_file);
+            for near in [now, now + RECEIVE_TIMEOUT / 2] {
+                assert!(!transport.may_block_in_recv(Some(near)));
+            }
         }
     }
 

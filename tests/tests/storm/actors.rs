@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use xs_client::{Client, Result, Retries, op};
+use xs_tests::settings::scaled;
 
 use super::Storm;
 use super::activities::Activity;
@@ -196,7 +197,7 @@ impl Actor {
     fn start_reads(&mut self, client: &Client) {
         let storm = &self.storm;
         let mut started = Vec::new();
-        for _ in 0..self.random.below(150) {
+        for _ in 0..self.random.below(scaled(150) as u64) {
             let key = storm.any_key(&mut self.random);
             let read = key.begin_read(&storm.oracle);
             match client.start(&op::read(&key.path)) {

@@ -6,6 +6,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use xs_proto::{DomId, Header, Limits, MessageType, ReqId, TxId};
 use xs_transport::XenbusTransport;
@@ -72,10 +73,19 @@ pub(crate) fn simulated_kernel() -> Kernel {
 }
 
 /// Runs a test on the simulated device and, if there is one, on the genuine device.
+///
+/// The tests use the genuine device one at a time: RESET_WATCHES ends the watches and transactions
+/// of all its descriptors, and a request may be delayed by those of other tests.
 pub(crate) fn on_each_device(test: impl Fn(&TestDevice)) {
+    static GENUINE: Mutex<()> = Mutex::new(());
+
     test(&TestDevice::Simulated(simulated_kernel()));
     match env::var_os("XS_TEST_DEVICE") {
-        Some(path) => test(&TestDevice::Genuine(path.into())),
+        Some(path) => {
+            // A test that failed left no descriptor open.
+            let _alone = GENUINE.lock().unwrap_or_else(PoisonError::into_inner);
+            test(&TestDevice::Genuine(path.into()));
+        }
         None => eprintln!("only on the simulated device: XS_TEST_DEVICE is not set"),
     }
 }

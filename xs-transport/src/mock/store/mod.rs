@@ -1,6 +1,7 @@
 //! The tree of nodes with its permissions, transactions and quotas. Pure data structures that know
 //! neither connections nor requests.
 
+pub(crate) mod name_list;
 pub(crate) mod node;
 pub(crate) mod path;
 pub(crate) mod permissions;

@@ -2,10 +2,10 @@
 
 use std::sync::{Arc, OnceLock};
 
-use rpds::RedBlackTreeMapSync;
 use smallvec::SmallVec;
 use xs_proto::{DomId, PAYLOAD_MAX};
 
+use super::name_list::NameList;
 use super::permissions::NodePerms;
 
 /// A node: its value, its permissions and the names of its children.
@@ -31,9 +31,7 @@ pub(crate) type Value = SmallVec<[u8; 16]>;
 /// The names of a node's children, in the order of their creation.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Children {
-    names: RedBlackTreeMapSync<u64, Box<str>>,
-    /// The length of all names, each with its NUL.
-    len: usize,
+    names: NameList,
     /// The list on the wire, once a list that is too long for one reply was read in parts. Otherwise
     /// each part would cost as much as all parts before it.
     wire: OnceLock<Arc<[u8]>>,
@@ -53,42 +51,33 @@ impl Node {
 
 impl Children {
     pub(crate) fn add(&mut self, order: u64, name: &str) {
-        self.names.insert_mut(order, name.into());
-        self.len += name.len() + 1;
+        self.names.add(order, name);
         self.wire = OnceLock::new();
     }
 
     /// Returns whether there was such a child.
     pub(crate) fn remove(&mut self, order: u64) -> bool {
-        let Some(name) = self.names.get(&order) else {
-            return false;
-        };
-        self.len -= name.len() + 1;
-        self.wire = OnceLock::new();
-        self.names.remove_mut(&order)
+        let was_there = self.names.remove(order);
+        if was_there {
+            self.wire = OnceLock::new();
+        }
+        was_there
     }
 
     /// Iterates over the names in the order of creation.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
-        self.names.values().map(|name| &**name)
+        self.names.iter()
     }
 
     /// Returns the names as they are on the wire, each with its NUL.
     pub(crate) fn wire(&self) -> Arc<[u8]> {
-        let build = || -> Arc<[u8]> {
-            let mut wire = Vec::with_capacity(self.len);
-            for name in self.iter() {
-                wire.extend_from_slice(name.as_bytes());
-                wire.push(0);
-            }
-            wire.into()
-        };
-        if self.len > PAYLOAD_MAX { self.wire.get_or_init(build).clone() } else { build() }
+        let build = || self.names.to_wire().into();
+        if self.wire_len() > PAYLOAD_MAX { self.wire.get_or_init(build).clone() } else { build() }
     }
 
     /// Returns the length of the list on the wire.
     pub(crate) fn wire_len(&self) -> usize {
-        self.len
+        self.names.wire_len()
     }
 }
 
