@@ -131,6 +131,7 @@ impl Chunk {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::collections::btree_map::Entry;
 
     use super::*;
 
@@ -157,10 +158,9 @@ mod tests {
             if random >> 56 & 3 == 0 {
                 let key = expected.range(key..).next().map_or(key, |(key, _)| *key);
                 assert_eq!(list.remove(key), expected.remove(&key).is_some());
-            } else if !expected.contains_key(&key) {
-                let name = "n".repeat((random >> 40) as usize % 30 + 1);
-                list.add(key, &name);
-                expected.insert(key, name);
+            } else if let Entry::Vacant(entry) = expected.entry(key) {
+                let name = entry.insert("n".repeat((random >> 40) as usize % 30 + 1));
+                list.add(key, name);
             }
             if step % 1000 == 0 {
                 assert_same(&list, &expected);
