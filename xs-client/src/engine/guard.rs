@@ -98,8 +98,8 @@ impl<'a> Guard<'a> {
         if needs_room && state.roles.interruptible {
             // The reader waits for room as well when it returns to its wait.
             deferred.interrupt = true;
-        } else if needs_room && !state.pumps.wake_for_room(deferred) {
-            deferred.wake_all(state.watches.runnable.callback_thread.take());
+        } else if needs_room {
+            state.pumps.wake_for_room(deferred);
         }
         let callback_thread = std::mem::take(&mut deferred.interrupt_callback_thread);
         let interrupt = std::mem::take(&mut deferred.interrupt);

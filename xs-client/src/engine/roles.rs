@@ -148,16 +148,15 @@ impl Pumps {
     }
 
     /// Wakes the next pump to wait until the transport accepts more: the first parked thread, or
-    /// else each poller that does not wait for it yet. Returns false if no thread is parked.
-    pub(super) fn wake_for_room(&mut self, deferred: &mut Deferred) -> bool {
+    /// else each poller that does not wait for it yet.
+    pub(super) fn wake_for_room(&mut self, deferred: &mut Deferred) {
         if self.wake_parked(deferred) {
-            return true;
+            return;
         }
         for poller in [&mut self.driver, &mut self.event_loop] {
             let woken = poller.take_if(|poller| !poller.watches_room);
             deferred.wake_all(woken.map(|poller| poller.waiter));
         }
-        false
     }
 
     /// Wakes the driver and the event loop to look again.

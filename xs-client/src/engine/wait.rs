@@ -148,8 +148,6 @@ impl Guard<'_> {
         if generation == self.generation {
             self.roles.awaiting_room = false;
             self.roles.send_blocked = false;
-            // Another party may be parked because it left receiving to this one.
-            self.roles.offered = true;
             waited.err().into_iter().for_each(|failure| self.fail(failure));
         }
         self.deferred.drop_later(transport);

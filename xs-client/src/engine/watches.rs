@@ -19,15 +19,15 @@ pub(crate) struct Watches {
     capacity: usize,
     /// A queue may be more than half full.
     crowded: bool,
-    pub(super) runnable: Runnable,
+    runnable: Runnable,
 }
 
 /// The watches whose callbacks have something to be called with.
 #[derive(Debug, Default)]
-pub(super) struct Runnable {
+struct Runnable {
     tokens: VecDeque<WatchToken>,
     /// The callback thread, while it waits.
-    pub(super) callback_thread: Option<Waiter>,
+    callback_thread: Option<Waiter>,
 }
 
 /// A watch that was removed from the table.
