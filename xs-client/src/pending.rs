@@ -113,7 +113,7 @@ impl Tree {
         };
         let kind = match task {
             Some((waiter, ticket)) if can_wait && !has_passed => {
-                guard.register_task_for_room(ticket, waiter);
+                guard.register_for_room(ticket, waiter);
                 return Poll::Pending;
             }
             Some(_) if matches!(refusal, Refusal::Full) => ErrorKind::TimedOut,

@@ -22,14 +22,6 @@ pub(crate) enum Waiter {
 }
 
 impl Waiter {
-    /// Returns whether this wakes the thread that sleeps on `parker`.
-    pub(super) fn is_thread(&self, parker: &Arc<Parker>) -> bool {
-        match self {
-            Waiter::Thread(own) | Waiter::CallbackThread(own) => Arc::ptr_eq(own, parker),
-            Waiter::Task(_) => false,
-        }
-    }
-
     /// Returns whether both wake the same party.
     pub(super) fn wakes_same(&self, other: &Waiter) -> bool {
         match (self, other) {

@@ -29,18 +29,9 @@ enum State {
 }
 
 impl LazyParker {
-    pub(crate) fn new() -> Self {
-        Self::default()
-    }
-
     /// Returns the parker, which is made by the first call.
     pub(crate) fn arc(&self) -> Arc<Parker> {
         self.0.get_or_init(Arc::default).clone()
-    }
-
-    /// Returns the parker if it was made.
-    pub(crate) fn get(&self) -> Option<&Arc<Parker>> {
-        self.0.get()
     }
 }
 

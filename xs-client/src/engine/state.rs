@@ -13,7 +13,6 @@ use super::calls::{CallId, CallKey, CallResult, Calls};
 use super::connector::Connector;
 use super::deferred::{Deferred, Waiter};
 use super::housekeeping::{Housekeeping, HousekeepingQueue};
-use super::parker::Parker;
 use super::roles::{Pumps, Roles};
 use super::timers::{Timer, Timers};
 use super::token::WatchToken;
@@ -47,10 +46,8 @@ pub(crate) struct State {
     pub(super) housekeeping: HousekeepingQueue,
     pub(crate) timers: Timers,
     pub(crate) callback_thread: CallbackThread,
-    /// The threads that wait for room in flight or for a new connection.
-    waiting: Vec<Waiter>,
-    /// The tasks that wait for the same.
-    waiting_tasks: BTreeMap<RoomTicket, Waiter>,
+    /// The parties that wait for room in flight or for a new connection.
+    waiting: BTreeMap<RoomTicket, Waiter>,
     last_ticket: u64,
     /// Counts the receives. A change tells a party that tried to send that the peer made progress.
     pub(super) received: u64,
@@ -63,7 +60,7 @@ pub(crate) struct State {
     pub(crate) deferred: Deferred,
 }
 
-/// The key of a task that waits for room in flight or for a new connection.
+/// The key of a party that waits for room in flight or for a new connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct RoomTicket(u64);
 
@@ -135,8 +132,7 @@ impl State {
             housekeeping: HousekeepingQueue::default(),
             timers: Timers::default(),
             callback_thread: CallbackThread::default(),
-            waiting: Vec::new(),
-            waiting_tasks: BTreeMap::new(),
+            waiting: BTreeMap::new(),
             last_ticket: 0,
             received: 0,
             waits: 0,
@@ -296,32 +292,21 @@ impl State {
         self.calls.register(call.key, waiter, &mut self.deferred);
     }
 
-    /// Registers the thread to wake when there is room for a request, or a new connection.
-    pub(crate) fn register_for_room(&mut self, waiter: &Waiter) {
-        self.deferred.register_in(&mut self.waiting, waiter);
-    }
-
-    /// Registers the task to wake when there is room for a request, or a new connection. It keeps
+    /// Registers the party to wake when there is room for a request, or a new connection. It keeps
     /// the ticket until it no longer waits, and then calls [`leave_room`](Self::leave_room).
-    pub(crate) fn register_task_for_room(
-        &mut self,
-        ticket: &mut Option<RoomTicket>,
-        waiter: &Waiter,
-    ) {
-        let known = ticket.take().filter(|ticket| self.waiting_tasks.contains_key(ticket));
-        let ticket = ticket.insert(known.unwrap_or_else(|| {
+    pub(crate) fn register_for_room(&mut self, ticket: &mut Option<RoomTicket>, waiter: &Waiter) {
+        let ticket = *ticket.get_or_insert_with(|| {
             self.last_ticket += 1;
             RoomTicket(self.last_ticket)
-        }));
-        let mut slot = self.waiting_tasks.remove(ticket);
+        });
+        let mut slot = self.waiting.remove(&ticket);
         self.deferred.register(&mut slot, waiter);
-        self.waiting_tasks.extend(slot.map(|waiter| (*ticket, waiter)));
+        self.waiting.extend(slot.map(|waiter| (ticket, waiter)));
     }
 
-    /// The task no longer waits for room.
-    #[cfg(feature = "futures")]
+    /// The party no longer waits for room.
     pub(crate) fn leave_room(&mut self, ticket: RoomTicket) {
-        let waiter = self.waiting_tasks.remove(&ticket);
+        let waiter = self.waiting.remove(&ticket);
         self.deferred.release(waiter);
     }
 
@@ -427,18 +412,12 @@ impl State {
     }
 
     pub(super) fn wake_waiting(&mut self) {
-        self.deferred.wake_all(self.waiting.drain(..));
-        self.deferred.wake_all(std::mem::take(&mut self.waiting_tasks).into_values());
+        self.deferred.wake_all(std::mem::take(&mut self.waiting).into_values());
     }
 
     /// Wakes a thread that waits for the reader role, which then sends, too. Returns false if there
     /// is none.
     pub(super) fn wake_parked(&mut self) -> bool {
         self.pumps.wake_parked(&mut self.deferred)
-    }
-
-    /// Removes a thread that no longer waits for room or a connection.
-    pub(super) fn deregister(&mut self, parker: &Arc<Parker>) {
-        self.waiting.retain(|waiter| !waiter.is_thread(parker));
     }
 }

@@ -10,7 +10,7 @@ use super::deferred::Waiter;
 use super::guard::Guard;
 use super::pace::Pace;
 use super::parker::LazyParker;
-use super::state::{Refusal, State};
+use super::state::{Refusal, RoomTicket, State};
 use super::token::WatchToken;
 use super::transactions::Scope;
 use super::watch_entry::Next;
@@ -27,6 +27,9 @@ pub(crate) trait Condition {
     /// Whether the party is the callback thread, which other parties can interrupt while it
     /// receives.
     const IS_CALLBACK_THREAD: bool = false;
+
+    /// Whether the party waits for room in flight.
+    const NEEDS_ROOM: bool = false;
 
     /// Returns the output as soon as the condition holds.
     fn check(&mut self, state: &mut State) -> Option<Self::Output>;
@@ -60,13 +63,12 @@ impl Guard<'_> {
         deadline: Option<Instant>,
         mut condition: C,
     ) -> Option<C::Output> {
-        // Made when the thread sleeps for the first time, which a single thread never does.
-        let parker = LazyParker::new();
+        let mut sleeper = Sleeper::default();
         // The clock is read only after a step that may have taken time.
         let (mut check_clock, mut has_sent) = (false, false);
         self.waits += u64::from(!C::IS_CALLBACK_THREAD);
         let output = loop {
-            let until = earlier(deadline, condition.next_check(self, &parker));
+            let until = earlier(deadline, condition.next_check(self, &sleeper.parker));
             if self.run_user_code() {
                 continue;
             }
@@ -79,25 +81,27 @@ impl Guard<'_> {
             }
             check_clock = true;
             if !C::DRIVES {
-                self.sleep(&parker, &mut condition, until);
+                self.sleep(&mut sleeper, &mut condition, until);
             } else if self.failure().is_some() {
                 // The callback thread watches the clock for futures.
                 let is_clock = C::IS_CALLBACK_THREAD && self.callback_thread.drives_tasks;
                 let limit = if is_clock { Some(Instant::now()) } else { deadline };
                 if let Some(until) = self.connect_step(until, limit) {
-                    self.sleep(&parker, &mut condition, until);
+                    self.sleep(&mut sleeper, &mut condition, until);
                 }
             } else if self.send_once() {
                 // The first send takes no time. Several may, while other parties add output.
                 check_clock = std::mem::replace(&mut has_sent, true);
             } else if let Some(pause) = condition.hold_off(self) {
-                self.sleep(&parker, &mut condition, earlier(Some(pause), until));
-            } else if !self.receive_step(&parker, &mut condition, until) && !self.room_step(until) {
-                self.park(&parker, &mut condition, until);
+                self.sleep(&mut sleeper, &mut condition, earlier(Some(pause), until));
+            } else if !self.receive_step(&sleeper.parker, &mut condition, until)
+                && !self.room_step(until)
+            {
+                self.park(&mut sleeper, &mut condition, until);
             }
         };
-        if let Some(parker) = parker.get() {
-            self.deregister(parker);
+        if let Some(ticket) = sleeper.room {
+            self.leave_room(ticket);
         }
         output
     }
@@ -157,12 +161,12 @@ impl Guard<'_> {
     /// Sleeps as a pump: until the condition may hold, or the reader role is offered.
     fn park<C: Condition>(
         &mut self,
-        parker: &LazyParker,
+        sleeper: &mut Sleeper,
         condition: &mut C,
         until: Option<Instant>,
     ) {
-        let ticket = self.pumps.park(parker.arc());
-        self.sleep(parker, condition, until);
+        let ticket = self.pumps.park(sleeper.parker.arc());
+        self.sleep(sleeper, condition, until);
         if !self.pumps.unpark(ticket) {
             // This thread was woken to take the role. If it does not, it wakes the next pump.
             self.roles.offered = true;
@@ -172,21 +176,30 @@ impl Guard<'_> {
     /// Sleeps until there is a reason to check again.
     fn sleep<C: Condition>(
         &mut self,
-        parker: &LazyParker,
+        sleeper: &mut Sleeper,
         condition: &mut C,
         until: Option<Instant>,
     ) {
+        let parker = sleeper.parker.arc();
         let waiter = match C::IS_CALLBACK_THREAD {
-            true => Waiter::CallbackThread(parker.arc()),
-            false => Waiter::Thread(parker.arc()),
+            true => Waiter::CallbackThread(parker.clone()),
+            false => Waiter::Thread(parker.clone()),
         };
         condition.register(self, &waiter);
-        if self.failure().is_some() {
-            self.register_for_room(&waiter);
+        if C::NEEDS_ROOM || self.failure().is_some() {
+            self.register_for_room(&mut sleeper.room, &waiter);
         }
-        let parker = parker.arc();
         self.unlocked(|| parker.park(until));
     }
+}
+
+/// How a thread sleeps during one wait.
+#[derive(Default)]
+struct Sleeper {
+    /// Made when the thread sleeps for the first time, which a single thread never does.
+    parker: LazyParker,
+    /// Set when the thread waits for room in flight or a connection for the first time.
+    room: Option<RoomTicket>,
 }
 
 /// Submits a request as soon as there is room in flight, and a connection.
@@ -198,6 +211,8 @@ pub(crate) struct Submit<'a> {
 impl Condition for Submit<'_> {
     type Output = Result<CallId, ErrorKind>;
 
+    const NEEDS_ROOM: bool = true;
+
     fn check(&mut self, state: &mut State) -> Option<Self::Output> {
         match state.submit(self.scope, self.request) {
             Err(Refusal::Full) => None,
@@ -206,9 +221,7 @@ impl Condition for Submit<'_> {
         }
     }
 
-    fn register(&mut self, state: &mut State, waiter: &Waiter) {
-        state.register_for_room(waiter);
-    }
+    fn register(&mut self, _: &mut State, _: &Waiter) {}
 }
 
 /// Waits for the result of a call. If it does not come in time, the call is cancelled.
