@@ -15,7 +15,7 @@ use xs_transport::mock::{Fault, Kernel, Record, Xenstored};
 use support::daemon::{finish_cleanup, start};
 use support::intercept::Intercept;
 use support::threads::{Gate, Observed};
-use support::waiting::in_time;
+use support::waiting::{in_time, wait_until};
 use support::wakers::{poll, tracked_waker};
 
 #[test]
@@ -144,6 +144,83 @@ fn sender_is_relieved_when_others_keep_adding_requests() {
         client.close();
     });
     waiting.into_iter().for_each(Observed::join);
+}
+
+/// No other thread sends, and a transport may accept little at a time.
+#[test]
+fn start_sends_whole_request_over_transport_that_accepts_single_bytes() {
+    let xenstored = Xenstored::new();
+    xenstored.record();
+    let transport = Intercept::new(xenstored.connect(DomId::DOM0))
+        .on_send(|below, bytes| below.send(&bytes[..1]));
+    let client = Client::from_transport(transport);
+    let _pending = client.start(&op::read("/a/path")).unwrap();
+    assert_eq!(xenstored.take_records().len(), 1);
+}
+
+/// The reader has made room by receiving, but the writer has found none before that. The reader
+/// does not wait for room, because its own next send would have been possible.
+#[test]
+fn request_is_sent_if_another_thread_has_received_during_a_blocked_send() {
+    let xenstored = Xenstored::new();
+    let is_full = Arc::new(AtomicBool::new(false));
+    let receives = Arc::new(AtomicUsize::new(0));
+    let (daemon, full, seen) = (xenstored.clone(), is_full.clone(), receives.clone());
+    let in_recv = receives.clone();
+    let transport = Intercept::new(xenstored.connect(DomId::DOM0))
+        .on_send(move |below, bytes| {
+            if !full.swap(false, Ordering::SeqCst) {
+                return below.send(bytes);
+            }
+            let before = seen.load(Ordering::SeqCst);
+            daemon.set("/other", "").unwrap();
+            wait_until(
+                || seen.load(Ordering::SeqCst) > before,
+                "the reader does not receive again",
+            );
+            Err(io::ErrorKind::WouldBlock.into())
+        })
+        .on_recv(move |below, buf, wait| {
+            in_recv.fetch_add(1, Ordering::SeqCst);
+            below.recv(buf, wait)
+        });
+    let client = Client::builder().timeout(None).from_transport(transport);
+    let [mut watch, mut other] = ["/w", "/other"].map(|path| client.watch(path).unwrap());
+    for watch in [&mut watch, &mut other] {
+        watch.wait().unwrap();
+    }
+    let before = receives.load(Ordering::SeqCst);
+    let reader = Observed::spawn(move || watch.wait().unwrap());
+    wait_until(|| receives.load(Ordering::SeqCst) > before, "the reader does not receive");
+    is_full.store(true, Ordering::SeqCst);
+    let _pending = client.start(&op::write("/w", "")).unwrap();
+    assert_eq!(&*reader.join().path, "/w");
+}
+
+#[test]
+fn failed_wait_for_room_ends_connection() {
+    let (receiving, is_full) = (Gate::closed(), Arc::new(AtomicBool::new(false)));
+    let (in_recv, full) = (receiving.clone(), is_full.clone());
+    let transport = Intercept::new(Xenstored::new().connect(DomId::DOM0))
+        .on_send(move |below, bytes| match full.load(Ordering::SeqCst) {
+            true => Err(io::ErrorKind::WouldBlock.into()),
+            false => below.send(bytes),
+        })
+        .on_recv(move |below, buf, wait| {
+            in_recv.pass();
+            below.recv(buf, wait)
+        })
+        .on_wait(|_, _, _| Err(io::Error::other("the wait has failed")));
+    let client = Client::from_transport(transport);
+    let first = client.clone();
+    let reader = Observed::spawn(move || first.exists("/first"));
+    receiving.wait_for_arrival();
+    is_full.store(true, Ordering::SeqCst);
+    // The reader may notice only after this thread.
+    let error = in_time(move || client.exists("/second").unwrap_err());
+    assert!(error.to_string().contains("the wait has failed"), "{error}");
+    receiving.open();
+    assert!(reader.join().unwrap_err().is_lost());
 }
 
 #[test]

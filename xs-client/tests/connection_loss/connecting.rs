@@ -1,18 +1,20 @@
 //! Attempts to connect again: which thread makes them, how often, and until when.
 
 use std::io;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use xs_client::{Client, ErrorKind, op};
+use xs_client::{Client, ErrorKind, EventKind, op};
 use xs_proto::MessageType;
 use xs_transport::mock::Fault;
 
+use crate::support::callback::CallbackEvents;
 use crate::support::daemon::TestDaemon;
 use crate::support::intercept::Intercept;
-use crate::support::threads::Gate;
+use crate::support::threads::{Gate, Observed};
 use crate::support::waiting::HANG_GUARD;
-use crate::{fired, next};
+use crate::{event, fired, next, reconnected};
 
 #[test]
 fn blocking_calls_try_until_their_deadline() {
@@ -65,6 +67,49 @@ fn starting_request_makes_an_attempt() {
         }
     };
     pending.wait().unwrap();
+}
+
+/// A driver must not block, but no other party has to hurry.
+#[test]
+fn attempt_may_take_as_long_as_its_thread_can_wait() {
+    let daemon = TestDaemon::new();
+    let times = Arc::new(Mutex::new(Vec::new()));
+    let given = times.clone();
+    let client = daemon.client_over(Client::builder().timeout(None), move |attempt| {
+        given.lock().unwrap().push(attempt.timeout);
+        attempt.connect()
+    });
+    let longest = Duration::from_secs(1);
+    daemon.hang_up();
+    assert!(client.read("/").unwrap_err().is_lost());
+    client.read("/").unwrap();
+    assert_eq!(times.lock().unwrap().pop(), Some(longest), "of a blocked call");
+    let callback = CallbackEvents::watch(&client, "/a");
+    assert_eq!(callback.next_kind(), EventKind::Fired);
+    daemon.hang_up();
+    assert_eq!(callback.next_kind(), EventKind::Reconnected);
+    assert_eq!(times.lock().unwrap().pop(), Some(longest), "of the callback thread");
+}
+
+/// The waiting thread sleeps while another one connects, and nothing else would wake it.
+#[test]
+fn thread_that_waits_for_event_connects_when_another_has_failed_to() {
+    let daemon = TestDaemon::new();
+    let (client, connecting) = daemon.gated_client(Client::builder().timeout(HANG_GUARD));
+    let mut watch = client.watch("/a").unwrap();
+    assert_eq!(next(&mut watch), fired("/a"));
+    daemon.set_down(true);
+    daemon.hang_up();
+    assert!(client.read("/").unwrap_err().is_lost());
+    let hasty = client.with_timeout(Duration::from_millis(1));
+    let first = Observed::spawn(move || hasty.read("/").unwrap_err());
+    connecting.wait_for_arrival();
+    let waiting = Observed::spawn(move || watch.wait().unwrap());
+    waiting.state.wait_until_asleep();
+    connecting.open();
+    assert!(first.join().is_lost());
+    daemon.set_down(false);
+    assert_eq!(event(waiting.join()), reconnected("/a"));
 }
 
 /// Returns a client that has lost its connection. Its next attempt to connect stops at the gate.

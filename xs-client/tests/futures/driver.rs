@@ -19,7 +19,7 @@ use crate::support::reactor::EdgeTriggered;
 use crate::support::runtimes::{block_on_tokio, on_each_runtime};
 use crate::support::threads::Gate;
 use crate::support::waiting::{in_time, wait_until};
-use crate::support::wakers::counting_waker;
+use crate::support::wakers::{counting_waker, waker};
 
 #[test]
 fn concurrent_requests_are_sent_together() {
@@ -132,6 +132,51 @@ fn driver_that_is_no_longer_polled_gives_up_reader_role() {
     let driver = runtime.join().unwrap();
     assert!(in_time(move || reading.join().unwrap()));
     drop((tasks, driver));
+}
+
+/// One receive has a reply for a task, whose waker uses the client, and leaves a transaction to
+/// abort, so that the driver sends at once.
+#[test]
+fn driver_wakes_tasks_when_it_holds_no_role() {
+    let blocking = xs_client::Client::builder()
+        .timeout(None)
+        .from_transport(Xenstored::new().connect(DomId::DOM0));
+    let edge = EdgeTriggered(Arc::new(AtomicBool::new(true)));
+    let (client, driver) = Client::with_reactor(blocking.clone(), edge).unwrap();
+    in_time(move || {
+        let mut task = Context::from_waker(Waker::noop());
+        let mut cancelled = Box::pin(client.start_transaction());
+        assert!(cancelled.as_mut().poll(&mut task).is_pending());
+        drop(cancelled);
+        let has_read = Arc::new(AtomicBool::new(false));
+        let (user, done) = (blocking.clone(), has_read.clone());
+        let reads = waker(move || done.store(user.read("/").is_ok(), Ordering::SeqCst));
+        let mut read = pin!(client.read("/"));
+        assert!(read.as_mut().poll(&mut Context::from_waker(&reads)).is_pending());
+        assert!(pin!(driver).poll(&mut task).is_pending());
+        assert!(has_read.load(Ordering::SeqCst));
+    });
+}
+
+/// A driver that went on to receive would let a flood keep a task from its reply.
+#[test]
+fn driver_lets_woken_tasks_run_before_it_receives_again() {
+    let receives = Arc::new(AtomicUsize::new(0));
+    let received = receives.clone();
+    let transport =
+        Intercept::new(Xenstored::new().connect(DomId::DOM0)).on_recv(move |below, buf, wait| {
+            received.fetch_add(1, Ordering::SeqCst);
+            below.recv(buf, wait)
+        });
+    let edge = EdgeTriggered(Arc::new(AtomicBool::new(true)));
+    let (client, driver) =
+        Client::with_reactor(xs_client::Client::from_transport(transport), edge).unwrap();
+    let mut task = Context::from_waker(Waker::noop());
+    let mut read = pin!(client.read("/"));
+    assert!(read.as_mut().poll(&mut task).is_pending());
+    assert!(pin!(driver).poll(&mut task).is_pending());
+    assert_eq!(receives.load(Ordering::SeqCst), 1);
+    assert!(read.as_mut().poll(&mut task).is_ready());
 }
 
 #[test]
