@@ -162,9 +162,7 @@ mod tests {
             tx_id: TxId::NONE,
             len: len as u32,
         };
-        let mut message = header.encode().to_vec();
-        message.resize(Header::LEN + len, b'x');
-        message
+        [&header.encode()[..], &vec![b'x'; len]].concat()
     }
 
     /// Decodes `message` in chunks of `size` bytes. Returns the largest capacity of the carry.

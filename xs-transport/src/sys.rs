@@ -258,6 +258,71 @@ mod tests {
         assert_eq!(timeout(Duration::from_secs(1 << 40)), c_int::MAX);
     }
 
+    /// Returns connected sockets. Miri knows recv(2) and send(2) for TCP only.
+    fn sockets() -> (UnixStream, UnixStream) {
+        if !cfg!(miri) {
+            return UnixStream::pair().unwrap();
+        }
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let ours = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (theirs, _) = listener.accept().unwrap();
+        (OwnedFd::from(ours).into(), OwnedFd::from(theirs).into())
+    }
+
+    #[test]
+    fn bytes_pass_through_a_socket() {
+        let (ours, theirs) = sockets();
+        assert_eq!(send(&ours, b"hello").unwrap(), 5);
+        assert_eq!(send(&ours, b"!").unwrap(), 1);
+        let mut buf = [0; 8];
+        assert_eq!(recv(&theirs, &mut buf[..2]).unwrap(), 2);
+        assert_eq!(recv_now(&theirs, &mut buf[2..]).unwrap(), 4);
+        assert_eq!(&buf, b"hello!\0\0");
+        let nothing = recv_now(&theirs, &mut buf).unwrap_err();
+        assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
+        drop(ours);
+        assert_eq!(recv(&theirs, &mut buf).unwrap(), 0);
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "Miri does not know poll(2)")]
+    fn poll_reports_the_events_of_each_descriptor() {
+        let pairs = [UnixStream::pair().unwrap(), UnixStream::pair().unwrap()];
+        let poll_both = || {
+            let fds = [&pairs[0], &pairs[1]].map(|(ours, _)| (ours.as_fd(), libc::POLLIN));
+            poll(fds, Some(Instant::now())).unwrap()
+        };
+        assert_eq!(poll_both(), [0, 0]);
+        send(&pairs[1].1, b"x").unwrap();
+        assert_eq!(poll_both(), [0, libc::POLLIN]);
+    }
+
+    #[cfg(feature = "mock")]
+    #[test]
+    fn pipes_do_not_block() {
+        use std::io::{Read, Write};
+
+        let (mut read, mut write) = pipe().unwrap();
+        assert_eq!(read.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        write.write_all(b"x").unwrap();
+        assert_eq!(read.read(&mut [0; 2]).unwrap(), 1);
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "Miri does not know Unix sockets")]
+    fn connecting_reaches_the_listener() {
+        let path = std::env::temp_dir().join(format!("xs-sys-{}", std::process::id()));
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let connected = connect_unix(&path, Duration::from_secs(60));
+        let (accepted, _) = listener.accept().unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let connected = UnixStream::from(connected.unwrap());
+        set_nonblocking(connected.as_fd()).unwrap();
+        assert_eq!(recv(&connected, &mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        send(&accepted, b"x").unwrap();
+        assert_eq!(recv(&connected, &mut [0; 2]).unwrap(), 1);
+    }
+
     #[test]
     fn long_socket_paths_are_rejected() {
         assert!(unix_address(OsStr::new(&"x".repeat(107))).is_ok());

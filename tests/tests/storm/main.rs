@@ -290,7 +290,8 @@ fn start(
         .reconnect(true)
         .with_connector(move |timeout| {
             let mut random = random.lock().unwrap();
-            let is_unreliable = !random.one_in(3);
+            // Without restarts of the daemon, a reliable connection would never end.
+            let is_unreliable = !random.one_in(3) || !for_client.can_restart();
             let transport = for_client.connect(&mut random, is_unreliable, timeout)?;
             let (is_calm, connections) = &for_connector;
             connections.add();
