@@ -91,6 +91,15 @@ fn with_children(count: usize) -> Xenstored {
 
 /// Runs `read` while another thread makes changes one after another.
 fn beside<T>(mut change: impl FnMut() + Send, read: impl FnOnce() -> T) -> T {
+    /// Ends the other thread, also if `read` panics.
+    struct Done<'a>(&'a AtomicBool);
+
+    impl Drop for Done<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
     let is_done = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -98,9 +107,8 @@ fn beside<T>(mut change: impl FnMut() + Send, read: impl FnOnce() -> T) -> T {
                 change();
             }
         });
-        let result = read();
-        is_done.store(true, Ordering::Relaxed);
-        result
+        let _done = Done(&is_done);
+        read()
     })
 }
 

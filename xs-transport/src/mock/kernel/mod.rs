@@ -79,7 +79,10 @@ impl Kernel {
     /// Suspends and resumes the domain, on this host or another one.
     ///
     /// Devices still receive the replies that are under way. The kernel then sets all watches again
-    /// on a new connection, and each of them fires. Transactions end.
+    /// on a new connection, and each of them fires. Transactions end: the kernel answers their
+    /// commit with EAGAIN, and passes other requests on to xenstored, which does not know the
+    /// transaction (ENOENT from the C daemon, EIO from oxenstored). A real guest that is saved and
+    /// restored gets the same answers.
     pub fn resume(&self) {
         self.driver.resume();
     }
