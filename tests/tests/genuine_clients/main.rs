@@ -1,18 +1,20 @@
-//! Existing clients on the in-memory xenstored: the `xenstore-*` tools, a C program on libxenstore,
-//! and pyxs.
+//! Existing clients on the in-memory xenstored: the `xenstore-*` tools and a C program on libxenstore,
+//! both of Xen 4.17 and 4.20, Xen's own `test-xenstore`, the Python module of Xen, and pyxs.
 //!
-//! Each client runs on the in-memory xenstored behind a socket, and on the genuine C daemon that
-//! `XS_TEST_C_SOCKET` names. It has to print the expected text on both.
+//! Each client runs on every flavour of the in-memory xenstored, and on the genuine daemons that
+//! `XS_TEST_C_SOCKET` and `XS_TEST_OX_SOCKET` name. It has to print the same text on each of them.
 
 use std::env;
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::{Mutex, PoisonError};
 
-use xs_tests::settings::skip;
+use xs_tests::settings::{path, skip};
 use xs_tests::{SocketServer, TempDir};
-use xs_transport::mock::Xenstored;
+use xs_transport::mock::{Flavour, Xenstored};
 
 /// Uses every command of the tools.
 const TOOLS: &str = r#"
@@ -128,41 +130,120 @@ Event(path=b'/py/b/x', token=b'token')
 False
 ";
 
+/// Uses the functions of the Python module that comes with Xen, `xen.lowlevel.xs`.
+const XEN_PYTHON: &str = r#"
+from xen.lowlevel import xs
+x = xs.xs()
+x.write("", "/low/a", "one")
+x.mkdir("", "/low/b")
+print(x.read("", "/low/a"), x.ls("", "/low"), x.read("", "/low/none"))
+x.set_permissions("", "/low/a", [{"dom": 0, "read": True, "write": True}, {"dom": 5, "read": True}])
+print([sorted(p.items()) for p in x.get_permissions("", "/low/a")])
+t = x.transaction_start()
+x.write(t, "/low/a", "two")
+print(x.read("", "/low/a"), x.read(t, "/low/a"), x.transaction_end(t, False), x.read("", "/low/a"))
+t = x.transaction_start()
+x.write(t, "/low/a", "three")
+print(x.transaction_end(t, True), x.read("", "/low/a"))
+x.watch("/low", "token")
+print(x.read_watch())
+x.write("", "/low/b/x", "x")
+print(x.read_watch())
+x.unwatch("/low", "token")
+print(x.get_domain_path(5))
+x.rm("", "/low")
+print(x.ls("", "/low"))
+x.close()
+"#;
+
+const XEN_PYTHON_OUTPUT: &str = r"b'one' ['a', 'b'] None
+[[('dom', 0), ('read', 1), ('write', 2)], [('dom', 5), ('read', 1), ('write', 0)]]
+b'one' b'two' True b'two'
+True b'two'
+('/low', 'token')
+('/low/b/x', 'token')
+/local/domain/5
+None
+";
+
 #[test]
 fn xenstore_tools_print_the_same() {
     if !works(Command::new("sh").args(["-c", "command -v xenstore-ls xenstore-watch"])) {
         skip("xenstore-ls and xenstore-watch are not installed");
         return;
     }
-    let outputs = on_each(|socket, dir| {
-        Command::new("sh")
-            .args(["-c", TOOLS])
-            .env("XENSTORED_PATH", socket)
-            .env("OUT", dir.join("events"))
-            .output()
-            .map(|output| normalize(&text(&output)))
+    tools_print_the_same(&env::var_os("PATH").unwrap_or_default());
+}
+
+#[test]
+fn xenstore_tools_of_xen_4_20_print_the_same() {
+    let Some(debian_13) = path("XS_TEST_DEBIAN_13") else { return };
+    let system = env::var_os("PATH").unwrap_or_default();
+    let directories = [debian_13.join("tools")].into_iter().chain(env::split_paths(&system));
+    tools_print_the_same(&env::join_paths(directories).expect("paths have no colons"));
+}
+
+fn tools_print_the_same(path: &OsStr) {
+    assert_on_each(&normalize(TOOLS_OUTPUT), |socket, dir| {
+        let mut tools = Command::new("sh");
+        tools.args(["-c", TOOLS]).env("PATH", path).env("OUT", dir.join("events"));
+        tools.env("XENSTORED_PATH", socket).output().map(|output| normalize(&text(&output)))
     });
-    for (daemon, output) in outputs {
-        assert_eq!(output, normalize(TOOLS_OUTPUT), "on the {daemon} xenstored");
-    }
 }
 
 #[test]
 fn c_program_on_libxenstore_prints_the_same() {
     let dir = TempDir::new();
+    let Some(program) = compile_c_program(&dir) else { return };
+    assert_on_each(C_PROGRAM_OUTPUT, |socket, _| {
+        Command::new(&program).env("XENSTORED_PATH", socket).output().map(|output| text(&output))
+    });
+}
+
+#[test]
+fn c_program_on_libxenstore_of_xen_4_20_prints_the_same() {
+    let Some(debian_13) = path("XS_TEST_DEBIAN_13") else { return };
+    let dir = TempDir::new();
+    let Some(program) = compile_c_program(&dir) else { return };
+    assert_on_each(C_PROGRAM_OUTPUT, |socket, _| {
+        let mut command = Command::new(debian_13.join("run"));
+        command.arg(&program).env("XENSTORED_PATH", socket).output().map(|output| text(&output))
+    });
+}
+
+fn compile_c_program(dir: &TempDir) -> Option<PathBuf> {
     let (source, program) = (dir.join("client.c"), dir.join("client"));
     fs::write(&source, C_PROGRAM).expect("the directory is writable");
-    if !works(Command::new("cc").arg("-o").arg(&program).arg(&source).arg("-lxenstore")) {
-        skip("a C compiler or the development files of libxenstore are not installed");
-        return;
+    if works(Command::new("cc").arg("-o").arg(&program).arg(&source).arg("-lxenstore")) {
+        return Some(program);
     }
-    let outputs = on_each(|socket, _| {
+    skip("a C compiler or the development files of libxenstore are not installed");
+    None
+}
+
+/// `test-xenstore` checks what it reads. It prints how long each test takes.
+#[test]
+fn test_xenstore_passes() {
+    let Some(debian_13) = path("XS_TEST_DEBIAN_13") else { return };
+    let program = debian_13.join("tools/test-xenstore");
+    assert_on_each("passed", |socket, _| {
         let mut command = Command::new(&program);
+        let output = command.env("XENSTORED_PATH", socket).output()?;
+        let lines = output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        let has_passed = output.status.success() && lines.count() == 12;
+        Ok(if has_passed { "passed".to_owned() } else { text(&output) })
+    });
+}
+
+#[test]
+fn python_module_of_xen_prints_the_same() {
+    let Some(modules) = path("XS_TEST_XEN_PYTHON") else { return };
+    assert_on_each(XEN_PYTHON_OUTPUT, |socket, _| {
+        // The module is built for Debian's Python.
+        let mut command = Command::new("/usr/bin/python3");
+        command.args(["-c", XEN_PYTHON]).env("PYTHONPATH", &modules);
         command.env("XENSTORED_PATH", socket).output().map(|output| text(&output))
     });
-    for (daemon, output) in outputs {
-        assert_eq!(output, C_PROGRAM_OUTPUT, "on the {daemon} xenstored");
-    }
 }
 
 #[test]
@@ -172,34 +253,36 @@ fn pyxs_prints_the_same() {
         skip(&format!("{python} has no pyxs; set XS_TEST_PYTHON to a Python that has it"));
         return;
     }
-    let outputs = on_each(|socket, _| {
+    assert_on_each(PYTHON_OUTPUT, |socket, _| {
         let mut command = Command::new(&python);
         command.args(["-c", PYTHON]).arg(socket).output().map(|output| text(&output))
     });
-    for (daemon, output) in outputs {
-        assert_eq!(output, PYTHON_OUTPUT, "on the {daemon} xenstored");
-    }
 }
 
-/// Runs a client on the in-memory xenstored and, if there is one, on a genuine daemon. Returns the
-/// name of each daemon with the output of the client.
-fn on_each(run: impl Fn(&Path, &Path) -> io::Result<String>) -> Vec<(&'static str, String)> {
-    let xenstored = Xenstored::new();
-    let server = SocketServer::start(xenstored.clone());
-    let before = xenstored.node_count();
-    let output = run(&server.socket(), server.dir()).expect("the client starts");
-    assert_eq!(xenstored.node_count(), before, "the client left nodes behind:\n{output}");
-    let mut outputs = vec![("in-memory", output)];
-    match env::var_os("XS_TEST_C_SOCKET") {
-        Some(socket) => {
-            let output = run(Path::new(&socket), server.dir()).expect("the client starts");
-            outputs.push(("genuine", output));
-        }
-        None => {
-            println!("XS_TEST_C_SOCKET is not set, so that only the in-memory xenstored is used")
+/// Runs a client on every flavour of the in-memory xenstored and on each genuine daemon. The closure
+/// receives the socket and a directory for files, and returns the output of the client.
+///
+/// # Panics
+/// Panics if an output differs from the expected one.
+fn assert_on_each(expected: &str, run: impl Fn(&Path, &Path) -> io::Result<String>) {
+    for flavour in Flavour::ALL {
+        let xenstored = Xenstored::with_flavour(*flavour);
+        let server = SocketServer::start(xenstored.clone());
+        let before = xenstored.node_count();
+        let output = run(&server.socket(), server.dir()).expect("the client starts");
+        assert_eq!(output, expected, "on the in-memory {flavour:?}");
+        assert_eq!(xenstored.node_count(), before, "{flavour:?}: the client left nodes behind");
+    }
+    // The tests use the same paths.
+    static GENUINE: Mutex<()> = Mutex::new(());
+    let _guard = GENUINE.lock().unwrap_or_else(PoisonError::into_inner);
+    for name in ["XS_TEST_C_SOCKET", "XS_TEST_OX_SOCKET"] {
+        if let Some(socket) = env::var_os(name) {
+            let dir = TempDir::new();
+            let output = run(Path::new(&socket), &dir).expect("the client starts");
+            assert_eq!(output, expected, "on the daemon of {name}");
         }
     }
-    outputs
 }
 
 /// Whether a command can be run.

@@ -291,6 +291,29 @@ fn install_links_replaces_only_links() {
 }
 
 #[test]
+fn xenstore_tools_follow_the_newest_release() {
+    let host = Host::new("/a = 1");
+    let bin = host.dir.join("bin");
+    fs::create_dir(&bin).unwrap();
+    host.ok(&format!("install-links {}", bin.display()));
+    let run = |tool: &str, args: &str| {
+        let mut command = Command::new(bin.join(tool));
+        command.args(args.split(' ')).env("XENSTORED_PATH", host.socket()).output().unwrap()
+    };
+    for args in ["-h", "--help /a", "-h -f"] {
+        let output = run("xenstore-read", args);
+        assert_eq!(output.status.code(), Some(0), "{args}");
+        assert!(stderr(&output).contains("[-h] [-p] [-R] key [...]"), "{}", stderr(&output));
+    }
+    for args in ["-f -h", "-d 1 /a"] {
+        assert_eq!(run("xenstore-read", args).status.code(), Some(1), "{args}");
+    }
+    let paths = stdout(run("xenstore-list", "-p /"));
+    assert!(paths.lines().any(|path| path == "/a"), "{paths}");
+    assert_eq!(stdout(run("xenstore-watch", "-n 1 -d 0 /a")), "/a\n");
+}
+
+#[test]
 fn manual_and_completions_contain_all_commands() {
     let host = Host::new("");
     let man = host.ok("man");

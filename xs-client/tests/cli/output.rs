@@ -110,7 +110,7 @@ const FAILING: &[Line] = &[
     line("xs", "man fly"),
     line("xenstore-read", "-x /no"),
     line("xenstore-write", "/w"),
-    line("xenstore-exists", "-h"),
+    line("xenstore-exists", "-p /a"),
     line("xenstore-list", "/no"),
     line("xenstore-ls", "/no"),
     line("xenstore-rm", "/"),

@@ -5,26 +5,59 @@ use xs_client::{Client, Permissions, Result};
 /// The subtree that lines may change. It is created anew before each line.
 pub(crate) const TREE: &str = "/xs-cli/t";
 
-/// Lines whose results differ between the tools and `xs`, with the reason.
-pub(crate) const DIFFERENCES: &[(&str, &str)] = &[(
-    "xenstore-read /xs-cli/t/a /xs-cli/t/b > /dev/full",
-    "xs fails if it cannot write its output, xenstore-read succeeds",
-)];
-
-/// Why lines with many children differ on oxenstored.
-const OVERSIZED: &str = "oxenstored sends many children in one message, which libxenstore rejects";
-
-/// Lines whose results differ on oxenstored only, with the reason.
-pub(crate) const DIFFERENCES_ON_OX: &[(&str, &str)] = &[
-    ("xenstore-list /xs-cli/wide", OVERSIZED),
-    ("xenstore-list -p /xs-cli/wide | tail -3", OVERSIZED),
-    ("xenstore-ls", OVERSIZED),
-    ("xenstore-ls -fp", OVERSIZED),
-    ("xenstore-ls /", OVERSIZED),
-    ("xenstore-ls /xs-cli/wide", OVERSIZED),
-    ("xenstore-ls -p /xs-cli/wide", OVERSIZED),
-    ("xenstore-ls -f /xs-cli/wide | sort | head -20", OVERSIZED),
+/// Lines whose results differ between `xs` and the tools, with the reason. `xs` follows the tools of
+/// Xen 4.22, those to compare with are older.
+const DIFFERENCES: &[(&str, &str)] = &[
+    (
+        "xenstore-read /xs-cli/t/a /xs-cli/t/b > /dev/full",
+        "xs fails if it cannot write its output, xenstore-read succeeds",
+    ),
+    ("xenstore-read -h", HELP),
+    ("xenstore-read --help", HELP),
+    ("xenstore-read -h /xs-cli/t/a", HELP),
+    ("xenstore-read -h -f /xs-cli/t/a", HELP),
+    ("xenstore-write -h", HELP),
+    ("xenstore-ls -h", HELP),
+    ("xenstore read -h", HELP),
+    (
+        "xenstore-list -p /",
+        "newer tools print one slash before each name, those up to 4.20 print two",
+    ),
+    ("xenstore-watch -n 1 -d 0 /xs-cli/t", DEPTH),
+    ("xenstore-watch -n 1 --depth=1 /xs-cli/t", DEPTH),
 ];
+
+const HELP: &str = "newer tools exit with status 0 for -h, those up to 4.20 with 1";
+const DEPTH: &str =
+    "newer tools can limit the depth of a watch, those up to 4.20 ignore the option";
+
+/// Lines whose results differ on oxenstored only.
+const DIFFERENCES_ON_OX: &[&str] = &[
+    "xenstore-list /xs-cli/wide",
+    "xenstore-list -p /xs-cli/wide | tail -3",
+    "xenstore-ls",
+    "xenstore-ls -fp",
+    "xenstore-ls /",
+    "xenstore-ls /xs-cli/wide",
+    "xenstore-ls -p /xs-cli/wide",
+    "xenstore-ls -f /xs-cli/wide | sort | head -20",
+];
+
+/// Returns why a line has another result with `xs` than with the tools, if that is known.
+pub(crate) fn difference(line: &str, is_c: bool) -> Option<&'static str> {
+    match DIFFERENCES.iter().find(|(differing, _)| *differing == line) {
+        Some((_, reason)) => Some(reason),
+        None if !is_c && DIFFERENCES_ON_OX.contains(&line) => {
+            Some("oxenstored sends many children in one message, which libxenstore rejects")
+        }
+        None => None,
+    }
+}
+
+/// Returns all lines with known differences.
+pub(crate) fn differing() -> impl Iterator<Item = &'static str> {
+    DIFFERENCES.iter().map(|(line, _)| *line).chain(DIFFERENCES_ON_OX.iter().copied())
+}
 
 /// Lines that run on C xenstored only. On oxenstored they would remove all nodes, and leave invalid
 /// domain IDs behind.
@@ -66,6 +99,8 @@ pub(crate) const LINES: &[&str] = &[
     "xenstore-read -h",
     "xenstore-read --help",
     "xenstore-read -h /xs-cli/t/a",
+    "xenstore-read -h -f /xs-cli/t/a",
+    "xenstore-read -f -h /xs-cli/t/a",
     "xenstore-read -f /xs-cli/t/a",
     "xenstore-read -t /xs-cli/t/a",
     "xenstore-read -n 1 /xs-cli/t/a",
@@ -264,6 +299,8 @@ pub(crate) const LINES: &[&str] = &[
     "xenstore-watch -n x /xs-cli/t",
     "xenstore-watch -n 1x /xs-cli/t",
     "xenstore-watch -n 1 /xs-cli//t",
+    "xenstore-watch -n 1 -d 0 /xs-cli/t",
+    "xenstore-watch -n 1 --depth=1 /xs-cli/t",
     "xenstore-watch -n 2 /xs-cli/t /xs-cli/t",
     "xenstore-watch",
     "xenstore-watch -n",

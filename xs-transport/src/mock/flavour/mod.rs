@@ -31,8 +31,7 @@ macro_rules! flavours {
 
         impl Flavour {
             /// All flavours.
-            #[cfg(test)]
-            pub(crate) const ALL: &[Flavour] = &[$(Flavour::$name),*];
+            pub const ALL: &'static [Flavour] = &[$(Flavour::$name),*];
 
             /// Returns how this daemon behaves where daemons differ.
             pub(crate) fn behaviour(self) -> &'static Behaviour {

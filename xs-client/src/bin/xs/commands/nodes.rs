@@ -273,9 +273,10 @@ impl Exists {
 impl List {
     fn run(&self, tree: &Tree, output: &mut Vec<u8>) -> Result<bool> {
         for (path, names) in self.paths.iter().zip(tree.directory_many(&self.paths)) {
+            let parent = if path == "/" { "" } else { path.as_str() };
             for name in names? {
                 if self.prefix {
-                    output.extend(path.bytes());
+                    output.extend(parent.bytes());
                     output.push(b'/');
                 }
                 output.extend(name.bytes());

@@ -18,21 +18,22 @@ use crate::output::{self, Output};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mode {
     name: &'static str,
-    /// The letters of its options.
+    /// The letters of its options, apart from `-h`.
     options: &'static [u8],
     usage: &'static str,
     min_args: usize,
 }
 
+/// `-s` once selected the socket. All modes accept and ignore it.
 const MODES: [Mode; 8] = [
-    mode("chmod", b"hurs", "[-h] [-u] [-r] [-s] key <mode [modes...]>", 1),
-    mode("exists", b"hs", "[-h] [-s] key [...]", 1),
-    mode("list", b"hps", "[-h] [-p] [-s] key [...]", 1),
-    mode("ls", b"hfps", "[-h] [-f] [-p] [-s] [path]", 0),
-    mode("read", b"hpsR", "[-h] [-p] [-s] [-R] key [...]", 1),
-    mode("rm", b"hst", "[-h] [-s] [-t] key [...]", 1),
-    mode("watch", b"hsn", "[-h] [-n NR] key", 1),
-    mode("write", b"hsR", "[-h] [-s] [-R] key value [...]", 2),
+    mode("chmod", b"urs", "[-h] [-u] [-r] key <mode [modes...]>", 1),
+    mode("exists", b"s", "[-h] key", 1),
+    mode("list", b"ps", "[-h] [-p] key [...]", 1),
+    mode("ls", b"fps", "[-h] [-f] [-p] [path]", 0),
+    mode("read", b"psR", "[-h] [-p] [-R] key [...]", 1),
+    mode("rm", b"st", "[-h] [-t] key [...]", 1),
+    mode("watch", b"snd", "[-h] [-n NR] key", 1),
+    mode("write", b"sR", "[-h] [-R] key value [...]", 2),
 ];
 
 const fn mode(
@@ -44,8 +45,8 @@ const fn mode(
     Mode { name, options, usage, min_args }
 }
 
-/// The options of all modes. `-s` once selected the socket and is ignored.
-const OPTIONS: [getopt::Definition; 9] = [
+/// The options of all modes.
+const OPTIONS: [getopt::Definition; 10] = [
     (b'h', "help", false),
     (b'f', "flat", false),
     (b'p', "prefix", false),
@@ -55,6 +56,7 @@ const OPTIONS: [getopt::Definition; 9] = [
     (b'r', "recurse", false),
     (b'R', "raw", false),
     (b'n', "number", true),
+    (b'd', "depth", true),
 ];
 
 impl Mode {
@@ -73,23 +75,26 @@ impl Mode {
         for error in &parsed.errors {
             output::message(format_args!("{name}: {error}"));
         }
-        if !self.accepts(&parsed) {
+        if let Some(status) = self.usage_status(&parsed) {
             output::message(format_args!("{name}: Usage: {invocation} {}", self.usage));
-            return 1;
+            return status;
         }
         let mut output = Output::of_xenstore_tool();
         let result = self.run(&parsed, &mut output);
         exit::finish(name, result, output)
     }
 
-    fn accepts(self, parsed: &Parsed) -> bool {
-        let has_own_options =
-            parsed.options.iter().all(|(letter, _)| self.options.contains(letter));
+    /// Returns the exit status if the tool only prints its usage: 0 for `-h`, and 1 for arguments
+    /// that the mode does not accept. The first such option decides.
+    fn usage_status(self, parsed: &Parsed) -> Option<u8> {
+        let mut letters = parsed.options.iter().map(|(letter, _)| *letter);
+        match letters.find(|letter| !self.options.contains(letter)) {
+            Some(b'h') => return Some(0),
+            Some(_) => return Some(1),
+            None => {}
+        }
         let lacks_value = self.name == "write" && parsed.operands.len() % 2 == 1;
-        has_own_options
-            && !parsed.has(b'h')
-            && parsed.operands.len() >= self.min_args
-            && !lacks_value
+        (parsed.operands.len() < self.min_args || lacks_value).then_some(1)
     }
 
     fn run(self, parsed: &Parsed, output: &mut Output) -> CommandResult {
@@ -131,8 +136,11 @@ impl Mode {
 }
 
 fn watch(client: &Client, parsed: &Parsed, output: &mut Output) -> CommandResult {
-    let number = parsed.options.iter().rev().find(|(letter, _)| *letter == b'n');
-    let number = number.map_or(-1, |(_, number)| getopt::leading_number(number));
+    let number_of = |wanted| {
+        let last = parsed.options.iter().rev().find(|(letter, _)| *letter == wanted);
+        last.map_or(-1, |(_, number)| getopt::leading_number(number))
+    };
+    let (number, depth) = (number_of(b'n'), number_of(b'd'));
     let paths: Vec<_> =
         parsed.operands.iter().map(|path| path.to_string_lossy().into_owned()).collect();
     // The original uses one token for all watches. Daemons refuse a second watch with the same path
@@ -143,7 +151,9 @@ fn watch(client: &Client, parsed: &Parsed, output: &mut Output) -> CommandResult
     }
     // -1 is no limit. The original exits before the first event for any other negative number.
     let number = if number == -1 { None } else { Some(u64::try_from(number).unwrap_or(0)) };
-    Watch { number, depth: None, seconds: None, paths }.run(client, output)
+    // Negative numbers are no limit either.
+    let depth = u32::try_from(depth).ok();
+    Watch { number, depth, seconds: None, paths }.run(client, output)
 }
 
 /// Parses a permission as the original does: a missing domain ID is 0, and text after its digits is
