@@ -19,6 +19,8 @@
 //! * [`ClientConnection`] encodes a [`Request`] and later returns the matching [`Reply`]. It also
 //!   decodes watch events. Start here to write a client.
 //! * [`ServerConnection`] is the daemon's end. Start here to write a server or a proxy.
+//! * [`ring`] is the shared page that carries the bytes between a guest and xenstored. Start here to
+//!   write a kernel, a unikernel or firmware.
 //! * [`Request`] and [`Reply`] represent every operation of the protocol. [`Header`] and
 //!   [`Decoder`] are the framing below them.
 //! * [`Path`], [`Permissions`], [`DomId`] and [`ErrorCode`] are the values inside messages.
@@ -90,6 +92,7 @@ mod pending;
 mod perms;
 mod reply;
 mod request;
+pub mod ring;
 mod server;
 mod strings;
 mod wire;

@@ -1,0 +1,186 @@
+//! The guest's end.
+
+use core::fmt;
+use core::sync::atomic::Ordering;
+
+use super::error::{RingError, ServerError};
+use super::half::{Consumer, Producer};
+use super::page::{Field, Page, Ring};
+use super::{CONNECTED, ERROR, RECONNECT, RECONNECTION};
+
+/// The guest's end of a page: sends requests, and receives replies and watch events, as bytes.
+///
+/// It does no I/O. The caller drives it with these methods, in any order:
+///
+/// * [`send`](Self::send) copies bytes to xenstored, as many as there is room for;
+///   [`receive`](Self::receive) copies bytes from xenstored, as many as have come.
+/// * [`must_notify`](Self::must_notify) says whether to notify the event channel. Call it after each
+///   `send`, `receive` and `reconnect`, and always before waiting.
+/// * If both return 0 and there is nothing to notify, wait for the event channel, clear its event,
+///   and then call both again. One channel serves both directions: an event may mean that bytes have
+///   come, that there is room, that the state of the connection has changed, or nothing.
+///
+/// The bytes are those of [`ClientConnection`](crate::ClientConnection). A message may be longer than
+/// the ring, and any part of it may be there at any time.
+///
+/// # Connecting
+/// An end begins unconnected, and connects as soon as the page says that xenstored serves it
+/// (XENSTORE_CONNECTED). Until then `send` and `receive` return 0. If the toolstack has not yet told
+/// where the page is (frame 0 or ~0 in HVM_PARAM_STORE_PFN), there is nothing to make an end of: wait
+/// for the event channel and ask again.
+///
+/// # Errors
+/// An error ends the connection: watches, transactions and requests in flight are lost, and all
+/// later calls return the same error. [`reconnect`](Self::reconnect) starts over if xenstored offers
+/// it, and [`restart`](Self::restart) if the other end begins with it
+/// ([`RingError::Reconnecting`]). Start over with the protocol as well then
+/// ([`ClientConnection::restart`](crate::ClientConnection::restart)).
+///
+/// The other end may be faulty or hostile. Whatever it writes to the page, no call accesses anything
+/// outside of the rings, and each does a bounded amount of work.
+///
+/// ```
+/// use xs_proto::ring::{RingClient, RingPage, RingServer};
+///
+/// let page = RingPage::new();
+/// let mut server = RingServer::new(&page, 0)?;
+/// let mut client = RingClient::new(&page);
+///
+/// assert_eq!(client.send(b"request")?, 7);
+/// assert!(client.must_notify());
+///
+/// let mut buf = [0; 16];
+/// assert_eq!(server.receive(&mut buf)?, 7);
+/// assert_eq!(buf[..7], *b"request");
+/// # Ok::<(), xs_proto::ring::RingError>(())
+/// ```
+pub struct RingClient<P> {
+    page: P,
+    state: State,
+    must_notify: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    /// xenstored does not serve the page yet.
+    Unconnected,
+    Connected {
+        requests: Producer,
+        replies: Consumer,
+    },
+    Failed(RingError),
+}
+
+impl<P: Page> RingClient<P> {
+    /// Creates the guest's end of a page.
+    pub fn new(page: P) -> Self {
+        RingClient { page, state: State::Unconnected, must_notify: false }
+    }
+
+    /// Copies as much of `bytes` to the ring as there is room for, and returns how much. 0 if there
+    /// is no room, or no connection yet.
+    ///
+    /// # Errors
+    /// The connection has ended, see [above](Self#errors).
+    pub fn send(&mut self, bytes: &[u8]) -> Result<usize, RingError> {
+        self.transfer(|page, requests, _| requests.write(page, bytes))
+    }
+
+    /// Copies bytes from the ring to `buf`, and returns how many. 0 if there are none, or no
+    /// connection yet.
+    ///
+    /// # Errors
+    /// The connection has ended, see [above](Self#errors).
+    pub fn receive(&mut self, buf: &mut [u8]) -> Result<usize, RingError> {
+        self.transfer(|page, _, replies| replies.read(page, buf))
+    }
+
+    /// Returns whether to notify the event channel, once for any number of calls before.
+    #[must_use = "the other end is not notified unless the caller does it"]
+    pub fn must_notify(&mut self) -> bool {
+        core::mem::take(&mut self.must_notify)
+    }
+
+    /// Returns whether xenstored serves the page, as of the last call.
+    pub fn is_connected(&self) -> bool {
+        matches!(self.state, State::Connected { .. })
+    }
+
+    /// Returns the optional features of xenstored, as bits (XENSTORE_SERVER_FEATURE_*). Undefined
+    /// before the end is connected.
+    pub fn server_features(&self) -> u32 {
+        self.page.load(Field::ServerFeatures, Ordering::Relaxed)
+    }
+
+    /// Returns the port of the event channel that the page names; `None` before Xen 4.21.
+    pub fn event_channel(&self) -> Option<u32> {
+        Some(self.page.load(Field::EventChannel, Ordering::Relaxed)).filter(|port| *port != 0)
+    }
+
+    /// Asks xenstored to reset the ring, and starts over once it has done so. Everything that belongs
+    /// to the connection is lost.
+    ///
+    /// # Errors
+    /// [`RingError::NotOffered`] if xenstored does not offer it
+    /// (XENSTORE_SERVER_FEATURE_RECONNECTION). Nothing has changed then.
+    pub fn reconnect(&mut self) -> Result<(), RingError> {
+        if self.server_features() & RECONNECTION == 0 {
+            return Err(RingError::NotOffered);
+        }
+        self.page.store(Field::Connection, RECONNECT, Ordering::Release);
+        self.must_notify = true;
+        self.restart();
+        Ok(())
+    }
+
+    /// Starts over as soon as the page says that xenstored serves it.
+    pub fn restart(&mut self) {
+        self.state = State::Unconnected;
+    }
+
+    /// Moves bytes if the end is connected, and keeps the first error for later calls.
+    fn transfer(
+        &mut self,
+        run: impl FnOnce(&P, &mut Producer, &mut Consumer) -> Result<usize, RingError>,
+    ) -> Result<usize, RingError> {
+        let result = self.look().and_then(|()| match &mut self.state {
+            State::Connected { requests, replies } => run(&self.page, requests, replies),
+            State::Unconnected => Ok(0),
+            State::Failed(error) => Err(*error),
+        });
+        match result {
+            Ok(len) => self.must_notify |= len > 0,
+            Err(error) => self.state = State::Failed(error),
+        }
+        result
+    }
+
+    /// Looks at the state of the connection.
+    fn look(&mut self) -> Result<(), RingError> {
+        let connection = self.page.load(Field::Connection, Ordering::Acquire);
+        match (self.state, connection) {
+            (State::Failed(error), _) => return Err(error),
+            (State::Connected { .. }, CONNECTED) => {}
+            (State::Unconnected, CONNECTED) => {
+                let requests = Producer::start(&self.page, Ring::Requests)?;
+                let replies = Consumer::start(&self.page, Ring::Replies)?;
+                self.state = State::Connected { requests, replies };
+            }
+            (State::Unconnected, RECONNECT) => return Ok(()),
+            (State::Connected { .. }, RECONNECT) => return Err(RingError::Reconnecting),
+            (_, value) => return Err(RingError::Connection { value }),
+        }
+        let error = ServerError::from_number(self.page.load(Field::Error, Ordering::Acquire));
+        // Without this feature, the field may hold anything.
+        match error.filter(|_| self.server_features() & ERROR != 0) {
+            Some(error) => Err(RingError::GivenUp(error)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<P> fmt::Debug for RingClient<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RingClient").field("state", &self.state).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,5 @@
+//! The ends of a ring, machine against machine, over a page in memory.
+
+mod ends;
+mod hostile;
+mod streams;
