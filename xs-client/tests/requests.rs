@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
-use xs_client::{Client, DomId, ErrorCode, ErrorKind, Transaction, op};
+use xs_client::{Client, DomId, ErrorCode, ErrorKind, Transaction, Watch, op};
 use xs_proto::{MessageType, Request};
 use xs_transport::mock::{Fault, Kernel, Record, Xenstored};
 
@@ -195,6 +195,73 @@ fn request_is_sent_if_another_thread_has_received_during_a_blocked_send() {
     is_full.store(true, Ordering::SeqCst);
     let _pending = client.start(&op::write("/w", "")).unwrap();
     assert_eq!(&*reader.join().path, "/w");
+}
+
+/// Starts threads that wait for the next event of one watch each. The first receives for all, and
+/// the others are parked.
+fn wait_in_turn(watches: Vec<Watch>) -> Vec<Observed<String>> {
+    let wait = |mut watch: Watch| Observed::spawn(move || watch.wait().unwrap().path.to_string());
+    let start = |watch| {
+        let thread = wait(watch);
+        thread.state.wait_until_asleep();
+        thread
+    };
+    watches.into_iter().map(start).collect()
+}
+
+/// Sets watches and takes their first events.
+fn quiet_watches<const N: usize>(client: &Client, paths: [&str; N]) -> Vec<Watch> {
+    let mut watches = Vec::from(paths.map(|path| client.watch(path).unwrap()));
+    watches.iter_mut().for_each(|watch| drop(watch.wait().unwrap()));
+    watches
+}
+
+/// The thread that receives does not wait for room, because there was room when it began.
+#[test]
+fn parked_thread_sends_what_another_thread_could_not() {
+    let is_full = Arc::new(AtomicBool::new(false));
+    let (full, drained) = (is_full.clone(), is_full.clone());
+    let transport = Intercept::new(Xenstored::new().connect(DomId::DOM0))
+        .on_send(move |below, bytes| match full.load(Ordering::SeqCst) {
+            true => Err(io::ErrorKind::WouldBlock.into()),
+            false => below.send(bytes),
+        })
+        .on_wait(move |_, _, _| {
+            drained.store(false, Ordering::SeqCst);
+            Ok(())
+        });
+    let client = Client::builder().timeout(None).from_transport(transport);
+    let threads = wait_in_turn(quiet_watches(&client, ["/a", "/b"]));
+    is_full.store(true, Ordering::SeqCst);
+    let _pending = ["/a", "/b"].map(|path| client.start(&op::write(path, "")).unwrap());
+    let paths: Vec<_> = threads.into_iter().map(Observed::join).collect();
+    assert_eq!(paths, ["/a", "/b"]);
+}
+
+/// The reader role is offered to a thread whose reply has come at the same time.
+#[test]
+fn thread_that_needs_no_reader_role_offers_it_again() {
+    let xenstored = Xenstored::new();
+    let gate = Gate::opened();
+    let in_recv = gate.clone();
+    let transport =
+        Intercept::new(xenstored.connect(DomId::DOM0)).on_recv(move |below, buf, wait| {
+            in_recv.pass();
+            below.recv(buf, wait)
+        });
+    let client = Client::builder().timeout(None).from_transport(transport);
+    let watches = quiet_watches(&client, ["/a", "/b", "/c"]);
+    gate.close();
+    let threads = wait_in_turn(watches);
+    // One receive has the events of the first two threads.
+    xenstored.set("/a", "").unwrap();
+    xenstored.set("/b", "").unwrap();
+    gate.open();
+    let mut threads = threads.into_iter();
+    assert_eq!(threads.next().unwrap().join(), "/a");
+    assert_eq!(threads.next().unwrap().join(), "/b");
+    xenstored.set("/c", "").unwrap();
+    assert_eq!(threads.next().unwrap().join(), "/c");
 }
 
 #[test]
