@@ -78,6 +78,10 @@ fn proto(shown: &mut Shown) {
     };
     let strings = || Strings::from_list([SECRET]).unwrap();
     let control = Request::Control(strings());
+    let state = Some(XenbusState::Connected);
+    let nodes = handshake::BackendNodes { state, frontend_state: state, online: true };
+    let mut backend = handshake::Backend::new();
+    backend.handle_nodes(nodes);
     show! { shown:
         xs_proto::Access = Access::Read;
         xs_proto::ClientConnection<&str> = client;
@@ -118,6 +122,14 @@ fn proto(shown: &mut Shown) {
         xs_proto::Strings<'_> = strings();
         xs_proto::SubmitError = SubmitError::Full;
         xs_proto::TxId = TxId(1);
+        xs_proto::ParseXenbusStateError = ParseXenbusStateError::UnknownNumber(9);
+        xs_proto::XenbusState = XenbusState::Connected;
+        xs_proto::handshake::Action = handshake::Action::Connect;
+        xs_proto::handshake::Backend = backend;
+        xs_proto::handshake::BackendNodes = nodes;
+        xs_proto::handshake::Frontend = handshake::Frontend::new();
+        xs_proto::handshake::FrontendNodes =
+            handshake::FrontendNodes { state: None, backend_state: Some(XenbusState::Closed) };
     }
     show! { shown: xs_proto::Decoder = decoder; }
 }
@@ -230,7 +242,10 @@ fn client(shown: &mut Shown) {
         xs_client::Tree = *client;
         xs_client::Walk<'_> = walk;
         xs_client::Watch = watch;
+        xs_client::WatchBuilder<'_> = client.watch_builder("/a").depth(1);
         xs_client::WatchEvent = event;
+        xs_client::WatchSet = client.watch_set();
+        xs_client::WatchSetHandle = client.watch_set().handle();
         xs_client::op::Op<'_, ()> = op::write("/a", SECRET);
         xs_client::op::Op<'_, String> = op::control([SECRET]);
     }
@@ -248,6 +263,9 @@ fn tasks(shown: &mut Shown) {
             xs_client::futures::Transaction = client.start_transaction().await.unwrap();
             xs_client::futures::Tree = *client;
             xs_client::futures::Watch = client.watch("/a").await.unwrap();
+            xs_client::futures::WatchBuilder<'_> = client.watch_builder("/a").depth(1);
+            xs_client::futures::WatchSet = client.watch_set();
+            xs_client::futures::WatchSetHandle = client.watch_set().handle();
             xs_client::futures::reactor::Smol = futures::reactor::Smol::new();
             xs_client::futures::reactor::Tokio = futures::reactor::Tokio::new();
         }

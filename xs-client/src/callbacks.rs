@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use xs_transport::Failure;
 
 use crate::engine::{
-    Condition, DueCallback, Engine, Guard, LazyParker, Pace, State, Waiter, WatchToken,
+    Condition, DueCallback, Engine, Guard, LazyParker, Pace, Running, State, Waiter,
 };
+use crate::error::Error;
 use crate::sync::thread::{self, ThreadId};
 
 /// While callers receive for themselves, the thread stays out of their way and looks this often
@@ -60,15 +61,16 @@ pub(crate) fn stop(engine: &Engine) {
     guard.wait(None, Returned(running));
 }
 
-/// Waits until the callback of a watch is not running, unless the callback itself asks.
-pub(crate) fn await_return(guard: &mut Guard<'_>, token: WatchToken) {
-    let running = running_elsewhere(guard).filter(|(running, _)| *running == token);
+/// If the running callback is one of those that are asked for, waits until it returns, unless it
+/// is the caller itself.
+pub(crate) fn await_return(guard: &mut Guard<'_>, is_asked_for: impl Fn(&Running) -> bool) {
+    let running = running_elsewhere(guard).filter(is_asked_for);
     guard.wait(None, Returned(running));
 }
 
 /// Returns the callback that another thread runs.
-fn running_elsewhere(guard: &Guard<'_>) -> Option<(WatchToken, ThreadId)> {
-    guard.callback_thread.running.filter(|(_, id)| *id != thread::current().id())
+fn running_elsewhere(guard: &Guard<'_>) -> Option<Running> {
+    guard.callback_thread.running.filter(|running| running.thread != thread::current().id())
 }
 
 fn spawn(guard: &mut Guard<'_>, engine: &Arc<Engine>) -> io::Result<()> {
@@ -111,9 +113,9 @@ fn run(engine: &Engine) {
 /// Tells all callbacks that there will be no more events.
 fn end(guard: &mut Guard<'_>, id: ThreadId, failure: &Failure) {
     guard.callback_thread.ended = Some(failure.clone());
-    for token in guard.watches.tokens() {
-        if let Some(due) = guard.watches.take_last_callback(token, failure) {
-            guard.callback_thread.running = Some((token, id));
+    for group in guard.watches.groups() {
+        if let Some(due) = guard.watches.take_last_callback(group, failure) {
+            guard.callback_thread.running = Some(due.run_on(id));
             call(guard, due);
         }
     }
@@ -121,12 +123,12 @@ fn end(guard: &mut Guard<'_>, id: ThreadId, failure: &Failure) {
 
 /// Calls a callback, without the lock.
 fn call(guard: &mut Guard<'_>, due: DueCallback) {
-    let DueCallback { token, mut callback, event } = due;
-    let is_last = event.is_err();
+    let DueCallback { group, mut callback, event, .. } = due;
+    let is_last = event.as_ref().is_err_and(Error::is_lost);
     // A panic is reported by the panic hook, and the callback is not called again.
     let called = guard.unlocked(|| catch_unwind(AssertUnwindSafe(|| callback(event))));
     let dropped = match called {
-        Ok(()) if !is_last => guard.watches.return_callback(token, callback).err(),
+        Ok(()) if !is_last => guard.watches.return_callback(group, callback).err(),
         _ => Some(callback),
     };
     if let Some(callback) = dropped {
@@ -171,8 +173,8 @@ impl Condition for Work<'_> {
         if state.callback_thread.is_paused {
             return None;
         }
-        if let Some(due) = state.watches.take_callback() {
-            state.callback_thread.running = Some((due.token, self.id));
+        if let Some(due) = state.watches.take_callback(&mut state.deferred) {
+            state.callback_thread.running = Some(due.run_on(self.id));
             return Some(Task::Call(due));
         }
         state.failure().filter(|_| state.is_lost()).cloned().map(Task::End)
@@ -211,7 +213,7 @@ impl Condition for Work<'_> {
 }
 
 /// The end of the callback that another thread runs.
-struct Returned(Option<(WatchToken, ThreadId)>);
+struct Returned(Option<Running>);
 
 impl Condition for Returned {
     type Output = ();

@@ -141,7 +141,7 @@ impl Client {
 
     /// Returns the features of the daemon, as the bits `XENSTORE_SERVER_FEATURE_*` of xs_wire.h
     /// (GET_FEATURE). For example, a daemon with WATCHDEPTH (value 4) supports
-    /// [`watch_depth`](Self::watch_depth).
+    /// [`WatchBuilder::depth`](crate::WatchBuilder::depth).
     ///
     /// # Errors
     /// ENOSYS from oxenstored, and from the C daemon before Xen 4.22.

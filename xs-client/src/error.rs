@@ -62,7 +62,7 @@ pub enum ErrorKind {
         /// How many attempts were made.
         attempts: u32,
     },
-    /// The watch was removed by another user of the client.
+    /// The watch was removed, or the set of watches closed, by another user of the client.
     WatchRemoved,
     /// The maximum number of requests is in flight. Try again when one of them is answered. Only
     /// calls that do not block return this. Nothing was sent.

@@ -7,8 +7,9 @@
 //! the daemon through a Unix socket, and programs in a guest through a device of their kernel.
 //!
 //! With this crate a program reads and writes nodes, combines several changes into a
-//! [transaction](Transaction), and sets [watches](Watch) to learn of changes. It needs neither the
-//! C library libxenstore nor an async runtime.
+//! [transaction](Transaction), and sets [watches](Watch), or [sets of watches](WatchSet), to learn of
+//! changes. The backend or frontend of a device follows the rules in [`handshake`]. The crate needs
+//! neither the C library libxenstore nor an async runtime.
 //!
 //! # A first program
 //!
@@ -117,10 +118,12 @@ mod batch;
 mod builder;
 mod callbacks;
 mod client;
+mod device_state;
 mod engine;
 mod error;
 #[cfg(feature = "mio")]
 mod event_loop;
+mod events;
 mod frontier;
 #[cfg(feature = "futures")]
 pub mod futures;
@@ -135,6 +138,8 @@ mod transaction;
 mod tree;
 mod walk;
 mod watch;
+mod watch_builder;
+mod watch_set;
 
 pub use builder::Builder;
 pub use client::Client;
@@ -147,6 +152,11 @@ pub use transaction::{Retries, Transaction};
 pub use tree::Tree;
 pub use walk::{Node, Walk};
 pub use watch::Watch;
+pub use watch_builder::WatchBuilder;
+pub use watch_set::{WatchSet, WatchSetHandle};
 
-pub use xs_proto::{Access, DomId, ErrorCode, Path, PathError, Permission, Permissions, TxId};
+pub use xs_proto::{
+    Access, DomId, ErrorCode, ParseXenbusStateError, Path, PathError, Permission, Permissions,
+    TxId, XenbusState, handshake,
+};
 pub use xs_transport::Failure;

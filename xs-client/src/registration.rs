@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::callbacks;
-use crate::engine::{Delivery, Housekeeping, ResetMark, Scope, WatchToken};
+use crate::engine::{
+    Delivery, GroupId, Housekeeping, Removed, ResetMark, Scope, State, WatchOptions, WatchToken,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::handle::Handle;
 use crate::op::{self, Op};
@@ -15,8 +17,7 @@ use crate::op::{self, Op};
 #[derive(Debug)]
 pub(crate) struct Registration<'a> {
     handle: &'a Arc<Handle>,
-    path: &'a str,
-    depth: Option<u32>,
+    options: WatchOptions<'a>,
     token: WatchToken,
     /// The generation of the connection when the registration began. On a newer connection, the
     /// client may have set the watch again.
@@ -28,17 +29,36 @@ pub(crate) struct Registration<'a> {
 
 impl<'a> Registration<'a> {
     /// Adds the watch to the table at once, since its first event may precede the reply.
-    pub(crate) fn new(
+    pub(crate) fn single(
         handle: &'a Arc<Handle>,
-        path: &'a str,
-        depth: Option<u32>,
+        options: WatchOptions<'a>,
         delivery: Delivery,
+    ) -> (Self, GroupId) {
+        let mut guard = handle.lock();
+        let (token, group) = guard.watches.add(&options, delivery);
+        (Self::new(handle, options, token, &guard), group)
+    }
+
+    /// Adds the watch to a set, like [`single`](Self::single). If the set no longer exists, the
+    /// registration fails.
+    pub(crate) fn in_set(
+        handle: &'a Arc<Handle>,
+        options: WatchOptions<'a>,
+        group: GroupId,
     ) -> Self {
         let mut guard = handle.lock();
-        let token = guard.watches.add(path, depth, delivery);
-        let generation = guard.generation();
-        drop(guard);
-        Registration { handle, path, depth, token, generation, may_be_set: true, is_kept: false }
+        let token = guard.watches.add_to(group, &options);
+        Self::new(handle, options, token, &guard)
+    }
+
+    fn new(
+        handle: &'a Arc<Handle>,
+        options: WatchOptions<'a>,
+        token: WatchToken,
+        state: &State,
+    ) -> Self {
+        let generation = state.generation();
+        Registration { handle, options, token, generation, may_be_set: true, is_kept: false }
     }
 
     pub(crate) fn token(&self) -> WatchToken {
@@ -50,7 +70,7 @@ impl<'a> Registration<'a> {
     where
         'a: 'b,
     {
-        op::watch(self.path, token.as_bytes(), self.depth)
+        op::watch(self.options.path, token.as_bytes(), self.options.depth)
     }
 
     /// Sets the watch, and waits for the reply.
@@ -72,8 +92,9 @@ impl<'a> Registration<'a> {
         if guard.watches.contains(self.token) {
             return Ok(());
         }
-        guard.clean_up(Housekeeping::Unwatch { path: self.path.into(), token: self.token });
-        Err(Error::new("watch", Some(self.path), ErrorKind::WatchRemoved))
+        let path = self.options.path;
+        guard.clean_up(Housekeeping::Unwatch { path: path.into(), token: self.token });
+        Err(Error::new("watch", Some(path), ErrorKind::WatchRemoved))
     }
 
     /// Ends the registration and keeps the watch.
@@ -100,7 +121,7 @@ impl Drop for Registration<'_> {
 #[derive(Debug)]
 pub(crate) struct Removal<'a> {
     handle: &'a Arc<Handle>,
-    path: Box<str>,
+    path: Arc<str>,
     token: WatchToken,
     /// When the watch was removed.
     mark: ResetMark,
@@ -116,10 +137,30 @@ impl<'a> Removal<'a> {
         let mark = guard.reset_mark();
         let state = &mut *guard;
         let removed = state.watches.remove(token, &mut state.deferred);
-        callbacks::await_return(&mut guard, token);
-        let removed = removed?;
-        let is_done = !removed.may_be_known;
-        Some(Removal { handle, path: removed.path, token, mark, is_done })
+        callbacks::await_return(&mut guard, |running| running.token == Some(token));
+        removed.map(|removed| Self::of(handle, removed, mark))
+    }
+
+    /// Removes a set and its watches from the table, and waits until the callback of the set has
+    /// returned.
+    pub(crate) fn of_set(handle: &'a Arc<Handle>, group: GroupId) -> Vec<Self> {
+        let mut guard = handle.lock();
+        let mark = guard.reset_mark();
+        let state = &mut *guard;
+        let removed = state.watches.remove_set(group, &mut state.deferred);
+        callbacks::await_return(&mut guard, |running| running.group == group);
+        drop(guard);
+        removed.into_iter().map(|removed| Self::of(handle, removed, mark)).collect()
+    }
+
+    fn of(handle: &'a Arc<Handle>, removed: Removed, mark: ResetMark) -> Self {
+        let Removed { token, path, may_be_known } = removed;
+        Removal { handle, path, token, mark, is_done: !may_be_known }
+    }
+
+    #[cfg(feature = "futures")]
+    pub(crate) fn token(&self) -> WatchToken {
+        self.token
     }
 
     /// Returns the operation that removes the watch, given the token as text. `None` if the daemon

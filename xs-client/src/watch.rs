@@ -8,11 +8,11 @@ use xs_transport::Failure;
 
 use crate::callbacks;
 use crate::client::Client;
-use crate::engine::{Attempt, Callback, Delivery, Next, NextEvent, Pace, WatchEvent, WatchToken};
+use crate::engine::{Callback, Delivery, GroupId, Next, WatchEvent, WatchOptions, WatchToken};
 use crate::error::{Error, ErrorKind, Result};
+use crate::events::Events;
 use crate::handle::Handle;
 use crate::registration::{Registration, Removal};
-use crate::tree::Tree;
 
 /// A watch on a node and its descendants, whose events are taken one by one.
 ///
@@ -41,14 +41,9 @@ use crate::tree::Tree;
 /// thread receives all the time. Otherwise the events stay with the daemon, which can block other
 /// clients; see [Threads](crate#threads).
 pub struct Watch {
-    /// The tree of the client that has set the watch.
-    tree: Tree,
+    pub(crate) events: Events,
     path: Box<str>,
     token: WatchToken,
-    /// The iterator has returned an error, and returns nothing more.
-    has_ended: bool,
-    /// Pauses the owner in a flood of events.
-    pace: Pace,
 }
 
 impl Client {
@@ -58,16 +53,7 @@ impl Client {
     /// # Errors
     /// E2BIG, ENOSPC or EQUOTA: the domain has too many watches.
     pub fn watch(&self, path: impl AsRef<str>) -> Result<Watch> {
-        self.set_watch(path.as_ref(), None, self.deadline())
-    }
-
-    /// Sets a watch that fires only for a node and `depth` levels of descendants.
-    ///
-    /// # Errors
-    /// As for [`watch`](Self::watch). Daemons without the feature WATCHDEPTH answer EINVAL; the
-    /// xenbus device ignores the depth without an error.
-    pub fn watch_depth(&self, path: impl AsRef<str>, depth: u32) -> Result<Watch> {
-        self.set_watch(path.as_ref(), Some(depth), self.deadline())
+        set_watch(self, &WatchOptions::new(path.as_ref()), self.deadline())
     }
 
     /// Sets a watch whose events are passed to `callback`.
@@ -101,37 +87,7 @@ impl Client {
         path: impl AsRef<str>,
         callback: impl FnMut(Result<WatchEvent>) + Send + 'static,
     ) -> Result<WatchToken> {
-        self.set_callback(path.as_ref(), Box::new(callback))
-    }
-
-    fn set_callback(&self, path: &str, callback: Callback) -> Result<WatchToken> {
-        let deadline = self.deadline();
-        // The thread comes first, so that there is nothing to undo if it cannot be started.
-        callbacks::start(&self.handle)
-            .map_err(|error| Error::new("watch", Some(path), ErrorKind::System(error)))?;
-        let mut registration =
-            Registration::new(&self.handle, path, None, Delivery::AwaitingCallback);
-        registration.run(deadline)?;
-        // Installed only now: the callback of a watch that could not be set is never called.
-        self.install(registration.token(), callback)
-            .map_err(|kind| Error::new("watch", Some(path), kind))?;
-        Ok(registration.keep())
-    }
-
-    /// Gives a watch its callback. Fails if the callback thread has ended with the connection.
-    fn install(&self, token: WatchToken, callback: Callback) -> std::result::Result<(), ErrorKind> {
-        let mut guard = self.handle.lock();
-        let state = &mut *guard;
-        if let Some(failure) = state.callback_thread.ended.clone() {
-            state.deferred.drop_later(callback);
-            return Err(failure.into());
-        }
-        // If another thread has removed all watches meanwhile, the callback is dropped.
-        if let Err(callback) = state.watches.install_callback(token, callback, &mut state.deferred)
-        {
-            state.deferred.drop_later(callback);
-        }
-        Ok(())
+        watch_with(self, &WatchOptions::new(path.as_ref()), Box::new(callback))
     }
 
     /// Removes a watch. When this returns, no more events of it are delivered, and its callback is
@@ -187,17 +143,9 @@ impl Client {
         timeout: impl Into<Option<Duration>>,
         mut condition: impl FnMut(Option<&[u8]>) -> bool,
     ) -> Result<Option<Vec<u8>>> {
+        let path = path.as_ref();
         let deadline = self.with_timeout(timeout).deadline();
-        self.wait_until(path.as_ref(), deadline, &mut condition)
-    }
-
-    fn wait_until(
-        &self,
-        path: &str,
-        deadline: Option<Instant>,
-        condition: &mut dyn FnMut(Option<&[u8]>) -> bool,
-    ) -> Result<Option<Vec<u8>>> {
-        let mut watch = self.set_watch(path, None, deadline)?;
+        let mut watch = set_watch(self, &WatchOptions::new(path), deadline)?;
         loop {
             if watch.next_until(deadline)?.is_none() {
                 return Err(Error::new("wait_for", Some(path), ErrorKind::TimedOut));
@@ -222,28 +170,17 @@ impl Client {
     /// If the running callback belongs to a watch that has ended, waits until it returns.
     pub(crate) fn await_callbacks(&self) {
         let mut guard = self.handle.lock();
-        let running = guard.callback_thread.running.map(|(token, _)| token);
-        if let Some(token) = running.filter(|token| !guard.watches.contains(*token)) {
-            callbacks::await_return(&mut guard, token);
+        let token = guard.callback_thread.running.and_then(|running| running.token);
+        if let Some(token) = token.filter(|token| !guard.watches.contains(*token)) {
+            callbacks::await_return(&mut guard, |running| running.token == Some(token));
         }
-    }
-
-    fn set_watch(
-        &self,
-        path: &str,
-        depth: Option<u32>,
-        deadline: Option<Instant>,
-    ) -> Result<Watch> {
-        let mut registration = Registration::new(&self.handle, path, depth, Delivery::Owner);
-        registration.run(deadline)?;
-        Ok(Watch::new(self, path, registration.keep()))
     }
 }
 
 impl Watch {
-    pub(crate) fn new(client: &Client, path: &str, token: WatchToken) -> Self {
-        let (tree, path) = ((**client).clone(), path.into());
-        Watch { tree, path, token, has_ended: false, pace: Pace::default() }
+    pub(crate) fn new(client: &Client, path: &str, token: WatchToken, group: GroupId) -> Self {
+        let events = Events::new((**client).clone(), group);
+        Watch { events, path: path.into(), token }
     }
 
     /// Returns the watched path, as the caller gave it.
@@ -262,11 +199,7 @@ impl Watch {
     /// The connection is lost and [not replaced](crate::Builder::reconnect), or another part of the
     /// program has removed the watch.
     pub fn wait(&mut self) -> Result<WatchEvent> {
-        loop {
-            if let Some(event) = self.next_until(None)? {
-                return Ok(event);
-            }
-        }
+        self.events.wait().into_result(Some(&self.path))
     }
 
     /// Waits for the next event. Returns `None` if none comes within `timeout`, or there is no
@@ -284,9 +217,8 @@ impl Watch {
     /// # Errors
     /// As for [`wait`](Self::wait).
     pub fn next_until(&mut self, deadline: Option<Instant>) -> Result<Option<WatchEvent>> {
-        let condition = NextEvent::new(self.token, &mut self.pace);
-        let next = self.tree.handle.lock().wait(deadline, condition);
-        next.map(|next| next.into_result(&self.path)).transpose()
+        let next = self.events.next_until(deadline);
+        next.map(|next| next.into_result(Some(&self.path))).transpose()
     }
 
     /// Returns the next event, if it has come already or can be received without waiting.
@@ -298,19 +230,13 @@ impl Watch {
     /// # Errors
     /// As for [`wait`](Self::wait).
     pub fn try_next(&mut self) -> Result<Option<WatchEvent>> {
-        let mut guard = self.tree.handle.lock();
-        let mut next = guard.take_next(self.token);
-        if next.is_none() {
-            guard.try_receive();
-            next = guard.take_next(self.token);
-        }
-        if let Some(Next::Failed(_)) = next {
-            if !matches!(guard.try_connect(), Attempt::Never) {
-                next = None;
-            }
-        }
-        drop(guard);
-        next.map(|next| next.into_result(&self.path)).transpose()
+        let next = self.events.try_next();
+        next.map(|next| next.into_result(Some(&self.path))).transpose()
+    }
+
+    /// Converts to the item of the iterator or stream.
+    pub(crate) fn item(&mut self, next: Next) -> Option<Result<WatchEvent>> {
+        self.events.item(next, Some(&self.path))
     }
 
     /// Removes the watch within the timeout of the client that has set it.
@@ -318,7 +244,8 @@ impl Watch {
     /// # Errors
     /// The daemon refused, or did not answer in time.
     pub fn remove(self) -> Result<()> {
-        unwatch(&self.tree.handle, self.token, self.tree.deadline())
+        let tree = &self.events.tree;
+        unwatch(&tree.handle, self.token, tree.deadline())
     }
 }
 
@@ -326,26 +253,74 @@ impl Iterator for Watch {
     type Item = Result<WatchEvent>;
 
     fn next(&mut self) -> Option<Result<WatchEvent>> {
-        if self.has_ended {
+        if self.events.has_ended {
             return None;
         }
-        let next = self.wait();
-        self.has_ended = next.is_err();
-        match next {
-            Err(error) if matches!(error.kind(), ErrorKind::WatchRemoved) => None,
-            next => Some(next),
-        }
+        let next = self.events.wait();
+        self.item(next)
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        drop(Removal::new(&self.tree.handle, self.token));
+        drop(Removal::new(&self.events.tree.handle, self.token));
     }
 }
 
+/// Sets a watch whose events its owner takes.
+pub(crate) fn set_watch(
+    client: &Client,
+    options: &WatchOptions<'_>,
+    deadline: Option<Instant>,
+) -> Result<Watch> {
+    let (mut registration, group) = Registration::single(&client.handle, *options, Delivery::Owner);
+    registration.run(deadline)?;
+    Ok(Watch::new(client, options.path, registration.keep(), group))
+}
+
+/// Sets a watch with a callback.
+pub(crate) fn watch_with(
+    client: &Client,
+    options: &WatchOptions<'_>,
+    callback: Callback,
+) -> Result<WatchToken> {
+    let (deadline, path) = (client.deadline(), Some(options.path));
+    // The thread comes first, so that there is nothing to undo if it cannot be started.
+    callbacks::start(&client.handle)
+        .map_err(|error| Error::new("watch", path, ErrorKind::System(error)))?;
+    let (mut registration, group) =
+        Registration::single(&client.handle, *options, Delivery::AwaitingCallback);
+    registration.run(deadline)?;
+    // Installed only now: the callback of a watch that could not be set is never called.
+    install(&client.handle, group, callback).map_err(|kind| Error::new("watch", path, kind))?;
+    Ok(registration.keep())
+}
+
+/// Gives a watch its callback. Fails if the callback thread has ended with the connection.
+fn install(
+    handle: &Handle,
+    group: GroupId,
+    callback: Callback,
+) -> std::result::Result<(), ErrorKind> {
+    let mut guard = handle.lock();
+    let state = &mut *guard;
+    if let Some(failure) = state.callback_thread.ended.clone() {
+        state.deferred.drop_later(callback);
+        return Err(failure.into());
+    }
+    // If another thread has removed all watches meanwhile, the callback is dropped.
+    if let Err(callback) = state.watches.install_callback(group, callback, &mut state.deferred) {
+        state.deferred.drop_later(callback);
+    }
+    Ok(())
+}
+
 /// Removes a watch and waits until the daemon has confirmed it.
-fn unwatch(handle: &Arc<Handle>, token: WatchToken, deadline: Option<Instant>) -> Result<()> {
+pub(crate) fn unwatch(
+    handle: &Arc<Handle>,
+    token: WatchToken,
+    deadline: Option<Instant>,
+) -> Result<()> {
     match Removal::new(handle, token) {
         Some(removal) => removal.run(deadline),
         None => check_process(handle),
@@ -356,7 +331,7 @@ fn unwatch(handle: &Arc<Handle>, token: WatchToken, deadline: Option<Instant>) -
 ///
 /// # Errors
 /// This process was forked from it.
-fn check_process(handle: &Handle) -> Result<()> {
+pub(crate) fn check_process(handle: &Handle) -> Result<()> {
     match handle.lock().is_forked() {
         true => Err(Error::new("unwatch", None, Failure::Forked)),
         false => Ok(()),
@@ -368,7 +343,7 @@ impl fmt::Debug for Watch {
         f.debug_struct("Watch")
             .field("path", &self.path)
             .field("token", &self.token)
-            .field("connection", &self.tree.handle)
+            .field("connection", &self.events.tree.handle)
             .finish_non_exhaustive()
     }
 }

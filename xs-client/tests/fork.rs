@@ -90,6 +90,8 @@ fn calls_in_child_are_refused() {
     assert_eq!(calls.next_kind(), EventKind::Fired);
     let mut watch = client.watch("/a").unwrap();
     watch.wait().unwrap();
+    let mut set = client.watch_set();
+    let in_set = set.add("/a").unwrap();
     let mut tx = Some(client.start_transaction().unwrap());
     let [mut taken, mut waited] = [(); 2].map(|()| Some(client.start(&op::read("/")).unwrap()));
     // The replies have come.
@@ -106,6 +108,12 @@ fn calls_in_child_are_refused() {
         assert_refused(client.reset_watches(), "reset_watches");
         assert_refused(client.unwatch(calls.token), "unwatch");
         assert_refused(client.unwatch_all(), "unwatch_all");
+        assert_refused(client.watch_set_with(drop), "watch_set_with");
+        assert_refused(set.add("/b"), "add");
+        assert_refused(set.remove(in_set), "remove");
+        assert_refused(set.close(), "close");
+        assert_refused(set.next_timeout(HANG_GUARD), "next_timeout of a set");
+        assert_refused(set.try_next(), "try_next of a set");
         assert_refused(watch.next_timeout(HANG_GUARD), "next_timeout");
         assert_refused(watch.try_next(), "try_next");
         assert_refused(watch.wait(), "wait");

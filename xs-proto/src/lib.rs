@@ -24,6 +24,8 @@
 //! * [`Request`] and [`Reply`] represent every operation of the protocol. [`Header`] and
 //!   [`Decoder`] are the framing below them.
 //! * [`Path`], [`Permissions`], [`DomId`] and [`ErrorCode`] are the values inside messages.
+//! * [`handshake`] has the rules by which the two ends of a device connect, in terms of their
+//!   [`XenbusState`]s.
 //!
 //! # Example
 //!
@@ -84,6 +86,7 @@ mod error;
 mod error_code;
 mod event;
 mod frame;
+pub mod handshake;
 mod limits;
 mod outbox;
 mod path;
@@ -96,6 +99,7 @@ pub mod ring;
 mod server;
 mod strings;
 mod wire;
+mod xenbus_state;
 
 pub use client::ClientConnection;
 pub use domid::{DomId, ParseDomIdError};
@@ -113,3 +117,4 @@ pub use strings::Strings;
 pub use wire::{
     ABS_PATH_MAX, DIRECTORY_REPLY_MAX, Header, MessageType, PAYLOAD_MAX, REL_PATH_MAX, ReqId, TxId,
 };
+pub use xenbus_state::{ParseXenbusStateError, XenbusState};

@@ -3,6 +3,7 @@
 mod bad_input;
 mod batches;
 mod callbacks;
+mod device_backends;
 mod directories;
 mod domains;
 mod load;
@@ -12,6 +13,7 @@ mod threads;
 mod transactions;
 mod unlimited_device;
 mod values;
+mod watch_sets;
 mod watches;
 
 use std::sync::mpsc::{self, Receiver, Sender};

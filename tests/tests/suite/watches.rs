@@ -227,7 +227,7 @@ on_every_backend! {
 
     fn depth_limits_the_events(ctx) {
         let path = ctx.path("a");
-        let result = ctx.client.watch_depth(&path, 1);
+        let result = ctx.client.watch_builder(&path).depth(1).watch();
         if ctx.is_device() {
             // The device accepts the depth and ignores it.
             result.unwrap();

@@ -3,6 +3,7 @@
 use xs_transport::Failure;
 
 use super::deferred::{Deferred, Waiter};
+use super::group::GroupId;
 use super::token::WatchToken;
 use crate::sync::thread::{JoinHandle, ThreadId};
 
@@ -16,8 +17,8 @@ pub(crate) struct CallbackThread {
     pub(crate) handle: Option<JoinHandle<()>>,
     /// A thread has taken over, and has not left yet.
     pub(crate) is_present: bool,
-    /// The callback that runs, and the thread that runs it.
-    pub(crate) running: Option<(WatchToken, ThreadId)>,
+    /// The callback that runs.
+    pub(crate) running: Option<Running>,
     /// The thread runs no callbacks until it is resumed.
     pub(crate) is_paused: bool,
     /// The callbacks were told that the connection is lost for good.
@@ -26,6 +27,15 @@ pub(crate) struct CallbackThread {
     pub(crate) drives_tasks: bool,
     /// The parties that wait for a change of this state.
     waiting: Vec<Waiter>,
+}
+
+/// A callback that runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Running {
+    pub(crate) group: GroupId,
+    /// The watch of the event, if it concerns a single one.
+    pub(crate) token: Option<WatchToken>,
+    pub(crate) thread: ThreadId,
 }
 
 impl CallbackThread {

@@ -173,7 +173,7 @@ impl State {
         self.housekeeping.clear();
         self.transactions.clear();
         self.calls.fail(&failure, &mut self.deferred);
-        self.watches.fail(&failure, &mut self.deferred);
+        self.watches.wake_all(&mut self.deferred);
         self.backoff.lost(Instant::now());
         self.set_failure(Some(failure));
         self.wake_all();

@@ -1,6 +1,7 @@
 //! Requests that the engine makes on its own account.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use xs_proto::TxId;
 
@@ -12,7 +13,7 @@ pub(crate) enum Housekeeping {
     /// Abort a transaction that its owner has dropped.
     Abort(TxId),
     /// Remove a watch that its owner has dropped.
-    Unwatch { path: Box<str>, token: WatchToken },
+    Unwatch { path: Arc<str>, token: WatchToken },
     /// Set a watch again on a new connection.
     WatchAgain(WatchToken),
 }

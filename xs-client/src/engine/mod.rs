@@ -73,6 +73,7 @@ mod counted_wakes;
 mod deferred;
 mod dispatch;
 mod forked;
+mod group;
 mod guard;
 mod housekeeping;
 mod lock;
@@ -94,10 +95,12 @@ use std::sync::Arc;
 
 use xs_transport::Transport;
 
+pub(crate) use self::callback_thread::Running;
 pub(crate) use self::calls::{CallId, CallResult};
 pub(crate) use self::connect::Attempt;
 pub(crate) use self::connector::Connector;
 pub(crate) use self::deferred::Waiter;
+pub(crate) use self::group::{Callback, Delivery, GroupId};
 pub(crate) use self::guard::Guard;
 pub(crate) use self::housekeeping::Housekeeping;
 pub(crate) use self::pace::Pace;
@@ -112,8 +115,8 @@ pub(crate) use self::transactions::Scope;
 #[cfg(feature = "futures")]
 pub(crate) use self::wait::earlier;
 pub(crate) use self::wait::{Condition, NextEvent, Submit};
-pub(crate) use self::watch_entry::{Callback, Delivery, Next};
-pub(crate) use self::watches::DueCallback;
+pub(crate) use self::watch_entry::{Next, WatchOptions};
+pub(crate) use self::watches::{DueCallback, Removed};
 
 use self::lock::Lock;
 

@@ -4,6 +4,8 @@ use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
+use super::token::WatchToken;
+
 /// A change that a watch reports.
 ///
 /// The watched node or one of its descendants was written, created or removed, or its permissions
@@ -17,6 +19,10 @@ pub struct WatchEvent {
     pub path: Arc<str>,
     /// The reason for the event.
     pub kind: EventKind,
+    /// The token of the watch.
+    pub token: WatchToken,
+    /// The watched path, as the caller gave it.
+    pub watched: Arc<str>,
 }
 
 /// The reason for a [`WatchEvent`].
@@ -49,6 +55,9 @@ impl fmt::Display for WatchEvent {
 /// (`@releaseDomain`), where each event counts, nor to the first event of a watch.
 #[derive(Debug)]
 pub(crate) struct Queue {
+    /// The watch.
+    token: WatchToken,
+    watched: Arc<str>,
     events: VecDeque<Entry>,
     /// The paths of the entries that later events coalesce with.
     pending: HashSet<Arc<str>>,
@@ -63,14 +72,17 @@ pub(crate) struct Queue {
 
 #[derive(Debug)]
 struct Entry {
-    event: WatchEvent,
+    path: Arc<str>,
+    kind: EventKind,
     /// The path is in `pending`.
     coalesces: bool,
 }
 
 impl Queue {
-    pub(crate) fn new(capacity: usize) -> Self {
+    pub(crate) fn new(token: WatchToken, watched: Arc<str>, capacity: usize) -> Self {
         Queue {
+            token,
+            watched,
             events: VecDeque::new(),
             pending: HashSet::new(),
             capacity: capacity.max(1),
@@ -80,8 +92,8 @@ impl Queue {
         }
     }
 
-    /// Appends an event of the watch on `watched`. Returns false if a queued event covers it.
-    pub(crate) fn push(&mut self, path: &str, watched: &str) -> bool {
+    /// Appends an event. Returns false if a queued event covers it.
+    pub(crate) fn push(&mut self, path: &str) -> bool {
         let first = std::mem::replace(&mut self.first, false);
         let distinct = first || path.starts_with('@');
         if self.overflowed || !distinct && self.pending.contains(path) {
@@ -89,38 +101,38 @@ impl Queue {
         }
         if self.events.len() >= self.capacity {
             self.overflowed = true;
-            self.push_notice(watched, EventKind::Overflow);
+            self.push_notice(EventKind::Overflow);
             return true;
         }
         let path: Arc<str> = path.into();
         if !distinct {
             self.pending.insert(path.clone());
         }
-        let event = WatchEvent { path, kind: EventKind::Fired };
-        self.events.push_back(Entry { event, coalesces: !distinct });
+        let kind = EventKind::Fired;
+        self.events.push_back(Entry { path, kind, coalesces: !distinct });
         true
     }
 
     /// The watch has been set again on a new connection.
-    pub(crate) fn reconnected(&mut self, watched: &str) {
+    pub(crate) fn reconnected(&mut self) {
         self.first = true;
         // A queued notice covers this one.
         if !std::mem::replace(&mut self.reconnect_queued, true) {
-            self.push_notice(watched, EventKind::Reconnected);
+            self.push_notice(EventKind::Reconnected);
         }
     }
 
     pub(crate) fn pop(&mut self) -> Option<WatchEvent> {
-        let Entry { event, coalesces } = self.events.pop_front()?;
+        let Entry { path, kind, coalesces } = self.events.pop_front()?;
         if coalesces {
-            self.pending.remove(&event.path);
+            self.pending.remove(&path);
         }
-        match event.kind {
+        match kind {
             EventKind::Overflow => self.overflowed = false,
             EventKind::Reconnected => self.reconnect_queued = false,
             EventKind::Fired => {}
         }
-        Some(event)
+        Some(WatchEvent { path, kind, token: self.token, watched: self.watched.clone() })
     }
 
     /// Returns whether more than half of the capacity is in use.
@@ -132,9 +144,8 @@ impl Queue {
         self.events.is_empty()
     }
 
-    fn push_notice(&mut self, watched: &str, kind: EventKind) {
-        let event = WatchEvent { path: watched.into(), kind };
-        self.events.push_back(Entry { event, coalesces: false });
+    fn push_notice(&mut self, kind: EventKind) {
+        self.events.push_back(Entry { path: self.watched.clone(), kind, coalesces: false });
     }
 }
 
@@ -142,11 +153,19 @@ impl Queue {
 mod tests {
     use super::*;
 
+    fn queue(watched: &str, capacity: usize) -> Queue {
+        Queue::new(WatchToken::new(), watched.into(), capacity)
+    }
+
     #[test]
     fn text_of_an_event_has_no_control_characters() {
-        let event = |path: &str| WatchEvent { path: path.into(), kind: EventKind::Fired };
-        assert_eq!(event("/a-b_c@/D").to_string(), "/a-b_c@/D");
-        assert_eq!(event("/a\u{1b}[2J\n\u{9b}").to_string(), r"/a\u{1b}[2J\n\u{9b}");
+        let text = |path: &str| {
+            let mut queue = queue("/", 1);
+            queue.push(path);
+            queue.pop().unwrap().to_string()
+        };
+        assert_eq!(text("/a-b_c@/D"), "/a-b_c@/D");
+        assert_eq!(text("/a\u{1b}[2J\n\u{9b}"), r"/a\u{1b}[2J\n\u{9b}");
     }
 
     fn drain(queue: &mut Queue) -> Vec<String> {
@@ -155,33 +174,33 @@ mod tests {
 
     #[test]
     fn equal_paths_coalesce_but_not_with_the_first_event() {
-        let mut queue = Queue::new(10);
+        let mut queue = queue("a", 10);
         for path in ["a", "a", "a/b", "a", "a/b", "a/c"] {
-            queue.push(path, "a");
+            queue.push(path);
         }
         assert_eq!(drain(&mut queue), ["a", "a", "a/b", "a/c"]);
         // A path that was taken no longer coalesces.
         for path in ["a", "a/b"] {
-            assert!(queue.push(path, "a"));
-            assert!(!queue.push(path, "a"));
+            assert!(queue.push(path));
+            assert!(!queue.push(path));
         }
         assert_eq!(drain(&mut queue), ["a", "a/b"]);
     }
 
     #[test]
     fn special_paths_never_coalesce() {
-        let mut queue = Queue::new(10);
+        let mut queue = queue("a", 10);
         for _ in 0..3 {
-            queue.push("@releaseDomain", "@releaseDomain");
+            queue.push("@releaseDomain");
         }
         assert_eq!(drain(&mut queue).len(), 3);
     }
 
     #[test]
     fn overflow_is_reported_in_order_and_bounds_memory() {
-        let mut queue = Queue::new(2);
+        let mut queue = queue("w", 2);
         for at in 0..100 {
-            queue.push(&format!("w/{at}"), "w");
+            queue.push(&format!("w/{at}"));
         }
         let events: Vec<_> = std::iter::from_fn(|| queue.pop()).collect();
         assert_eq!(events.len(), 3);
@@ -189,15 +208,15 @@ mod tests {
         assert_eq!(events[2].kind, EventKind::Overflow);
         assert_eq!(events[2].to_string(), "w");
         // Later events are queued again.
-        assert!(queue.push("w/5", "w"));
+        assert!(queue.push("w/5"));
         assert_eq!(queue.pop().unwrap().kind, EventKind::Fired);
     }
 
     #[test]
     fn queue_is_crowded_above_half_of_its_capacity() {
-        let mut queue = Queue::new(4);
+        let mut queue = queue("a", 4);
         for (path, is_crowded) in [("a", false), ("b", false), ("c", true), ("d", true)] {
-            queue.push(path, "watched");
+            queue.push(path);
             assert_eq!(queue.is_crowded(), is_crowded, "{path}");
         }
         queue.pop();
@@ -207,25 +226,25 @@ mod tests {
 
     #[test]
     fn repeated_reconnects_do_not_grow_the_queue() {
-        let mut queue = Queue::new(4);
+        let mut queue = queue("a", 4);
         for _ in 0..100 {
-            queue.push("a", "a");
-            queue.reconnected("a");
+            queue.push("a");
+            queue.reconnected();
         }
         let kinds: Vec<_> = std::iter::from_fn(|| queue.pop()).map(|event| event.kind).collect();
         assert_eq!(kinds.iter().filter(|kind| **kind == EventKind::Reconnected).count(), 1);
         assert!(kinds.len() <= 6, "{kinds:?}");
-        queue.reconnected("a");
+        queue.reconnected();
         assert_eq!(queue.pop().unwrap().kind, EventKind::Reconnected);
     }
 
     #[test]
     fn first_event_after_reconnect_never_coalesces() {
-        let mut queue = Queue::new(10);
-        queue.push("a", "a");
-        queue.push("a", "a");
-        queue.reconnected("a");
-        queue.push("a", "a");
+        let mut queue = queue("a", 10);
+        queue.push("a");
+        queue.push("a");
+        queue.reconnected();
+        queue.push("a");
         let kinds: Vec<_> = std::iter::from_fn(|| queue.pop()).map(|event| event.kind).collect();
         use EventKind::{Fired, Reconnected};
         assert_eq!(kinds, [Fired, Fired, Reconnected, Fired]);

@@ -12,6 +12,7 @@ use super::callback_thread::CallbackThread;
 use super::calls::{CallId, CallKey, CallResult, Calls};
 use super::connector::Connector;
 use super::deferred::{Deferred, Waiter};
+use super::group::GroupId;
 use super::housekeeping::{Housekeeping, HousekeepingQueue};
 use super::roles::{Pumps, Roles};
 use super::timers::{Timer, Timers};
@@ -279,12 +280,14 @@ impl State {
         }
     }
 
-    /// Takes what comes next for the owner of a watch.
-    pub(crate) fn take_next(&mut self, token: WatchToken) -> Option<Next> {
-        match self.is_forked() {
-            true => Some(Next::Failed(Failure::Forked)),
-            false => self.watches.take_next(token),
+    /// Takes what comes next for the owner of a group of watches. Events that were received before
+    /// the connection failed can still be taken.
+    pub(crate) fn take_next(&mut self, group: GroupId) -> Option<Next> {
+        if self.is_forked() {
+            return Some(Next::Failed(Failure::Forked));
         }
+        let next = self.watches.take_next(group, &mut self.deferred);
+        next.or_else(|| self.failure.clone().map(Next::Failed))
     }
 
     /// Registers the party to wake when a call is complete.

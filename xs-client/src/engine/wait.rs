@@ -7,11 +7,11 @@ use xs_transport::{Interest, Wait};
 
 use super::calls::{CallId, CallResult};
 use super::deferred::Waiter;
+use super::group::GroupId;
 use super::guard::Guard;
 use super::pace::Pace;
 use super::parker::LazyParker;
 use super::state::{Refusal, RoomTicket, State};
-use super::token::WatchToken;
 use super::transactions::Scope;
 use super::watch_entry::Next;
 use crate::error::ErrorKind;
@@ -241,16 +241,16 @@ impl Condition for CallId {
     }
 }
 
-/// Waits for the next event of a watch, on this connection or a new one.
+/// Waits for the next event of a group of watches, on this connection or a new one.
 pub(crate) struct NextEvent<'a> {
-    token: WatchToken,
+    group: GroupId,
     /// `None` once it has counted this wait, in which the thread may be woken several times.
     pace: Option<&'a mut Pace>,
 }
 
 impl<'a> NextEvent<'a> {
-    pub(crate) fn new(token: WatchToken, pace: &'a mut Pace) -> Self {
-        NextEvent { token, pace: Some(pace) }
+    pub(crate) fn new(group: GroupId, pace: &'a mut Pace) -> Self {
+        NextEvent { group, pace: Some(pace) }
     }
 }
 
@@ -258,12 +258,12 @@ impl Condition for NextEvent<'_> {
     type Output = Next;
 
     fn check(&mut self, state: &mut State) -> Option<Next> {
-        let next = state.take_next(self.token)?;
+        let next = state.take_next(self.group)?;
         (!matches!(next, Next::Failed(_)) || state.is_lost()).then_some(next)
     }
 
     fn register(&mut self, state: &mut State, waiter: &Waiter) {
-        state.watches.register(self.token, waiter, &mut state.deferred);
+        state.watches.register(self.group, waiter, &mut state.deferred);
     }
 
     fn hold_off(&mut self, _: &mut State) -> Option<Instant> {

@@ -1,34 +1,34 @@
 //! One watch of the table.
 
-use std::fmt;
+use std::sync::Arc;
 
 use xs_proto::ErrorCode;
 use xs_transport::Failure;
 
-use super::deferred::Waiter;
+use super::group::GroupId;
 use super::queue::{Queue, WatchEvent};
 use crate::error::{Error, ErrorKind, Result};
 
-/// A watch, and the events that wait for its owner.
+/// A watch, and its events that wait to be taken.
 #[derive(Debug)]
 pub(super) struct Entry {
-    pub(super) path: Box<str>,
+    pub(super) path: Arc<str>,
     pub(super) depth: Option<u32>,
-    pub(super) delivery: Delivery,
+    /// The watches whose events are taken together with those of this one.
+    pub(super) group: GroupId,
     pub(super) submission: Submission,
     pub(super) queue: Queue,
-    pub(super) waiter: Option<Waiter>,
-    pub(super) end: Option<End>,
+    /// The daemon refused to set the watch again on a new connection.
+    pub(super) refused: Option<ErrorCode>,
 }
 
-/// How the events of a watch reach the program.
-pub(crate) enum Delivery {
-    /// The owner of the watch takes them.
-    Owner,
-    /// A callback gets them, which is installed once the watch is set.
-    AwaitingCallback,
-    /// A callback gets them; `None` while it runs, and after it has panicked.
-    Callback(Option<Callback>),
+/// What a caller asks for when it sets a watch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WatchOptions<'a> {
+    pub(crate) path: &'a str,
+    pub(crate) depth: Option<u32>,
+    /// The capacity of the queue, in events. `None` takes that of the client.
+    pub(crate) capacity: Option<usize>,
 }
 
 /// Whether WATCH was submitted on the current connection: what the daemon knows of the watch.
@@ -46,48 +46,29 @@ pub(super) enum Submission {
     SubmittedAgain,
 }
 
-/// Why a watch has no more events.
-#[derive(Clone, Debug)]
-pub(super) enum End {
-    Failed(Failure),
-    Refused(ErrorCode),
-}
-
-/// The next item that a watch has for its owner or its callback.
+/// The next item that a group has for its owner or its callback.
 #[derive(Debug)]
 pub(crate) enum Next {
     Event(WatchEvent),
-    /// The watch was removed.
+    /// The single watch of the group was removed, or the set.
     Removed,
     /// The connection is lost.
     Failed(Failure),
-    /// The daemon refused to set the watch again on a new connection.
-    Refused(ErrorCode),
+    /// The daemon refused to set a watch again on a new connection. The watch is removed.
+    Refused(Arc<str>, ErrorCode),
 }
 
-/// Called for each event of a watch, and a last time when the connection is lost for good.
-pub(crate) type Callback = Box<dyn FnMut(Result<WatchEvent>) + Send>;
+impl<'a> WatchOptions<'a> {
+    /// A watch without options.
+    pub(crate) fn new(path: &'a str) -> Self {
+        WatchOptions { path, depth: None, capacity: None }
+    }
+}
 
 impl Entry {
-    pub(super) fn new(path: &str, depth: Option<u32>, delivery: Delivery, queue: Queue) -> Self {
-        let (path, submission) = (path.into(), Submission::New);
-        Entry { path, depth, delivery, submission, queue, waiter: None, end: None }
-    }
-
     /// Returns whether the owner or the callback has something to take on this connection.
     pub(super) fn has_work(&self) -> bool {
-        !self.queue.is_empty() || matches!(self.end, Some(End::Refused(_)))
-    }
-
-    pub(super) fn take_next(&mut self) -> Option<Next> {
-        if let Some(event) = self.queue.pop() {
-            return Some(Next::Event(event));
-        }
-        match &self.end {
-            Some(End::Failed(failure)) => Some(Next::Failed(failure.clone())),
-            Some(End::Refused(code)) => Some(Next::Refused(code.clone())),
-            None => None,
-        }
+        !self.queue.is_empty() || self.refused.is_some()
     }
 
     /// The daemon has shown that it knows the watch. Returns true if the owner has to be told.
@@ -95,7 +76,7 @@ impl Entry {
         let again = self.submission == Submission::SubmittedAgain;
         if again {
             self.submission = Submission::Submitted;
-            self.queue.reconnected(&self.path);
+            self.queue.reconnected();
         }
         again
     }
@@ -109,23 +90,15 @@ impl Submission {
 }
 
 impl Next {
-    pub(crate) fn into_result(self, path: &str) -> Result<WatchEvent> {
-        let kind = match self {
-            Next::Event(event) => return Ok(event),
-            Next::Removed => ErrorKind::WatchRemoved,
-            Next::Failed(failure) => ErrorKind::Lost(failure),
-            Next::Refused(code) => ErrorKind::Refused(code),
-        };
-        Err(Error::new("watch", Some(path), kind))
-    }
-}
-
-impl fmt::Debug for Delivery {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Delivery::Owner => "Owner",
-            Delivery::AwaitingCallback => "AwaitingCallback",
-            Delivery::Callback(_) => "Callback",
-        })
+    /// Converts the item for the program. `path` is that of a single watch.
+    pub(crate) fn into_result(self, path: Option<&str>) -> Result<WatchEvent> {
+        match self {
+            Next::Event(event) => Ok(event),
+            Next::Removed => Err(Error::new("watch", path, ErrorKind::WatchRemoved)),
+            Next::Failed(failure) => Err(Error::new("watch", path, ErrorKind::Lost(failure))),
+            Next::Refused(path, code) => {
+                Err(Error::new("watch", Some(&path), ErrorKind::Refused(code)))
+            }
+        }
     }
 }

@@ -54,11 +54,14 @@
 
 mod alarm;
 mod client;
+mod device_state;
 mod driver;
 pub mod reactor;
 mod transaction;
 mod tree;
 mod watch;
+mod watch_builder;
+mod watch_set;
 
 pub use client::Client;
 pub use driver::Driver;
@@ -66,3 +69,5 @@ pub use reactor::Reactor;
 pub use transaction::Transaction;
 pub use tree::Tree;
 pub use watch::Watch;
+pub use watch_builder::WatchBuilder;
+pub use watch_set::{WatchSet, WatchSetHandle};

@@ -10,8 +10,9 @@ use futures_core::Stream;
 
 use super::alarm::Alarm;
 use super::client::Client;
-use crate::engine::{Delivery, Next, Waiter, WatchEvent, WatchToken};
+use crate::engine::{Delivery, Next, WatchEvent, WatchOptions, WatchToken};
 use crate::error::{Error, ErrorKind, Result};
+use crate::events::Events;
 use crate::registration::{Registration, Removal};
 
 /// A watch on a node and its descendants; see [`xs_client::Watch`](crate::Watch).
@@ -22,32 +23,20 @@ use crate::registration::{Registration, Removal};
 pub struct Watch {
     client: Client,
     watch: crate::Watch,
-    over: bool,
 }
 
 impl Client {
     /// Sets a watch; see [`xs_client::Client::watch`](crate::Client::watch).
     pub async fn watch(&self, path: impl AsRef<str>) -> Result<Watch> {
-        self.set_watch(path.as_ref(), None).await
-    }
-
-    /// Sets a watch of limited depth; see
-    /// [`xs_client::Client::watch_depth`](crate::Client::watch_depth).
-    pub async fn watch_depth(&self, path: impl AsRef<str>, depth: u32) -> Result<Watch> {
-        self.set_watch(path.as_ref(), Some(depth)).await
+        self.set_watch(&WatchOptions::new(path.as_ref())).await
     }
 
     /// See [`unwatch`](crate::Client::unwatch).
     pub async fn unwatch(&self, token: WatchToken) -> Result<()> {
-        let Some(removal) = Removal::new(&self.blocking.handle, token) else {
-            return Ok(());
-        };
-        let token = token.to_string();
-        let result = match removal.op(&token) {
-            Some(op) => self.run(&op).await,
+        match Removal::new(&self.blocking.handle, token) {
+            Some(removal) => self.complete(removal).await,
             None => Ok(()),
-        };
-        removal.finish(result)
+        }
     }
 
     /// Waits until the value of a node meets a condition; see
@@ -79,14 +68,30 @@ impl Client {
         }
     }
 
-    async fn set_watch(&self, path: &str, depth: Option<u32>) -> Result<Watch> {
+    pub(super) async fn set_watch(&self, options: &WatchOptions<'_>) -> Result<Watch> {
         let handle = &self.blocking.handle;
-        let mut registration = Registration::new(handle, path, depth, Delivery::Owner);
+        let (registration, group) = Registration::single(handle, *options, Delivery::Owner);
+        let token = self.register(registration).await?;
+        let watch = crate::Watch::new(&self.blocking, options.path, token, group);
+        Ok(Watch { client: self.clone(), watch })
+    }
+
+    /// Sets the watch of a registration, and keeps it.
+    pub(super) async fn register(&self, mut registration: Registration<'_>) -> Result<WatchToken> {
         let token = registration.token().to_string();
         let result = self.run(&registration.op(&token)).await;
         registration.finish(result)?;
-        let watch = crate::Watch::new(&self.blocking, path, registration.keep());
-        Ok(Watch { client: self.clone(), watch, over: false })
+        Ok(registration.keep())
+    }
+
+    /// Removes the watch of a removal.
+    pub(super) async fn complete(&self, removal: Removal<'_>) -> Result<()> {
+        let token = removal.token().to_string();
+        let result = match removal.op(&token) {
+            Some(op) => self.run(&op).await,
+            None => Ok(()),
+        };
+        removal.finish(result)
     }
 }
 
@@ -107,7 +112,8 @@ impl Watch {
     /// The connection is lost and [not replaced](crate::Builder::reconnect), or another part of the
     /// program has removed the watch.
     pub async fn wait(&mut self) -> Result<WatchEvent> {
-        poll_fn(|cx| self.poll_next_event(cx)).await
+        let next = poll_fn(|cx| self.watch.events.poll_next(cx)).await;
+        next.into_result(Some(self.path()))
     }
 
     /// Waits for the next event until a deadline; `None` waits indefinitely. Returns `None` if no
@@ -116,21 +122,8 @@ impl Watch {
     /// # Errors
     /// As for [`wait`](Self::wait).
     pub async fn next_until(&mut self, deadline: Option<Instant>) -> Result<Option<WatchEvent>> {
-        let mut alarm = Alarm::new(&self.client.blocking.handle);
-        poll_fn(|cx| {
-            if let Poll::Ready(event) = self.poll_next_event(cx) {
-                return Poll::Ready(event.map(Some));
-            }
-            let Some(at) = deadline else {
-                return Poll::Pending;
-            };
-            if at <= Instant::now() {
-                return Poll::Ready(Ok(None));
-            }
-            alarm.set(at, cx.waker());
-            Poll::Pending
-        })
-        .await
+        let next = next_until(&self.watch.events, deadline).await;
+        next.map(|next| next.into_result(Some(self.path()))).transpose()
     }
 
     /// Removes the watch within the timeout of the client that has set it.
@@ -140,42 +133,36 @@ impl Watch {
     pub async fn remove(self) -> Result<()> {
         self.client.unwatch(self.watch.token()).await
     }
+}
 
-    fn poll_next_event(&self, cx: &mut Context<'_>) -> Poll<Result<WatchEvent>> {
-        let mut guard = self.client.blocking.handle.lock();
-        match guard.take_next(self.token()) {
-            Some(next) if !matches!(next, Next::Failed(_)) || guard.is_lost() => {
-                drop(guard);
-                Poll::Ready(next.into_result(self.path()))
-            }
-            next => {
-                if next.is_some() {
-                    // The driver replaces the connection, and the watch is told then.
-                    guard.wake_pollers();
-                }
-                let state = &mut *guard;
-                let waiter = Waiter::Task(cx.waker().clone());
-                state.watches.register(self.token(), &waiter, &mut state.deferred);
-                Poll::Pending
-            }
+/// Waits for the next item of a group of watches until a deadline; `None` waits indefinitely.
+pub(super) async fn next_until(events: &Events, deadline: Option<Instant>) -> Option<Next> {
+    let mut alarm = Alarm::new(&events.tree.handle);
+    poll_fn(|cx| {
+        if let Poll::Ready(next) = events.poll_next(cx) {
+            return Poll::Ready(Some(next));
         }
-    }
+        let Some(at) = deadline else {
+            return Poll::Pending;
+        };
+        if at <= Instant::now() {
+            return Poll::Ready(None);
+        }
+        alarm.set(at, cx.waker());
+        Poll::Pending
+    })
+    .await
 }
 
 impl Stream for Watch {
     type Item = Result<WatchEvent>;
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.over {
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let watch = &mut self.get_mut().watch;
+        if watch.events.has_ended {
             return Poll::Ready(None);
         }
-        self.poll_next_event(cx).map(|event| {
-            self.over = event.is_err();
-            match event {
-                Err(error) if matches!(error.kind(), ErrorKind::WatchRemoved) => None,
-                event => Some(event),
-            }
-        })
+        watch.events.poll_next(cx).map(|next| watch.item(next))
     }
 }
 

@@ -12,6 +12,7 @@ mod requests;
 mod restart;
 mod shortages;
 mod unreliable;
+mod watch_sets;
 mod watches;
 
 use xs_client::{EventKind, Watch, WatchEvent};

@@ -28,6 +28,36 @@ fn source_is_readable_when_event_arrives() {
 }
 
 #[test]
+fn source_names_watches_of_sets_that_have_events() {
+    let (xenstored, client) = start();
+    let mut set = client.watch_set();
+    let tokens = ["/a", "/b", "/c"].map(|path| set.add(path).unwrap());
+    for token in tokens {
+        assert_eq!(set.wait().unwrap().token, token);
+    }
+    let mut event_loop = EventLoop::new(&client);
+    assert!(!event_loop.is_ready());
+    for path in ["/b/1", "/b/2", "/c/1"] {
+        xenstored.set(path, "").unwrap();
+    }
+    assert_eq!(event_loop.turn(), tokens[1..]);
+    let events = std::iter::from_fn(|| set.try_next().unwrap());
+    assert_eq!(
+        events.map(|event| event.token).collect::<Vec<_>>(),
+        [tokens[1], tokens[2], tokens[1]]
+    );
+    assert_eq!(event_loop.source.process().unwrap(), []);
+
+    // The event comes with the reply, which this thread receives outside of the loop.
+    let added = set.add("/d").unwrap();
+    xenstored.set("/d/1", "").unwrap();
+    assert_eq!(event_loop.turn(), [added]);
+    set.remove(added).unwrap();
+    event_loop.run_until_idle();
+    assert_eq!(set.try_next().unwrap(), None);
+}
+
+#[test]
 fn source_is_readable_when_answers_arrive() {
     let (_xenstored, client) = start();
     let mut event_loop = EventLoop::new(&client);

@@ -5,8 +5,10 @@ mod support;
 
 mod cancellation;
 mod deadlines;
+mod device_states;
 mod driver;
 mod operations;
+mod watch_sets;
 mod watches;
 
 use std::future::Future;

@@ -15,6 +15,7 @@ mod loss;
 mod pollers;
 mod requests;
 mod user_code;
+mod watch_sets;
 mod wire;
 
 use std::env;

@@ -41,7 +41,7 @@ impl Reactor for OneWire {
 }
 
 /// Starts the driver of a host's client.
-fn drive(host: &Host) -> (Client, thread::JoinHandle<()>) {
+pub(crate) fn drive(host: &Host) -> (Client, thread::JoinHandle<()>) {
     let reactor = OneWire(host.wire.clone());
     let (client, driver) = Client::with_reactor(host.client.clone(), reactor).unwrap();
     (client, thread::spawn(move || block_on(driver).unwrap()))

@@ -7,3 +7,5 @@ mod callbacks;
 mod events;
 mod removal;
 mod reset;
+mod set_model;
+mod sets;

@@ -2,7 +2,6 @@
 
 use std::io::Write;
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -77,11 +76,7 @@ impl Watch {
         path: &str,
         sender: mpsc::Sender<Result<WatchEvent>>,
     ) -> Result<()> {
-        let Some(depth) = self.depth else {
-            return client.watch_with(path, move |event| drop(sender.send(event))).map(drop);
-        };
-        let watch = client.watch_depth(path, depth)?;
-        thread::spawn(move || watch.into_iter().try_for_each(|event| sender.send(event)));
-        Ok(())
+        let watch = client.watch_builder(path).depth(self.depth);
+        watch.watch_with(move |event| drop(sender.send(event))).map(drop)
     }
 }

@@ -1,0 +1,129 @@
+//! The rules for a backend.
+
+use super::{Action, Link};
+use crate::XenbusState::{
+    self, Closed, Closing, Connected, InitWait, Initialised, Initialising, Reconfigured,
+    Reconfiguring, Unknown,
+};
+
+/// The backend of one device.
+///
+/// Call [`handle_nodes`](Self::handle_nodes) when the device is found and whenever one of its nodes
+/// may have changed, and then [`poll_action`](Self::poll_action) until it returns `None`. Calls may
+/// come in any order.
+///
+/// * A missing frontend counts as a closed one.
+/// * A frontend that begins anew, without having closed, gets a new connection.
+/// * A backend that is started again, while the states say Connected, connects to the frontend that
+///   is there. If it cannot do so, report that the action has failed.
+/// * If connecting fails, the backend closes, and is ready again when the frontend has closed and
+///   begins anew.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Backend {
+    nodes: Option<BackendNodes>,
+    link: Link,
+    /// Connecting has failed, and the frontend has not been told.
+    has_failed: bool,
+}
+
+/// The nodes that a backend watches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BackendNodes {
+    /// The node `state` of the backend, which the toolstack may also write. `None` if it does not
+    /// exist: the device is gone.
+    pub state: Option<XenbusState>,
+    /// The node `state` of the frontend. `None` if it does not exist.
+    pub frontend_state: Option<XenbusState>,
+    /// The node `online` of the backend is 1: the device stays when the frontend has closed.
+    pub online: bool,
+}
+
+impl Backend {
+    /// Creates the machine for a device that is not connected.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The nodes have these values now.
+    pub fn handle_nodes(&mut self, nodes: BackendNodes) {
+        self.nodes = Some(nodes);
+    }
+
+    /// The action that was returned last has been carried out, or has failed. This has no effect on
+    /// [`Action::Write`] and [`Action::Remove`], which need no report.
+    pub fn handle_done(&mut self, succeeded: bool) {
+        let (link, has_failed) = self.link.done(succeeded);
+        self.link = link;
+        self.has_failed |= has_failed;
+    }
+
+    /// Returns what to do next. `None` until the nodes change, or until the action that was returned
+    /// last is done.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        let nodes = self.nodes.filter(|_| self.link.is_idle())?;
+        let action = self.decide(nodes)?;
+        if let (Action::Write(state), Some(nodes)) = (action, &mut self.nodes) {
+            nodes.state = Some(state);
+            self.has_failed = false;
+        }
+        self.link = self.link.after(action);
+        Some(action)
+    }
+
+    /// Returns the state of this end, as it was reported or written last. `None` if the node does not
+    /// exist, or nothing was reported.
+    pub fn state(&self) -> Option<XenbusState> {
+        self.nodes.and_then(|nodes| nodes.state)
+    }
+
+    /// Returns whether the backend is connected to the frontend.
+    pub fn is_connected(&self) -> bool {
+        self.link == Link::Up
+    }
+
+    fn decide(&self, nodes: BackendNodes) -> Option<Action> {
+        let is_up = self.link == Link::Up;
+        let Some(own) = nodes.state else {
+            return Some(if is_up { Action::Disconnect } else { Action::Remove });
+        };
+        match nodes.frontend_state.unwrap_or(Unknown) {
+            Unknown | Closed => self.close(own, nodes.online),
+            Closing if is_up => Some(Action::Disconnect),
+            Closing => (!matches!(own, Closing | Closed)).then_some(Action::Write(Closing)),
+            // The frontend has not begun to use the device, or begins anew.
+            Initialising | InitWait if is_up => Some(Action::Disconnect),
+            Initialising | InitWait if own == Closing || !nodes.online => {
+                self.close(own, nodes.online)
+            }
+            Initialising | InitWait => (own != InitWait).then_some(Action::Write(InitWait)),
+            Initialised | Connected | Reconfiguring | Reconfigured => {
+                self.connect(own, nodes.online)
+            }
+        }
+    }
+
+    /// The frontend does not use the device.
+    fn close(&self, own: XenbusState, online: bool) -> Option<Action> {
+        if self.link == Link::Up {
+            Some(Action::Disconnect)
+        } else if own != Closed {
+            Some(Action::Write(Closed))
+        } else {
+            (!online).then_some(Action::Remove)
+        }
+    }
+
+    /// The frontend is ready to be connected, or is connected.
+    fn connect(&self, own: XenbusState, online: bool) -> Option<Action> {
+        let is_up = self.link == Link::Up;
+        match own {
+            // The frontend has to close first.
+            Closing => None,
+            Closed => is_up.then_some(Action::Disconnect),
+            Connected | Reconfiguring | Reconfigured if is_up => None,
+            _ if is_up => Some(Action::Write(Connected)),
+            _ if self.has_failed || !online => Some(Action::Write(Closing)),
+            _ => Some(Action::Connect),
+        }
+    }
+}
