@@ -42,6 +42,8 @@ pub struct Decoder {
     returned: bool,
     /// The largest payload of DIRECTORY in bytes. For other types it is [`PAYLOAD_MAX`].
     directory_max: usize,
+    /// Whether a payload above the limit ends there instead of being an error.
+    cuts: bool,
 }
 
 /// The result of [`Decoder::decode`].
@@ -57,13 +59,20 @@ impl Decoder {
     /// Creates a decoder for the messages that a server receives, with payloads of up to
     /// [`PAYLOAD_MAX`] bytes.
     pub const fn for_server() -> Self {
-        Decoder { carry: Vec::new(), returned: false, directory_max: PAYLOAD_MAX }
+        Decoder { carry: Vec::new(), returned: false, directory_max: PAYLOAD_MAX, cuts: false }
     }
 
     /// Creates a decoder for the messages that a client receives. It accepts DIRECTORY replies of
     /// up to [`DIRECTORY_REPLY_MAX`] bytes.
     pub const fn for_client() -> Self {
-        Decoder { carry: Vec::new(), returned: false, directory_max: DIRECTORY_REPLY_MAX }
+        let directory_max = DIRECTORY_REPLY_MAX;
+        Decoder { carry: Vec::new(), returned: false, directory_max, cuts: false }
+    }
+
+    /// Ends a payload above the limit at the limit, and takes the bytes after it for the next
+    /// message, as oxenstored does.
+    pub(crate) fn with_cut_payloads(self) -> Self {
+        Decoder { cuts: true, ..self }
     }
 
     /// Decodes at most one message from the start of `input`.
@@ -79,7 +88,7 @@ impl Decoder {
         }
         if self.carry.is_empty() {
             if let Some(header) = input.first_chunk().map(Header::decode) {
-                self.check_len(header)?;
+                let header = self.check_len(header)?;
                 let end = Header::LEN + header.len as usize;
                 if let Some(payload) = input.get(Header::LEN..end) {
                     return Ok(Decoded { consumed: end, frame: Some(Frame { header, payload }) });
@@ -100,7 +109,7 @@ impl Decoder {
         let Some(header) = self.carry.first_chunk().map(Header::decode) else {
             return Ok(Decoded { consumed, frame: None });
         };
-        self.check_len(header)?;
+        let header = self.check_len(header)?;
         let end = Header::LEN + header.len as usize;
         consumed += self.fill(&input[consumed..], end);
         if self.carry.len() < end {
@@ -118,16 +127,19 @@ impl Decoder {
         n
     }
 
-    fn check_len(&self, header: Header) -> Result<(), FrameError> {
+    fn check_len(&self, header: Header) -> Result<Header, FrameError> {
         let max = if header.msg_type == MessageType::Directory as u32 {
             self.directory_max
         } else {
             PAYLOAD_MAX
         };
-        if header.len as usize > max {
-            return Err(FrameError { msg_type: header.msg_type, len: header.len, max });
+        if header.len as usize <= max {
+            return Ok(header);
         }
-        Ok(())
+        if self.cuts {
+            return Ok(Header { len: max as u32, ..header });
+        }
+        Err(FrameError { msg_type: header.msg_type, len: header.len, max })
     }
 }
 

@@ -75,6 +75,13 @@ impl ServerConnection {
         ServerConnection { directory_max: DIRECTORY_REPLY_MAX, ..self }
     }
 
+    /// Ends a payload above [`PAYLOAD_MAX`] there, and takes the bytes after it for the next message,
+    /// as oxenstored does.
+    #[must_use]
+    pub fn with_cut_payloads(self) -> Self {
+        ServerConnection { decoder: self.decoder.with_cut_payloads(), ..self }
+    }
+
     /// Decodes at most one request from the start of `input`.
     ///
     /// Call it in a loop until all input is consumed. Input that ends in the middle of a message

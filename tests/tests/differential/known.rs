@@ -40,7 +40,7 @@ pub(crate) const KNOWN: &[Known] = &[
         avoid: |op| op.ty == Ty::ResetWatches as u32 && matches!(op.tx, Tx::Slot(_)),
     },
     Known {
-        flavour: Flavour::C,
+        flavour: Flavour::C422,
         what: "SET_PERMS with an entry for each domain (DOMID_ANY, 32757)",
         reason: "the daemon crashes; the in-memory one replies EINVAL",
         avoid: |op| {
@@ -49,7 +49,7 @@ pub(crate) const KNOWN: &[Known] = &[
         },
     },
     Known {
-        flavour: Flavour::C,
+        flavour: Flavour::C422,
         what: "RELEASE of a domain that owns the permissions of a special watch",
         reason: "the daemon crashes; the in-memory one replies EINVAL",
         avoid: |op| {

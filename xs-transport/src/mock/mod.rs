@@ -43,12 +43,12 @@
 //!   outstanding and in the domain's memory.
 //! * A domain that has used up its memory, or has too many outstanding requests, is stalled, as
 //!   with the C daemon. Sending fails with `WouldBlock`.
-//! * Each domain exists as soon as it is named, because there is no hypervisor to ask.
-//! * With each C flavour, CONTROL has the commands of the C daemon of Xen 4.17, except
-//!   `live-update`. `quota <domid>` does not show the maximum, `log`, `logfile` and `print` succeed
-//!   without effect, and `memreport` fails. With oxenstored only `quota <domid>` is supported.
+//! * Each domain exists until it is [destroyed](Xenstored::destroy), because there is no hypervisor
+//!   to ask.
+//! * In CONTROL, `log`, `logfile` and `print` succeed without effect, `memreport` fails, and
+//!   `live-update` finds no other daemon to start.
 //!
-//! The comparison with the genuine daemons of Xen 4.17 lists further differences and their reasons:
+//! The comparison with the genuine daemons lists further differences and their reasons:
 //! `tests/tests/differential/known.rs`.
 //!
 //! # Limits
@@ -86,6 +86,7 @@ mod flavour;
 mod guest;
 mod id_map;
 mod kernel;
+mod numbers;
 mod requests;
 #[cfg(feature = "serve")]
 mod serve;
@@ -98,7 +99,7 @@ mod xenstored;
 pub use connection::pipe::Pipe;
 pub use daemon::conn::ConnId;
 pub use daemon::trace::{Trace, Traced};
-pub use flavour::Flavour;
+pub use flavour::{Flavour, ParseFlavourError};
 pub use kernel::Kernel;
 pub use kernel::device::Device;
 #[cfg(feature = "serve")]

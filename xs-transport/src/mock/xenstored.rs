@@ -15,6 +15,7 @@ use super::daemon::trace::Trace;
 use super::daemon::{ConnId, Daemon};
 use super::flavour::Flavour;
 use super::guest;
+use super::store::path::shown;
 use super::testing::fault::{Fault, FaultHandle};
 use super::testing::record::Record;
 use super::testing::text::{self, Line, SeedCause, SeedError};
@@ -107,6 +108,37 @@ impl Xenstored {
         self.act(|daemon| daemon.shut_down(domid));
     }
 
+    /// Destroys a domain, as a hypervisor does, and tells the daemon: its connections close, its nodes
+    /// are removed and `@releaseDomain` fires. Dom0 cannot be destroyed.
+    ///
+    /// In contrast to [`release`](Self::release), the domain need not be introduced, and it no longer
+    /// exists until [`create`](Self::create) or a new connection brings it back.
+    pub fn destroy(&self, domid: DomId) {
+        self.act(|daemon| daemon.destroy(domid));
+    }
+
+    /// Destroys a domain without telling the daemon, which learns of it at the next opportunity.
+    pub fn destroy_silently(&self, domid: DomId) {
+        self.act(|daemon| daemon.domains.set_absent(domid));
+    }
+
+    /// Creates a domain without introducing it. Each domain exists until it is destroyed, so this
+    /// is only needed after that.
+    pub fn create(&self, domid: DomId) {
+        self.act(|daemon| daemon.domains.set_present(domid));
+    }
+
+    /// Lets dom0 report what a hypervisor does by CONTROL, with the words `host`, one of `shutdown`,
+    /// `die`, `absent` and `create`, and a domain id.
+    ///
+    /// The words have the effect of [`shut_down`](Self::shut_down), [`destroy`](Self::destroy),
+    /// [`destroy_silently`](Self::destroy_silently) and [`create`](Self::create). A RELEASE of a
+    /// domain that is not introduced still fails, but has the effect of its death, too. No genuine
+    /// daemon has such commands.
+    pub fn allow_host_commands(&self) {
+        self.hub.lock().daemon.has_host_commands = true;
+    }
+
     /// Breaks all connections of a domain, idle ones included, and returns their number. Their
     /// watches and transactions end. The domain's nodes stay, and the domain may connect again.
     ///
@@ -144,13 +176,13 @@ impl Xenstored {
     /// Returns the names of a node's children.
     pub fn children(&self, path: &str) -> Option<Vec<String>> {
         let state = self.hub.lock();
-        let node = state.daemon.store.get(&of_node(path))?;
-        Some(node.children.iter().map(str::to_owned).collect())
+        let node = state.daemon.node(&of_node(path))?;
+        Some(node.children.iter().map(|name| shown(name).into_owned()).collect())
     }
 
     /// Returns the permissions of a node.
     pub fn perms(&self, path: &str) -> Option<Permissions> {
-        self.hub.lock().daemon.store.get(&of_node(path)).map(|node| node.perms.to_permissions())
+        self.hub.lock().daemon.node(&of_node(path)).map(|node| node.perms.to_permissions())
     }
 
     /// Returns the open connections of a domain, oldest first.

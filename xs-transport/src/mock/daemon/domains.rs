@@ -1,18 +1,22 @@
 //! The domains that the daemon knows.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use xs_proto::DomId;
 
 use crate::mock::id_map::IdMap;
-use crate::mock::store::quota::{Quota, Quotas};
+use crate::mock::store::quota::{Maxima, Quota, Quotas};
 
 /// The number that stands for each domain in the permissions of a node (`DOMID_ANY`).
 pub(crate) const DOMID_ANY: DomId = DomId::new(0x7ff5);
 
 /// The number that stands for the caller (`DOMID_SELF`).
 pub(crate) const DOMID_SELF: DomId = DomId::new(0x7ff0);
+
+/// The first number that no domain can have (`DOMID_FIRST_RESERVED`).
+const FIRST_RESERVED: DomId = DomId::new(0x7ff0);
 
 /// The feature bits of a daemon without restrictions: ERROR, WATCHDEPTH, DOMID_ANY.
 pub(crate) const FEATURES: u32 = 2 | 4 | 8;
@@ -21,8 +25,12 @@ pub(crate) const FEATURES: u32 = 2 | 4 | 8;
 #[derive(Debug)]
 pub(crate) struct Domains {
     known: IdMap<DomId, Domain>,
+    /// The domains that do not exist. Any other domain does, because there is no hypervisor to ask.
+    absent: HashSet<DomId>,
     /// The quotas of new domains.
     pub(crate) defaults: Quotas,
+    /// The highest counts of all guests.
+    pub(crate) maxima: Maxima,
 }
 
 /// A domain that has been introduced or that permissions name.
@@ -33,6 +41,8 @@ pub(crate) struct Domain {
     generation: u64,
     pub(crate) introduced: bool,
     pub(crate) shut_down: bool,
+    /// The arguments of INTRODUCE.
+    pub(crate) rings: Rings,
     /// The domain whose rights this domain also has.
     pub(crate) target: Option<DomId>,
     /// The feature bits that the daemon offers to the domain.
@@ -47,6 +57,21 @@ pub(crate) struct Domain {
     /// current request.
     pub(crate) held: i64,
     outstanding: Arc<AtomicU32>,
+    pub(crate) maxima: Maxima,
+}
+
+/// How a domain is reached, as a toolstack tells it. Only compared here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rings {
+    pub(crate) gfn: i64,
+    pub(crate) port: i64,
+}
+
+impl Rings {
+    /// Returns the arguments for a domain that is introduced without any.
+    pub(crate) fn of(domid: DomId) -> Self {
+        Rings { gfn: 65536 + i64::from(domid.get()), port: 1 }
+    }
 }
 
 /// A request that is outstanding until the last clone is dropped. Its reply and the events that it
@@ -83,7 +108,12 @@ impl Domain {
 impl Domains {
     /// Creates the table with dom0, introduced.
     pub(super) fn new() -> Self {
-        let mut domains = Domains { known: IdMap::default(), defaults: Quotas::default() };
+        let mut domains = Domains {
+            known: IdMap::default(),
+            absent: HashSet::new(),
+            defaults: Quotas::default(),
+            maxima: Maxima::default(),
+        };
         domains.get_or_add(DomId::DOM0, 0).introduced = true;
         domains
     }
@@ -109,6 +139,7 @@ impl Domains {
             generation,
             introduced: false,
             shut_down: false,
+            rings: Rings::of(domid),
             target: None,
             features: FEATURES,
             quotas: quotas.clone(),
@@ -117,7 +148,25 @@ impl Domains {
             bytes: 0,
             held: 0,
             outstanding: Arc::default(),
+            maxima: Maxima::default(),
         })
+    }
+
+    /// Returns whether there is such a domain.
+    pub(crate) fn exists(&self, domid: DomId) -> bool {
+        domid < FIRST_RESERVED && !self.absent.contains(&domid)
+    }
+
+    /// Notes that a domain, which is not dom0, no longer exists.
+    pub(crate) fn set_absent(&mut self, domid: DomId) {
+        if domid != DomId::DOM0 {
+            self.absent.insert(domid);
+        }
+    }
+
+    /// Notes that there is such a domain again.
+    pub(crate) fn set_present(&mut self, domid: DomId) {
+        self.absent.remove(&domid);
     }
 
     /// Sets a quota of all present and future domains.
@@ -126,6 +175,33 @@ impl Domains {
         for domain in self.known.values_mut() {
             domain.quotas[quota] = value;
         }
+    }
+
+    /// Notes how much of a quota a domain uses.
+    pub(crate) fn note(&self, domid: DomId, quota: Quota, count: i64) {
+        if let Some(domain) = self.get(domid) {
+            domain.maxima.note(quota, count);
+            if !is_privileged(domid) {
+                self.maxima.note(quota, count);
+            }
+        }
+    }
+
+    /// Notes how much of a quota a guest uses.
+    pub(crate) fn note_guest(&self, domid: DomId, quota: Quota, count: i64) {
+        if !is_privileged(domid) {
+            self.note(domid, quota, count);
+        }
+    }
+
+    /// Returns whether another domain has this domain's rights.
+    pub(crate) fn is_target(&self, domid: DomId) -> bool {
+        self.known.iter().any(|(other, domain)| *other != domid && domain.target == Some(domid))
+    }
+
+    /// Iterates over all domains.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (DomId, &Domain)> {
+        self.known.iter().map(|(domid, domain)| (*domid, domain))
     }
 
     pub(crate) fn remove(&mut self, domid: DomId) {

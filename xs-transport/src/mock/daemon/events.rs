@@ -1,13 +1,15 @@
 //! Watch events: from a change to the connections that have to know.
 
-use xs_proto::DomId;
+use xs_proto::{DomId, ErrorCode};
 
 use super::conn::ConnId;
 use super::state::Daemon;
 use super::trace::Trace;
 use super::watches::Event;
+use crate::mock::flavour::behaviour::SpecialWatches;
 use crate::mock::store::Store;
 use crate::mock::store::node::Node;
+use crate::mock::store::path::shown;
 use crate::mock::store::permissions::{NodePerms, READ};
 use crate::mock::store::scope::Scope;
 use crate::mock::store::snapshot::{Change, ChangeKind};
@@ -24,7 +26,8 @@ impl Daemon {
     ) {
         let root_sees_special = self.behaviour.root_watches_see_special_events;
         let mut permitted = None;
-        for fired in self.watches.matching(path, scope, root_sees_special) {
+        let order = self.behaviour.event_order;
+        for fired in self.watches.matching(path, scope, root_sees_special, order) {
             let conn = fired.conn();
             let is_permitted = match permitted {
                 Some((of, is_permitted)) if of == conn => is_permitted,
@@ -40,13 +43,28 @@ impl Daemon {
 
     /// Fires special watches about a domain.
     pub(crate) fn fire_special(&mut self, path: &str, domid: DomId) {
-        let node = self.store.get(path).cloned();
+        self.fire_special_of_any(path);
         if self.behaviour.special_events_name_domain {
-            self.fire(path, node.as_deref(), Scope::Special, None);
-            self.fire(&format!("{path}/{domid}"), node.as_deref(), Scope::SpecialOfDomain, None);
-        } else {
-            self.fire(path, node.as_deref(), Scope::Exact, None);
+            self.fire_special_of(path, domid);
         }
+    }
+
+    /// Fires special watches that do not name a domain.
+    pub(super) fn fire_special_of_any(&mut self, path: &str) {
+        if self.behaviour.special_watches == SpecialWatches::Texts {
+            // The daemon looks for a node of this name.
+            self.last_error.set(&ErrorCode::NoEntry);
+        }
+        let node = self.node(path).cloned();
+        let names_domain = self.behaviour.special_events_name_domain;
+        let scope = if names_domain { Scope::Special } else { Scope::Exact };
+        self.fire(path, node.as_deref(), scope, None);
+    }
+
+    /// Fires special watches that name the domain.
+    pub(super) fn fire_special_of(&mut self, path: &str, domid: DomId) {
+        let node = self.store.get(path).cloned();
+        self.fire(&format!("{path}/{domid}"), node.as_deref(), Scope::SpecialOfDomain, None);
     }
 
     /// Fires watches for a change between two states of the store. A domain may see the event if
@@ -67,15 +85,16 @@ impl Daemon {
         if change.kind != ChangeKind::Removal {
             perms.extend(new.perms_around(path));
         }
-        let shown = if path.starts_with('@') { format!("/{path}") } else { path.to_owned() };
-        for fired in self.watches.matching(&shown, Scope::Subtree, true) {
-            self.fire_if_readable(fired.conn(), &shown[fired.prefix..], &fired.token, &perms);
+        let order = self.behaviour.event_order;
+        for fired in self.watches.matching(path, Scope::Subtree, true, order) {
+            let relative = shown(&path[fired.prefix..]);
+            self.fire_if_readable(fired.conn(), &relative, &fired.token, &perms);
         }
         if change.kind == ChangeKind::Removal {
-            for (watched, fired) in self.watches.below(path) {
+            for (watched, fired) in self.watches.below(path, order) {
                 let perms = old.perms_around(&watched);
-                let relative = &watched[fired.prefix..];
-                self.fire_if_readable(fired.conn(), relative, &fired.token, &perms);
+                let relative = shown(&watched[fired.prefix..]);
+                self.fire_if_readable(fired.conn(), &relative, &fired.token, &perms);
             }
         }
     }

@@ -3,11 +3,19 @@
 
 use xs_proto::DomId;
 
+use super::domains::Rings;
 use super::state::Daemon;
+use crate::mock::store::tree::{INTRODUCE_DOMAIN, RELEASE_DOMAIN};
 
 impl Daemon {
-    /// Introduces a domain. Returns whether it was not introduced before.
+    /// Introduces a domain, which exists from now on. Returns whether it was not introduced before.
     pub(crate) fn introduce(&mut self, domid: DomId) -> bool {
+        self.domains.set_present(domid);
+        self.introduce_with(domid, Rings::of(domid))
+    }
+
+    /// Introduces a domain with these arguments. Returns whether it was not introduced before.
+    pub(crate) fn introduce_with(&mut self, domid: DomId, rings: Rings) -> bool {
         let generation = self.store.generation();
         let domain = self.domains.get_or_add(domid, generation);
         if domain.introduced {
@@ -15,7 +23,8 @@ impl Daemon {
         }
         domain.introduced = true;
         domain.shut_down = false;
-        self.fire_special("@introduceDomain", domid);
+        domain.rings = rings;
+        self.fire_special(INTRODUCE_DOMAIN, domid);
         true
     }
 
@@ -25,7 +34,10 @@ impl Daemon {
         let domain = self.domains.introduced(domid);
         if let Some(domain) = domain.filter(|domain| is_reported_again || !domain.shut_down) {
             domain.shut_down = true;
-            self.fire_special("@releaseDomain", domid);
+            if self.behaviour.special_events_name_domain {
+                self.fire_special_of(RELEASE_DOMAIN, domid);
+            }
+            self.fire_special_of_any(RELEASE_DOMAIN);
         }
     }
 }

@@ -6,6 +6,7 @@ pub(crate) mod conn;
 pub(crate) mod domains;
 mod events;
 mod lifecycle;
+mod log_switches;
 mod outbox;
 mod output;
 mod rights;

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use xs_proto::{
-    ConnectionError, ErrorCode, Header, Incoming, Received, Reply, RequestError, ServerConnection,
+    ConnectionError, ErrorCode, Header, Incoming, Received, Reply, ReqId, RequestError,
+    ServerConnection, TxId,
 };
 
 use super::domains::Outstanding;
+use crate::mock::flavour::behaviour::{Behaviour, LongEvents};
 
 /// Decodes a connection's requests, and holds the replies and events that were not taken yet.
 #[derive(Debug, Default)]
@@ -20,19 +22,25 @@ pub(super) struct Outbox {
     request: u64,
     /// The client's receive queue has no room.
     full: bool,
+    /// An event that does not fit into a message is replaced by an error.
+    reports_long_events: bool,
     /// The requests that caused the replies and events held here.
     held: Vec<Outstanding>,
 }
 
 impl Outbox {
-    /// Creates the end of a new connection. Some daemons send lists of children that are longer
-    /// than the protocol's limit.
-    pub(super) fn new(sends_long_directories: bool) -> Self {
+    /// Creates the end of a new connection. Some daemons send and accept more than the protocol
+    /// allows.
+    pub(super) fn new(behaviour: &Behaviour) -> Self {
         let mut protocol = ServerConnection::new();
-        if sends_long_directories {
+        if behaviour.sends_long_directories {
             protocol = protocol.with_long_directories();
         }
-        Outbox { protocol, ..Outbox::default() }
+        if behaviour.cuts_long_payloads {
+            protocol = protocol.with_cut_payloads();
+        }
+        let reports_long_events = behaviour.long_events == LongEvents::Reported;
+        Outbox { protocol, reports_long_events, ..Outbox::default() }
     }
 
     /// Decodes the next message of the input.
@@ -52,7 +60,7 @@ impl Outbox {
     }
 
     /// Adds an event, and returns whether it was added. An event that does not fit into a message
-    /// is dropped.
+    /// is dropped or, with some daemons, replaced by an error.
     ///
     /// With the number of the request that caused it, an event is also dropped if an equal one is
     /// still held, unless its path is special (`@…`). Unless the client's queue is full, it has
@@ -68,7 +76,13 @@ impl Outbox {
                 return false;
             }
         }
-        self.protocol.watch_event(path, token).is_ok()
+        let event = self.protocol.watch_event(path, token);
+        if event.is_err() && self.reports_long_events {
+            let to = Header { msg_type: 0, req_id: ReqId(0), tx_id: TxId::NONE, len: 0 };
+            // Cannot fail: an error always fits.
+            let _ = self.protocol.reply(to, &Reply::Error(ErrorCode::TooBig));
+        }
+        event.is_ok()
     }
 
     /// Sets whether the client's receive queue has no room.

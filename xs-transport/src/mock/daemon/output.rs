@@ -4,10 +4,11 @@ use bytes::BytesMut;
 use xs_proto::{ConnectionError, DomId, ErrorCode, Header, Incoming, PAYLOAD_MAX, Received, Reply};
 
 use super::conn::ConnId;
-use super::domains::is_privileged;
+use super::domains::{Domain, is_privileged};
 use super::outbox::Outbox;
 use super::state::Daemon;
 use super::trace::Trace;
+use crate::mock::store::quota::Quota;
 
 impl Daemon {
     /// Decodes one message from the bytes that a connection has received.
@@ -26,10 +27,10 @@ impl Daemon {
     /// have been received.
     pub(crate) fn begin_request(&mut self, domid: DomId) {
         self.requests += 1;
-        self.current = match self.domains.get(domid) {
-            Some(domain) if !is_privileged(domid) => Some(domain.begin_request()),
-            _ => None,
-        };
+        let guest = self.domains.get(domid).filter(|_| !is_privileged(domid));
+        self.current = guest.map(Domain::begin_request);
+        let outstanding = guest.map_or(1, Domain::outstanding);
+        self.domains.note(domid, Quota::Outstanding, outstanding.into());
     }
 
     /// Ends the current request. Its reply and its events stay outstanding.

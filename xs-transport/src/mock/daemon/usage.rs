@@ -41,8 +41,15 @@ impl Daemon {
 
     /// Counts bytes of pending output.
     pub(super) fn count_pending(&mut self, domid: DomId, bytes: i64) {
-        if let Some(domain) = self.domains.get_mut(domid).filter(|_| !is_privileged(domid)) {
+        if is_privileged(domid) && !self.behaviour.counts_messages_of_dom0 {
+            return;
+        }
+        if let Some(domain) = self.domains.get_mut(domid) {
             domain.bytes += bytes;
+            if bytes > 0 {
+                let used = domain.bytes + self.store.usage_of(domid).bytes;
+                self.domains.note(domid, Quota::Memory, used);
+            }
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::conn::ConnId;
+use crate::mock::flavour::behaviour::EventOrder;
 use crate::mock::store::path::parent_of;
 use crate::mock::store::scope::Scope;
 
@@ -102,7 +103,13 @@ impl Watches {
     }
 
     /// Returns the watches that a change fires, in the order of their events.
-    pub(super) fn matching(&self, path: &str, scope: Scope, root_sees_special: bool) -> Vec<Fired> {
+    pub(super) fn matching(
+        &self,
+        path: &str,
+        scope: Scope,
+        root_sees_special: bool,
+        order: EventOrder,
+    ) -> Vec<Fired> {
         let mut fired = Vec::new();
         if self.by_path.is_empty() {
             return fired;
@@ -130,12 +137,16 @@ impl Watches {
                 }
             }
         }
-        fired.sort_unstable_by_key(|fired| fired.key);
+        match order {
+            EventOrder::OldestFirst => fired.sort_unstable_by_key(|fired| fired.key),
+            // They were collected from the bottom up, on each path from the oldest to the newest.
+            EventOrder::TopDown => fired.reverse(),
+        }
         fired
     }
 
     /// Returns the watches on paths below `path`, each with its path.
-    pub(super) fn below(&self, path: &str) -> Vec<(Arc<str>, Fired)> {
+    pub(super) fn below(&self, path: &str, order: EventOrder) -> Vec<(Arc<str>, Fired)> {
         let prefix = if path == "/" { "/".to_owned() } else { format!("{path}/") };
         let mut fired = Vec::new();
         for (at, watches) in &self.by_path {
@@ -144,7 +155,13 @@ impl Watches {
                 fired.extend(watches.iter().map(of_path));
             }
         }
-        fired.sort_unstable_by_key(|(_, fired)| fired.key);
+        fired.sort_unstable_by(|(path, fired), (other_path, other)| match order {
+            EventOrder::OldestFirst => fired.key.cmp(&other.key),
+            EventOrder::TopDown => {
+                let by_path = path.split('/').cmp(other_path.split('/'));
+                by_path.then(other.key.cmp(&fired.key))
+            }
+        });
         fired
     }
 
@@ -185,7 +202,7 @@ mod tests {
     }
 
     fn tokens(watches: &Watches, path: &str, scope: Scope) -> Vec<String> {
-        let fired = watches.matching(path, scope, true);
+        let fired = watches.matching(path, scope, true, EventOrder::OldestFirst);
         fired.iter().map(|fired| String::from_utf8_lossy(&fired.token).into_owned()).collect()
     }
 

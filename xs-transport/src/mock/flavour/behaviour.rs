@@ -2,6 +2,7 @@
 
 use xs_proto::{ErrorCode, MessageType};
 
+use crate::mock::store::quota::Quota;
 use crate::mock::store::tree::Accounting;
 
 /// The behaviour of a daemon where daemons differ.
@@ -25,29 +26,33 @@ pub(crate) struct Behaviour {
     pub(crate) watch_reply_repeats_transaction: bool,
 
     // Arguments.
-    /// The types of requests whose domain ids have to be decimal numbers in range. In other
-    /// requests the daemon reads them like atoi(3).
-    pub(crate) strict_domain_ids: &'static [MessageType],
-    /// Whether RESUME and IS_DOMAIN_INTRODUCED accept further strings after the domain id.
-    pub(crate) domain_queries_ignore_extra_arguments: bool,
+    /// How the daemon reads a domain id. Changed in Xen 4.22.
+    pub(crate) domain_ids: DomainIds,
+    /// How the daemon reads the number in a permission.
+    pub(crate) permission_ids: PermissionIds,
+    /// The error for a path argument that is not exactly one string. `None`: the daemon replies with
+    /// the error that it met last, whatever the request was. Changed by Xen 4.20.
+    pub(crate) one_path_error: Option<&'static ErrorCode>,
+    /// The treatment of the NUL after the last argument.
+    pub(crate) final_nul: FinalNul,
     /// Whether SET_TARGET accepts further strings after the target.
     pub(crate) set_target_ignores_extra_arguments: bool,
     /// Whether RESET_WATCHES is accepted inside a transaction. A daemon that does not accept it
-    /// crashes; here the request fails with EINVAL.
+    /// crashes; here the connection is closed. Changed by Xen 4.20.
     pub(crate) resets_watches_in_transactions: bool,
     /// Whether SET_PERMS accepts `DOMID_ANY`. A daemon that does not accept it crashes; here the
-    /// request fails with EINVAL.
+    /// request fails with EINVAL. Changed in Xen 4.22.
     pub(crate) sets_permissions_of_any_domain: bool,
     /// Whether RELEASE is accepted for a domain that owns the permissions of a special watch. A
-    /// daemon that does not accept it crashes; here the request fails with EINVAL.
+    /// daemon that does not accept it crashes; here the request fails with EINVAL. Changed in Xen
+    /// 4.22.
     pub(crate) releases_owners_of_special_nodes: bool,
-    /// Whether TRANSACTION_END accepts further strings after `T` or `F`.
-    pub(crate) transaction_end_ignores_extra_arguments: bool,
-    /// The types of requests that accept the path of a special watch, besides WATCH, UNWATCH and
-    /// SET_PERMS.
+    /// The types of requests that accept the path of a special watch, besides WATCH and UNWATCH. Changed by Xen 4.20.
     pub(crate) special_paths: &'static [MessageType],
-    /// Whether the quota for path lengths applies to dom0.
-    pub(crate) path_quota_binds_dom0: bool,
+    /// What the path of a special watch is. Changed by Xen 4.20.
+    pub(crate) special_watches: SpecialWatches,
+    /// The lengths that paths may have, besides the quota. Changed by Xen 4.20.
+    pub(crate) path_lengths: PathLengths,
 
     // Nodes and permissions.
     /// The order of the steps of a request that changes nodes.
@@ -57,12 +62,20 @@ pub(crate) struct Behaviour {
     pub(crate) hides_missing_nodes: bool,
     /// How the entries of a node's permissions are evaluated.
     pub(crate) permission_check: PermissionCheck,
-    /// Whether an entry for `DOMID_ANY` applies to all domains.
+    /// Whether an entry for `DOMID_ANY` applies to all domains. Changed in Xen 4.22.
     pub(crate) knows_any_domain: bool,
-    /// Whether changed permissions of a special watch fire watches.
+    /// Whether the owner in SET_PERMS has to exist.
+    pub(crate) owners_must_exist: bool,
+    /// Whether each domain may read the permissions of `@releaseDomain` and receives its events.
+    /// Changed in Xen 4.22.
+    pub(crate) releases_are_public: bool,
+    /// Whether changed permissions of a special watch fire watches. Changed by Xen 4.20.
     pub(crate) special_permission_changes_fire: bool,
     /// Whether DIRECTORY sorts the names. Otherwise they are in the order of creation.
     pub(crate) sorts_children: bool,
+    /// Whether a payload above the protocol's limit is cut off there, and the rest is taken for the
+    /// next message. Otherwise the connection is closed.
+    pub(crate) cuts_long_payloads: bool,
     /// Whether DIRECTORY sends a list that is longer than the protocol's limit. Otherwise it fails
     /// with E2BIG.
     pub(crate) sends_long_directories: bool,
@@ -78,24 +91,33 @@ pub(crate) struct Behaviour {
     /// Whether the events that a request of this type causes follow its reply. Otherwise they
     /// precede it. The type is `None` if it is unknown.
     pub(crate) events_follow_reply: fn(Option<MessageType>) -> bool,
+    /// The order of the events that one change causes on a connection.
+    pub(crate) event_order: EventOrder,
+    /// What becomes of an event that does not fit into a message.
+    pub(crate) long_events: LongEvents,
     /// Whether equal pending events of one request are merged.
     pub(crate) merges_equal_events: bool,
-    /// Whether WATCH accepts a depth.
+    /// Whether WATCH accepts a depth. Changed in Xen 4.22.
     pub(crate) watches_have_depth: bool,
-    /// Whether a watch on the root fires for special events.
+    /// Whether a watch on the root fires for special events. Changed by Xen 4.20.
     pub(crate) root_watches_see_special_events: bool,
-    /// Whether special events also fire for `@releaseDomain/<domid>` and the like.
+    /// Whether special events also fire for `@releaseDomain/<domid>` and the like. Changed in Xen
+    /// 4.22.
     pub(crate) special_events_name_domain: bool,
-    /// The error of UNWATCH for a path that is malformed.
+    /// The error of UNWATCH for a path that is malformed. Changed by Xen 4.20.
     pub(crate) unwatch_malformed_path_error: &'static ErrorCode,
-    /// The error of UNWATCH for an empty path.
+    /// The error of UNWATCH for an empty path. Changed by Xen 4.20.
     pub(crate) unwatch_empty_path_error: &'static ErrorCode,
 
     // Domains.
-    /// The treatment of a released domain's nodes and permissions.
+    /// The treatment of a released domain's nodes and permissions. Changed in Xen 4.22.
     pub(crate) release: Release,
     /// The error of RELEASE and RESUME for a domain that is not introduced.
     pub(crate) unknown_domain_error: &'static ErrorCode,
+    /// Whether INTRODUCE of a known domain has to repeat its arguments.
+    pub(crate) introduces_with_same_arguments_only: bool,
+    /// Whether the port of INTRODUCE may be 0.
+    pub(crate) introduces_with_port_0: bool,
     /// Whether RESUME accepts dom0.
     pub(crate) resumes_dom0: bool,
     /// Whether the target of SET_TARGET has to be introduced.
@@ -103,27 +125,35 @@ pub(crate) struct Behaviour {
     /// Whether a domain that has shut down is reported once. Otherwise it is reported whenever the
     /// hypervisor signals a change.
     pub(crate) reports_shutdown_once: bool,
-    /// The commands of CONTROL.
-    pub(crate) control: ControlCommands,
+    /// The commands of CONTROL. Changed by Xen 4.20, and in Xen 4.22.
+    pub(crate) control: Control,
+    /// Whether `quota set` of CONTROL also sets the quotas of domains that exist. Changed in Xen
+    /// 4.22.
+    pub(crate) control_sets_quotas_of_present_domains: bool,
 
     // Quotas.
-    /// How nodes are counted.
+    /// How nodes are counted. Changed by Xen 4.20.
     pub(crate) accounting: Accounting,
     /// Whether a domain's memory is limited.
     pub(crate) limits_memory: bool,
+    /// Whether dom0's changes may exceed the memory of the domain that owns a node. Changed by Xen
+    /// 4.20.
+    pub(crate) dom0_exceeds_memory_of_owners: bool,
+    /// Whether the memory of dom0 includes its pending messages. Changed by Xen 4.20.
+    pub(crate) counts_messages_of_dom0: bool,
     /// Whether a domain's outstanding requests are limited.
     pub(crate) limits_outstanding_requests: bool,
-    /// Whether the nodes that a transaction creates count before its commit.
-    pub(crate) counts_nodes_in_transactions: bool,
-    /// The number of watches that a value of the quota allows.
-    pub(crate) watches_allowed: fn(quota: u32) -> u32,
-    /// The number of open transactions that a value of the quota allows.
-    pub(crate) transactions_allowed: fn(quota: u32) -> u32,
-    /// The number of nodes in a transaction that a value of the quota allows.
-    pub(crate) transaction_nodes_allowed: fn(quota: u32) -> u32,
-    /// The number of permissions of a node that a value of the quota allows.
-    pub(crate) permissions_allowed: fn(quota: u32) -> u32,
-    /// The error for too many watches.
+    /// Whether nodes that the current request has created count against the quota. Changed in Xen
+    /// 4.22.
+    pub(crate) counts_nodes_of_request: bool,
+    /// Whether nodes that the current transaction has created count against the quota before the
+    /// commit. Changed by Xen 4.20, and in Xen 4.22.
+    pub(crate) counts_nodes_of_transaction: bool,
+    /// Whether a domain's count of nodes outlives the domain. Changed by Xen 4.20.
+    pub(crate) keeps_node_counts: bool,
+    /// What the values of quotas allow. Changed by Xen 4.20, and in Xen 4.22.
+    pub(crate) bounds: Bounds,
+    /// The error for too many watches. Changed in Xen 4.22.
     pub(crate) watch_quota_error: &'static ErrorCode,
     /// The error for too many nodes, transactions or requests in a transaction.
     pub(crate) quota_error: &'static ErrorCode,
@@ -165,22 +195,156 @@ pub(crate) enum Isolation {
     Snapshot,
 }
 
+/// The order of the events that one change causes on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EventOrder {
+    /// In the order in which the watches were set.
+    OldestFirst,
+    /// From watches on the root to watches on the changed node and below. On each path from the
+    /// newest watch to the oldest.
+    TopDown,
+}
+
+/// What becomes of an event that does not fit into a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LongEvents {
+    /// It is lost.
+    Dropped,
+    /// The client receives E2BIG, as an error that answers no request.
+    Reported,
+}
+
 /// The treatment of a released domain's nodes and permissions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Release {
     /// The domain's nodes are removed and watches on them fire. Its entries in the permissions of
     /// other nodes stay and are void for a later domain of the same number.
     RemovesNodes,
+    /// The domain's nodes are removed and watches on them fire. Its entries in the permissions of
+    /// other nodes are removed.
+    RemovesNodesThenPermissions,
     /// The domain's nodes and its entries in the permissions of other nodes are removed, and no
     /// watch fires. RELEASE also does this for a domain that it does not know.
     RemovesNodesAndPermissions,
 }
 
+/// How a daemon reads a domain id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DomainIds {
+    /// Like atoi(3), which ignores what follows the number.
+    Prefix,
+    /// Like strtoul(3), up to 65535 and with nothing after the number. An empty text is 0.
+    Whole,
+    /// Like `int_of_string` of OCaml. GET_DOMAIN_PATH and SET_TARGET use the first number in the
+    /// text.
+    Ocaml,
+}
+
+/// How a daemon reads the number in a permission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PermissionIds {
+    /// Like strtol(3), with octal and hexadecimal numbers.
+    AnyBase,
+    /// Like `int_of_string` of OCaml.
+    Ocaml,
+}
+
+/// The treatment of the NUL after the last argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FinalNul {
+    /// It belongs to each argument. Bytes after the last NUL are ignored, except by requests with
+    /// one argument.
+    Required,
+    /// It may be missing in INTRODUCE, RESUME, IS_DOMAIN_INTRODUCED, CONTROL and TRANSACTION_END,
+    /// which also ignore further arguments. In other requests nothing may follow it.
+    Separates,
+}
+
+/// What the path of a special watch is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SpecialWatches {
+    /// Any text of up to 2,048 bytes. SET_PERMS knows `@introduceDomain` and `@releaseDomain` only,
+    /// and ignores the transaction and who owns them.
+    Texts,
+    /// A path that is checked like one of a node.
+    Paths,
+    /// The name of a node below the root, whatever characters it has. The events do not depend on
+    /// the node.
+    Nodes,
+}
+
+/// The lengths that paths may have, besides the quota.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PathLengths {
+    /// The quota also applies to dom0. No absolute path has more than 3,072 bytes.
+    QuotaForAll,
+    /// The quota does not apply to dom0, whose paths can be of any length.
+    QuotaForGuests,
+    /// There is a fixed length of 1,024 bytes, except for watches: the stock configuration.
+    Fixed,
+}
+
 /// The commands of CONTROL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ControlCommands {
+pub(crate) enum Control {
     /// The commands of `xenstore-control`.
-    Full,
-    /// `quota <domid>` reports a domain's nodes to dom0. Anything else succeeds without effect.
-    QuotaOnly,
+    Full(&'static ControlTexts),
+    /// The commands of oxenstored. Any other one succeeds without effect.
+    Ocaml,
+}
+
+/// Quotas, each with its name and its description.
+pub(crate) type QuotaTexts = &'static [(Quota, &'static str, &'static str)];
+
+/// The texts that CONTROL replies with.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ControlTexts {
+    /// The reply to `help`.
+    pub(crate) help: &'static str,
+    /// The name of each quota and its description in the reply to `quota`.
+    pub(crate) quotas: QuotaTexts,
+    /// The same for `quota-soft`.
+    pub(crate) soft_quotas: QuotaTexts,
+    /// Whether `log` shows and sets switches, and `quota` shows the highest counts seen.
+    pub(crate) has_switches_and_maxima: bool,
+}
+
+/// What the values of quotas allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    pub(crate) nodes: Bound,
+    pub(crate) watches: Bound,
+    pub(crate) transactions: Bound,
+    pub(crate) transaction_nodes: Bound,
+    pub(crate) node_permissions: Bound,
+    pub(crate) path_max: Bound,
+    pub(crate) node_size: Bound,
+}
+
+/// What the value of a quota allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bound {
+    /// The value.
+    Value,
+    /// One more than the value.
+    OneMore,
+    /// One less than the value. A value of 0 allows anything.
+    Below,
+    /// This number, whatever the value is.
+    Fixed(u32),
+    /// Anything.
+    Unlimited,
+}
+
+impl Bound {
+    /// Returns the greatest number that is allowed if the quota has this value.
+    pub(crate) fn allowed(self, value: u32) -> u32 {
+        match self {
+            Bound::Value => value,
+            Bound::OneMore => value.saturating_add(1),
+            Bound::Below => value.checked_sub(1).unwrap_or(u32::MAX),
+            Bound::Fixed(number) => number,
+            Bound::Unlimited => u32::MAX,
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use xs_proto::{ErrorCode, Reply};
+use xs_proto::{ErrorCode, Reply, Strings};
 
 use crate::mock::store::node::Node;
 
@@ -21,6 +21,12 @@ pub(super) const DONE: Result = Ok(Answer::Reply(Reply::Done));
 
 /// The error for a malformed request.
 pub(super) const INVALID: ErrorCode = ErrorCode::Invalid;
+
+/// Returns an answer with a list of strings.
+pub(super) fn strings<S: AsRef<[u8]>>(list: impl IntoIterator<Item = S>) -> Result {
+    let list = Strings::from_list(list).map_err(|_| ErrorCode::Io)?;
+    Ok(Answer::Reply(Reply::Children(list)))
+}
 
 impl Answer {
     /// Returns the answer as a reply, with a copy of the value.

@@ -2,8 +2,9 @@
 
 use xs_proto::{DomId, ErrorCode};
 
+use super::args;
 use crate::mock::daemon::{ConnId, Daemon};
-use crate::mock::flavour::behaviour::Behaviour;
+use crate::mock::flavour::behaviour::{Behaviour, FinalNul};
 use crate::mock::store::Store;
 use crate::mock::store::node::Node;
 use crate::mock::store::permissions::NodePerms;
@@ -32,6 +33,24 @@ impl<'a> Call<'a> {
         self.daemon.behaviour
     }
 
+    /// Returns the arguments if there are exactly `N`.
+    pub(super) fn exact<'p, const N: usize>(&self, payload: &'p [u8]) -> Option<[&'p [u8]; N]> {
+        let nothing_follows = || payload.last() == Some(&0);
+        match self.behaviour().final_nul {
+            FinalNul::Required if N == 1 => args::exactly(payload).filter(|_| nothing_follows()),
+            FinalNul::Required => args::exactly(payload),
+            FinalNul::Separates => args::exactly(payload).filter(|_| nothing_follows()),
+        }
+    }
+
+    /// Returns the first `N` arguments.
+    pub(super) fn leading<'p, const N: usize>(&self, payload: &'p [u8]) -> Option<[&'p [u8]; N]> {
+        match self.behaviour().final_nul {
+            FinalNul::Required => args::at_least(payload),
+            FinalNul::Separates => args::first(args::parts(payload)),
+        }
+    }
+
     /// Returns whether the domain may make privileged requests.
     pub(super) fn has_privilege(&self) -> bool {
         self.domid == DomId::DOM0
@@ -48,7 +67,7 @@ impl<'a> Call<'a> {
     /// Returns the store as the request sees it, to read and to change.
     pub(super) fn view(&mut self) -> View<'_> {
         let quota = self.quotas().map(|quotas| quotas[Quota::TransactionNodes]);
-        let allowed = quota.map(self.behaviour().transaction_nodes_allowed);
+        let allowed = quota.map(|quota| self.behaviour().bounds.transaction_nodes.allowed(quota));
         let max_accessed = allowed.map_or(usize::MAX, |allowed| allowed as usize);
         View::new(&mut self.daemon.store, self.transaction.as_mut(), max_accessed)
     }
@@ -59,11 +78,15 @@ impl<'a> Call<'a> {
         snapshot.map_or(&self.daemon.store, |snapshot| &snapshot.store)
     }
 
-    /// Counts nodes that a transaction creates or removes.
+    /// Counts nodes that the request has created or removed, for their owner.
     pub(super) fn add_nodes(&mut self, domid: DomId, change: i64) {
-        if let Some(tracked) = self.transaction.as_mut().and_then(Transaction::as_tracked_mut) {
+        let tracked = self.transaction.as_mut().and_then(Transaction::as_tracked_mut);
+        let inside = tracked.map_or(0, |tracked| {
             tracked.add_nodes(domid, change);
-        }
+            tracked.nodes_of(domid)
+        });
+        let nodes = self.daemon.store.usage_of(domid).nodes + inside;
+        self.daemon.domains.note(domid, Quota::Nodes, nodes);
     }
 
     /// Marks the transaction as impossible to commit.

@@ -8,6 +8,7 @@ use super::call::Call;
 use crate::mock::daemon::domains::is_privileged;
 use crate::mock::daemon::trace::Trace;
 use crate::mock::daemon::{ConnId, Daemon};
+use crate::mock::store::quota::Quota;
 
 impl Daemon {
     /// Handles one request: carries it out, and sends the reply and the events.
@@ -81,6 +82,11 @@ impl Daemon {
         let mut call = Call { daemon: self, conn: id, domid, transaction };
         let answer = call.dispatch(header, msg_type, payload);
         if let Some(transaction) = call.transaction {
+            if let Some(tracked) = transaction.as_tracked() {
+                let domains = &self.domains;
+                domains.note_guest(domid, Quota::TransactionNodes, tracked.accesses() as i64);
+                domains.note_guest(domid, Quota::NodeSize, tracked.largest() as i64);
+            }
             if let Some(domain) = self.domains.get_mut(domid) {
                 domain.bytes += transaction.bytes();
                 domain.held += transaction.footprint();

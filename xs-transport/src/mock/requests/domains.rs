@@ -5,17 +5,37 @@ use xs_proto::{DomId, ErrorCode, MessageType, Reply};
 use super::answer::{Answer, DONE, INVALID, Result, text};
 use super::args;
 use super::call::Call;
-use crate::mock::daemon::domains::{DOMID_SELF, Domain, is_privileged};
-use crate::mock::flavour::behaviour::Release;
+use crate::mock::daemon::domains::{DOMID_SELF, Domain, Rings, is_privileged};
+use crate::mock::flavour::behaviour::{DomainIds, FinalNul, Release};
+use crate::mock::numbers::{atoi, first_number, int_of_string, whole_u16};
 
 impl Call<'_> {
     pub(super) fn introduce(&mut self, payload: &[u8]) -> Result {
-        let [domid, _gfn, port] = args::at_least(payload).ok_or(INVALID)?;
-        let domid = self.domid_for(MessageType::Introduce, domid)?;
-        if args::atoi(port) == 0 {
+        let [domid, gfn, port] = self.leading(payload).ok_or(INVALID)?;
+        let domid = self.domid_for(MessageType::Introduce, domid)?.ok_or(INVALID)?;
+        let rings = if self.behaviour().domain_ids == DomainIds::Ocaml {
+            // An exception that the daemon does not expect.
+            let gfn = int_of_string(gfn).ok_or(ErrorCode::Io)?;
+            Rings { gfn, port: int_of_string(port).ok_or(INVALID)? }
+        } else {
+            Rings { gfn: 0, port: atoi(port).into() }
+        };
+        if rings.port == 0 && !self.behaviour().introduces_with_port_0 {
             return Err(INVALID);
         }
-        if !self.daemon.introduce(domid) && !is_privileged(domid) {
+        if !self.daemon.domains.exists(domid) {
+            return Err(INVALID);
+        }
+        if self.daemon.introduce_with(domid, rings) {
+            return DONE;
+        }
+        if self.behaviour().introduces_with_same_arguments_only {
+            let domain = self.daemon.domains.introduced(domid).ok_or(INVALID)?;
+            if domain.rings.gfn != rings.gfn {
+                return Err(INVALID);
+            }
+            domain.rings = rings;
+        } else if !is_privileged(domid) {
             for conn in self.daemon.conns_of(domid) {
                 self.daemon.reset(conn);
             }
@@ -24,14 +44,25 @@ impl Call<'_> {
     }
 
     pub(super) fn release(&mut self, payload: &[u8]) -> Result {
-        let text = args::only(payload).ok_or(INVALID)?;
-        let domid = self.domid_for(MessageType::Release, text)?;
+        let [domid] = self.exact(payload).ok_or(INVALID)?;
+        let domid = self.domid_for(MessageType::Release, domid)?;
+        let unknown = self.behaviour().unknown_domain_error;
+        let domid = domid.ok_or_else(|| unknown.clone())?;
+        if self.daemon.has_host_commands && self.introduced(Some(domid)).is_err() {
+            // For a client that has no other way to report the death of a domain.
+            self.daemon.release(domid);
+            return Err(unknown.clone());
+        }
         match self.behaviour().release {
-            Release::RemovesNodes => {
+            Release::RemovesNodes | Release::RemovesNodesThenPermissions => {
                 if domid == DomId::DOM0 {
                     return Err(INVALID);
                 }
-                self.introduced(domid)?;
+                self.introduced(Some(domid))?;
+                // The daemon cannot free the connection of a domain that is a target.
+                if self.daemon.domains.is_target(domid) {
+                    return DONE;
+                }
                 let owns_special = self.daemon.store.owns_special_nodes(domid);
                 if owns_special && !self.behaviour().releases_owners_of_special_nodes {
                     return Err(INVALID);
@@ -44,14 +75,14 @@ impl Call<'_> {
                     return DONE;
                 }
                 self.daemon.remove_traces_of(domid);
-                Err(self.behaviour().unknown_domain_error.clone())
+                Err(unknown.clone())
             }
         }
     }
 
     pub(super) fn resume(&mut self, payload: &[u8]) -> Result {
         let domid = self.domid_of_query(MessageType::Resume, payload)?;
-        if domid == DomId::DOM0 && !self.behaviour().resumes_dom0 {
+        if domid == Some(DomId::DOM0) && !self.behaviour().resumes_dom0 {
             return Err(INVALID);
         }
         self.introduced(domid)?.shut_down = false;
@@ -60,62 +91,64 @@ impl Call<'_> {
 
     pub(super) fn set_target(&mut self, payload: &[u8]) -> Result {
         let arguments = if self.behaviour().set_target_ignores_extra_arguments {
-            args::at_least(payload)
+            self.leading(payload)
         } else {
-            args::exactly(payload)
+            self.exact(payload)
         };
         let [domid, target] = arguments.ok_or(INVALID)?;
-        let domid = self.domid_for(MessageType::SetTarget, domid)?;
+        let domid = self.domid_for(MessageType::SetTarget, domid)?.ok_or(ErrorCode::NoEntry)?;
         let target = self.domid_for(MessageType::SetTarget, target)?;
-        let is_introduced = self.daemon.domains.introduced(target).is_some();
+        let is_introduced = target.and_then(|it| self.daemon.domains.introduced(it)).is_some();
         if self.behaviour().target_must_be_introduced && !is_introduced {
             return Err(ErrorCode::NoEntry);
         }
         let domain = self.daemon.domains.introduced(domid).ok_or(ErrorCode::NoEntry)?;
-        domain.target = Some(target);
+        domain.target = target;
         DONE
     }
 
     pub(super) fn get_domain_path(&mut self, payload: &[u8]) -> Result {
         let domid = args::only(payload).ok_or(INVALID)?;
-        // A lenient daemon does not check the range either.
-        let domid = if self.is_strict_about_domids(MessageType::GetDomainPath) {
-            u32::from(args::domid(domid).ok_or(INVALID)?.get())
-        } else {
-            args::atoi(domid) as u32
+        // Not a domain id yet: a lenient daemon does not check the range.
+        let number = match self.behaviour().domain_ids {
+            DomainIds::Prefix => i64::from(atoi(domid) as u32),
+            DomainIds::Whole => whole_u16(domid).ok_or(INVALID)?.into(),
+            DomainIds::Ocaml => first_number(domid),
         };
-        text(format!("/local/domain/{domid}"))
+        text(format!("/local/domain/{number}"))
     }
 
     pub(super) fn is_domain_introduced(&mut self, payload: &[u8]) -> Result {
         let domid = self.domid_of_query(MessageType::IsDomainIntroduced, payload)?;
-        let is_known = domid == DOMID_SELF || self.daemon.domains.introduced(domid).is_some();
+        let is_known = domid.is_some_and(|domid| {
+            domid == DOMID_SELF || self.daemon.domains.introduced(domid).is_some()
+        });
         Ok(Answer::Reply(Reply::Boolean(is_known)))
     }
 
-    fn introduced(&mut self, domid: DomId) -> Result<&mut Domain> {
+    fn introduced(&mut self, domid: Option<DomId>) -> Result<&mut Domain> {
         let unknown = self.behaviour().unknown_domain_error;
-        self.daemon.domains.introduced(domid).ok_or_else(|| unknown.clone())
+        let domain = domid.and_then(|domid| self.daemon.domains.introduced(domid));
+        domain.ok_or_else(|| unknown.clone())
     }
 
-    /// Parses the only argument of RESUME or IS_DOMAIN_INTRODUCED.
-    fn domid_of_query(&self, msg_type: MessageType, payload: &[u8]) -> Result<DomId> {
-        let argument = if self.behaviour().domain_queries_ignore_extra_arguments {
-            args::strings(payload).next()
-        } else {
-            args::only(payload)
+    /// Parses the argument of RESUME or IS_DOMAIN_INTRODUCED.
+    fn domid_of_query(&self, msg_type: MessageType, payload: &[u8]) -> Result<Option<DomId>> {
+        let argument = match self.behaviour().final_nul {
+            FinalNul::Required => args::only(payload),
+            FinalNul::Separates => args::parts(payload).next(),
         };
         self.domid_for(msg_type, argument.ok_or(INVALID)?)
     }
 
-    fn domid_for(&self, msg_type: MessageType, text: &[u8]) -> Result<DomId> {
-        if self.is_strict_about_domids(msg_type) {
-            return args::domid(text).ok_or(INVALID);
-        }
-        u16::try_from(args::atoi(text)).map(DomId::new).map_err(|_| INVALID)
-    }
-
-    fn is_strict_about_domids(&self, msg_type: MessageType) -> bool {
-        self.behaviour().strict_domain_ids.contains(&msg_type)
+    /// Parses a domain id. Returns `None` for a number that no domain has.
+    pub(super) fn domid_for(&self, msg_type: MessageType, text: &[u8]) -> Result<Option<DomId>> {
+        let number = match self.behaviour().domain_ids {
+            DomainIds::Prefix => i64::from(atoi(text)),
+            DomainIds::Whole => whole_u16(text).ok_or(INVALID)?.into(),
+            DomainIds::Ocaml if msg_type == MessageType::SetTarget => first_number(text),
+            DomainIds::Ocaml => int_of_string(text).ok_or(INVALID)?,
+        };
+        Ok(u16::try_from(number).ok().map(DomId::new))
     }
 }

@@ -29,10 +29,11 @@ impl Daemon {
     /// # Errors
     /// ENOENT: the node does not exist.
     pub(crate) fn set_perms(&mut self, path: &str, perms: &Permissions) -> Result<()> {
+        let path = self.node_of(path).into_owned();
         let perms = NodePerms::from_permissions(perms);
         let mut call = Call::internal(self);
-        call.learn_domains(&perms);
-        let done = call.bottom_up_set_perms(path, perms);
+        let perms = call.learn_domains(perms);
+        let done = call.bottom_up_set_perms(&path, perms);
         self.deliver();
         done
     }

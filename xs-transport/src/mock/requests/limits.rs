@@ -5,6 +5,7 @@ use xs_proto::{DomId, MessageType};
 use super::answer::Result;
 use super::call::Call;
 use crate::mock::daemon::domains::is_privileged;
+use crate::mock::flavour::behaviour::Bound;
 use crate::mock::store::node::Node;
 use crate::mock::store::quota::{Quota, Quotas};
 use crate::mock::store::transaction::Transaction;
@@ -49,24 +50,33 @@ impl Call<'_> {
         if is_over { Err(error.clone()) } else { Ok(()) }
     }
 
-    /// Returns whether a quota is used up. `allowed` is the count that a value of the quota allows.
-    pub(super) fn is_used_up(&self, quota: Quota, held: u32, allowed: fn(u32) -> u32) -> bool {
-        self.quotas().is_some_and(|quotas| held >= allowed(quotas[quota]))
+    /// Returns whether as much of a quota is in use as its bound allows.
+    pub(super) fn is_used_up(&self, quota: Quota, held: u32, bound: Bound) -> bool {
+        self.quotas().is_some_and(|quotas| held >= bound.allowed(quotas[quota]))
     }
 
     /// Returns whether the domain owns as many nodes as it may.
     pub(super) fn has_all_nodes(&self) -> bool {
         let tracked = self.transaction.as_ref().and_then(Transaction::as_tracked);
-        let counted = tracked.filter(|_| self.behaviour().counts_nodes_in_transactions);
+        let counted = tracked.filter(|_| self.behaviour().counts_nodes_of_transaction);
         let inside = counted.map_or(0, |tracked| tracked.nodes_of(self.domid));
         let nodes = self.daemon.store.usage_of(self.domid).nodes + inside;
-        self.quotas().is_some_and(|quotas| nodes >= i64::from(quotas[Quota::Nodes]))
+        let bound = self.behaviour().bounds.nodes;
+        self.quotas().is_some_and(|quotas| nodes >= i64::from(bound.allowed(quotas[Quota::Nodes])))
     }
 
     /// Returns whether a node exceeds the quota for the size of a node.
     pub(super) fn is_too_big(&self, node: &Node) -> bool {
+        let Some(quotas) = self.quotas() else {
+            return false;
+        };
         let size = self.daemon.store.size_of(node);
-        self.quotas().is_some_and(|quotas| size >= quotas[Quota::NodeSize] as usize)
+        let is_too_big =
+            size > self.behaviour().bounds.node_size.allowed(quotas[Quota::NodeSize]) as usize;
+        if !is_too_big {
+            self.daemon.domains.note_guest(self.domid, Quota::NodeSize, size as i64);
+        }
+        is_too_big
     }
 
     /// Returns whether writing a node exceeds the memory of the domain that it counts for: inside a
@@ -77,7 +87,8 @@ impl Call<'_> {
             Some(tracked) => (self.domid, tracked.prefix(), tracked.peek(path)),
             None => (node.owner(), 0, self.daemon.store.get(path)),
         };
-        if self.daemon.memory_of(payer).is_none() {
+        let is_exempt = is_privileged(self.domid) && self.behaviour().dom0_exceeds_memory_of_owners;
+        if is_exempt || self.daemon.memory_of(payer).is_none() {
             return false;
         }
         let bytes = |node| (prefix + path.len() + self.daemon.store.size_of(node)) as i64;

@@ -3,58 +3,100 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use xs_proto::{ABS_PATH_MAX, ErrorCode, MessageType};
+use xs_proto::{ABS_PATH_MAX, ErrorCode, MessageType, REL_PATH_MAX};
 
 use super::answer::{INVALID, Result};
+use super::args;
 use super::call::Call;
+use crate::mock::flavour::behaviour::{PathLengths, SpecialWatches};
 use crate::mock::store::node::Node;
-use crate::mock::store::path::{home_len, parent_of};
+use crate::mock::store::path::{below_root, home_len, parent_of};
 use crate::mock::store::permissions::NodePerms;
 use crate::mock::store::quota::Quota;
+use crate::mock::store::transaction::Transaction;
 
 impl Call<'_> {
-    /// Returns the absolute path for a request of this type.
-    pub(super) fn path_for<'p>(
-        &self,
-        msg_type: MessageType,
-        path: Option<&'p [u8]>,
-    ) -> Result<Cow<'p, str>> {
-        self.canonical(path, self.behaviour().special_paths.contains(&msg_type))
+    /// Returns the path that is the only argument of a request.
+    pub(super) fn only_path<'p>(&self, payload: &'p [u8]) -> Result<&'p [u8]> {
+        let last_error = self.daemon.last_error.get();
+        let error = self.behaviour().one_path_error.unwrap_or(last_error);
+        args::only(payload).ok_or_else(|| error.clone())
     }
 
-    /// Returns the absolute path. `special` allows the path of a special watch.
-    pub(super) fn canonical<'p>(
+    /// Returns the path of the node that a request of this type names.
+    pub(super) fn node_path<'p>(
         &self,
-        path: Option<&'p [u8]>,
-        special: bool,
+        msg_type: MessageType,
+        path: &'p [u8],
     ) -> Result<Cow<'p, str>> {
-        let path = path.ok_or(INVALID)?;
-        let is_allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-/_@".contains(byte);
-        if !path.iter().all(is_allowed) || (path.first() == Some(&b'@') && !special) {
-            return Err(INVALID);
+        let is_special = path.first() == Some(&b'@');
+        if is_special && self.behaviour().special_watches == SpecialWatches::Nodes {
+            let name = std::str::from_utf8(path).map_err(|_| INVALID)?;
+            self.check_length(name)?;
+            return Ok(Cow::Owned(below_root(name)));
         }
-        // All allowed bytes are ASCII.
-        let path = std::str::from_utf8(path).map_err(|_| INVALID)?;
-        let path = if path.starts_with(['/', '@']) {
-            Cow::Borrowed(path)
-        } else {
-            Cow::Owned(format!("/local/domain/{}/{path}", self.domid))
-        };
-        if (path.ends_with('/') && path != "/") || path.contains("//") {
-            return Err(INVALID);
+        if is_special && !self.behaviour().special_paths.contains(&msg_type) {
+            return Err(self.note_error(&INVALID));
         }
-        let max = match self.quotas() {
-            Some(quotas) => quotas[Quota::PathMax],
-            None if self.behaviour().path_quota_binds_dom0 => {
-                self.daemon.domains.defaults[Quota::PathMax]
-            }
-            None => u32::MAX,
-        };
-        // Other domains, which have to spell out the whole path, could not name a longer one.
-        if path.len() > ABS_PATH_MAX || path.len() - home_len(&path) > max as usize {
-            return Err(INVALID);
+        let path = self.canonical(path)?;
+        self.check_length(&path)?;
+        Ok(path)
+    }
+
+    /// Returns the path that a watch is on.
+    pub(super) fn watch_path<'p>(&self, path: &'p [u8]) -> Result<Cow<'p, str>> {
+        let is_text = self.behaviour().special_watches != SpecialWatches::Paths;
+        if path.first() == Some(&b'@') && is_text {
+            let text = std::str::from_utf8(path).map_err(|_| INVALID)?;
+            let is_too_long = text.len() > REL_PATH_MAX;
+            return if is_too_long { Err(INVALID) } else { Ok(Cow::Borrowed(text)) };
+        }
+        let path = self.canonical(path)?;
+        if self.behaviour().path_lengths != PathLengths::Fixed {
+            self.check_length(&path)?;
         }
         Ok(path)
+    }
+
+    /// Returns the absolute form of a path with allowed characters.
+    fn canonical<'p>(&self, path: &'p [u8]) -> Result<Cow<'p, str>> {
+        let is_allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-/_@".contains(byte);
+        // All allowed bytes are ASCII.
+        let text = std::str::from_utf8(path).ok().filter(|_| path.iter().all(is_allowed));
+        let text = text.ok_or_else(|| self.note_error(&INVALID))?;
+        let path = if text.starts_with(['/', '@']) {
+            Cow::Borrowed(text)
+        } else {
+            Cow::Owned(format!("/local/domain/{}/{text}", self.domid))
+        };
+        if (path.ends_with('/') && path != "/") || path.contains("//") {
+            return Err(self.note_error(&INVALID));
+        }
+        Ok(path)
+    }
+
+    fn check_length(&self, path: &str) -> Result<()> {
+        /// The most digits of a domain id that the C daemon looks at.
+        const DIGITS: usize = 5;
+        let lengths = self.behaviour().path_lengths;
+        let digits = if lengths == PathLengths::Fixed { usize::MAX } else { DIGITS };
+        let len = path.len() - home_len(path, digits);
+        let is_fixed = lengths != PathLengths::QuotaForGuests;
+        let quotas = self.quotas().or(is_fixed.then_some(&self.daemon.domains.defaults));
+        let max = quotas.map(|quotas| quotas[Quota::PathMax]);
+        let allowed = max.map_or(u32::MAX, |max| self.behaviour().bounds.path_max.allowed(max));
+        let is_too_long = lengths == PathLengths::QuotaForAll && path.len() > ABS_PATH_MAX;
+        if is_too_long || len > allowed as usize {
+            return Err(self.note_error(&INVALID));
+        }
+        self.daemon.domains.note_guest(self.domid, Quota::PathMax, len as i64);
+        Ok(())
+    }
+
+    /// Keeps an error that the daemon has met, and returns it.
+    pub(super) fn note_error(&self, code: &'static ErrorCode) -> ErrorCode {
+        self.daemon.last_error.set(code);
+        code.clone()
     }
 
     /// Returns an existing node on which the domain has all of these rights.
@@ -64,6 +106,9 @@ impl Call<'_> {
         }
         let node = self.view().read(path)?.ok_or(ErrorCode::NoEntry)?;
         self.check(&node, rights)?;
+        if let Some(snapshot) = self.transaction.as_mut().and_then(Transaction::as_snapshot_mut) {
+            snapshot.note_read(path);
+        }
         Ok(node)
     }
 
@@ -86,7 +131,12 @@ impl Call<'_> {
                 None => {}
             }
         };
-        if node.is_none() && above & rights != 0 { Ok(None) } else { Err(ErrorCode::Access) }
+        if node.is_none() && above & rights != 0 {
+            self.note_error(&ErrorCode::NoEntry);
+            Ok(None)
+        } else {
+            Err(self.note_error(&ErrorCode::Access))
+        }
     }
 
     /// Returns the node's permissions with the entries of earlier domains marked void. They have to

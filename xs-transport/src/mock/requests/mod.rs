@@ -7,6 +7,7 @@ mod answer;
 mod args;
 mod call;
 mod control;
+mod control_ocaml;
 mod dispatch;
 mod domains;
 mod internal;

@@ -7,7 +7,7 @@ use crate::mock::daemon::Daemon;
 use crate::mock::flavour::behaviour::Release;
 use crate::mock::store::join;
 use crate::mock::store::node::Node;
-use crate::mock::store::tree::PERMANENT;
+use crate::mock::store::tree::{PERMANENT, RELEASE_DOMAIN};
 
 impl Daemon {
     /// Releases a domain. Returns whether it was introduced. Dom0 cannot be released.
@@ -19,15 +19,29 @@ impl Daemon {
         self.disconnect_domain(domid);
         match self.behaviour.release {
             Release::RemovesNodes => self.remove_nodes_of(domid),
+            Release::RemovesNodesThenPermissions => {
+                self.remove_nodes_of(domid);
+                self.remove_permissions_of(domid);
+            }
             Release::RemovesNodesAndPermissions if is_introduced => self.remove_traces_of(domid),
             Release::RemovesNodesAndPermissions => {}
         }
         self.return_permanent_nodes_of(domid);
         self.domains.remove(domid);
         if is_introduced {
-            self.fire_special("@releaseDomain", domid);
+            self.fire_special(RELEASE_DOMAIN, domid);
         }
         is_introduced
+    }
+
+    /// Handles the destruction of a domain. A daemon that fires watches on the domain's nodes learns
+    /// of domains that are not introduced, too.
+    pub(crate) fn destroy(&mut self, domid: DomId) {
+        if domid == DomId::DOM0 {
+            return;
+        }
+        self.domains.set_absent(domid);
+        self.release(domid);
     }
 
     /// Gives the domain's nodes that cannot be removed, the root and those of special watches, back to
@@ -61,9 +75,28 @@ impl Daemon {
         }
     }
 
+    /// Removes the domain's entries in the permissions of nodes that it does not own. No watch fires.
+    fn remove_permissions_of(&mut self, domid: DomId) {
+        let mut at = PERMANENT.map(str::to_owned).to_vec();
+        while let Some(path) = at.pop() {
+            let Some(node) = self.store.get(&path).cloned() else {
+                continue;
+            };
+            let perms = node.perms.without(domid);
+            if perms != node.perms {
+                let generation = self.store.next_generation();
+                self.store.put(Node { perms, generation, ..Node::clone(&node) });
+            }
+            at.extend(children_of(&path, &node));
+        }
+    }
+
     /// Removes each node that the domain owns, with its descendants, and the domain's entries in
     /// the permissions of other nodes. No watch fires.
+    ///
+    /// The counts of nodes stay as they are, because the daemon forgets to change them.
     pub(super) fn remove_traces_of(&mut self, domid: DomId) {
+        let mut usage = self.store.all_usage();
         let mut at = vec!["/".to_owned()];
         while let Some(path) = at.pop() {
             let Some(node) = self.store.get(&path).cloned() else {
@@ -79,6 +112,10 @@ impl Daemon {
             }
             at.extend(children_of(&path, &node));
         }
+        if !self.behaviour.keeps_node_counts {
+            usage.remove(&domid);
+        }
+        self.store.set_all_usage(usage);
         // Open transactions have to notice the change.
         self.store.next_generation();
     }

@@ -26,15 +26,21 @@ impl Call<'_> {
         answer
     }
 
-    /// Commits a transaction on a snapshot. If the store has changed since, the requests have to get
-    /// the same answers again.
+    /// Commits a transaction on a snapshot. If the store has changed since, the changes are merged,
+    /// or the requests have to get the same answers again.
     pub(super) fn commit_snapshot(&mut self, snapshot: Snapshot) -> Result {
-        let Snapshot { start, store, log, changes, .. } = snapshot;
-        if changes.is_empty() {
+        if snapshot.changes.is_empty() {
             return DONE;
         }
-        let is_unchanged = start.generation() == self.daemon.store.generation();
-        let committed = if is_unchanged { store.clone() } else { self.replay(&log)? };
+        let merged = snapshot.merged(&self.daemon.store);
+        let Snapshot { start, store, log, changes, .. } = snapshot;
+        let committed = if start.generation() == self.daemon.store.generation() {
+            store.clone()
+        } else if let Some(merged) = merged {
+            merged
+        } else {
+            self.replay(&log)?
+        };
         self.daemon.store.replace_with(committed);
         for change in changes {
             self.daemon.fire_change(&change, &start, &store, &[]);
@@ -56,9 +62,13 @@ impl Call<'_> {
         }
     }
 
-    /// Repeats a request. Returns whether it can be repeated and gets the same answer.
+    /// Repeats a request. Returns whether it can be repeated and gets the same answer. A request that
+    /// has failed is not repeated.
     fn repeats(&mut self, logged: &Logged) -> bool {
         let Logged { header, payload, answer } = logged;
+        if answer.is_err() {
+            return true;
+        }
         match MessageType::from_u32(header.msg_type).filter(|msg_type| can_be_repeated(*msg_type)) {
             Some(msg_type) => {
                 let again = self.dispatch(*header, msg_type, payload);

@@ -1,17 +1,19 @@
 //! GET_FEATURE, SET_FEATURE, GET_QUOTA and SET_QUOTA.
 
-use xs_proto::{ErrorCode, Reply};
+use xs_proto::{ErrorCode, MessageType, Reply};
 
 use super::answer::{Answer, DONE, INVALID, Result, text};
 use super::args;
 use super::call::Call;
 use crate::mock::daemon::domains::{Domain, FEATURES};
+use crate::mock::numbers::atoi;
 use crate::mock::store::quota::Quota;
 
 impl Call<'_> {
     pub(super) fn get_feature(&mut self, payload: &[u8]) -> Result {
         let features = match args::strings(payload).count() {
             0 => FEATURES,
+            _ if !self.has_privilege() => return Err(ErrorCode::Access),
             1 => {
                 let [domid] = args::at_least(payload).ok_or(INVALID)?;
                 self.domain(domid)?.features
@@ -23,7 +25,7 @@ impl Call<'_> {
 
     pub(super) fn set_feature(&mut self, payload: &[u8]) -> Result {
         let [domid, features] = args::exactly(payload).ok_or(INVALID)?;
-        let features = args::atoi(features) as u32;
+        let features = atoi(features) as u32;
         let domain = self.domain(domid)?;
         if domain.introduced {
             return Err(ErrorCode::Busy);
@@ -58,7 +60,7 @@ impl Call<'_> {
             }
             _ => return Err(INVALID),
         };
-        let value = args::atoi(value) as u32;
+        let value = atoi(value) as u32;
         let quota = self.quota(domid, name)?;
         if value == u32::MAX {
             return Err(INVALID);
@@ -78,7 +80,10 @@ impl Call<'_> {
     }
 
     fn domain(&mut self, domid: &[u8]) -> Result<&mut Domain> {
-        let domid = args::domid(domid).ok_or(INVALID)?;
+        let domid = self.domid_for(MessageType::GetFeature, domid)?.ok_or(ErrorCode::NoEntry)?;
+        if self.daemon.domains.get(domid).is_none() && !self.daemon.domains.exists(domid) {
+            return Err(ErrorCode::NoEntry);
+        }
         let generation = self.daemon.store.generation();
         Ok(self.daemon.domains.get_or_add(domid, generation))
     }

@@ -7,8 +7,8 @@ use xs_proto::{ErrorCode, Header, Reply, TxId};
 use super::answer::{Answer, DONE, INVALID, Result};
 use super::args;
 use super::call::Call;
-use crate::mock::daemon::domains::is_privileged;
-use crate::mock::flavour::behaviour::Isolation;
+use crate::mock::daemon::domains::{Domain, is_privileged};
+use crate::mock::flavour::behaviour::{Bound, FinalNul, Isolation};
 use crate::mock::store::quota::Quota;
 use crate::mock::store::tracked::Tracked;
 use crate::mock::store::transaction::Transaction;
@@ -19,7 +19,7 @@ impl Call<'_> {
             return Err(ErrorCode::Busy);
         }
         let held = self.daemon.domains.get(self.domid).map_or(0, |domain| domain.transactions);
-        if self.is_used_up(Quota::Transactions, held, self.behaviour().transactions_allowed) {
+        if self.is_used_up(Quota::Transactions, held, self.behaviour().bounds.transactions) {
             return Err(self.behaviour().quota_error.clone());
         }
         let transaction = match self.behaviour().isolation {
@@ -29,6 +29,8 @@ impl Call<'_> {
         if let Some(domain) = self.daemon.domains.get_mut(self.domid) {
             domain.transactions += 1;
             domain.held += transaction.footprint();
+            let count = domain.transactions.into();
+            self.daemon.domains.note(self.domid, Quota::Transactions, count);
         }
         let conn = self.daemon.conn_mut(self.conn).ok_or(ErrorCode::Io)?;
         let id = conn.add_transaction(transaction);
@@ -36,10 +38,9 @@ impl Call<'_> {
     }
 
     pub(super) fn transaction_end(&mut self, header: Header, payload: &[u8]) -> Result {
-        let outcome = if self.behaviour().transaction_end_ignores_extra_arguments {
-            args::strings(payload).next()
-        } else {
-            args::only(payload)
+        let outcome = match self.behaviour().final_nul {
+            FinalNul::Required => args::only(payload),
+            FinalNul::Separates => args::parts(payload).next(),
         };
         let commit = match outcome {
             Some(b"T") => true,
@@ -62,7 +63,8 @@ impl Call<'_> {
             for (domid, change) in &transaction.nodes {
                 let domain = self.daemon.domains.get(*domid).filter(|_| !is_privileged(*domid));
                 let nodes = self.daemon.store.usage_of(*domid).nodes + change;
-                if domain.is_some_and(|domain| nodes >= i64::from(domain.quotas[Quota::Nodes])) {
+                let allowed = |domain: &Domain| Bound::Below.allowed(domain.quotas[Quota::Nodes]);
+                if domain.is_some_and(|domain| nodes > i64::from(allowed(domain))) {
                     return Err(self.behaviour().quota_error.clone());
                 }
             }

@@ -3,31 +3,28 @@
 use xs_proto::ErrorCode;
 
 use super::answer::{DONE, INVALID, Result};
-use super::args;
 use super::call::Call;
 use crate::mock::daemon::domains::is_privileged;
 use crate::mock::daemon::watches::{Watch, footprint_of, size_of};
+use crate::mock::numbers::atoi;
 use crate::mock::store::quota::Quota;
 
 impl Call<'_> {
     pub(super) fn watch(&mut self, payload: &[u8]) -> Result {
-        let count = args::strings(payload).count();
-        let [path, token] = args::at_least(payload).ok_or(INVALID)?;
-        let depth = match count {
-            2 => None,
-            3 if self.behaviour().watches_have_depth => {
-                let depth = args::strings(payload).nth(2).map_or(0, args::atoi);
-                Some(u32::try_from(depth).map_err(|_| INVALID)?)
-            }
-            _ => return Err(INVALID),
+        let (path, token, depth) = if let Some([path, token]) = self.exact(payload) {
+            (path, token, None)
+        } else {
+            let arguments = self.exact(payload).filter(|_| self.behaviour().watches_have_depth);
+            let [path, token, depth] = arguments.ok_or(INVALID)?;
+            (path, token, Some(u32::try_from(atoi(depth)).map_err(|_| INVALID)?))
         };
         let is_relative = !matches!(path.first(), Some(b'/' | b'@'));
-        let canonical = self.canonical(Some(path), true)?;
+        let canonical = self.watch_path(path)?;
         if self.daemon.watches.contains(self.conn, &canonical, token) {
             return Err(ErrorCode::Exists);
         }
         let held = self.daemon.domains.get(self.domid).map_or(0, |domain| domain.watches);
-        if self.is_used_up(Quota::Watches, held, self.behaviour().watches_allowed) {
+        if self.is_used_up(Quota::Watches, held, self.behaviour().bounds.watches) {
             return Err(self.behaviour().watch_quota_error.clone());
         }
         let bytes = size_of(&canonical, token) as i64;
@@ -41,17 +38,19 @@ impl Call<'_> {
             domain.watches += 1;
             domain.bytes += bytes;
             domain.held += footprint_of(1, bytes as usize);
+            let count = domain.watches.into();
+            self.daemon.domains.note(self.domid, Quota::Watches, count);
         }
         DONE
     }
 
     pub(super) fn unwatch(&mut self, payload: &[u8]) -> Result {
-        let [path, token] = args::exactly(payload).ok_or(INVALID)?;
+        let [path, token] = self.exact(payload).ok_or(INVALID)?;
         if path.is_empty() {
             return Err(self.behaviour().unwatch_empty_path_error.clone());
         }
         let malformed = |_| self.behaviour().unwatch_malformed_path_error.clone();
-        let path = self.canonical(Some(path), true).map_err(malformed)?;
+        let path = self.watch_path(path).map_err(malformed)?;
         if !self.daemon.watches.remove(self.conn, &path, token) {
             return Err(ErrorCode::NoEntry);
         }
@@ -68,6 +67,7 @@ impl Call<'_> {
     /// ring. Dom0 has many sockets, and each is reset alone.
     pub(super) fn reset_watches(&mut self) -> Result {
         if self.transaction.is_some() && !self.behaviour().resets_watches_in_transactions {
+            self.daemon.end(self.conn);
             return Err(INVALID);
         }
         let conns = if is_privileged(self.domid) {

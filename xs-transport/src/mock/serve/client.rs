@@ -210,7 +210,7 @@ mod tests {
             [&header.encode(), payload].concat()
         };
         let dom0 = xenstored.connect(DomId::DOM0);
-        dom0.send(&request(MessageType::Control, b"quota\0set\0memory\x0010\0")).unwrap();
+        dom0.send(&request(MessageType::SetQuota, b"5\0memory\x0010\0")).unwrap();
         let mut buffer = [0; 4096];
         let n = dom0.recv(&mut buffer, Wait::No).unwrap();
         assert!(buffer[..n].ends_with(b"OK\0"), "{}", buffer[..n].escape_ascii());

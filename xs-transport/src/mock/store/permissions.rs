@@ -23,6 +23,8 @@ pub(crate) struct Entry {
     pub(crate) permission: Permission,
     /// The entry was made for an earlier domain of the same number and grants nothing.
     pub(crate) void: bool,
+    /// The number in the entry if no domain can have it. The entry grants nothing.
+    pub(crate) impossible: Option<i64>,
 }
 
 impl NodePerms {
@@ -78,6 +80,16 @@ impl NodePerms {
         NodePerms(owner.iter().chain(kept).copied().collect())
     }
 
+    /// Returns whether any entry is for a domain that cannot exist.
+    pub(crate) fn has_impossible(&self) -> bool {
+        self.0.iter().any(|entry| entry.impossible.is_some())
+    }
+
+    /// Returns the texts of all entries.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = String> {
+        self.0.iter().map(|entry| entry.to_text())
+    }
+
     /// Returns the permissions as they were set, including void entries.
     pub(crate) fn to_permissions(&self) -> Permissions {
         let list = self.0.iter().map(|entry| entry.permission);
@@ -87,9 +99,33 @@ impl NodePerms {
 
 impl Entry {
     pub(crate) fn new(permission: Permission) -> Self {
-        Entry { permission, void: false }
+        Entry { permission, void: false, impossible: None }
+    }
+
+    /// Creates an entry for the domain of this number, which may be impossible.
+    pub(crate) fn of_number(number: i64, access: Access) -> Self {
+        match u16::try_from(number) {
+            Ok(domid) => Entry::new(Permission::new(DomId::new(domid), access)),
+            Err(_) => Entry {
+                permission: Permission::new(NO_DOMAIN, access),
+                void: true,
+                impossible: Some(number),
+            },
+        }
+    }
+
+    /// Returns the entry as a client sees it.
+    fn to_text(self) -> String {
+        let letter = self.permission.access.letter();
+        match self.impossible {
+            Some(number) => format!("{letter}{number}"),
+            None => self.permission.to_string(),
+        }
     }
 }
+
+/// Stands for a domain that cannot exist.
+const NO_DOMAIN: DomId = DomId::new(0xffff);
 
 /// Returns the rights that an access mode grants.
 pub(crate) fn rights_of(access: Access) -> u8 {

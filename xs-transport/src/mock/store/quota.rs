@@ -1,6 +1,6 @@
 //! The limits of a domain.
 
-use std::fmt::Write as _;
+use std::cell::Cell;
 use std::ops::{Index, IndexMut};
 
 /// A limit for domains other than dom0.
@@ -28,29 +28,19 @@ pub(crate) enum Quota {
     NodeSize,
 }
 
-/// Each quota with its name, its default and the text that `xenstore-control quota` shows, in the
-/// order of GET_QUOTA. The C daemon reports these defaults.
-const TABLE: [(Quota, &str, u32, &str); 10] = [
-    (Quota::Nodes, "nodes", 1000, "Nodes per domain"),
-    (Quota::Watches, "watches", 128, "Watches per domain"),
-    (Quota::Outstanding, "outstanding", 20, "Outstanding requests per domain"),
-    (Quota::Memory, "memory", 2_621_440, "Total Xenstore memory per domain (error level)"),
-    (
-        Quota::SoftMemory,
-        "soft-memory",
-        2_097_152,
-        "Total Xenstore memory per domain (warning level)",
-    ),
-    (Quota::Transactions, "transactions", 10, "Transactions per domain"),
-    (
-        Quota::TransactionNodes,
-        "transaction-nodes",
-        1024,
-        "Max. number of accessed nodes per transaction",
-    ),
-    (Quota::NodePermissions, "node-permissions", 5, "Max. number of permissions per node"),
-    (Quota::PathMax, "path-max", 2048, "Max. length of a node path"),
-    (Quota::NodeSize, "node-size", 2048, "Max. size of a node"),
+/// Each quota with its name and its default, in the order of GET_QUOTA. The C daemon reports these
+/// defaults.
+const TABLE: [(Quota, &str, u32); 10] = [
+    (Quota::Nodes, "nodes", 1000),
+    (Quota::Watches, "watches", 128),
+    (Quota::Outstanding, "outstanding", 20),
+    (Quota::Memory, "memory", 2_621_440),
+    (Quota::SoftMemory, "soft-memory", 2_097_152),
+    (Quota::Transactions, "transactions", 10),
+    (Quota::TransactionNodes, "transaction-nodes", 1024),
+    (Quota::NodePermissions, "node-permissions", 5),
+    (Quota::PathMax, "path-max", 2048),
+    (Quota::NodeSize, "node-size", 2048),
 ];
 
 /// The values of all quotas of a domain.
@@ -59,7 +49,7 @@ pub(crate) struct Quotas([u32; TABLE.len()]);
 
 impl Default for Quotas {
     fn default() -> Self {
-        Quotas(TABLE.map(|(_, _, default, _)| default))
+        Quotas(TABLE.map(|(.., default)| default))
     }
 }
 
@@ -77,51 +67,46 @@ impl IndexMut<Quota> for Quotas {
     }
 }
 
-impl Quotas {
-    /// Returns the listing that CONTROL shows for these quotas.
-    pub(crate) fn show(&self, list: &[Quota]) -> String {
-        let mut text = "Quota settings:\n".to_owned();
-        for quota in list {
-            let (name, about) = (quota.control_name(), TABLE[*quota as usize].3);
-            let _ = writeln!(text, "{name:<17}: {:8} {about}", self[*quota]);
-        }
-        text
+/// The highest count or size that was seen for each quota.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Maxima([Cell<i64>; TABLE.len()]);
+
+impl Maxima {
+    pub(crate) fn get(&self, quota: Quota) -> i64 {
+        self.0[quota as usize].get()
+    }
+
+    pub(crate) fn note(&self, quota: Quota, count: i64) {
+        let max = &self.0[quota as usize];
+        max.set(max.get().max(count));
+    }
+
+    /// Forgets a maximum. `count` is the present one.
+    pub(crate) fn reset(&self, quota: Quota, count: i64) {
+        self.0[quota as usize].set(count);
     }
 }
 
 impl Quota {
-    /// The quotas that CONTROL's `quota` lists, in its order.
-    pub(crate) const HARD: &[Quota] = &[
-        Quota::Nodes,
-        Quota::Watches,
-        Quota::Transactions,
-        Quota::Outstanding,
-        Quota::TransactionNodes,
-        Quota::Memory,
-        Quota::NodeSize,
-        Quota::PathMax,
-        Quota::NodePermissions,
-    ];
-    /// The quotas that CONTROL's `quota-soft` lists.
-    pub(crate) const SOFT: &[Quota] = &[Quota::SoftMemory];
+    /// All quotas.
+    pub(crate) const ALL: [Quota; TABLE.len()] = {
+        let mut all = [Quota::Nodes; TABLE.len()];
+        let mut at = 0;
+        while at < TABLE.len() {
+            all[at] = TABLE[at].0;
+            at += 1;
+        }
+        all
+    };
 
     /// Returns all names in the order of GET_QUOTA.
     pub(crate) fn names() -> String {
-        TABLE.map(|(_, name, ..)| name).join(" ")
+        TABLE.map(|(_, name, _)| name).join(" ")
     }
 
     /// Returns the quota that GET_QUOTA knows by this name.
     pub(crate) fn by_name(name: &[u8]) -> Option<Quota> {
-        TABLE.iter().find(|(_, known, ..)| known.as_bytes() == name).map(|(quota, ..)| *quota)
-    }
-
-    /// Returns the name that CONTROL uses.
-    pub(crate) fn control_name(self) -> &'static str {
-        match self {
-            Quota::SoftMemory => "memory",
-            Quota::NodePermissions => "permissions",
-            other => TABLE[other as usize].1,
-        }
+        TABLE.iter().find(|(_, known, _)| known.as_bytes() == name).map(|(quota, ..)| *quota)
     }
 }
 
@@ -131,7 +116,7 @@ mod tests {
 
     #[test]
     fn table_is_in_the_order_of_the_enum() {
-        for (at, (quota, name, default, _)) in TABLE.iter().enumerate() {
+        for (at, (quota, name, default)) in TABLE.iter().enumerate() {
             assert_eq!(*quota as usize, at);
             assert_eq!(Quota::by_name(name.as_bytes()), Some(*quota));
             assert_eq!(Quotas::default()[*quota], *default);
@@ -143,16 +128,12 @@ mod tests {
     }
 
     #[test]
-    fn listing_has_the_daemons_format() {
-        let mut quotas = Quotas::default();
-        quotas[Quota::NodePermissions] = 7;
-        let shown = quotas.show(Quota::HARD);
-        assert!(
-            shown.starts_with("Quota settings:\nnodes            :     1000 Nodes per domain\n")
-        );
-        assert!(
-            shown.ends_with("permissions      :        7 Max. number of permissions per node\n")
-        );
-        assert!(quotas.show(Quota::SOFT).contains("\nmemory           :  2097152 Total"));
+    fn maxima_only_grow() {
+        let maxima = Maxima::default();
+        maxima.note(Quota::Nodes, 3);
+        maxima.note(Quota::Nodes, 2);
+        assert_eq!((maxima.get(Quota::Nodes), maxima.get(Quota::Watches)), (3, 0));
+        maxima.reset(Quota::Nodes, 1);
+        assert_eq!(maxima.get(Quota::Nodes), 1);
     }
 }

@@ -2,6 +2,7 @@
 
 use xs_proto::{ErrorCode, Header, Reply};
 
+use super::path::{is_within, parent_of};
 use super::tree::Store;
 
 /// A transaction as oxenstored implements it: a copy of the whole store, and a log of the requests
@@ -18,6 +19,11 @@ pub(crate) struct Snapshot {
     logged: usize,
     /// The changes that fire watches on commit.
     pub(crate) changes: Vec<Change>,
+    /// The deepest path that contains each node that was read.
+    read: Option<String>,
+    /// The deepest path that contains each node that was changed. To create or remove a node changes
+    /// its parent.
+    written: Option<String>,
 }
 
 /// A request inside a transaction, and its answer.
@@ -35,6 +41,19 @@ pub(crate) struct Change {
     pub(crate) path: String,
 }
 
+/// Makes a path shorter until it contains the other one, too.
+fn extend(lowest: &mut Option<String>, path: &str) {
+    match lowest {
+        None => *lowest = Some(path.to_owned()),
+        Some(lowest) => {
+            while !is_within(path, lowest) {
+                let len = parent_of(lowest).len();
+                lowest.truncate(len);
+            }
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ChangeKind {
     Value,
@@ -45,7 +64,39 @@ pub(crate) enum ChangeKind {
 impl Snapshot {
     pub(crate) fn new(store: &Store) -> Self {
         let (log, changes) = (Vec::new(), Vec::new());
-        Snapshot { start: store.clone(), store: store.clone(), log, logged: 0, changes }
+        Snapshot {
+            start: store.clone(),
+            store: store.clone(),
+            log,
+            logged: 0,
+            changes,
+            read: None,
+            written: None,
+        }
+    }
+
+    /// Notes that a node was read.
+    pub(crate) fn note_read(&mut self, path: &str) {
+        extend(&mut self.read, path);
+    }
+
+    /// Notes that a node was changed.
+    pub(crate) fn note_written(&mut self, path: &str) {
+        extend(&mut self.written, path);
+    }
+
+    /// Returns the current store with the transaction's changes, if no node was changed since the
+    /// start where the transaction has read or changed nodes.
+    pub(crate) fn merged(&self, current: &Store) -> Option<Store> {
+        let is_unchanged = |path: &String| current.is_unchanged_since(&self.start, path);
+        if !self.read.iter().chain(&self.written).all(is_unchanged) {
+            return None;
+        }
+        let mut merged = current.clone();
+        if let Some(path) = &self.written {
+            merged.copy_subtree(&self.store, path);
+        }
+        Some(merged)
     }
 
     /// Logs a request.

@@ -22,6 +22,8 @@ pub(crate) struct Tracked {
     pub(crate) created: bool,
     /// The size of the copies.
     pub(crate) bytes: i64,
+    /// The size of the largest node that was copied.
+    largest: usize,
     /// The length of the paths accessed, whether or not there is a node.
     paths: usize,
     /// The length of the prefix that the daemon puts in front of a copy's path.
@@ -50,6 +52,16 @@ impl Tracked {
     /// generation, as in `123//a/b`.
     pub(crate) fn new(generation: u64) -> Self {
         Tracked { prefix: generation.to_string().len() + 1, ..Self::default() }
+    }
+
+    /// Returns the number of nodes that the transaction has accessed.
+    pub(crate) fn accesses(&self) -> usize {
+        self.accessed.len()
+    }
+
+    /// Returns the size of the largest node that the transaction has copied.
+    pub(crate) fn largest(&self) -> usize {
+        self.largest
     }
 
     /// Returns the length of the prefix that the daemon puts in front of a copy's path.
@@ -151,6 +163,8 @@ impl Tracked {
             return Err(ErrorCode::NoSpace);
         }
         let node = store.get(path).cloned();
+        let size = node.as_deref().map_or(0, |node| store.size_of(node));
+        self.largest = self.largest.max(size);
         self.bytes += node.as_deref().map_or(0, |node| self.size_of_copy(store, node));
         self.paths += path.len();
         let (at, path) = (self.accessed.len(), Arc::<str>::from(path));

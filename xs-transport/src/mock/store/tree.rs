@@ -8,11 +8,12 @@ use std::sync::Arc;
 use xs_proto::DomId;
 
 use super::node::Node;
+use super::path::{ancestors, join, name_of, parent_of};
 use super::permissions::NodePerms;
 use crate::mock::id_map::IdMap;
 
 /// All nodes by absolute path. `@introduceDomain` and `@releaseDomain` are among them, for their
-/// permissions only.
+/// permissions only: as paths of their own, or as children of the root.
 ///
 /// A flat map: one lookup finds any node at any depth. Nodes are shared with the transactions that
 /// have read them and copied when written, with their children in constant time.
@@ -29,8 +30,12 @@ pub(crate) struct Store {
     last_order: u64,
 }
 
-/// The nodes that a daemon starts with and that cannot be removed.
-pub(crate) const PERMANENT: [&str; 3] = ["/", "@introduceDomain", "@releaseDomain"];
+/// The names of the special watches that have permissions.
+pub(crate) const INTRODUCE_DOMAIN: &str = "@introduceDomain";
+pub(crate) const RELEASE_DOMAIN: &str = "@releaseDomain";
+
+/// The nodes that a domain may own and that are not removed with it.
+pub(crate) const PERMANENT: [&str; 3] = ["/", INTRODUCE_DOMAIN, RELEASE_DOMAIN];
 
 /// The number and the size of the nodes of one owner.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,13 +61,10 @@ pub(crate) struct Accounting {
 struct ByPath(Arc<Node>);
 
 impl Store {
-    /// Creates a store with the nodes that a daemon starts with.
+    /// Creates a store with a root.
     pub(crate) fn new(accounting: Accounting) -> Self {
         let mut store = Store { accounting, ..Store::default() };
-        let perms = NodePerms::owned_by(DomId::DOM0);
-        for path in PERMANENT {
-            store.put(Node::new(path, perms.clone(), 0));
-        }
+        store.put(Node::new("/", NodePerms::owned_by(DomId::DOM0), 0));
         if !accounting.counts_root {
             store.usage.entry(DomId::DOM0).or_default().nodes -= 1;
         }
@@ -97,6 +99,68 @@ impl Store {
     /// Returns what the nodes of this owner use.
     pub(crate) fn usage_of(&self, owner: DomId) -> Usage {
         self.usage.get(&owner).copied().unwrap_or_default()
+    }
+
+    /// Returns whether neither the node nor any descendant has changed since an earlier state of the
+    /// store, nor the permissions of its ancestors. A node that does not exist is unchanged if its
+    /// parent exists.
+    pub(super) fn is_unchanged_since(&self, old: &Store, path: &str) -> bool {
+        match (old.get(path), self.get(path)) {
+            (Some(old_node), Some(node)) => {
+                let same_perms = |at: &str| {
+                    let perms = |store: &Store| store.get(at).map(|node| node.perms.clone());
+                    perms(old) == perms(self)
+                };
+                self.is_same_subtree(old, old_node, node) && ancestors(path).all(same_perms)
+            }
+            (None, None) => self.get(parent_of(path)).is_some(),
+            _ => false,
+        }
+    }
+
+    fn is_same_subtree(&self, old: &Store, old_node: &Arc<Node>, node: &Arc<Node>) -> bool {
+        let path = String::from_utf8_lossy(&node.path);
+        Arc::ptr_eq(old_node, node)
+            && node.children.iter().all(|name| {
+                let child = join(&path, name);
+                let both = old.get(&child).zip(self.get(&child));
+                both.is_some_and(|(old_child, child)| self.is_same_subtree(old, old_child, child))
+            })
+    }
+
+    /// Replaces a node and its descendants by those of another store. The parent has to exist.
+    pub(super) fn copy_subtree(&mut self, from: &Store, path: &str) {
+        let mut at = vec![path.to_owned()];
+        while let Some(path) = at.pop() {
+            if let Some(node) = self.get(&path).cloned() {
+                at.extend(node.children.iter().map(|name| join(&path, name)));
+                self.remove(&path);
+            }
+        }
+        at.push(path.to_owned());
+        while let Some(path) = at.pop() {
+            if let Some(node) = from.get(&path).cloned() {
+                at.extend(node.children.iter().map(|name| join(&path, name)));
+                self.put(node);
+            }
+        }
+        let is_listed = |parent: &Node| parent.children.iter().any(|name| name == name_of(path));
+        let parent = self.get(parent_of(path)).filter(|parent| path != "/" && !is_listed(parent));
+        if let (Some(parent), Some(node)) = (parent.cloned(), from.get(path)) {
+            let mut parent = Node::clone(&parent);
+            parent.children.add(node.order, name_of(path));
+            self.put(parent);
+        }
+    }
+
+    /// Returns what the nodes of all owners use.
+    pub(crate) fn all_usage(&self) -> IdMap<DomId, Usage> {
+        self.usage.clone()
+    }
+
+    /// Replaces what the nodes of all owners use, for a daemon that counts otherwise.
+    pub(crate) fn set_all_usage(&mut self, usage: IdMap<DomId, Usage>) {
+        self.usage = usage;
     }
 
     /// Returns what all nodes use.

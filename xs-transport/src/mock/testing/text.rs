@@ -34,6 +34,8 @@ use std::str::FromStr;
 
 use xs_proto::{Path, PathError, Permissions};
 
+use crate::mock::store::path::{below_root, shown};
+use crate::mock::store::tree::{INTRODUCE_DOMAIN, RELEASE_DOMAIN};
 use crate::mock::store::{Store, join};
 
 /// A line of the text form is invalid.
@@ -135,15 +137,24 @@ impl fmt::Display for Line {
     }
 }
 
-/// Writes all nodes of a store, special nodes first.
+/// Writes all nodes of a store, special nodes first. Nodes whose names have a slash are left out.
 pub(in crate::mock) fn dump(store: &Store) -> String {
     let mut text = String::new();
-    let mut at = vec!["@releaseDomain".to_owned(), "@introduceDomain".to_owned(), "/".to_owned()];
+    let specials = [RELEASE_DOMAIN, INTRODUCE_DOMAIN];
+    let mut at: Vec<_> = specials.iter().map(|name| (*name).to_owned()).collect();
+    at.push("/".to_owned());
     while let Some(path) = at.pop() {
-        let Some(node) = store.get(&path) else {
+        // Some daemons keep special nodes below the root.
+        let node = match path.strip_prefix('@') {
+            Some(_) => store.get(&path).or_else(|| store.get(&below_root(&path))),
+            None => store.get(&path),
+        };
+        let Some(node) = node else {
             continue;
         };
-        let children: Vec<_> = node.children.iter().map(|name| join(&path, name)).collect();
+        let is_shown = |name: &&str| !specials.contains(name) && shown(name) == *name;
+        let names = node.children.iter().filter(is_shown);
+        let children: Vec<_> = names.map(|name| join(&path, name)).collect();
         at.extend(children.into_iter().rev());
         let perms = Some(node.perms.to_permissions());
         let value = (!node.value.is_empty()).then(|| node.value.to_vec());

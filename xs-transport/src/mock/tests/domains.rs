@@ -15,7 +15,7 @@ fn introduction_and_release_fire_special_events() {
     assert_eq!(dom0.events(), ["@introduceDomain|in|"]);
     xenstored.shut_down(DomId::new(5));
     xenstored.shut_down(DomId::new(5));
-    assert_eq!(dom0.events(), ["@releaseDomain|out|", "@releaseDomain/5|five|"]);
+    assert_eq!(dom0.events(), ["@releaseDomain/5|five|", "@releaseDomain|out|"]);
     assert_eq!(dom0.one(Ty::Resume, "5"), "OK|");
     xenstored.shut_down(DomId::new(5));
     assert_eq!(dom0.events().len(), 2);

@@ -125,6 +125,10 @@ fn text(payload: &[u8]) -> String {
     String::from_utf8_lossy(payload).replace('\0', "|")
 }
 
+fn is_oxenstored(flavour: Flavour) -> bool {
+    flavour.short_name().starts_with("ox")
+}
+
 fn guest() -> (Xenstored, Client, Client) {
     guest_of(Flavour::default())
 }

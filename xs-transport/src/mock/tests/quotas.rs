@@ -9,7 +9,7 @@ use crate::transport::Interest;
 #[test]
 fn default_quotas_match_the_daemon() {
     for (flavour, watches, transactions, perms) in [
-        (Flavour::C, (127, "!ENOSPC|"), (9, "!ENOSPC|"), 4),
+        (Flavour::C422, (127, "!ENOSPC|"), (9, "!ENOSPC|"), 4),
         (Flavour::C417, (129, "!E2BIG|"), (11, "!ENOSPC|"), 5),
     ] {
         let xenstored = Xenstored::with_flavour(flavour);

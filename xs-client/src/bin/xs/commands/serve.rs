@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use xs_client::DomId;
@@ -21,6 +21,9 @@ use crate::output::Output;
 /// Clients of the --socket act as dom0, and clients of a --guest socket as that guest. Prints the path
 /// of each socket as soon as it accepts connections. SIGINT and SIGTERM stop the daemon and remove the
 /// sockets.
+///
+/// Dom0 can tell this daemon what a hypervisor does with a domain: `xs control host shutdown 5`, or
+/// `die`, `absent` (gone, but the daemon is not told) or `create` in place of `shutdown`.
 #[derive(Debug, Args)]
 #[command(
     override_usage = "xs serve --socket <FILE> [OPTIONS]",
@@ -45,20 +48,10 @@ pub(crate) struct Serve {
     /// Print each request, reply and event to standard error
     #[arg(long)]
     trace: bool,
-    /// Daemon to emulate
-    #[arg(long, value_name = "DAEMON", value_enum, default_value_t)]
-    like: Like,
-}
-
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum Like {
-    /// C xenstored of Xen 4.23
-    #[default]
-    C,
-    /// C xenstored of Xen 4.17
-    C417,
-    /// oxenstored of Xen 4.17
-    Ox417,
+    /// Daemon to emulate: c or ox for the newest release of xenstored or oxenstored, or one of c417,
+    /// c420, c422, ox417, ox420 and ox422
+    #[arg(long, value_name = "DAEMON", default_value_t, hide_default_value = true)]
+    like: Flavour,
 }
 
 impl Serve {
@@ -67,11 +60,8 @@ impl Serve {
             CommandError::new("serve: --socket is required")
                 .with_hint("for example `xs serve --socket /tmp/xs`")
         })?;
-        let xenstored = Xenstored::with_flavour(match self.like {
-            Like::C => Flavour::C,
-            Like::C417 => Flavour::C417,
-            Like::Ox417 => Flavour::Ocaml417,
-        });
+        let xenstored = Xenstored::with_flavour(self.like);
+        xenstored.allow_host_commands();
         for (domid, _) in &self.guests {
             xenstored.add_guest(*domid);
         }

@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use xs_proto::{DomId, ErrorCode};
 
-use crate::mock::daemon::domains::is_privileged;
+use crate::mock::daemon::domains::{DOMID_ANY, is_privileged};
 use crate::mock::requests::answer::{INVALID, Result};
 use crate::mock::requests::call::Call;
 use crate::mock::store::node::Node;
 use crate::mock::store::path::{join, name_of, parent_of};
 use crate::mock::store::permissions::{NodePerms, OWN, WRITE};
+use crate::mock::store::quota::Quota;
 use crate::mock::store::scope::Scope;
 use crate::mock::store::transaction::Transaction;
 
@@ -72,12 +73,17 @@ impl Call<'_> {
     }
 
     /// Makes the domains that permissions name known. A later domain of the same number is another
-    /// one.
-    pub(in crate::mock::requests) fn learn_domains(&mut self, perms: &NodePerms) {
+    /// one. Returns the permissions, in which the entries of domains that do not exist are void.
+    pub(in crate::mock::requests) fn learn_domains(&mut self, perms: NodePerms) -> NodePerms {
         let generation = self.daemon.store.generation();
-        for entry in perms.entries() {
-            self.daemon.domains.get_or_add(entry.permission.domid, generation);
+        let domains = &mut self.daemon.domains;
+        for entry in perms.entries().iter().filter(|entry| !entry.void) {
+            let domid = entry.permission.domid;
+            if domains.exists(domid) {
+                domains.get_or_add(domid, generation);
+            }
         }
+        perms.voiding(|domid| domid != DOMID_ANY && domains.get(domid).is_none())
     }
 
     /// Removes an existing node, which is not the root, and its descendants.
@@ -91,6 +97,8 @@ impl Call<'_> {
         if !parent.children.remove(order) {
             return Err(ErrorCode::Io);
         }
+        let size = self.daemon.store.size_of(&parent) as i64;
+        self.daemon.domains.note_guest(self.domid, Quota::NodeSize, size);
         let written = self.view().write(parent_path, parent);
         if written.is_err() {
             self.fail_transaction();
@@ -102,6 +110,11 @@ impl Call<'_> {
     /// their permissions decide whether a domain may see the events.
     fn remove_with_events(&mut self, path: &str, top: &str) -> Result<u64> {
         let node = self.view().read(path)?.ok_or(ErrorCode::Io)?;
+        if let Some(first) = node.children.iter().next() {
+            // The daemon writes the node for each child that it removes.
+            let size = self.daemon.store.size_of(&node) - (first.len() + 1);
+            self.daemon.domains.note_guest(self.domid, Quota::NodeSize, size as i64);
+        }
         for name in node.children.iter() {
             self.remove_with_events(&join(path, name), top)?;
         }
@@ -132,6 +145,7 @@ impl Call<'_> {
             perms = perms.with_owner(self.domid);
         }
 
+        let was_full = self.has_all_nodes();
         let orders: Vec<_> = missing.iter().map(|_| self.daemon.store.next_order()).collect();
         let mut created = None;
         for (at, path) in missing.iter().enumerate() {
@@ -141,7 +155,12 @@ impl Call<'_> {
             } else {
                 node.children.add(orders[at - 1], name_of(missing[at - 1]));
             }
-            let written = if self.has_all_nodes() {
+            let is_full = if self.behaviour().counts_nodes_of_request {
+                self.has_all_nodes()
+            } else {
+                was_full
+            };
+            let written = if is_full {
                 Err(self.behaviour().quota_error.clone())
             } else {
                 self.put(path, node)

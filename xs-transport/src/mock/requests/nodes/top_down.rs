@@ -2,9 +2,6 @@
 //!
 //! Missing parents are created one after the other, each like a node of its own, and stay if a
 //! later step fails.
-//!
-//! oxenstored stores the names of special watches as ordinary nodes below the root. Nothing depends
-//! on this, so special nodes have permissions only, as with the C daemon.
 
 use xs_proto::ErrorCode;
 
@@ -35,6 +32,7 @@ impl Call<'_> {
                 self.check(&node, WRITE)?;
                 let node = Node { value: value.into(), ..Node::clone(&node) };
                 self.view().write(path, node)?;
+                self.note_written(path);
             }
             None => self.top_down_create(path, value)?,
         }
@@ -46,7 +44,10 @@ impl Call<'_> {
         self.top_down_create_parents(path)?;
         match self.view().read(path)? {
             // oxenstored creates the root again without any check.
-            Some(_) if path == "/" => self.note_change(ChangeKind::Value, path, &[]),
+            Some(_) if path == "/" => {
+                self.note_written(path);
+                self.note_change(ChangeKind::Value, path, &[]);
+            }
             Some(node) => self.check(&node, WRITE)?,
             None => {
                 self.top_down_create(path, b"")?;
@@ -63,6 +64,7 @@ impl Call<'_> {
             return if parent.is_some() { Ok(()) } else { Err(ErrorCode::NoEntry) };
         };
         self.check(&node, WRITE)?;
+        self.note_written(parent_of(path));
         // The permissions before the removal decide whether a domain may see the events.
         self.note_change(ChangeKind::Removal, path, &[]);
         if path == "/" {
@@ -84,6 +86,7 @@ impl Call<'_> {
         }
         let old_perms = self.visible_store().perms_around(path);
         self.view().write(path, Node { perms, ..Node::clone(&node) })?;
+        self.note_written(path);
         self.note_change(ChangeKind::Permissions, path, &old_perms);
         Ok(())
     }
@@ -137,7 +140,14 @@ impl Call<'_> {
         let mut parent = Node::clone(&parent);
         parent.children.add(order, name_of(path));
         self.view().write(parent_path, parent)?;
+        self.note_written(parent_path);
         Ok(())
+    }
+
+    fn note_written(&mut self, path: &str) {
+        if let Some(snapshot) = self.transaction.as_mut().and_then(Transaction::as_snapshot_mut) {
+            snapshot.note_written(path);
+        }
     }
 
     /// Fires watches for a change, now or when the transaction is committed. A domain may also see

@@ -1,13 +1,14 @@
-//! oxenstored, the OCaml daemon, of Xen 4.17.
+//! oxenstored, the OCaml daemon, release by release.
 
 use xs_proto::{ErrorCode, MessageType};
 
 use super::behaviour::{
-    Behaviour, ControlCommands, Isolation, NodeChanges, PermissionCheck, Release,
+    Behaviour, Bound, Bounds, Control, DomainIds, EventOrder, FinalNul, Isolation, LongEvents,
+    NodeChanges, PathLengths, PermissionCheck, PermissionIds, Release, SpecialWatches,
 };
 use crate::mock::store::tree::Accounting;
 
-pub(super) const BEHAVIOUR: Behaviour = Behaviour {
+pub(super) const OX_4_17: Behaviour = Behaviour {
     unsupported: &[
         MessageType::DirectoryPart,
         MessageType::GetFeature,
@@ -29,26 +30,27 @@ pub(super) const BEHAVIOUR: Behaviour = Behaviour {
     unknown_transaction_error: &ErrorCode::Io,
     watch_reply_repeats_transaction: false,
 
-    strict_domain_ids: &[
-        MessageType::Release,
-        MessageType::IsDomainIntroduced,
-        MessageType::Resume,
-    ],
-    domain_queries_ignore_extra_arguments: true,
+    domain_ids: DomainIds::Ocaml,
+    permission_ids: PermissionIds::Ocaml,
+    one_path_error: Some(&ErrorCode::Invalid),
+    final_nul: FinalNul::Separates,
     set_target_ignores_extra_arguments: false,
     resets_watches_in_transactions: true,
     sets_permissions_of_any_domain: true,
     releases_owners_of_special_nodes: true,
-    transaction_end_ignores_extra_arguments: true,
     special_paths: &[MessageType::Read, MessageType::Directory, MessageType::GetPerms],
-    path_quota_binds_dom0: true,
+    special_watches: SpecialWatches::Nodes,
+    path_lengths: PathLengths::Fixed,
 
     node_changes: NodeChanges::TopDown { value_max: 2048 },
     hides_missing_nodes: false,
     permission_check: PermissionCheck::SumWithTarget,
     knows_any_domain: false,
+    owners_must_exist: false,
+    releases_are_public: false,
     special_permission_changes_fire: true,
     sorts_children: true,
+    cuts_long_payloads: true,
     sends_long_directories: true,
 
     isolation: Isolation::Snapshot,
@@ -58,6 +60,8 @@ pub(super) const BEHAVIOUR: Behaviour = Behaviour {
         use MessageType::{Introduce, Release, TransactionEnd};
         !matches!(msg_type, Some(TransactionEnd | Introduce | Release))
     },
+    event_order: EventOrder::TopDown,
+    long_events: LongEvents::Reported,
     merges_equal_events: false,
     watches_have_depth: false,
     root_watches_see_special_events: true,
@@ -67,20 +71,35 @@ pub(super) const BEHAVIOUR: Behaviour = Behaviour {
 
     release: Release::RemovesNodesAndPermissions,
     unknown_domain_error: &ErrorCode::Invalid,
+    introduces_with_same_arguments_only: true,
+    introduces_with_port_0: true,
     resumes_dom0: true,
     target_must_be_introduced: false,
     reports_shutdown_once: false,
-    control: ControlCommands::QuotaOnly,
+    control: Control::Ocaml,
+    control_sets_quotas_of_present_domains: false,
 
-    accounting: Accounting { node_header: 24, counts_special_nodes: false, counts_root: false },
+    accounting: Accounting { node_header: 24, counts_special_nodes: true, counts_root: false },
     limits_memory: false,
+    dom0_exceeds_memory_of_owners: true,
+    counts_messages_of_dom0: false,
     limits_outstanding_requests: false,
-    counts_nodes_in_transactions: false,
-    // The daemon has a fixed limit and counts no permissions.
-    watches_allowed: |_| 101,
-    transactions_allowed: |quota| quota.saturating_add(1),
-    transaction_nodes_allowed: |_| u32::MAX,
-    permissions_allowed: |_| u32::MAX,
+    counts_nodes_of_request: true,
+    counts_nodes_of_transaction: true,
+    keeps_node_counts: true,
+    bounds: Bounds {
+        nodes: Bound::Value,
+        watches: Bound::Fixed(101),
+        transactions: Bound::OneMore,
+        transaction_nodes: Bound::Unlimited,
+        node_permissions: Bound::Unlimited,
+        path_max: Bound::Fixed(1024),
+        node_size: Bound::Unlimited,
+    },
     watch_quota_error: &ErrorCode::Quota,
     quota_error: &ErrorCode::Quota,
 };
+
+pub(super) const OX_4_20: Behaviour = Behaviour { keeps_node_counts: false, ..OX_4_17 };
+
+pub(super) const OX_4_22: Behaviour = Behaviour { ..OX_4_20 };
