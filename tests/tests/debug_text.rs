@@ -192,6 +192,7 @@ fn in_memory(shown: &mut Shown) {
         xs_transport::mock::Fault = fault;
         xs_transport::mock::FaultHandle = xenstored.inject(Fault::instead(SECRET));
         xs_transport::mock::Flavour = mock::Flavour::default();
+        xs_transport::mock::ParseFlavourError = "junk".parse::<mock::Flavour>().unwrap_err();
         xs_transport::mock::Kernel = kernel;
         xs_transport::mock::Pipe = pipe;
         xs_transport::mock::Record = record;

@@ -152,6 +152,9 @@ pub(crate) trait Daemon {
             let answer = self.call(0, Ty::Control, format!("quota\0{domid}\0").as_bytes());
             let text =
                 String::from_utf8_lossy(&answer.expect("CONTROL reports quotas")).into_owned();
+            // The highest counts depend on what was done before.
+            let lines = text.lines().map(|line| line.split(" (max").next().unwrap_or(line));
+            let text = lines.collect::<Vec<_>>().join("\n");
             let numbers: Vec<_> =
                 text.split(|c: char| !c.is_ascii_digit()).map(str::parse).collect();
             numbers.into_iter().flatten()
@@ -194,12 +197,13 @@ pub(crate) trait Daemon {
 }
 
 /// The default quotas, by the names that CONTROL uses.
-const QUOTAS: [(&str, u32); 7] = [
+const QUOTAS: [(&str, u32); 8] = [
     ("nodes", 1000),
     ("watches", 128),
     ("transactions", 10),
     ("transaction-nodes", 1024),
     ("permissions", 5),
+    ("node-permissions", 5),
     ("path-max", 2048),
     ("node-size", 2048),
 ];
@@ -405,9 +409,13 @@ impl Daemon for Memory {
 
     fn notify(&mut self, what: u32, domid: u16) {
         match what {
-            DIES => drop(self.xenstored.release(DomId::new(domid))),
+            DIES => self.xenstored.destroy(DomId::new(domid)),
             _ => self.xenstored.shut_down(DomId::new(domid)),
         }
+    }
+
+    fn notified(&mut self) {
+        self.xenstored.create(DomId::new(TRANSIENT));
     }
 }
 

@@ -3,27 +3,31 @@
 use xs_proto::MessageType as Ty;
 use xs_transport::mock::Flavour;
 
-use crate::daemon::Answer;
 use crate::ops::{Op, Tx};
 
 /// An accepted difference. Requests that would show it are not sent.
 pub(crate) struct Known {
-    pub(crate) flavour: Flavour,
+    pub(crate) flavours: &'static [Flavour],
     pub(crate) what: &'static str,
     pub(crate) reason: &'static str,
     /// Whether this request would show the difference.
     pub(crate) avoid: fn(&Op) -> bool,
 }
 
+/// The genuine daemons that can be compared, by kind.
+const C_DAEMONS: &[Flavour] = &[Flavour::C417, Flavour::C420];
+const OXENSTORED: &[Flavour] = &[Flavour::Ocaml417, Flavour::Ocaml420];
+
 pub(crate) const KNOWN: &[Known] = &[
     Known {
-        flavour: Flavour::C417,
+        flavours: &[Flavour::C417],
         what: "a request for one path whose payload is not exactly one string",
-        reason: "the daemon replies with an unrelated errno and may abort; the in-memory one replies EINVAL",
+        reason: "the daemon replies with an unrelated errno and may abort; the in-memory one replies with the \
+                 error that it met last, which is not always the same",
         avoid: |op| takes_one_path(op) && !is_one_string(&op.payload),
     },
     Known {
-        flavour: Flavour::C417,
+        flavours: &[Flavour::C417],
         what: "SET_PERMS of a special watch that the caller may not set, or inside a transaction",
         reason: "the daemon replies with an unrelated errno or aborts, and ignores transactions; newer \
                  daemons do not",
@@ -34,13 +38,13 @@ pub(crate) const KNOWN: &[Known] = &[
         },
     },
     Known {
-        flavour: Flavour::C417,
+        flavours: &[Flavour::C417],
         what: "RESET_WATCHES inside a transaction",
-        reason: "the daemon crashes; the in-memory one replies EINVAL",
+        reason: "the daemon crashes; the in-memory one closes the connection",
         avoid: |op| op.ty == Ty::ResetWatches as u32 && matches!(op.tx, Tx::Slot(_)),
     },
     Known {
-        flavour: Flavour::C422,
+        flavours: &[Flavour::C422],
         what: "SET_PERMS with an entry for each domain (DOMID_ANY, 32757)",
         reason: "the daemon crashes; the in-memory one replies EINVAL",
         avoid: |op| {
@@ -49,7 +53,7 @@ pub(crate) const KNOWN: &[Known] = &[
         },
     },
     Known {
-        flavour: Flavour::C422,
+        flavours: &[Flavour::C422],
         what: "RELEASE of a domain that owns the permissions of a special watch",
         reason: "the daemon crashes; the in-memory one replies EINVAL",
         avoid: |op| {
@@ -59,7 +63,7 @@ pub(crate) const KNOWN: &[Known] = &[
         },
     },
     Known {
-        flavour: Flavour::C417,
+        flavours: C_DAEMONS,
         what: "targeting a domain that goes away later",
         reason: "the daemon keeps a part of the target, because it is still referenced, and crashes when \
                  the domain is introduced again",
@@ -69,14 +73,14 @@ pub(crate) const KNOWN: &[Known] = &[
         },
     },
     Known {
-        flavour: Flavour::C417,
+        flavours: C_DAEMONS,
         what: "RELEASE from the connection that was made just before the domain's own",
         reason: "the daemon's loop still references the domain's connection and frees it after the reply: \
                  the events follow the reply instead of preceding it",
         avoid: |op| op.ty == Ty::Release as u32 && op.conn == 1 && op.payload.starts_with(b"9"),
     },
     Known {
-        flavour: Flavour::C417,
+        flavours: C_DAEMONS,
         what: "giving the root to a domain that goes away later",
         reason: "the daemon removes the root with all nodes and is unusable afterwards",
         avoid: |op| {
@@ -86,47 +90,18 @@ pub(crate) const KNOWN: &[Known] = &[
         },
     },
     Known {
-        flavour: Flavour::C417,
-        what: "CONTROL memreport with the name of a file",
-        reason: "the daemon writes the file; the in-memory one has no files and replies EINVAL",
+        flavours: C_DAEMONS,
+        what: "CONTROL memreport, with the name of a file or after CONTROL logfile",
+        reason: "the daemon writes a file; the in-memory one has no files and replies EINVAL",
         avoid: |op| {
             let mut words = op.payload.split(|byte| *byte == 0);
             let is_report = op.ty == Ty::Control as u32 && words.next() == Some(b"memreport");
-            // One argument, and the empty part after the final NUL.
-            is_report && words.count() == 2
+            // At most one argument, and the empty part after the final NUL.
+            is_report && words.count() <= 2
         },
     },
     Known {
-        flavour: Flavour::Ocaml417,
-        what: "reading and writing the names of special watches",
-        reason: "oxenstored creates ordinary nodes for them below the root; the in-memory one rejects them, \
-                 like the C daemon",
-        avoid: |op| {
-            let watches = op.ty == Ty::Watch as u32 || op.ty == Ty::Unwatch as u32;
-            op.payload.starts_with(b"@") && !watches
-        },
-    },
-    Known {
-        flavour: Flavour::Ocaml417,
-        what: "giving a node with descendants of other owners to a domain that goes away later",
-        reason: "oxenstored removes the descendants too, but still counts them for their owners",
-        avoid: |op| op.ty == Ty::SetPerms as u32 && owner(&op.payload) == Some(b"9"),
-    },
-    Known {
-        flavour: Flavour::Ocaml417,
-        what: "requests inside a transaction that do not concern nodes",
-        reason: "oxenstored cannot replay them, so that the commit fails if it has to replay; whether it \
-                 has to depends on the layout of its tree. The in-memory one always replays",
-        avoid: |op| {
-            let nodes = [Ty::Read, Ty::Directory, Ty::GetPerms, Ty::Write, Ty::Mkdir, Ty::Rm];
-            let others = [Ty::SetPerms, Ty::GetDomainPath, Ty::TransactionEnd];
-            let outside = [Ty::Watch, Ty::Unwatch];
-            let mut all = nodes.iter().chain(&others).chain(&outside);
-            matches!(op.tx, Tx::Slot(_)) && !all.any(|ty| *ty as u32 == op.ty)
-        },
-    },
-    Known {
-        flavour: Flavour::Ocaml417,
+        flavours: OXENSTORED,
         what: "removing the root, releasing dom0, targeting dom0",
         reason: "oxenstored does it, and nothing can be compared afterwards",
         avoid: |op| {
@@ -154,18 +129,10 @@ fn is_one_string(payload: &[u8]) -> bool {
 
 /// Whether a request would show an accepted difference.
 pub(crate) fn is_avoided(flavour: Flavour, op: &Op) -> bool {
-    KNOWN.iter().any(|known| known.flavour == flavour && (known.avoid)(op))
+    KNOWN.iter().any(|known| known.flavours.contains(&flavour) && (known.avoid)(op))
 }
 
-/// Whether a commit succeeded on oxenstored only. At a conflict, oxenstored does not replay failed
-/// requests, and replays none if the nodes that changed are unrelated to those of the transaction.
-/// The in-memory xenstored replays all requests, and may find a conflict. The stores differ
-/// afterwards, so that the sequence ends.
-pub(crate) fn is_merged(flavour: Flavour, op: &Op, theirs: &[Answer], ours: &[Answer]) -> bool {
-    let again = Answer::Error(b"EAGAIN\0".to_vec());
-    let done = Answer::Reply(b"OK\0".to_vec());
-    flavour == Flavour::Ocaml417
-        && op.ty == Ty::TransactionEnd as u32
-        && ours.contains(&again)
-        && theirs.contains(&done)
+/// Whether a flavour is of oxenstored.
+pub(crate) fn is_oxenstored(flavour: Flavour) -> bool {
+    OXENSTORED.contains(&flavour)
 }

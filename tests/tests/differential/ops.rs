@@ -106,6 +106,10 @@ pub(crate) fn random(rng: &mut Rng, flavour: Flavour) -> Op {
         Ty::Control,
         Ty::Introduce,
         Ty::Release,
+        Ty::GetFeature,
+        Ty::SetFeature,
+        Ty::GetQuota,
+        Ty::SetQuota,
     ]);
     let rare = matches!(
         ty,
@@ -117,6 +121,10 @@ pub(crate) fn random(rng: &mut Rng, flavour: Flavour) -> Op {
             | Ty::Control
             | Ty::Introduce
             | Ty::Release
+            | Ty::GetFeature
+            | Ty::SetFeature
+            | Ty::GetQuota
+            | Ty::SetQuota
     );
     let ty = if rare && !rng.one_in(3) { Ty::Write } else { ty };
     let mut payload = payload(rng, ty);
@@ -201,15 +209,25 @@ fn payload(rng: &mut Rng, ty: Ty) -> Vec<u8> {
         Ty::SetPerms => {
             field(path(rng).as_bytes());
             for _ in 0..rng.pick(&[1, 1, 1, 2, 2, 3, 4, 5, 6, 7]) {
-                let domid = rng.pick(&[0, 5, 5, 7, 7, 9]);
+                let domids =
+                    ["0", "5", "5", "7", "7", "9", "0x5", "05", " 7", "32760", "65535", "x"];
+                let domid = if rng.one_in(4) { rng.pick(&domids) } else { rng.pick(&domids[..6]) };
                 field(format!("{}{domid}", rng.pick(&["n", "r", "w", "b"])).as_bytes());
             }
+        }
+        Ty::GetFeature | Ty::SetFeature | Ty::GetQuota | Ty::SetQuota => {
+            let arguments =
+                ["", "5", "9 2", "nodes", "5 nodes", "nodes 30", "5 watches 4", "x y z w"];
+            rng.pick(&arguments).split(' ').for_each(|word| field(word.as_bytes()));
         }
         Ty::Watch | Ty::Unwatch => {
             let special = ["@introduceDomain", "@releaseDomain", "/"];
             let path = if rng.one_in(8) { rng.pick(&special).to_owned() } else { path(rng) };
             field(path.as_bytes());
             field(rng.pick(&["t", "u", ""]).as_bytes());
+            if ty == Ty::Watch && rng.one_in(8) {
+                field(rng.pick(&["0", "1", "2", "x"]).as_bytes());
+            }
         }
         Ty::DirectoryPart => {
             field(path(rng).as_bytes());
@@ -227,7 +245,8 @@ fn payload(rng: &mut Rng, ty: Ty) -> Vec<u8> {
         }
         Ty::Release => field(rng.pick(&["0", "9", "x", ""]).as_bytes()),
         Ty::GetDomainPath | Ty::IsDomainIntroduced | Ty::Resume => {
-            field(rng.pick(&["0", "5", "7", "9", "005", "32752"]).as_bytes());
+            let domids = ["0", "5", "7", "9", "005", "32752", "0x5", " 5", "5x", "-5", "65541", ""];
+            field(rng.pick(&domids).as_bytes());
         }
         Ty::Control => {
             let words = rng.pick(CONTROL);
@@ -274,6 +293,18 @@ const CONTROL: &[&str] = &[
     "quota set transactions 1",
     "quota set transaction-nodes 4",
     "quota set permissions 2",
+    "quota set node-permissions 2",
+    "quota set nodes 4294967299",
+    "quota max x",
+    "quota -1",
+    "log +acc",
+    "log -acc",
+    "log +none",
+    "live-update",
+    "live-update -a",
+    "live-update -f",
+    "quota set outstanding 30",
+    "quota set memory 3000000",
     "quota set path-max 20",
     "quota set node-size 60",
 ];

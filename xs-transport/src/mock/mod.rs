@@ -48,8 +48,8 @@
 //! * In CONTROL, `log`, `logfile` and `print` succeed without effect, `memreport` fails, and
 //!   `live-update` finds no other daemon to start.
 //!
-//! The comparison with the genuine daemons lists further differences and their reasons:
-//! `tests/tests/differential/known.rs`.
+//! The page `FLAVOURS.md` of the project lists further differences, those between the daemons, and
+//! how they were found.
 //!
 //! # Limits
 //! The quotas of the genuine daemons limit the memory that a guest can occupy. They do not apply to
@@ -72,6 +72,7 @@
 //! # Structure
 //! Each module depends on those above it only:
 //!
+//! * `numbers` reads numbers as the daemons do.
 //! * `store` is the tree of nodes, with permissions, transactions and quotas.
 //! * `flavour` is the table of differences between daemons.
 //! * `daemon` is the state of the daemon, with domains, watches, connections and events.

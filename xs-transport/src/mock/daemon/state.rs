@@ -96,7 +96,7 @@ impl Daemon {
 
     /// Adds a node with the permissions of a special watch.
     fn add_special_node(&mut self, name: &str) {
-        let mut perms = Permissions::owned_by(DomId::DOM0, Access::None);
+        let mut perms = Permissions::owned_by(DomId::DOM0);
         if name == RELEASE_DOMAIN && self.behaviour.releases_are_public {
             perms = perms.with(DOMID_ANY, Access::Read);
         }

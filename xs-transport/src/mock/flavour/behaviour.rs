@@ -88,9 +88,8 @@ pub(crate) struct Behaviour {
     pub(crate) transaction_requests_max: usize,
 
     // Events.
-    /// Whether the events that a request of this type causes follow its reply. Otherwise they
-    /// precede it. The type is `None` if it is unknown.
-    pub(crate) events_follow_reply: fn(Option<MessageType>) -> bool,
+    /// The types of requests whose events precede their reply. `None`: all types.
+    pub(crate) replies_after_events: Option<&'static [MessageType]>,
     /// The order of the events that one change causes on a connection.
     pub(crate) event_order: EventOrder,
     /// What becomes of an event that does not fit into a message.

@@ -56,7 +56,7 @@ pub(super) const C_4_17: Behaviour = Behaviour {
     isolation: Isolation::TrackedNodes,
     transaction_requests_max: usize::MAX,
 
-    events_follow_reply: |_| false,
+    replies_after_events: None,
     event_order: EventOrder::OldestFirst,
     long_events: LongEvents::Dropped,
     merges_equal_events: true,

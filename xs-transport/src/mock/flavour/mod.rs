@@ -10,6 +10,8 @@ pub(crate) mod behaviour;
 mod c;
 mod control_texts;
 mod oxenstored;
+#[cfg(test)]
+mod page;
 
 use std::error::Error;
 use std::fmt;

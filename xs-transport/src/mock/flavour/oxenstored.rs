@@ -56,10 +56,11 @@ pub(super) const OX_4_17: Behaviour = Behaviour {
     isolation: Isolation::Snapshot,
     transaction_requests_max: 1024,
 
-    events_follow_reply: |msg_type| {
-        use MessageType::{Introduce, Release, TransactionEnd};
-        !matches!(msg_type, Some(TransactionEnd | Introduce | Release))
-    },
+    replies_after_events: Some(&[
+        MessageType::TransactionEnd,
+        MessageType::Introduce,
+        MessageType::Release,
+    ]),
     event_order: EventOrder::TopDown,
     long_events: LongEvents::Reported,
     merges_equal_events: false,

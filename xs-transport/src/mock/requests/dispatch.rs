@@ -33,12 +33,16 @@ impl Daemon {
         if is_outside_transactions(msg_type) && !self.behaviour.watch_reply_repeats_transaction {
             reply_header.tx_id = TxId::NONE;
         }
-        if (self.behaviour.events_follow_reply)(msg_type) {
-            self.reply(id, reply_header, reply);
+        let events_first = self
+            .behaviour
+            .replies_after_events
+            .is_none_or(|types| msg_type.is_some_and(|msg_type| types.contains(&msg_type)));
+        if events_first {
             self.deliver();
+            self.reply(id, reply_header, reply);
         } else {
-            self.deliver();
             self.reply(id, reply_header, reply);
+            self.deliver();
         }
         if msg_type == Some(MessageType::Watch) && answer.is_ok() {
             self.send_first_event(id, payload);
