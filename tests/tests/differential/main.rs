@@ -22,27 +22,28 @@ const KEPT: &str = include_str!("kept.txt");
 const ROUND: usize = 120;
 
 #[test]
-fn memory_behaves_like_the_c_daemon_of_4_17() {
-    compare("C", Flavour::C417);
+fn memory_behaves_like_c417() {
+    compare(Flavour::C417);
 }
 
 #[test]
-fn memory_behaves_like_the_c_daemon_of_4_20() {
-    compare("C13", Flavour::C420);
+fn memory_behaves_like_c420() {
+    compare(Flavour::C420);
 }
 
 #[test]
-fn memory_behaves_like_oxenstored_of_4_17() {
-    compare("OX", Flavour::Ocaml417);
+fn memory_behaves_like_ox417() {
+    compare(Flavour::Ocaml417);
 }
 
 #[test]
-fn memory_behaves_like_oxenstored_of_4_20() {
-    compare("OX13", Flavour::Ocaml420);
+fn memory_behaves_like_ox420() {
+    compare(Flavour::Ocaml420);
 }
 
-fn compare(prefix: &str, flavour: Flavour) {
-    let Some(mut genuine) = Genuine::from_env(prefix) else { return };
+fn compare(flavour: Flavour) {
+    let prefix = flavour.short_name().to_uppercase();
+    let Some(mut genuine) = Genuine::from_env(&prefix) else { return };
     for (name, ops) in kept(flavour) {
         if let Err(difference) = run(&mut genuine, flavour, &ops) {
             panic!("kept.txt, {name}: {difference}");
