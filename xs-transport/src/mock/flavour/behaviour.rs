@@ -289,7 +289,10 @@ pub(crate) enum Control {
     /// The commands of `xenstore-control`.
     Full(&'static ControlTexts),
     /// The commands of oxenstored. Any other one succeeds without effect.
-    Ocaml,
+    Ocaml {
+        /// Whether `compact` replies with a text.
+        has_reports: bool,
+    },
 }
 
 /// Quotas, each with its name and its description.

@@ -77,7 +77,7 @@ pub(super) const OX_4_17: Behaviour = Behaviour {
     resumes_dom0: true,
     target_must_be_introduced: false,
     reports_shutdown_once: false,
-    control: Control::Ocaml,
+    control: Control::Ocaml { has_reports: false },
     control_sets_quotas_of_present_domains: false,
 
     accounting: Accounting { node_header: 24, counts_special_nodes: true, counts_root: false },
@@ -101,6 +101,10 @@ pub(super) const OX_4_17: Behaviour = Behaviour {
     quota_error: &ErrorCode::Quota,
 };
 
-pub(super) const OX_4_20: Behaviour = Behaviour { keeps_node_counts: false, ..OX_4_17 };
+pub(super) const OX_4_20: Behaviour = Behaviour {
+    control: Control::Ocaml { has_reports: true },
+    keeps_node_counts: false,
+    ..OX_4_17
+};
 
 pub(super) const OX_4_22: Behaviour = Behaviour { ..OX_4_20 };

@@ -117,7 +117,7 @@ fn values_of(flavour: Flavour) -> BTreeMap<String, String> {
     let text = format!("{:#?}", flavour.behaviour());
     let mut values = BTreeMap::new();
     let mut current = None;
-    for line in text.lines() {
+    for line in text.lines().filter(|line| *line != "}") {
         let field =
             line.strip_prefix("    ").filter(|rest| !rest.starts_with([' ', '}', ']', ')']));
         if let Some((name, value)) = field.and_then(|field| field.split_once(": ")) {
@@ -128,7 +128,7 @@ fn values_of(flavour: Flavour) -> BTreeMap<String, String> {
             value.push_str(line.trim());
         }
     }
-    values.values_mut().for_each(|value| *value = shown(value.trim_end_matches([' ', ',', '}'])));
+    values.values_mut().for_each(|value| *value = shown(value.trim_end_matches(',')));
     values
 }
 
@@ -138,11 +138,14 @@ fn shown(value: &str) -> String {
         "true" => "yes",
         "false" => "no",
         "None" | "[]" => "none",
+        "18446744073709551615" => "unlimited",
         // The texts of CONTROL are long.
         other if other.starts_with("Full(") => "Full",
         other => other,
     };
-    let words = value.split_whitespace().collect::<Vec<_>>().join(" ");
+    let value =
+        value.strip_prefix("Some(").and_then(|value| value.strip_suffix(')')).unwrap_or(value);
+    let words = value.trim().trim_end_matches(',').split_whitespace().collect::<Vec<_>>().join(" ");
     let errors = [
         ("Invalid", "EINVAL"),
         ("NoEntry", "ENOENT"),
@@ -151,9 +154,11 @@ fn shown(value: &str) -> String {
         ("NoSpace", "ENOSPC"),
         ("Quota", "EQUOTA"),
     ];
-    match errors.iter().find(|(name, _)| *name == words.trim_matches(|c| "Some(), ".contains(c))) {
+    match errors.iter().find(|(name, _)| *name == words) {
         Some((_, error)) => (*error).to_owned(),
-        None => words.replace(", ]", "]").replace("[ ", "[").replace('|', "\\|"),
+        None => {
+            words.replace(", ]", "]").replace("[ ", "[").replace(", }", " }").replace('|', "\\|")
+        }
     }
 }
 
@@ -163,7 +168,11 @@ fn general_differences(source: &str) -> String {
     let list = source.split(start).nth(1).expect("the list exists");
     let lines = list.lines().map_while(|line| line.strip_prefix("//!"));
     let lines = lines.take_while(|line| !line.trim().is_empty());
-    lines.map(|line| without_links(line.trim_end()).replacen(" * ", "- ", 1) + "\n").collect()
+    lines
+        .map(|line| {
+            without_links(line.trim_end()).replacen(" * ", "- ", 1).replacen("   ", "  ", 1) + "\n"
+        })
+        .collect()
 }
 
 /// Removes the targets of links, which only rustdoc knows.

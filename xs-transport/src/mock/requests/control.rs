@@ -24,7 +24,7 @@ impl Call<'_> {
         }
         match self.behaviour().control {
             Control::Full(texts) => self.control_full(texts, payload),
-            Control::Ocaml => self.control_ocaml(payload),
+            Control::Ocaml { has_reports } => self.control_ocaml(payload, has_reports),
         }
     }
 

@@ -10,7 +10,7 @@ use crate::mock::store::quota::Quota;
 
 impl Call<'_> {
     /// Answers like oxenstored. A command that is unknown or malformed succeeds without effect.
-    pub(super) fn control_ocaml(&mut self, payload: &[u8]) -> Result {
+    pub(super) fn control_ocaml(&mut self, payload: &[u8], has_reports: bool) -> Result {
         if !self.has_privilege() {
             return DONE;
         }
@@ -19,6 +19,7 @@ impl Call<'_> {
             [b"quota", domid, ..] => int_of_string(domid).map_or(DONE, |id| self.show_nodes(id)),
             [b"mfn", domid, ..] => int_of_string(domid).map_or(DONE, |id| self.show_gfn(id)),
             [b"watches", ..] => self.show_watches(),
+            [b"compact", ..] if has_reports => raw("Compacted".to_owned()),
             [b"live-update", arguments @ ..] => live_update(arguments),
             _ => DONE,
         }

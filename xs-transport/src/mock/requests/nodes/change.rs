@@ -96,7 +96,8 @@ impl Call<'_> {
     /// of the caller's choice.
     fn set_perms_of_text(&mut self, path: &[u8], perms: NodePerms) -> Result {
         let known = [INTRODUCE_DOMAIN, RELEASE_DOMAIN];
-        let path = *known.iter().find(|known| known.as_bytes() == path).ok_or(INVALID)?;
+        let path = known.iter().find(|known| known.as_bytes() == path);
+        let path = *path.ok_or_else(|| self.note_error(&INVALID))?;
         let node = self.daemon.store.get(path).cloned().ok_or(INVALID)?;
         if self.check(&node, OWN).is_err() {
             return Err(self.daemon.last_error.get().clone());
