@@ -157,7 +157,8 @@ fn shown(value: &str) -> String {
     match errors.iter().find(|(name, _)| *name == words) {
         Some((_, error)) => (*error).to_owned(),
         None => {
-            words.replace(", ]", "]").replace("[ ", "[").replace(", }", " }").replace('|', "\\|")
+            let joined = words.replace(", ]", "]").replace("[ ", "[").replace(", }", " }");
+            joined.replace(", )", ")").replace("( ", "(").replace('|', "\\|")
         }
     }
 }
