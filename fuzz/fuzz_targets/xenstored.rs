@@ -347,7 +347,7 @@ fn check_store(xenstored: &Xenstored, flavour: Flavour) {
         assert_eq!(children.iter().filter(|child| *child == name).count(), 1, "{path}");
     }
 
-    if flavour == Flavour::C {
+    if flavour == Flavour::C422 {
         for domid in &DOMAINS[1..] {
             let owned = nodes.values().filter(|line| owner(line) == Some(*domid)).count();
             check_count(xenstored, *domid, owned);
