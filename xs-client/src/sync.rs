@@ -1,13 +1,13 @@
 //! The synchronisation of threads: that of the standard library, or that of shuttle, which explores
-//! schedules.
+//! schedules. `tests/schedules` selects shuttle.
 
-#[cfg(not(shuttle))]
+#[cfg(not(xs_shuttle))]
 pub(crate) use std::{
     sync::{Condvar, Mutex, MutexGuard},
     thread,
 };
 
-#[cfg(shuttle)]
+#[cfg(xs_shuttle)]
 pub(crate) use shuttle::{
     sync::{Condvar, Mutex, MutexGuard},
     thread,

@@ -47,7 +47,7 @@ impl Parker {
             };
             let left = at.saturating_duration_since(Instant::now());
             // Shuttle has no clock: a timeout fires at once, or after any step of another thread.
-            if cfg!(shuttle) || left.is_zero() {
+            if cfg!(xs_shuttle) || left.is_zero() {
                 drop(state);
                 thread::yield_now();
                 state = self.lock();

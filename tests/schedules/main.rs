@@ -2,16 +2,16 @@
 //! is lost, no thread waits indefinitely, and each gets its own answers.
 //!
 //! ```text
-//! RUSTFLAGS="--cfg shuttle" CARGO_TARGET_DIR=target/shuttle cargo test -p xs-client --features futures --test shuttle
+//! cargo test -p xs-schedules --test schedules
 //! ```
 //!
 //! `XS_TEST_SEED` chooses the seed, and `XS_TEST_SCHEDULES` how many schedules each test tries.
 //! Shuttle reports a lost wake-up as a deadlock.
-#![cfg(shuttle)]
+
+extern crate xs_schedules as xs_client;
 
 mod callbacks;
 mod loss;
-#[cfg(feature = "futures")]
 mod pollers;
 mod requests;
 mod user_code;

@@ -76,7 +76,6 @@ fn threads_get_answers_beside_thread_that_polls() {
     });
 }
 
-#[cfg(feature = "futures")]
 #[test]
 fn tasks_get_answers_and_events_beside_thread() {
     use xs_client::futures;

@@ -72,7 +72,6 @@ impl Wire {
     }
 
     /// Wakes a driver at the next change, as an edge-triggered reactor does.
-    #[cfg(feature = "futures")]
     pub(crate) fn wake_at_change(&self, waker: &Waker) {
         self.lock().wakers.push(waker.clone());
     }
@@ -93,7 +92,6 @@ impl Wire {
     }
 
     /// Limits how many bytes one call receives.
-    #[cfg(feature = "futures")]
     pub(crate) fn set_receive_limit(&self, limit: usize) {
         self.lock().receive_limit = limit;
     }

@@ -170,7 +170,6 @@ fn callbacks_learn_of_loss_one_at_a_time() {
     });
 }
 
-#[cfg(feature = "futures")]
 #[test]
 fn stopped_callbacks_do_not_run_beside_tasks() {
     explore(|| {
