@@ -106,11 +106,13 @@
 //! ```
 //!
 // A link must not lead to an item whose feature is disabled.
-#![cfg_attr(feature = "mio", doc = "[mio]: EventSource")]
-#![cfg_attr(not(feature = "mio"), doc = "[mio]: #features")]
+#![cfg_attr(all(unix, feature = "mio"), doc = "[mio]: EventSource")]
+#![cfg_attr(not(all(unix, feature = "mio")), doc = "[mio]: #features")]
 #![cfg_attr(feature = "futures", doc = "[futures]: mod@futures")]
 #![cfg_attr(not(feature = "futures"), doc = "[futures]: #features")]
 #![forbid(unsafe_code)]
+// Event loops and drivers watch descriptors, which only Unix has.
+#![cfg_attr(not(unix), allow(dead_code))]
 // docs.rs marks the items that need a feature.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -121,7 +123,7 @@ mod client;
 mod device_state;
 mod engine;
 mod error;
-#[cfg(feature = "mio")]
+#[cfg(all(unix, feature = "mio"))]
 mod event_loop;
 mod events;
 mod frontier;
@@ -145,7 +147,7 @@ pub use builder::Builder;
 pub use client::Client;
 pub use engine::{EventKind, WatchEvent, WatchToken};
 pub use error::{Error, ErrorKind, Invalid, Result};
-#[cfg(feature = "mio")]
+#[cfg(all(unix, feature = "mio"))]
 pub use event_loop::EventSource;
 pub use pending::Pending;
 pub use transaction::{Retries, Transaction};

@@ -2,15 +2,11 @@
 
 use std::env;
 use std::fmt;
-use std::fs;
 use std::io;
-use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::transport::Transport;
-use crate::unix::UnixTransport;
-use crate::xenbus::XenbusTransport;
 
 /// The directory of the daemon's socket, unless `$XENSTORED_RUNDIR` names another one.
 pub const RUN_DIR: &str = "/run/xenstored";
@@ -66,24 +62,37 @@ pub fn open(timeout: Duration) -> Result<Box<dyn Transport>, DiscoverError> {
 /// `timeout` limits how long connecting to a socket takes.
 ///
 /// # Errors
-/// `InvalidInput` if `path` is empty, or is neither a socket nor a device. Otherwise the error of
-/// stat(2), connect(2) or open(2).
+/// `InvalidInput` if `path` is empty, or is neither a socket nor a device. `Unsupported` on systems
+/// other than Unix. Otherwise the error of stat(2), connect(2) or open(2).
 pub fn open_at(path: impl AsRef<Path>, timeout: Duration) -> io::Result<Box<dyn Transport>> {
     let path = path.as_ref();
     if path.as_os_str().is_empty() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "path is empty"));
     }
-    let file_type = fs::metadata(path)?.file_type();
+    open_existing(path, timeout)
+}
+
+#[cfg(unix)]
+fn open_existing(path: &Path, timeout: Duration) -> io::Result<Box<dyn Transport>> {
+    use std::os::unix::fs::FileTypeExt;
+
+    let file_type = path.metadata()?.file_type();
     // Under xenfs and kernfs the device appears as a regular file, so the known paths count too.
     let is_device =
         file_type.is_char_device() || DEVICES.iter().any(|device| path == Path::new(device));
     if file_type.is_socket() {
-        Ok(Box::new(UnixTransport::connect(path, timeout)?))
+        Ok(Box::new(crate::UnixTransport::connect(path, timeout)?))
     } else if is_device {
-        Ok(Box::new(XenbusTransport::open(path)?))
+        Ok(Box::new(crate::XenbusTransport::open(path)?))
     } else {
         Err(io::Error::new(io::ErrorKind::InvalidInput, "not a socket or device"))
     }
+}
+
+#[cfg(not(unix))]
+fn open_existing(_: &Path, _: Duration) -> io::Result<Box<dyn Transport>> {
+    let message = "this system has neither Unix sockets nor a xenbus device";
+    Err(io::Error::new(io::ErrorKind::Unsupported, message))
 }
 
 /// The error of [`open`]: no Xenstore daemon could be reached.
@@ -158,14 +167,18 @@ mod tests {
     #[test]
     fn empty_paths_are_rejected() {
         let second = Duration::from_secs(1);
-        let errors =
-            [open_at("", second).unwrap_err(), UnixTransport::connect("", second).unwrap_err()];
+        let errors = [
+            open_at("", second).unwrap_err(),
+            #[cfg(unix)]
+            crate::UnixTransport::connect("", second).unwrap_err(),
+        ];
         for error in errors {
             assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{error}");
             assert!(error.to_string().contains("path is empty"), "{error}");
         }
     }
 
+    #[cfg(unix)]
     #[test]
     fn regular_files_are_rejected() {
         let file = env::current_exe().expect("the test is a file");

@@ -10,6 +10,7 @@ use bytes::{Buf, BytesMut};
 use xs_proto::{ClientConnection, Event, Reply};
 
 use crate::failure::Failure;
+use crate::sys::is_shortage;
 use crate::transport::{Interest, Sent, Transport, Wait};
 
 /// A [`ClientConnection`] over a [`Transport`], driven by one thread.
@@ -296,12 +297,6 @@ const REPEATS: u32 = 10;
 
 /// The pause after a call that has failed for a shortage.
 const PAUSE: Duration = Duration::from_millis(1);
-
-/// Returns whether the system lacks something for a call, so that the same call may succeed later.
-fn is_shortage(error: &io::Error) -> bool {
-    let shortages = [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ENOBUFS];
-    error.raw_os_error().is_some_and(|errno| shortages.contains(&errno))
-}
 
 fn pause(until: Option<Instant>) {
     let left = until.map_or(PAUSE, |until| until.saturating_duration_since(Instant::now()));

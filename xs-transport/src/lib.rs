@@ -47,13 +47,17 @@ pub mod mock;
 mod process;
 mod sys;
 mod transport;
+#[cfg(unix)]
 mod unix;
-mod waker;
+#[cfg(unix)]
 mod xenbus;
 
 pub use drive::{Drive, Progress, Received, Turn, receive_once, send_once, wait_once};
 pub use failure::Failure;
 pub use process::Process;
+pub use sys::Descriptor;
 pub use transport::{Interest, Sent, Transport, Wait};
+#[cfg(unix)]
 pub use unix::UnixTransport;
+#[cfg(unix)]
 pub use xenbus::{DEVICE_PAYLOAD_MAX, XenbusTransport};

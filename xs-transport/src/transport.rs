@@ -2,11 +2,12 @@
 
 use std::fmt::Debug;
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
 use xs_proto::{ErrorCode, Limits};
+
+use crate::sys::Descriptor;
 
 /// A connection to a Xenstore daemon that moves bytes in both directions.
 ///
@@ -117,7 +118,7 @@ pub trait Transport: Debug + Send + Sync {
     ///
     /// # Errors
     /// If the transport has no descriptor and cannot create one.
-    fn fd(&self) -> io::Result<BorrowedFd<'_>>;
+    fn fd(&self) -> io::Result<Descriptor<'_>>;
 
     /// Returns a name of this transport for messages to people, such as the path of the socket.
     fn describe(&self) -> String;
@@ -208,7 +209,7 @@ macro_rules! pointers {
                 (**self).close();
             }
 
-            fn fd(&self) -> io::Result<BorrowedFd<'_>> {
+            fn fd(&self) -> io::Result<Descriptor<'_>> {
                 (**self).fd()
             }
 

@@ -9,9 +9,8 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::sys;
+use crate::sys::{self, Waker};
 use crate::transport::{Interest, Sent, Transport, Wait};
-use crate::waker::Waker;
 
 /// A connection to the Unix socket of a Xenstore daemon, usually `/run/xenstored/socket`.
 ///
@@ -97,6 +96,7 @@ impl UnixTransport {
 
     fn new(stream: UnixStream, name: String, owns_open_file: bool) -> io::Result<Self> {
         stream.set_nonblocking(false)?;
+        sys::set_no_signal(&stream)?;
         stream.set_read_timeout(Some(RECEIVE_TIMEOUT))?;
         Ok(UnixTransport { stream, name, owns_open_file, waker: Waker::new()? })
     }
@@ -142,7 +142,7 @@ impl Transport for UnixTransport {
         if interest.send() {
             events |= libc::POLLOUT;
         }
-        let fds = [(self.stream.as_fd(), events), (self.waker.as_fd(), libc::POLLIN)];
+        let fds = [(self.stream.as_fd(), events), (self.waker.descriptor(), libc::POLLIN)];
         let [_, woken] = match sys::poll(fds, deadline) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             result => result?,

@@ -13,9 +13,8 @@ use std::time::Instant;
 
 use xs_proto::{ErrorCode, Header, Limits, MessageType, PAYLOAD_MAX};
 
-use crate::sys;
+use crate::sys::{self, Waker};
 use crate::transport::{Interest, Sent, Transport, Wait};
-use crate::waker::Waker;
 
 /// The largest payload that the device accepts, in bytes.
 ///
@@ -129,7 +128,7 @@ impl XenbusTransport {
 
     /// Waits for bytes to read, a wake-up, the close or the deadline.
     fn poll(&self, deadline: Option<Instant>) -> io::Result<()> {
-        let fds = [self.device.fd(), self.closing.as_fd(), self.waker.as_fd()];
+        let fds = [self.device.fd(), self.closing.descriptor(), self.waker.descriptor()];
         let [_, _, woken] = sys::poll(fds.map(|fd| (fd, libc::POLLIN)), deadline)?;
         if woken != 0 {
             self.waker.clear();

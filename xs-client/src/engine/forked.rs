@@ -1,11 +1,10 @@
 //! The state of a client in a process that was forked from its own.
 
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
-use xs_transport::{Failure, Interest, Sent, Transport, Wait};
+use xs_transport::{Descriptor, Failure, Interest, Sent, Transport, Wait};
 
 use super::state::State;
 
@@ -52,7 +51,7 @@ impl Transport for Foreign {
 
     fn close(&self) {}
 
-    fn fd(&self) -> io::Result<BorrowedFd<'_>> {
+    fn fd(&self) -> io::Result<Descriptor<'_>> {
         refuse()
     }
 

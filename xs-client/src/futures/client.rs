@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use xs_proto::DomId;
 
-use super::driver::Driver;
-use super::reactor::Reactor;
 use super::tree::Tree;
+#[cfg(unix)]
+use super::{driver::Driver, reactor::Reactor};
 use crate::callbacks;
 use crate::error::{Error, ErrorKind, Result};
 use crate::op;
@@ -30,6 +30,7 @@ impl Client {
     ///
     /// # Errors
     /// Returns an error if the reactor cannot watch the descriptor.
+    #[cfg(unix)]
     pub fn with_reactor<R: Reactor>(
         client: crate::Client,
         reactor: R,
@@ -47,7 +48,7 @@ impl Client {
     /// # Panics
     /// This call or the first poll of the driver panics if there is no runtime, or I/O or time is
     /// not enabled.
-    #[cfg(feature = "tokio")]
+    #[cfg(all(unix, feature = "tokio"))]
     pub fn on_tokio(client: crate::Client) -> Result<(Self, Driver<super::reactor::Tokio>)> {
         Self::with_reactor(client, super::reactor::Tokio::new())
     }
@@ -57,7 +58,7 @@ impl Client {
     ///
     /// # Errors
     /// Returns an error if the reactor cannot watch the descriptor.
-    #[cfg(feature = "smol")]
+    #[cfg(all(unix, feature = "smol"))]
     pub fn on_smol(client: crate::Client) -> Result<(Self, Driver<super::reactor::Smol>)> {
         Self::with_reactor(client, super::reactor::Smol::new())
     }

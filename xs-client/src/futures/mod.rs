@@ -55,7 +55,9 @@
 mod alarm;
 mod client;
 mod device_state;
+#[cfg(unix)]
 mod driver;
+#[cfg(unix)]
 pub mod reactor;
 mod transaction;
 mod tree;
@@ -64,7 +66,9 @@ mod watch_builder;
 mod watch_set;
 
 pub use client::Client;
+#[cfg(unix)]
 pub use driver::Driver;
+#[cfg(unix)]
 pub use reactor::Reactor;
 pub use transaction::Transaction;
 pub use tree::Tree;

@@ -87,10 +87,11 @@ mod daemon;
 mod flavour;
 mod guest;
 mod id_map;
+#[cfg(unix)]
 mod kernel;
 mod numbers;
 mod requests;
-#[cfg(feature = "serve")]
+#[cfg(all(unix, feature = "serve"))]
 mod serve;
 mod store;
 mod testing;
@@ -102,9 +103,9 @@ pub use connection::pipe::Pipe;
 pub use daemon::conn::ConnId;
 pub use daemon::trace::{Trace, Traced};
 pub use flavour::{Flavour, ParseFlavourError};
-pub use kernel::Kernel;
-pub use kernel::device::Device;
-#[cfg(feature = "serve")]
+#[cfg(unix)]
+pub use kernel::{Kernel, device::Device};
+#[cfg(all(unix, feature = "serve"))]
 pub use serve::server::{Server, StopHandle};
 pub use testing::fault::{Fault, FaultHandle};
 pub use testing::record::Record;

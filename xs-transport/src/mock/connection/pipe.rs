@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,6 +12,7 @@ use super::hub::Hub;
 use super::queue::{Notify, ReceiveQueue, Taken};
 use crate::mock::daemon::ConnId;
 use crate::process::Process;
+use crate::sys::Descriptor;
 use crate::transport::{Interest, Sent, Transport, Wait};
 
 /// A connection to a [`Xenstored`](crate::mock::Xenstored) in the same process. Dropping it closes
@@ -57,7 +57,10 @@ impl Pipe {
 
     /// Takes the first part of what can be received. It is empty if there is nothing to receive yet.
     /// Returns `None` at the end of the stream.
-    #[cfg_attr(not(feature = "serve"), allow(dead_code, reason = "only the server calls it"))]
+    #[cfg_attr(
+        not(all(unix, feature = "serve")),
+        allow(dead_code, reason = "only the server calls it")
+    )]
     pub(in crate::mock) fn take(&self) -> Option<BytesMut> {
         let taken = self.queue.take();
         self.refill();
@@ -109,7 +112,7 @@ impl Transport for Pipe {
         self.queue.abort();
     }
 
-    fn fd(&self) -> io::Result<BorrowedFd<'_>> {
+    fn fd(&self) -> io::Result<Descriptor<'_>> {
         self.queue.fd()
     }
 

@@ -2,14 +2,13 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use bytes::{Buf, BytesMut};
 
+use crate::sys::{Descriptor, Waker};
 use crate::transport::{Interest, Wait};
-use crate::waker::Waker;
 
 /// The bytes that a client can receive, filled by the hub and emptied by the client.
 ///
@@ -128,7 +127,10 @@ impl ReceiveQueue {
     }
 
     /// Takes the first bytes: as many as the queue holds at least, or as a fault allows at a time.
-    #[cfg_attr(not(feature = "serve"), allow(dead_code, reason = "only the server calls it"))]
+    #[cfg_attr(
+        not(all(unix, feature = "serve")),
+        allow(dead_code, reason = "only the server calls it")
+    )]
     pub(super) fn take(&self) -> Taken<BytesMut> {
         let mut state = self.lock();
         match state.takeable(Self::CAPACITY) {
@@ -198,7 +200,7 @@ impl ReceiveQueue {
     }
 
     /// Returns a descriptor that poll(2) reports as readable while the client can receive.
-    pub(super) fn fd(&self) -> io::Result<BorrowedFd<'_>> {
+    pub(super) fn fd(&self) -> io::Result<Descriptor<'_>> {
         let state = self.lock();
         if self.readiness.get().is_none() {
             let readiness = Waker::new()?;
@@ -209,7 +211,7 @@ impl ReceiveQueue {
             let _ = self.readiness.set(readiness);
         }
         match self.readiness.get() {
-            Some(readiness) => Ok(readiness.as_fd()),
+            Some(readiness) => Ok(readiness.descriptor()),
             None => Err(io::ErrorKind::Unsupported.into()),
         }
     }

@@ -2,13 +2,13 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
 use xs_proto::{Header, Limits};
 
+use crate::sys::Descriptor;
 use crate::transport::{Interest, Sent, Transport, Wait};
 
 /// A transport that wraps another one, and behaves as badly as the contract of [`Transport`] allows.
@@ -260,7 +260,7 @@ impl<T: Transport> Transport for Unreliable<T> {
         self.inner.close();
     }
 
-    fn fd(&self) -> io::Result<BorrowedFd<'_>> {
+    fn fd(&self) -> io::Result<Descriptor<'_>> {
         self.lock().is_polled = true;
         self.inner.fd()
     }

@@ -41,6 +41,7 @@ fn events_for_slow_clients_coalesce() {
     assert!((1000..10_000).contains(&events), "{events}");
 }
 
+#[cfg(unix)]
 #[test]
 fn descriptor_is_readable_while_output_waits() {
     use std::time::{Duration, Instant};

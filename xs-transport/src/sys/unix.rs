@@ -1,4 +1,6 @@
 //! System calls that the standard library does not offer. All unsafe code of the crate is here.
+//!
+//! The BSDs and macOS lack some flags and calls of Linux, which others replace there.
 #![allow(unsafe_code)]
 
 use std::ffi::{OsStr, c_int, c_void};
@@ -38,7 +40,7 @@ fn recv_with(socket: &UnixStream, buf: &mut [u8], flags: c_int) -> io::Result<us
 /// Sends to a socket without waiting and without raising SIGPIPE.
 pub(crate) fn send(socket: &UnixStream, bytes: &[u8]) -> io::Result<usize> {
     let fd = socket.as_raw_fd();
-    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    let flags = libc::MSG_DONTWAIT | NO_SIGNAL;
     // SAFETY: `bytes` is borrowed for the whole call, and send(2) reads at most `bytes.len()` bytes
     // from it.
     let n = unsafe { libc::send(fd, bytes.as_ptr().cast::<c_void>(), bytes.len(), flags) };
@@ -118,12 +120,45 @@ pub(crate) fn listen(fd: &impl AsRawFd, backlog: c_int) -> io::Result<()> {
 
 fn unix_socket() -> io::Result<OwnedFd> {
     // SAFETY: socket(2) takes no pointers.
-    let fd = unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
+    let fd = unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_STREAM | CLOSE_ON_EXEC, 0) };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: socket(2) has just returned this open descriptor, so it has no other owner.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    set_close_on_exec(fd.as_fd())?;
+    Ok(fd)
+}
+
+/// The flags for socket(2) and send(2) on systems that have them.
+#[cfg(not(target_vendor = "apple"))]
+const CLOSE_ON_EXEC: c_int = libc::SOCK_CLOEXEC;
+#[cfg(not(target_vendor = "apple"))]
+const NO_SIGNAL: c_int = libc::MSG_NOSIGNAL;
+
+/// On macOS, options of the descriptor replace these flags.
+#[cfg(target_vendor = "apple")]
+const CLOSE_ON_EXEC: c_int = 0;
+#[cfg(target_vendor = "apple")]
+const NO_SIGNAL: c_int = 0;
+
+/// Closes a descriptor when the process executes another program, on systems where that cannot be
+/// requested when the descriptor is created.
+fn set_close_on_exec(fd: BorrowedFd<'_>) -> io::Result<()> {
+    if cfg!(not(target_vendor = "apple")) {
+        return Ok(());
+    }
+    // SAFETY: F_SETFD takes an integer.
+    let rc = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) };
+    if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Prevents SIGPIPE for a socket whose peer is gone, on systems where send(2) has no flag for that.
+pub(crate) fn set_no_signal(socket: &UnixStream) -> io::Result<()> {
+    #[cfg(target_vendor = "apple")]
+    set_option(socket.as_fd(), libc::SO_NOSIGPIPE, &1_i32)?;
+    let _ = socket;
+    Ok(())
 }
 
 /// Returns the address of a socket, and how many of its bytes are in use.
@@ -169,12 +204,21 @@ pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
 pub(crate) fn pipe() -> io::Result<(std::fs::File, std::fs::File)> {
     let mut fds = [-1; 2];
     // SAFETY: pipe2(2) writes two integers, and `fds` is a local array of two.
-    let rc = unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) };
+    #[cfg(not(target_vendor = "apple"))]
+    let rc = unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) };
+    // SAFETY: as above.
+    #[cfg(target_vendor = "apple")]
+    let rc = unsafe { libc::pipe(fds.as_mut_ptr()) };
     if rc < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: pipe2(2) has just returned these open descriptors, so they have no other owner.
-    let [read, write] = fds.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+    // SAFETY: the call has just returned these open descriptors, so they have no other owner.
+    let ends = fds.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+    for end in &ends {
+        set_close_on_exec(end.as_fd())?;
+        set_nonblocking(end.as_fd())?;
+    }
+    let [read, write] = ends;
     Ok((read.into(), write.into()))
 }
 
@@ -186,15 +230,20 @@ fn set_send_timeout(fd: BorrowedFd<'_>, timeout: Duration) -> io::Result<()> {
         tv_sec: i32::try_from(timeout.as_secs()).unwrap_or(i32::MAX).into(),
         tv_usec: (timeout.subsec_micros() as i32).into(),
     };
-    // SAFETY: the pointer is to a local timeval, which outlives the call, and the length is its
-    // size. SO_SNDTIMEO takes a timeval.
+    set_option(fd, libc::SO_SNDTIMEO, &value)
+}
+
+/// Sets an option of a socket, which takes a `T`.
+fn set_option<T: Copy>(fd: BorrowedFd<'_>, option: c_int, value: &T) -> io::Result<()> {
+    // SAFETY: `value` is borrowed for the whole call, and the length is its size. The kernel only
+    // reads it, and rejects a length that does not fit the option.
     let rc = unsafe {
         libc::setsockopt(
             fd.as_raw_fd(),
             libc::SOL_SOCKET,
-            libc::SO_SNDTIMEO,
-            (&raw const value).cast::<c_void>(),
-            mem::size_of::<libc::timeval>() as libc::socklen_t,
+            option,
+            (&raw const *value).cast::<c_void>(),
+            mem::size_of::<T>() as libc::socklen_t,
         )
     };
     if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
@@ -223,6 +272,12 @@ pub(crate) fn count_forks() {
         // There was no memory for the handler: the next caller tries again.
         IS_COUNTING.store(error == 0, Ordering::Relaxed);
     }
+}
+
+/// Returns whether the system lacks something for a call, so that the same call may succeed later.
+pub(crate) fn is_shortage(error: &io::Error) -> bool {
+    let shortages = [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ENOBUFS];
+    error.raw_os_error().is_some_and(|errno| shortages.contains(&errno))
 }
 
 /// Raises the limit of open descriptors of this process to at least `count`.

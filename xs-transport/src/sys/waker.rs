@@ -1,9 +1,11 @@
 //! Ends a poll(2) from another thread.
 
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::thread;
+
+use super::Descriptor;
 
 /// A pair of sockets. The waiting thread polls one; it becomes readable when another thread writes
 /// a byte to the other.
@@ -37,10 +39,9 @@ impl Waker {
         let mut buf = [0; 64];
         while (&self.polled).read(&mut buf).is_ok_and(|n| n == buf.len()) {}
     }
-}
 
-impl AsFd for Waker {
-    fn as_fd(&self) -> BorrowedFd<'_> {
+    /// Returns the descriptor to poll.
+    pub(crate) fn descriptor(&self) -> Descriptor<'_> {
         self.polled.as_fd()
     }
 }

@@ -1,0 +1,29 @@
+//! What the system offers: descriptors, system calls, and the number of forks.
+//!
+//! On systems other than Unix, there are no descriptors. The in-memory xenstored and transports of
+//! the program do without them.
+
+#[cfg(not(unix))]
+mod other;
+#[cfg(unix)]
+mod unix;
+#[cfg(unix)]
+mod waker;
+
+#[cfg(not(unix))]
+pub(crate) use self::other::*;
+#[cfg(unix)]
+pub(crate) use self::unix::*;
+#[cfg(unix)]
+pub(crate) use self::waker::Waker;
+
+/// The descriptor of a [`Transport`](crate::Transport), to be watched with poll(2) and the like.
+///
+/// On systems other than Unix, there is no value of this type.
+#[cfg(unix)]
+pub type Descriptor<'a> = std::os::fd::BorrowedFd<'a>;
+
+/// The descriptor of a [`Transport`](crate::Transport). On this system, there is no value of this
+/// type.
+#[cfg(not(unix))]
+pub type Descriptor<'a> = (std::convert::Infallible, std::marker::PhantomData<&'a ()>);
