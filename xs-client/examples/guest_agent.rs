@@ -35,14 +35,12 @@ fn publish(client: &Client) -> Result<()> {
         // The existence of this key tells the host that an agent runs. Its value is empty.
         ("data/agent", String::new()),
     ];
-    client.transaction(|tx| {
-        tx.write_many(facts.iter().map(|(key, value)| (key, value))).into_iter().collect()
-    })
+    client.transaction(|tx| tx.write_all(facts.iter().map(|(key, value)| (key, value))))
 }
 
 /// Removes all facts. Removing a key that does not exist is not an error.
 fn withdraw(client: &Client) -> Result<()> {
-    client.rm_many(["data/os_name", "data/hostname", "data/agent"]).into_iter().collect()
+    client.rm_all(["data/os_name", "data/hostname", "data/agent"])
 }
 
 fn os_name() -> String {

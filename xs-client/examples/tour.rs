@@ -197,8 +197,7 @@ impl Contender {
                 // oxenstored reports a conflict only to a transaction that has also read.
                 tx.exists(&paths[0])?;
                 let value = format!("client {} in round {round}", self.number + 1);
-                let results = tx.write_many(paths.iter().map(|path| (path, &value)));
-                results.into_iter().collect::<Result<()>>()?;
+                tx.write_all(paths.iter().map(|path| (path, &value)))?;
                 attempts += 1;
                 if attempts == 1 {
                     // Both transactions are open here.

@@ -24,6 +24,7 @@ use crate::handle::Handle;
 /// # Ok::<(), xs_client::Error>(())
 /// ```
 #[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until it opens a client"]
 pub struct Builder {
     timeout: Option<Duration>,
     connect_timeout: Duration,
@@ -58,14 +59,12 @@ impl Builder {
     ///
     /// With a timeout of less than 10 seconds, an operation over a Unix socket needs one system
     /// call more, poll(2).
-    #[must_use]
     pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.timeout = timeout.into();
         self
     }
 
     /// Sets how long connecting may take. The default is 30 seconds.
-    #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
@@ -77,7 +76,6 @@ impl Builder {
     /// [`Overflow`](crate::EventKind::Overflow). A watch whose events are not taken delays no other
     /// user of this client. Events that the client does not
     /// [receive](crate#threads) can delay clients that cause them.
-    #[must_use]
     pub fn watch_capacity(mut self, events: usize) -> Self {
         self.watch_capacity = events;
         self
@@ -96,7 +94,6 @@ impl Builder {
     /// On the new connection, the client sets all its watches again, and each watch returns an
     /// event of the kind [`Reconnected`](crate::EventKind::Reconnected). Transactions that were
     /// open fail with [`ErrorKind::TransactionLost`].
-    #[must_use]
     pub fn reconnect(mut self, reconnect: bool) -> Self {
         self.reconnect = reconnect;
         self

@@ -51,6 +51,7 @@ use crate::handle::Handle;
 /// assert_eq!(&*watch.try_next()?.unwrap().path, "/a");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[must_use = "dropping it ends the reception of events"]
 pub struct EventSource {
     handle: Arc<Handle>,
     /// Watches the transport's descriptor, and the notifier of other threads.

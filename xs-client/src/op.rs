@@ -39,6 +39,7 @@ pub(crate) use self::label::{Decode, Label};
 /// # Ok::<(), xs_client::Error>(())
 /// ```
 #[derive(Clone)]
+#[must_use = "an operation does nothing until it is run or started"]
 pub struct Op<'a, T> {
     pub(crate) label: Label<'a>,
     /// An invalid argument is reported when the operation runs, so that each operation of a batch

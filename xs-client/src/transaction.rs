@@ -36,6 +36,7 @@ use crate::tree::Tree;
 /// assert_eq!(client.read("/a")?, b"1");
 /// # Ok::<(), xs_client::Error>(())
 /// ```
+#[must_use = "dropping it aborts the transaction"]
 pub struct Transaction {
     tree: Tree,
     _open: Open,

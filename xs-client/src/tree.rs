@@ -151,6 +151,7 @@ impl Tree {
 
     /// Returns the values of several nodes, each with its own error. Uses one round trip, like
     /// [`run_all`](Self::run_all).
+    #[must_use = "each result may be an error"]
     pub fn read_many<P: AsRef<str>>(
         &self,
         paths: impl IntoIterator<Item = P>,
@@ -181,16 +182,8 @@ impl Tree {
     /// Sets the values of several nodes, each with its own error. Uses one round trip.
     ///
     /// Some of the nodes may be written and others not. To write all or none, use a
-    /// [transaction](crate::Client::transaction). To get the first error, collect the results:
-    ///
-    /// ```
-    /// # use xs_client::{Client, Result};
-    /// # use xs_transport::mock::Xenstored;
-    /// # let client = Client::from_transport(Xenstored::new().connect(xs_proto::DomId::DOM0));
-    /// let results = client.write_many([("/vm/uuid", "1234"), ("/vm/name", "guest")]);
-    /// results.into_iter().collect::<Result<()>>()?;
-    /// # Ok::<(), xs_client::Error>(())
-    /// ```
+    /// [transaction](crate::Client::transaction).
+    #[must_use = "each result may be an error"]
     pub fn write_many<P: AsRef<str>, V: AsRef<[u8]>>(
         &self,
         pairs: impl IntoIterator<Item = (P, V)>,
@@ -200,17 +193,20 @@ impl Tree {
     }
 
     /// Creates several nodes, each with its own error. Uses one round trip.
+    #[must_use = "each result may be an error"]
     pub fn mkdir_many<P: AsRef<str>>(&self, paths: impl IntoIterator<Item = P>) -> Vec<Result<()>> {
         self.on_each(paths, op::mkdir)
     }
 
     /// Removes several nodes, each with its own error. Uses one round trip.
+    #[must_use = "each result may be an error"]
     pub fn rm_many<P: AsRef<str>>(&self, paths: impl IntoIterator<Item = P>) -> Vec<Result<()>> {
         self.on_each(paths, op::rm)
     }
 
     /// Returns the names of the children of several nodes, each with its own error. Uses one round
     /// trip, and further ones for lists that are too long for one message.
+    #[must_use = "each result may be an error"]
     pub fn directory_many<P: AsRef<str>>(
         &self,
         paths: impl IntoIterator<Item = P>,
@@ -224,6 +220,7 @@ impl Tree {
     }
 
     /// Returns for each of several nodes whether it exists, or its error. Uses one round trip.
+    #[must_use = "each result may be an error"]
     pub fn exists_many<P: AsRef<str>>(
         &self,
         paths: impl IntoIterator<Item = P>,
@@ -232,6 +229,7 @@ impl Tree {
     }
 
     /// Returns the permissions of several nodes, each with its own error. Uses one round trip.
+    #[must_use = "each result may be an error"]
     pub fn get_perms_many<P: AsRef<str>>(
         &self,
         paths: impl IntoIterator<Item = P>,
@@ -240,12 +238,60 @@ impl Tree {
     }
 
     /// Sets the permissions of several nodes, each with its own error. Uses one round trip.
+    #[must_use = "each result may be an error"]
     pub fn set_perms_many<'a, P: AsRef<str>>(
         &self,
         pairs: impl IntoIterator<Item = (P, &'a Permissions)>,
     ) -> Vec<Result<()>> {
         let pairs: Vec<_> = pairs.into_iter().collect();
         self.run_all(pairs.iter().map(|(path, perms)| op::set_perms(path.as_ref(), perms)))
+    }
+
+    /// Returns the values of several nodes, or the first error, which names its path. Uses one round
+    /// trip.
+    pub fn read_all<P: AsRef<str>>(
+        &self,
+        paths: impl IntoIterator<Item = P>,
+    ) -> Result<Vec<Vec<u8>>> {
+        self.read_many(paths).into_iter().collect()
+    }
+
+    /// Sets the values of several nodes, and returns the first error, which names its path. Uses one
+    /// round trip.
+    ///
+    /// All requests are sent, also those after one that fails. To write all nodes or none, use a
+    /// [transaction](crate::Client::transaction). This has nothing to do with
+    /// [`std::io::Write::write_all`].
+    ///
+    /// ```
+    /// # use xs_client::Client;
+    /// # use xs_transport::mock::Xenstored;
+    /// # let client = Client::from_transport(Xenstored::new().connect(xs_proto::DomId::DOM0));
+    /// client.write_all([("/vm/uuid", "1234"), ("/vm/name", "guest")])?;
+    /// # Ok::<(), xs_client::Error>(())
+    /// ```
+    pub fn write_all<P: AsRef<str>, V: AsRef<[u8]>>(
+        &self,
+        pairs: impl IntoIterator<Item = (P, V)>,
+    ) -> Result<()> {
+        self.write_many(pairs).into_iter().collect()
+    }
+
+    /// Creates several nodes, and returns the first error, which names its path. Uses one round
+    /// trip. All requests are sent, also those after one that fails.
+    ///
+    /// "All" are the nodes of this call: like [`mkdir`](Self::mkdir), it also creates their
+    /// ancestors.
+    pub fn mkdir_all<P: AsRef<str>>(&self, paths: impl IntoIterator<Item = P>) -> Result<()> {
+        self.mkdir_many(paths).into_iter().collect()
+    }
+
+    /// Removes several nodes, and returns the first error, which names its path. Uses one round
+    /// trip. All requests are sent, also those after one that fails.
+    ///
+    /// "All" are the nodes of this call: like [`rm`](Self::rm), it also removes their descendants.
+    pub fn rm_all<P: AsRef<str>>(&self, paths: impl IntoIterator<Item = P>) -> Result<()> {
+        self.rm_many(paths).into_iter().collect()
     }
 
     /// Runs an operation of the module [`op`] and waits for its result.
@@ -258,6 +304,7 @@ impl Tree {
     /// The requests are in flight together, up to 1024 at a time, and the daemon executes them in
     /// this order. Over the xenbus device, which takes one request at a time, each operation is a
     /// round trip. The timeout applies to all operations together.
+    #[must_use = "each result may be an error"]
     pub fn run_all<'a, T>(&self, ops: impl IntoIterator<Item = Op<'a, T>>) -> Vec<Result<T>> {
         let ops: Vec<_> = ops.into_iter().collect();
         batch::run_all(&self.handle, self.scope, self.deadline(), &ops)

@@ -39,6 +39,7 @@ use crate::tree::Tree;
 /// }
 /// # Ok::<(), xs_client::Error>(())
 /// ```
+#[must_use = "an iterator does nothing unless it is used"]
 pub struct Walk<'a> {
     tree: &'a Tree,
     wanted: Wanted,
@@ -118,14 +119,12 @@ impl<'a> Walk<'a> {
     }
 
     /// Also reads the values of the nodes that have not been requested yet.
-    #[must_use]
     pub fn with_values(mut self) -> Self {
         self.wanted.values = true;
         self
     }
 
     /// Also reads the permissions of the nodes that have not been requested yet.
-    #[must_use]
     pub fn with_perms(mut self) -> Self {
         self.wanted.perms = true;
         self

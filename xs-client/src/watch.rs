@@ -40,6 +40,7 @@ use crate::registration::{Registration, Removal};
 /// watches and then does other work for long should use [callbacks](Client::watch_with), whose
 /// thread receives all the time. Otherwise the events stay with the daemon, which can block other
 /// clients; see [Threads](crate#threads).
+#[must_use = "dropping it removes the watch"]
 pub struct Watch {
     pub(crate) events: Events,
     path: Box<str>,

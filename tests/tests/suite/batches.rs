@@ -77,6 +77,26 @@ on_every_backend! {
         assert_eq!(there.collect::<Vec<_>>(), [false, true]);
     }
 
+    fn first_error_of_a_batch_names_its_path(ctx) {
+        let [a, b, missing] = ["a", "b", "missing/x"].map(|name| ctx.path(name));
+        ctx.client.write_all([(&a, "1"), (&b, "2")]).unwrap();
+        assert_eq!(ctx.client.read_all([&a, &b]).unwrap(), [b"1", b"2"]);
+
+        let error = ctx.client.read_all([&*a, &missing, "not a path"]).unwrap_err();
+        assert_eq!(error.path(), Some(&*missing));
+        // The requests after the one that fails are carried out, too.
+        let error = ctx.client.write_all([("not a path", "3"), (&*a, "3")]).unwrap_err();
+        assert_eq!(error.path(), Some("not a path"));
+        assert_eq!(ctx.client.read(&a).unwrap(), b"3");
+
+        let c = ctx.path("c");
+        ctx.client.mkdir_all([&b, &c]).unwrap();
+        assert_eq!(ctx.client.read_all([&b, &c]).unwrap(), [&b"2"[..], b""]);
+        ctx.client.rm_all([&a, &b, &c]).unwrap();
+        assert!(!ctx.client.exists(&a).unwrap());
+        assert_eq!(ctx.client.rm_all([&*a, &missing]).unwrap_err().path(), Some(&*missing));
+    }
+
     fn batches_run_inside_a_transaction(ctx) {
         let paths: Vec<_> = (0..ctx.load(200)).map(|n| ctx.path(&format!("k{n}"))).collect();
         let tx = ctx.client.start_transaction().unwrap();

@@ -13,6 +13,7 @@ use crate::op;
 use crate::transaction::{Open, Retries, Retry, interrupted, is_lost, may_be_lost, probe};
 
 /// An open transaction; see [`xs_client::Transaction`](crate::Transaction). Dropping it aborts it.
+#[must_use = "dropping it aborts the transaction"]
 pub struct Transaction {
     tree: Tree,
     _open: Open,

@@ -155,6 +155,36 @@ impl Tree {
         self.on_each(paths, op::get_perms)
     }
 
+    /// See [`read_all`](crate::Tree::read_all).
+    pub async fn read_all<P: AsRef<str>>(
+        &self,
+        paths: impl IntoIterator<Item = P>,
+    ) -> Result<Vec<Vec<u8>>> {
+        let results = self.read_many(paths);
+        results.await.into_iter().collect()
+    }
+
+    /// See [`write_all`](crate::Tree::write_all).
+    pub async fn write_all<P: AsRef<str>, V: AsRef<[u8]>>(
+        &self,
+        pairs: impl IntoIterator<Item = (P, V)>,
+    ) -> Result<()> {
+        let results = self.write_many(pairs);
+        results.await.into_iter().collect()
+    }
+
+    /// See [`mkdir_all`](crate::Tree::mkdir_all).
+    pub async fn mkdir_all<P: AsRef<str>>(&self, paths: impl IntoIterator<Item = P>) -> Result<()> {
+        let results = self.mkdir_many(paths);
+        results.await.into_iter().collect()
+    }
+
+    /// See [`rm_all`](crate::Tree::rm_all).
+    pub async fn rm_all<P: AsRef<str>>(&self, paths: impl IntoIterator<Item = P>) -> Result<()> {
+        let results = self.rm_many(paths);
+        results.await.into_iter().collect()
+    }
+
     async fn whole_directory(&self, path: &str) -> Result<Vec<String>> {
         let deadline = self.0.deadline();
         let answer = self.start(&op::directory(path), deadline).await?.await;

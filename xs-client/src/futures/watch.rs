@@ -20,6 +20,7 @@ use crate::registration::{Registration, Removal};
 /// It is a stream of events, which ends after an error, or when another part of the program removes
 /// the watch. Dropping a future that waits for an event loses no event, so several watches can be
 /// used in a `select!`. Dropping the watch removes it.
+#[must_use = "dropping it removes the watch"]
 pub struct Watch {
     client: Client,
     watch: crate::Watch,

@@ -69,7 +69,7 @@ fn operations_are_traced_and_values_are_not() {
         client.write("/a", "a secret").unwrap();
         client.transaction(|tx| tx.read("/a")).unwrap();
         client.read("/none").unwrap_err();
-        client.read_many(["/a", "/other"]);
+        drop(client.read_many(["/a", "/other"]));
         let mut watch = client.watch("/a").unwrap();
         watch.wait().unwrap();
         client.close();
