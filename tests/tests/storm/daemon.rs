@@ -2,9 +2,9 @@
 
 use std::env;
 use std::fs;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -49,6 +49,8 @@ pub(crate) enum Start {
 pub(crate) struct Process {
     child: Child,
     socket: PathBuf,
+    /// Kept open: a test harness prints a line after a minute, and ends if it cannot.
+    _output: BufReader<ChildStdout>,
 }
 
 /// Serves an in-memory xenstored if this process was started for that.
@@ -82,10 +84,10 @@ impl Process {
             .stderr(Stdio::null())
             .spawn()
             .expect("the daemon can be started");
-        let output = BufReader::new(child.stdout.take().expect("it is piped"));
-        let mut lines = output.lines().map_while(Result::ok);
+        let mut output = BufReader::new(child.stdout.take().expect("it is piped"));
+        let mut lines = output.by_ref().lines().map_while(Result::ok);
         let socket = lines.find(|line| line.starts_with('/')).expect("the daemon starts");
-        Process { child, socket: socket.into() }
+        Process { child, socket: socket.into(), _output: output }
     }
 
     /// Kills the daemon, which is a child of the command, or the process itself.
