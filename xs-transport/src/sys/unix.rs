@@ -305,6 +305,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(miri, ignore = "under Miri a step takes longer than a millisecond")]
     fn poll_timeouts_are_rounded_up() {
         let timeout = |left| milliseconds_until(Instant::now() + left);
         assert_eq!(timeout(Duration::ZERO), 0);
