@@ -164,6 +164,14 @@ impl Domains {
         }
     }
 
+    /// Returns the known domains that no longer exist, in the order of their numbers.
+    pub(crate) fn absent(&self) -> Vec<DomId> {
+        let known = self.absent.iter().filter(|domid| self.known.contains_key(domid));
+        let mut absent: Vec<_> = known.copied().collect();
+        absent.sort_unstable();
+        absent
+    }
+
     /// Notes that there is such a domain again.
     pub(crate) fn set_present(&mut self, domid: DomId) {
         self.absent.remove(&domid);

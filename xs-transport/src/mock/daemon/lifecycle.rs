@@ -28,15 +28,18 @@ impl Daemon {
         true
     }
 
-    /// Reports that a domain has shut down.
-    pub(crate) fn shut_down(&mut self, domid: DomId) {
-        let is_reported_again = !self.behaviour.reports_shutdown_once;
-        let domain = self.domains.introduced(domid);
-        if let Some(domain) = domain.filter(|domain| is_reported_again || !domain.shut_down) {
-            domain.shut_down = true;
-            if self.behaviour.special_events_name_domain {
-                self.fire_special_of(RELEASE_DOMAIN, domid);
-            }
+    /// Fires special watches for a domain that has shut down.
+    pub(crate) fn report_shutdown(&mut self, domid: DomId) {
+        if self.behaviour.special_events_name_domain {
+            self.fire_special_of(RELEASE_DOMAIN, domid);
+        }
+        self.fire_special_of_any(RELEASE_DOMAIN);
+    }
+
+    /// Fires special watches if any domain has shut down.
+    pub(crate) fn report_shutdowns(&mut self) {
+        let is_down = self.domains.iter().any(|(_, domain)| domain.introduced && domain.shut_down);
+        if is_down {
             self.fire_special_of_any(RELEASE_DOMAIN);
         }
     }

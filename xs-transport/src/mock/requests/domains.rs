@@ -24,7 +24,12 @@ impl Call<'_> {
             return Err(INVALID);
         }
         if !self.daemon.domains.exists(domid) {
-            return Err(INVALID);
+            let known = self.daemon.domains.introduced(domid).map(|domain| domain.rings.gfn);
+            if !self.behaviour().introduces_with_same_arguments_only {
+                // The daemon knows the domain, and does not look whether it still exists.
+                return if known.is_some() { DONE } else { Err(INVALID) };
+            }
+            return Err(if known == Some(rings.gfn) { ErrorCode::Io } else { INVALID });
         }
         if self.daemon.introduce_with(domid, rings) {
             return DONE;

@@ -34,14 +34,34 @@ impl Daemon {
         is_introduced
     }
 
-    /// Handles the destruction of a domain. A daemon that fires watches on the domain's nodes learns
-    /// of domains that are not introduced, too.
+    /// Handles the destruction of a domain.
     pub(crate) fn destroy(&mut self, domid: DomId) {
-        if domid == DomId::DOM0 {
-            return;
-        }
         self.domains.set_absent(domid);
-        self.release(domid);
+        let gone = self.release_absent();
+        if !gone && !self.behaviour.reports_shutdown_once {
+            self.report_shutdowns();
+        }
+    }
+
+    /// Handles the report that a domain has shut down.
+    pub(crate) fn shut_down(&mut self, domid: DomId) {
+        let domain = self.domains.introduced(domid);
+        let is_news = domain.is_some_and(|domain| !std::mem::replace(&mut domain.shut_down, true));
+        // The hypervisor does not say which domain it means, and the daemon looks at all.
+        let gone = self.release_absent();
+        if self.behaviour.reports_shutdown_once {
+            if is_news {
+                self.report_shutdown(domid);
+            }
+        } else if !gone {
+            self.report_shutdowns();
+        }
+    }
+
+    /// Releases all domains that no longer exist. Returns whether any was introduced.
+    fn release_absent(&mut self) -> bool {
+        let gone = self.domains.absent();
+        gone.into_iter().fold(false, |any, domid| self.release(domid) || any)
     }
 
     /// Gives the domain's nodes that cannot be removed, the root and those of special watches, back to
