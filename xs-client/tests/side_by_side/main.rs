@@ -147,8 +147,9 @@ impl Fixture {
 
     /// Returns the results of the original tools and of `xs`.
     fn run_both(&self, line: &str) -> [Outcome; 2] {
+        // Debian has a script of that name among the tools, so the original comes first.
         let control = self.control.as_deref().and_then(Path::parent);
-        let theirs = [Some(&*self.originals), control];
+        let theirs = [control, Some(&*self.originals)];
         [self.run(line, &theirs), self.run(line, &[Some(&*self.ours.0)])]
     }
 
