@@ -77,13 +77,13 @@ fn features_and_event_channel_are_read_from_the_page() {
 #[test]
 fn guest_reconnects_if_xenstored_offers_it() {
     let page = RingPage::new();
-    let mut server = RingServer::new(&page, 0).unwrap();
+    RingServer::new(&page, 0).unwrap();
     let mut client = RingClient::new(&page);
     assert_eq!(client.send(b"lost"), Ok(4));
     assert_eq!(client.reconnect(), Err(RingError::NotOffered));
     assert_eq!(get(&page, Field::Connection), CONNECTED);
 
-    server = RingServer::new(&page, RECONNECTION).unwrap();
+    let mut server = RingServer::new(&page, RECONNECTION).unwrap();
     server.send(b"lost too").unwrap();
     _ = (client.must_notify(), server.must_notify());
     assert_eq!(client.reconnect(), Ok(()));
