@@ -109,7 +109,7 @@ pub(crate) struct Behaviour {
     pub(crate) unwatch_empty_path_error: &'static ErrorCode,
 
     // Domains.
-    /// The treatment of a released domain's nodes and permissions. Changed in Xen 4.22.
+    /// What the release of a domain removes. Changed in Xen 4.22.
     pub(crate) release: Release,
     /// The error of RELEASE and RESUME for a domain that is not introduced.
     pub(crate) unknown_domain_error: &'static ErrorCode,
@@ -213,18 +213,18 @@ pub(crate) enum LongEvents {
     Reported,
 }
 
-/// The treatment of a released domain's nodes and permissions.
+/// What the release of a domain removes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Release {
     /// The domain's nodes are removed and watches on them fire. Its entries in the permissions of
     /// other nodes stay and are void for a later domain of the same number.
-    RemovesNodes,
+    Nodes,
     /// The domain's nodes are removed and watches on them fire. Its entries in the permissions of
     /// other nodes are removed.
-    RemovesNodesThenPermissions,
+    NodesThenPermissions,
     /// The domain's nodes and its entries in the permissions of other nodes are removed, and no
     /// watch fires. RELEASE also does this for a domain that it does not know.
-    RemovesNodesAndPermissions,
+    NodesAndPermissions,
 }
 
 /// How a daemon reads a domain id.

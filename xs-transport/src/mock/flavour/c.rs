@@ -67,7 +67,7 @@ pub(super) const C_4_17: Behaviour = Behaviour {
     unwatch_malformed_path_error: &ErrorCode::NoEntry,
     unwatch_empty_path_error: &ErrorCode::NoEntry,
 
-    release: Release::RemovesNodes,
+    release: Release::Nodes,
     unknown_domain_error: &ErrorCode::NoEntry,
     introduces_with_same_arguments_only: false,
     introduces_with_port_0: false,
@@ -137,7 +137,7 @@ pub(super) const C_4_22: Behaviour = Behaviour {
     releases_are_public: true,
     watches_have_depth: true,
     special_events_name_domain: true,
-    release: Release::RemovesNodesThenPermissions,
+    release: Release::NodesThenPermissions,
     control: Control::Full(&CONTROL_4_22),
     control_sets_quotas_of_present_domains: false,
     counts_nodes_of_request: false,

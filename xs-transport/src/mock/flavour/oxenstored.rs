@@ -70,7 +70,7 @@ pub(super) const OX_4_17: Behaviour = Behaviour {
     unwatch_malformed_path_error: &ErrorCode::NoEntry,
     unwatch_empty_path_error: &ErrorCode::Invalid,
 
-    release: Release::RemovesNodesAndPermissions,
+    release: Release::NodesAndPermissions,
     unknown_domain_error: &ErrorCode::Invalid,
     introduces_with_same_arguments_only: true,
     introduces_with_port_0: true,

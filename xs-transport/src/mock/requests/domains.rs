@@ -59,7 +59,7 @@ impl Call<'_> {
             return Err(unknown.clone());
         }
         match self.behaviour().release {
-            Release::RemovesNodes | Release::RemovesNodesThenPermissions => {
+            Release::Nodes | Release::NodesThenPermissions => {
                 if domid == DomId::DOM0 {
                     return Err(INVALID);
                 }
@@ -75,7 +75,7 @@ impl Call<'_> {
                 self.daemon.release(domid);
                 DONE
             }
-            Release::RemovesNodesAndPermissions => {
+            Release::NodesAndPermissions => {
                 if self.daemon.release(domid) {
                     return DONE;
                 }

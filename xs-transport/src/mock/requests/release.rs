@@ -18,13 +18,13 @@ impl Daemon {
         let is_introduced = self.domains.introduced(domid).is_some();
         self.disconnect_domain(domid);
         match self.behaviour.release {
-            Release::RemovesNodes => self.remove_nodes_of(domid),
-            Release::RemovesNodesThenPermissions => {
+            Release::Nodes => self.remove_nodes_of(domid),
+            Release::NodesThenPermissions => {
                 self.remove_nodes_of(domid);
                 self.remove_permissions_of(domid);
             }
-            Release::RemovesNodesAndPermissions if is_introduced => self.remove_traces_of(domid),
-            Release::RemovesNodesAndPermissions => {}
+            Release::NodesAndPermissions if is_introduced => self.remove_traces_of(domid),
+            Release::NodesAndPermissions => {}
         }
         self.return_permanent_nodes_of(domid);
         self.domains.remove(domid);
@@ -60,8 +60,11 @@ impl Daemon {
 
     /// Releases all domains that no longer exist. Returns whether any was introduced.
     fn release_absent(&mut self) -> bool {
-        let gone = self.domains.absent();
-        gone.into_iter().fold(false, |any, domid| self.release(domid) || any)
+        let mut any = false;
+        for domid in self.domains.absent() {
+            any |= self.release(domid);
+        }
+        any
     }
 
     /// Gives the domain's nodes that cannot be removed, the root and those of special watches, back to
