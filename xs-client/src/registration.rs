@@ -61,6 +61,7 @@ impl<'a> Registration<'a> {
         Registration { handle, options, token, generation, may_be_set: true, is_kept: false }
     }
 
+    #[cfg(feature = "futures")]
     pub(crate) fn token(&self) -> WatchToken {
         self.token
     }

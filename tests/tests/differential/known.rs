@@ -101,6 +101,17 @@ pub(crate) const KNOWN: &[Known] = &[
         },
     },
     Known {
+        flavours: &[Flavour::C420],
+        what: "the highest numbers that CONTROL quota reports for a domain",
+        reason: "they count from the start of the daemon, which serves many sequences",
+        avoid: |op| {
+            let mut words = op.payload.split(|byte| *byte == 0);
+            op.ty == Ty::Control as u32
+                && words.next() == Some(b"quota")
+                && words.next().is_some_and(|word| word.first().is_some_and(u8::is_ascii_digit))
+        },
+    },
+    Known {
         flavours: OXENSTORED,
         what: "removing the root, releasing dom0, targeting dom0",
         reason: "oxenstored does it, and nothing can be compared afterwards",
