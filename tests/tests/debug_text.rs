@@ -134,6 +134,24 @@ fn proto(shown: &mut Shown) {
     show! { shown: xs_proto::Decoder = decoder; }
 }
 
+fn rings(shown: &mut Shown) {
+    use xs_proto::ring::*;
+
+    let page = RingPage::new();
+    let mut client = RingClient::new(&page);
+    client.send(SECRET.as_bytes()).unwrap();
+    let server = RingServer::new(&page, 0).unwrap();
+    show! { shown:
+        xs_proto::ring::Field = Field::Connection;
+        xs_proto::ring::Ring = Ring::Requests;
+        xs_proto::ring::RingClient<&RingPage> = client;
+        xs_proto::ring::RingError = RingError::GivenUp(ServerError::Protocol);
+        xs_proto::ring::RingPage = page;
+        xs_proto::ring::RingServer<&RingPage> = server;
+        xs_proto::ring::ServerError = ServerError::Unknown(9);
+    }
+}
+
 fn transport(shown: &mut Shown) {
     use xs_transport::*;
 
@@ -280,7 +298,8 @@ fn public_types() -> BTreeSet<String> {
     let text: String =
         lists.iter().map(|list| fs::read_to_string(api.join(list)).unwrap()).collect();
     let types = text.lines().filter_map(|line| {
-        let item = line.strip_prefix("#[non_exhaustive] ").unwrap_or(line);
+        // Attributes such as `#[non_exhaustive]` precede the item.
+        let item = line.rsplit("] ").next().filter(|_| line.starts_with("#[")).unwrap_or(line);
         let name = item.strip_prefix("pub struct ").or_else(|| item.strip_prefix("pub enum "))?;
         Some(name.split(['<', '(', ' ']).next()?.to_owned())
     });
@@ -291,6 +310,7 @@ fn public_types() -> BTreeSet<String> {
 fn debug_text_of_every_public_type_is_short_and_without_values() {
     let mut shown = Shown::default();
     proto(&mut shown);
+    rings(&mut shown);
     transport(&mut shown);
     in_memory(&mut shown);
     client(&mut shown);

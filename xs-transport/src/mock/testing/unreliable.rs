@@ -384,6 +384,7 @@ mod tests {
         }
     }
 
+    #[cfg(unix)]
     #[test]
     fn polling_clients_see_no_false_would_block() {
         for seed in 0..50 {
