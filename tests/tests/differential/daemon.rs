@@ -197,7 +197,7 @@ pub(crate) trait Daemon {
 }
 
 /// The default quotas, by the names that CONTROL uses.
-const QUOTAS: [(&str, u32); 8] = [
+const QUOTAS: [(&str, u32); 10] = [
     ("nodes", 1000),
     ("watches", 128),
     ("transactions", 10),
@@ -206,6 +206,8 @@ const QUOTAS: [(&str, u32); 8] = [
     ("node-permissions", 5),
     ("path-max", 2048),
     ("node-size", 2048),
+    ("outstanding", 20),
+    ("memory", 2_621_440),
 ];
 
 /// A genuine daemon.
