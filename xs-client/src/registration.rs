@@ -89,13 +89,10 @@ impl<'a> Registration<'a> {
         let kind = result.as_ref().err().map(Error::kind);
         self.may_be_set = !matches!(kind, Some(ErrorKind::Invalid(_) | ErrorKind::Refused(_)));
         result?;
-        let mut guard = self.handle.lock();
-        if guard.watches.contains(self.token) {
-            return Ok(());
+        match self.handle.lock().watches.contains(self.token) {
+            true => Ok(()),
+            false => Err(Error::new("watch", Some(self.options.path), ErrorKind::WatchRemoved)),
         }
-        let path = self.options.path;
-        guard.clean_up(Housekeeping::Unwatch { path: path.into(), token: self.token });
-        Err(Error::new("watch", Some(path), ErrorKind::WatchRemoved))
     }
 
     /// Ends the registration and keeps the watch.
@@ -113,6 +110,11 @@ impl Drop for Registration<'_> {
         let may_be_set = self.may_be_set || self.handle.lock().generation() != self.generation;
         if let Some(mut removal) = Removal::new(self.handle, self.token) {
             removal.is_done |= !may_be_set;
+        }
+        let mut guard = self.handle.lock();
+        if guard.watches.take_orphan(self.token) && may_be_set {
+            let path = self.options.path.into();
+            guard.clean_up(Housekeeping::Unwatch { path, token: self.token });
         }
     }
 }

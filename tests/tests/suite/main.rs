@@ -1,5 +1,7 @@
 //! Tests of the client that run on every backend: see `tests/README.md`.
 
+#![allow(clippy::duplicate_mod, reason = "two examples share a module")]
+
 mod bad_input;
 mod batches;
 mod callbacks;

@@ -51,7 +51,7 @@ on_every_backend! {
         set.add(&b).unwrap();
         set.remove(token).unwrap();
         ctx.client.write(&a, "1").unwrap();
-        ctx.client.write(&format!("{b}/last"), "1").unwrap();
+        ctx.client.write(format!("{b}/last"), "1").unwrap();
         loop {
             let event = next(&mut set);
             assert_eq!(*event.watched, *b);
@@ -70,9 +70,9 @@ on_every_backend! {
                 let handle = set.handle();
                 scope.spawn(move || {
                     for at in (half..count).step_by(2) {
-                        let token = handle.add(&ctx.path(&format!("kept{at}"))).unwrap();
+                        let token = handle.add(ctx.path(&format!("kept{at}"))).unwrap();
                         assert!(handle.contains(token));
-                        let token = handle.add(&ctx.path(&format!("removed{at}"))).unwrap();
+                        let token = handle.add(ctx.path(&format!("removed{at}"))).unwrap();
                         handle.remove(token).unwrap();
                     }
                 });
@@ -89,7 +89,7 @@ on_every_backend! {
         assert!(set.next().is_none());
         let mut again = ctx.client.watch_set();
         for at in 0..count {
-            again.add(&ctx.path(&format!("kept{at}"))).unwrap();
+            again.add(ctx.path(&format!("kept{at}"))).unwrap();
         }
         next(&mut again);
     }
@@ -102,7 +102,7 @@ on_every_backend! {
             set.add(path).unwrap();
         }
         called_for_all(&events, &paths);
-        ctx.another().write(&format!("{}/below", paths[1]), "1").unwrap();
+        ctx.another().write(format!("{}/below", paths[1]), "1").unwrap();
         called_for(&events, &format!("{}/below", paths[1]));
         set.close().unwrap();
     }

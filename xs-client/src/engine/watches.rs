@@ -1,6 +1,6 @@
 //! The table of watches.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use xs_proto::ErrorCode;
@@ -24,6 +24,8 @@ pub(crate) struct Watches {
     capacity: usize,
     /// A queue may be more than half full.
     crowded: bool,
+    /// The watches that were removed before WATCH was submitted, and that the daemon may know now.
+    orphans: BTreeSet<WatchToken>,
 }
 
 /// A watch that was removed from the table.
@@ -54,7 +56,7 @@ impl DueCallback {
 impl Watches {
     pub(super) fn new(capacity: usize) -> Self {
         let (entries, groups) = (BTreeMap::new(), Groups::default());
-        Watches { entries, groups, capacity, crowded: false }
+        Watches { entries, groups, capacity, crowded: false, orphans: BTreeSet::new() }
     }
 
     /// Adds an empty set.
@@ -116,10 +118,17 @@ impl Watches {
 
     /// WATCH was submitted.
     pub(super) fn submitted(&mut self, token: &[u8]) {
-        if let Some(entry) = WatchToken::parse(token).and_then(|token| self.entries.get_mut(&token))
-        {
-            entry.submission = Submission::Submitted;
+        let Some(token) = WatchToken::parse(token) else { return };
+        match self.entries.get_mut(&token) {
+            Some(entry) => entry.submission = Submission::Submitted,
+            None => _ = self.orphans.insert(token),
         }
+    }
+
+    /// Returns whether a watch that is not in the table has to be removed at the daemon by the
+    /// caller that has set it. If it was removed later, the caller that did so removes it there.
+    pub(crate) fn take_orphan(&mut self, token: WatchToken) -> bool {
+        self.orphans.remove(&token)
     }
 
     /// Removes a watch, which delivers nothing from then on.

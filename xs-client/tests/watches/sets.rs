@@ -311,7 +311,7 @@ fn watches_come_and_go_while_events_are_taken() {
             let handle = set.handle();
             thread::spawn(move || {
                 for at in 0..WATCHES {
-                    let token = handle.add(&format!("/{thread}/{at}")).unwrap();
+                    let token = handle.add(format!("/{thread}/{at}")).unwrap();
                     if at % 2 == 1 {
                         handle.remove(token).unwrap();
                     }
