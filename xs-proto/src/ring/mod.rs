@@ -65,8 +65,8 @@
 //! # let name = read_name(&page, || {}, || {
 //! #     let mut buf = [0; 64];
 //! #     let received = server.receive(&mut buf).unwrap();
-//! #     let incoming = connection.receive(&buf[..received]).unwrap().event.unwrap();
-//! #     connection.reply(incoming.header, &Reply::Value(b"guest".into())).unwrap();
+//! #     let header = connection.receive(&buf[..received]).unwrap().event.unwrap().header;
+//! #     connection.reply(header, &Reply::Value(b"guest".into())).unwrap();
 //! #     server.send(&connection.take_output()).unwrap();
 //! # })?;
 //! # assert_eq!(name, b"guest");
