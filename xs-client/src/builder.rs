@@ -164,6 +164,7 @@ impl Client {
     /// # Errors
     /// [`ErrorKind::NoDaemon`] if no path leads to a daemon. The error lists the paths that were
     /// tried, and why each of them failed.
+    #[doc(alias("xs_open", "xs_daemon_open", "connect"))]
     pub fn open() -> Result<Self> {
         Builder::new().open()
     }

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use xs_proto::{DomId, ErrorCode};
+use xs_proto::{DomId, ErrorCode, Features, Quota};
 
 use crate::engine::Scope;
 use crate::error::{Error, ErrorKind, Result};
@@ -47,6 +47,11 @@ impl Client {
         Client { tree: Tree { handle: Arc::new(handle), scope: Scope::NONE, timeout } }
     }
 
+    /// Returns the client of a tree that belongs to no transaction.
+    pub(crate) fn from_tree(tree: Tree) -> Self {
+        Client { tree }
+    }
+
     /// Returns a client on the same connection with another timeout for each operation. With
     /// `None`, operations wait indefinitely.
     ///
@@ -76,6 +81,7 @@ impl Client {
     ///
     /// The client does not connect again, even with
     /// [`Builder::reconnect`](crate::Builder::reconnect).
+    #[doc(alias = "xs_close")]
     pub fn close(&self) {
         self.handle.close();
     }
@@ -88,6 +94,7 @@ impl Client {
     /// `gfn` is the guest frame number of the page with the domain's Xenstore ring, and `evtchn`
     /// the domain's port of the event channel for this ring. Only a privileged domain, such as
     /// dom0, may do this.
+    #[doc(alias("xs_introduce_domain", "introduce_domain"))]
     pub fn introduce(&self, domid: impl Into<DomId>, gfn: u64, evtchn: u32) -> Result<()> {
         self.run(&op::introduce(domid, gfn, evtchn))
     }
@@ -96,6 +103,7 @@ impl Client {
     ///
     /// The daemon does so by itself when the domain is destroyed. Only a privileged domain may do
     /// this.
+    #[doc(alias("xs_release_domain", "release_domain"))]
     pub fn release(&self, domid: impl Into<DomId>) -> Result<()> {
         self.run(&op::release(domid))
     }
@@ -104,6 +112,7 @@ impl Client {
     ///
     /// The daemon reports the first shutdown of a domain with an event of `@releaseDomain`, and a
     /// further one only after this call. Only a privileged domain may do this.
+    #[doc(alias("xs_resume_domain", "resume_domain"))]
     pub fn resume(&self, domid: impl Into<DomId>) -> Result<()> {
         self.run(&op::resume(domid))
     }
@@ -111,6 +120,7 @@ impl Client {
     /// Gives `domid` the access rights of `target`, in addition to its own (SET_TARGET).
     ///
     /// Only a privileged domain may do this.
+    #[doc(alias = "xs_set_target")]
     pub fn set_target(&self, domid: impl Into<DomId>, target: impl Into<DomId>) -> Result<()> {
         self.run(&op::set_target(domid, target))
     }
@@ -118,11 +128,13 @@ impl Client {
     /// Returns the home of a domain, such as `/local/domain/5` (GET_DOMAIN_PATH).
     ///
     /// The domain need not exist.
+    #[doc(alias = "xs_get_domain_path")]
     pub fn get_domain_path(&self, domid: impl Into<DomId>) -> Result<String> {
         self.run(&op::get_domain_path(domid))
     }
 
     /// Returns whether the daemon is connected to a domain (IS_DOMAIN_INTRODUCED).
+    #[doc(alias = "xs_is_domain_introduced")]
     pub fn is_domain_introduced(&self, domid: impl Into<DomId>) -> Result<bool> {
         self.run(&op::is_domain_introduced(domid))
     }
@@ -135,27 +147,28 @@ impl Client {
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] if `words` is empty, or a word contains a NUL.
+    #[doc(alias("xs_control_command", "xs_debug_command"))]
     pub fn control<S: AsRef<[u8]>>(&self, words: impl IntoIterator<Item = S>) -> Result<String> {
         self.run(&op::control(words))
     }
 
-    /// Returns the features of the daemon, as the bits `XENSTORE_SERVER_FEATURE_*` of xs_wire.h
-    /// (GET_FEATURE). For example, a daemon with WATCHDEPTH (value 4) supports
-    /// [`WatchBuilder::depth`](crate::WatchBuilder::depth).
+    /// Returns the features of the daemon (GET_FEATURE). For example, a daemon with
+    /// [`Features::WATCH_DEPTH`] supports [`WatchBuilder::depth`](crate::WatchBuilder::depth).
     ///
     /// # Errors
     /// ENOSYS from oxenstored, and from the C daemon before Xen 4.22.
-    pub fn get_features(&self) -> Result<u32> {
+    #[doc(alias("xs_get_features_supported", "get_feature"))]
+    pub fn get_features(&self) -> Result<Features> {
         self.check_support(&op::get_feature(DomId::DOM0))?;
         self.run(&op::get_server_feature())
     }
 
-    /// Returns the features that the daemon offers to a domain, as bits like those of
-    /// [`get_features`](Self::get_features).
+    /// Returns the features that the daemon offers to a domain.
     ///
     /// # Errors
     /// ENOSYS from oxenstored, and from the C daemon before Xen 4.22.
-    pub fn get_domain_features(&self, domid: impl Into<DomId>) -> Result<u32> {
+    #[doc(alias("xs_get_features_domain", "get_feature"))]
+    pub fn get_domain_features(&self, domid: impl Into<DomId>) -> Result<Features> {
         self.run(&op::get_feature(domid))
     }
 
@@ -166,33 +179,45 @@ impl Client {
     /// # Errors
     /// EBUSY if the domain is already introduced. ENOSYS from oxenstored, and from the C daemon
     /// before Xen 4.22.
-    pub fn set_domain_features(&self, domid: impl Into<DomId>, features: u32) -> Result<()> {
+    #[doc(alias("xs_set_features_domain", "set_feature"))]
+    pub fn set_domain_features(&self, domid: impl Into<DomId>, features: Features) -> Result<()> {
         self.run(&op::set_feature(domid, features))
     }
 
-    /// Returns the names of the daemon's quotas, such as `nodes` (GET_QUOTA).
+    /// Returns the quotas that the daemon knows (GET_QUOTA).
     ///
     /// # Errors
     /// ENOSYS from oxenstored, and from the C daemon before Xen 4.22.
-    pub fn quotas(&self) -> Result<Vec<String>> {
+    #[doc(alias = "xs_get_quota_names")]
+    pub fn quotas(&self) -> Result<Vec<Quota>> {
         self.check_support(&op::get_quota(None, "nodes"))?;
         self.run(&op::quotas())
     }
 
     /// Returns the value of a quota that new domains get.
     ///
+    /// ```no_run
+    /// # use xs_client::{Client, Quota};
+    /// # let client = Client::open()?;
+    /// println!("a guest may own {} nodes", client.get_quota(Quota::Nodes)?);
+    /// println!("and set {} watches", client.get_quota("watches")?);
+    /// # Ok::<(), xs_client::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// ENOSYS from oxenstored, and from the C daemon before Xen 4.22.
-    pub fn get_quota(&self, quota: &str) -> Result<u32> {
-        self.run(&op::get_quota(None, quota))
+    #[doc(alias = "xs_get_global_quota")]
+    pub fn get_quota(&self, quota: impl AsRef<str>) -> Result<u32> {
+        self.run(&op::get_quota(None, quota.as_ref()))
     }
 
     /// Returns the value of a quota for one domain.
     ///
     /// # Errors
     /// ENOSYS from oxenstored, and from the C daemon before Xen 4.22.
-    pub fn get_domain_quota(&self, domid: impl Into<DomId>, quota: &str) -> Result<u32> {
-        self.run(&op::get_quota(Some(domid.into()), quota))
+    #[doc(alias = "xs_get_domain_quota")]
+    pub fn get_domain_quota(&self, domid: impl Into<DomId>, quota: impl AsRef<str>) -> Result<u32> {
+        self.run(&op::get_quota(Some(domid.into()), quota.as_ref()))
     }
 
     /// Sets the value of a quota that new domains get (SET_QUOTA).
@@ -201,8 +226,9 @@ impl Client {
     ///
     /// # Errors
     /// ENOSYS from oxenstored, and from the C daemon before Xen 4.22.
-    pub fn set_quota(&self, quota: &str, value: u32) -> Result<()> {
-        self.run(&op::set_quota(None, quota, value))
+    #[doc(alias = "xs_set_global_quota")]
+    pub fn set_quota(&self, quota: impl AsRef<str>, value: u32) -> Result<()> {
+        self.run(&op::set_quota(None, quota.as_ref(), value))
     }
 
     /// Sets the value of a quota for one domain.
@@ -211,8 +237,14 @@ impl Client {
     ///
     /// # Errors
     /// ENOSYS from oxenstored, and from the C daemon before Xen 4.22.
-    pub fn set_domain_quota(&self, domid: impl Into<DomId>, quota: &str, value: u32) -> Result<()> {
-        self.run(&op::set_quota(Some(domid.into()), quota, value))
+    #[doc(alias = "xs_set_domain_quota")]
+    pub fn set_domain_quota(
+        &self,
+        domid: impl Into<DomId>,
+        quota: impl AsRef<str>,
+        value: u32,
+    ) -> Result<()> {
+        self.run(&op::set_quota(Some(domid.into()), quota.as_ref(), value))
     }
 
     /// Removes all watches and aborts all transactions of this connection (RESET_WATCHES in
@@ -280,7 +312,7 @@ mod tests {
     use super::*;
 
     /// Asks for the features. Returns the result and the number of requests.
-    fn features(xenstored: &Xenstored) -> (Result<u32>, usize) {
+    fn features(xenstored: &Xenstored) -> (Result<Features>, usize) {
         let client = Client::from_transport(xenstored.connect(DomId::DOM0));
         xenstored.record();
         let features = client.with_timeout(Duration::from_millis(10)).get_features();

@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 
-use xs_proto::{ErrorCode, PathError, RequestError};
+use xs_proto::{ErrorCode, ParseDomIdError, ParsePermissionError, PathError, RequestError};
 use xs_transport::Failure;
 use xs_transport::discover::DiscoverError;
 
@@ -106,8 +106,15 @@ impl Error {
 
     /// Wraps the caller's own error, so that the closure of a
     /// [transaction](crate::Client::transaction) can return it. Its message stays the same.
+    ///
+    /// The operator `?` does the same with [`io::Error`], with the errors of the standard library's
+    /// parsers, with text, and with `Box<dyn Error + Send + Sync>`. If one of these wraps an error
+    /// of this type, the result is that error.
     pub fn other(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Error::new("transaction", None, ErrorKind::Other(error.into()))
+        match error.into().downcast::<Error>() {
+            Ok(error) => *error,
+            Err(error) => Error::new("transaction", None, ErrorKind::Other(error)),
+        }
     }
 
     /// Returns the kind of the error.
@@ -251,6 +258,48 @@ impl From<Error> for io::Error {
     }
 }
 
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        match error.downcast::<Error>() {
+            Ok(error) => error,
+            Err(error) => Error::other(error),
+        }
+    }
+}
+
+impl From<PathError> for Error {
+    fn from(error: PathError) -> Self {
+        Error::new("transaction", None, error)
+    }
+}
+
+macro_rules! from_other {
+    ($($error:ty)*) => {
+        $(impl From<$error> for Error {
+            /// Wraps the error; see [`Error::other`].
+            fn from(error: $error) -> Self {
+                Error::other(error)
+            }
+        })*
+    };
+}
+
+from_other! {
+    Box<dyn StdError + Send + Sync>
+    &str
+    String
+    fmt::Error
+    std::net::AddrParseError
+    std::num::ParseFloatError
+    std::num::ParseIntError
+    std::num::TryFromIntError
+    std::str::ParseBoolError
+    std::str::Utf8Error
+    std::string::FromUtf8Error
+    ParseDomIdError
+    ParsePermissionError
+}
+
 impl fmt::Display for ErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -302,5 +351,14 @@ mod tests {
         let own = || io::Error::other("the backend has no ring");
         assert_eq!(Error::other(own()).to_string(), own().to_string());
         assert_eq!(io::Error::from(Error::other(own())).to_string(), own().to_string());
+    }
+
+    #[test]
+    fn wrapped_errors_are_unwrapped() {
+        let refused = || Error::new("read", Some("/a"), ErrorKind::Refused(ErrorCode::NoEntry));
+        assert!(Error::other(refused()).is_not_found());
+        assert!(Error::from(io::Error::from(refused())).is_not_found());
+        let boxed: Box<dyn StdError + Send + Sync> = refused().into();
+        assert!(Error::from(boxed).is_not_found());
     }
 }

@@ -120,6 +120,7 @@ mod batch;
 mod builder;
 mod callbacks;
 mod client;
+mod create;
 mod device_state;
 mod engine;
 mod error;
@@ -157,8 +158,11 @@ pub use watch::Watch;
 pub use watch_builder::WatchBuilder;
 pub use watch_set::{WatchSet, WatchSetHandle};
 
+// The types of other crates that the signatures of this crate mention.
 pub use xs_proto::{
-    Access, DomId, ErrorCode, ParseXenbusStateError, Path, PathError, Permission, Permissions,
-    TxId, XenbusState, handshake,
+    Access, ConnectionError, DomId, ErrorCode, Features, Limits, ParseDomIdError,
+    ParsePermissionError, ParseXenbusStateError, Path, PathError, Permission, Permissions, Quota,
+    RequestError, TxId, XenbusState, handshake,
 };
-pub use xs_transport::Failure;
+pub use xs_transport::discover::DiscoverError;
+pub use xs_transport::{Descriptor, Failure, Interest, Sent, Transport, Wait};

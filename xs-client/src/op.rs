@@ -13,13 +13,15 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Instant;
 
-use xs_proto::{DomId, Path, PathError, Permissions, Request, RequestError, Strings, TxId};
+use xs_proto::{
+    DomId, Features, Path, PathError, Permissions, Quota, Request, RequestError, Strings, TxId,
+};
 
 use crate::engine::{CallId, Engine, Scope, Submit};
 use crate::error::{ErrorKind, Invalid, Result};
 use crate::trace;
 
-pub(crate) use self::decode::{OfNode, Part};
+pub(crate) use self::decode::{OfNode, Part, if_found};
 pub(crate) use self::label::{Decode, Label};
 
 /// An operation whose result is a `T`.
@@ -115,6 +117,24 @@ pub fn read_parsed<'a, T: FromStr>(path: &'a (impl AsRef<str> + ?Sized)) -> Op<'
     Op::on("read", path.as_ref(), Request::Read, decode::parsed)
 }
 
+/// Returns the value of a node, or `None` if the node does not exist; see
+/// [`Tree::read_opt`](crate::Tree::read_opt).
+pub fn read_opt<'a>(path: &'a (impl AsRef<str> + ?Sized)) -> Op<'a, Option<Vec<u8>>> {
+    Op::on("read", path.as_ref(), Request::Read, decode::value_opt)
+}
+
+/// Returns the value of a node as text, or `None` if the node does not exist; see
+/// [`Tree::read_str_opt`](crate::Tree::read_str_opt).
+pub fn read_str_opt<'a>(path: &'a (impl AsRef<str> + ?Sized)) -> Op<'a, Option<String>> {
+    Op::on("read", path.as_ref(), Request::Read, decode::value_text_opt)
+}
+
+/// Returns the value of a node, parsed from text, or `None` if the node does not exist; see
+/// [`Tree::read_parsed_opt`](crate::Tree::read_parsed_opt).
+pub fn read_parsed_opt<'a, T: FromStr>(path: &'a (impl AsRef<str> + ?Sized)) -> Op<'a, Option<T>> {
+    Op::on("read", path.as_ref(), Request::Read, decode::parsed_opt)
+}
+
 /// Returns whether a node exists, by reading it; see [`Tree::exists`](crate::Tree::exists).
 pub fn exists<'a>(path: &'a (impl AsRef<str> + ?Sized)) -> Op<'a, bool> {
     Op::on("read", path.as_ref(), Request::Read, decode::exists)
@@ -139,6 +159,12 @@ pub fn mkdir<'a>(path: &'a (impl AsRef<str> + ?Sized)) -> Op<'a, ()> {
 /// Removes a node and its descendants; see [`Tree::rm`](crate::Tree::rm).
 pub fn rm<'a>(path: &'a (impl AsRef<str> + ?Sized)) -> Op<'a, ()> {
     Op::on("rm", path.as_ref(), Request::Rm, decode::done)
+}
+
+/// Removes a node and its descendants, if the node exists; see
+/// [`Tree::rm_if_exists`](crate::Tree::rm_if_exists).
+pub fn rm_if_exists<'a>(path: &'a (impl AsRef<str> + ?Sized)) -> Op<'a, ()> {
+    Op::on("rm", path.as_ref(), Request::Rm, decode::done_opt)
 }
 
 /// Returns the names of a node's children, if they fit into one message.
@@ -237,35 +263,41 @@ pub fn control<S: AsRef<[u8]>>(words: impl IntoIterator<Item = S>) -> Op<'static
     Op { label: Label { name: "control", path: None }, request, decode: decode::text }
 }
 
-/// Returns the features of the daemon, as bits.
-pub(crate) fn get_server_feature() -> Op<'static, u32> {
+/// Returns the features of the daemon.
+pub(crate) fn get_server_feature() -> Op<'static, Features> {
     Op::new("get_feature", Request::GetFeature { domid: None }, decode::features)
 }
 
-/// Returns the features that the daemon offers to a domain, as bits; see
+/// Returns the features that the daemon offers to a domain; see
 /// [`Client::get_domain_features`](crate::Client::get_domain_features).
-pub fn get_feature(domid: impl Into<DomId>) -> Op<'static, u32> {
+pub fn get_feature(domid: impl Into<DomId>) -> Op<'static, Features> {
     Op::new("get_feature", Request::GetFeature { domid: Some(domid.into()) }, decode::features)
 }
 
 /// Sets the features that the daemon offers to a domain; see
 /// [`Client::set_domain_features`](crate::Client::set_domain_features).
-pub fn set_feature(domid: impl Into<DomId>, features: u32) -> Op<'static, ()> {
+pub fn set_feature(domid: impl Into<DomId>, features: Features) -> Op<'static, ()> {
     Op::new("set_feature", Request::SetFeature { domid: domid.into(), features }, decode::done)
 }
 
-/// Returns the names of the quotas.
-pub(crate) fn quotas() -> Op<'static, Vec<String>> {
-    Op::new("get_quota", Request::GetQuota { domid: None, quota: None }, decode::words)
+/// Returns the quotas.
+pub(crate) fn quotas() -> Op<'static, Vec<Quota>> {
+    Op::new("get_quota", Request::GetQuota { domid: None, quota: None }, decode::quotas)
 }
 
 /// Returns the value of a quota: of one domain, or with `None` the value that new domains get.
-pub fn get_quota(domid: Option<DomId>, quota: &str) -> Op<'_, u32> {
+pub fn get_quota<'a>(domid: Option<DomId>, quota: &'a (impl AsRef<str> + ?Sized)) -> Op<'a, u32> {
+    let quota = quota.as_ref();
     Op::new("get_quota", Request::GetQuota { domid, quota: Some(quota) }, decode::quota)
 }
 
 /// Sets the value of a quota: of one domain, or with `None` the value that new domains get.
-pub fn set_quota(domid: Option<DomId>, quota: &str, value: u32) -> Op<'_, ()> {
+pub fn set_quota<'a>(
+    domid: Option<DomId>,
+    quota: &'a (impl AsRef<str> + ?Sized),
+    value: u32,
+) -> Op<'a, ()> {
+    let quota = quota.as_ref();
     Op::new("set_quota", Request::SetQuota { domid, quota, value }, decode::done)
 }
 

@@ -11,10 +11,12 @@ use xs_proto::ErrorCode;
 
 use crate::client::Client;
 use crate::engine::Scope;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind};
 use crate::handle::Handle;
 use crate::op::{self, Op};
 use crate::tree::Tree;
+
+pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// An open transaction (xenstore.txt, "Transactions").
 ///
@@ -47,6 +49,7 @@ impl Client {
     ///
     /// This call and [`commit`](Transaction::commit) wait for the daemon, and so block an event
     /// loop for a round trip each.
+    #[doc(alias("xs_transaction_start", "transaction_start", "begin"))]
     pub fn start_transaction(&self) -> Result<Transaction> {
         let start = op::transaction_start();
         let (call, tx_id) = start.run(&self.handle, Scope::NONE, self.deadline())?;
@@ -74,10 +77,13 @@ impl Client {
     /// # Ok::<(), xs_client::Error>(())
     /// ```
     ///
+    /// `?` also works on the errors of the standard library's parsers, on [`std::io::Error`], on text
+    /// and on `Box<dyn Error + Send + Sync>`; [`Error::other`] wraps any other error. To return an
+    /// error type of the caller's choice, use [`try_transaction`](Self::try_transaction).
+    ///
     /// # Errors
-    /// Returns the error of `body`, which aborts the transaction, as a panic does. `body` can return
-    /// the caller's own errors with [`Error::other`]. Returns [`ErrorKind::Conflict`] if each
-    /// attempt conflicts with the changes of another client.
+    /// Returns the error of `body`, which aborts the transaction, as a panic does. Returns
+    /// [`ErrorKind::Conflict`] if each attempt conflicts with the changes of another client.
     ///
     /// If the connection is lost, `body` does not run again, even if the client reconnects: the
     /// daemon may have committed the transaction already.
@@ -89,24 +95,92 @@ impl Client {
     pub fn transaction_with<T>(
         &self,
         retries: Retries,
-        mut body: impl FnMut(&Transaction) -> Result<T>,
+        body: impl FnMut(&Transaction) -> Result<T>,
     ) -> Result<T> {
+        self.repeat(retries, body, judge)
+    }
+
+    /// Like [`transaction`](Self::transaction), with an error type of the caller's choice, such as
+    /// `Box<dyn Error>`.
+    ///
+    /// ```
+    /// # use xs_client::Client;
+    /// # use xs_transport::mock::Xenstored;
+    /// # let client = Client::from_transport(Xenstored::new().connect(xs_proto::DomId::DOM0));
+    /// #[derive(Debug)]
+    /// enum Error {
+    ///     NoPort,
+    ///     Xenstore(xs_client::Error),
+    /// }
+    ///
+    /// impl From<xs_client::Error> for Error {
+    ///     fn from(error: xs_client::Error) -> Self {
+    ///         Error::Xenstore(error)
+    ///     }
+    /// }
+    ///
+    /// let connected = client.try_transaction(|tx| {
+    ///     let port = tx.read_opt("/device/port")?.ok_or(Error::NoPort)?;
+    ///     tx.write("/device/state", "4")?;
+    ///     Ok(port)
+    /// });
+    /// assert!(matches!(connected, Err(Error::NoPort)));
+    /// assert!(!client.exists("/device/state").unwrap());
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`transaction`](Self::transaction). An error of `body` is returned as it is, unless
+    /// the transaction has ended before, in which case `body` runs again.
+    pub fn try_transaction<T, E: From<Error>>(
+        &self,
+        body: impl FnMut(&Transaction) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.try_transaction_with(Retries::default(), body)
+    }
+
+    /// Like [`try_transaction`](Self::try_transaction), with another limit on the attempts.
+    pub fn try_transaction_with<T, E: From<Error>>(
+        &self,
+        retries: Retries,
+        body: impl FnMut(&Transaction) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.repeat(retries, body, |_| Verdict::MaybeLost)
+    }
+
+    /// Runs `body` in a transaction until there is no conflict. `judge` tells what an error of `body`
+    /// means.
+    fn repeat<T, E: From<Error>>(
+        &self,
+        retries: Retries,
+        mut body: impl FnMut(&Transaction) -> Result<T, E>,
+        judge: fn(&E) -> Verdict,
+    ) -> Result<T, E> {
         let mut retry = Retry::new(retries);
         loop {
-            let tx = self.start_transaction()?;
-            // `body` may report a conflict too, for example of a nested transaction.
-            let result = match body(&tx) {
-                Ok(value) => tx.commit().map(|()| value),
-                Err(error) if may_be_lost(&error) && is_lost(&tx.run(&probe())) => {
-                    Err(interrupted(&error))
-                }
-                Err(error) => Err(error),
-            };
-            match result {
-                Err(error) if error.is_conflict() => thread::sleep(retry.pause(error)?),
-                result => return result,
+            if let Some(value) = self.attempt(&mut body, judge)? {
+                return Ok(value);
             }
+            thread::sleep(retry.pause()?);
         }
+    }
+
+    /// Runs `body` once. Returns `None` after a conflict.
+    fn attempt<T, E: From<Error>>(
+        &self,
+        body: &mut impl FnMut(&Transaction) -> Result<T, E>,
+        judge: fn(&E) -> Verdict,
+    ) -> Result<Option<T>, E> {
+        let tx = self.start_transaction()?;
+        let error = match body(&tx) {
+            Ok(value) => return Ok(if_committed(tx.commit())?.map(|()| value)),
+            Err(error) => error,
+        };
+        let is_conflict = match judge(&error) {
+            Verdict::Final => false,
+            Verdict::Conflict => true,
+            Verdict::MaybeLost => is_lost(&tx.run(&probe())),
+        };
+        if is_conflict { Ok(None) } else { Err(error) }
     }
 }
 
@@ -116,11 +190,13 @@ impl Transaction {
     /// # Errors
     /// Returns EAGAIN, for which [`Error::is_conflict`] is true, if the transaction conflicts with
     /// the changes of another client. It then has no effect, and can be repeated from its start.
+    #[doc(alias("xs_transaction_end", "transaction_end"))]
     pub fn commit(self) -> Result<()> {
         self.tree.run(&op::transaction_end(true))
     }
 
     /// Aborts the transaction, which discards all its changes.
+    #[doc(alias("xs_transaction_end", "rollback"))]
     pub fn abort(self) -> Result<()> {
         self.tree.run(&op::transaction_end(false))
     }
@@ -134,14 +210,38 @@ impl Deref for Transaction {
     }
 }
 
-/// Returns whether the transaction in which this error has occurred may have ended before.
+/// The meaning of an error that the body of a transaction has returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The caller gets the error.
+    Final,
+    /// The body has reported a conflict, for example of a nested transaction.
+    Conflict,
+    /// The transaction may have ended before, and the error may be a consequence.
+    MaybeLost,
+}
+
+/// Judges an error of a body.
 ///
 /// When a guest is resumed, its kernel ends its transactions. xenstored then answers requests with
-/// ENOENT (C) or EIO (OCaml), as if a node were missing.
-pub(crate) fn may_be_lost(error: &Error) -> bool {
+/// ENOENT (C) or EIO (OCaml), as if a node were missing. The caller's own error may be a consequence
+/// of such an answer.
+pub(crate) fn judge(error: &Error) -> Verdict {
     use ErrorCode::{Io, NoEntry};
-    // The caller's own error may be a consequence of such an answer.
-    matches!(error.kind(), ErrorKind::Refused(NoEntry | Io) | ErrorKind::Other(_))
+    match error.kind() {
+        _ if error.is_conflict() => Verdict::Conflict,
+        ErrorKind::Refused(NoEntry | Io) | ErrorKind::Other(_) => Verdict::MaybeLost,
+        _ => Verdict::Final,
+    }
+}
+
+/// Returns `None` if the commit has failed with a conflict.
+pub(crate) fn if_committed(commit: Result<()>) -> Result<Option<()>> {
+    match commit {
+        Ok(()) => Ok(Some(())),
+        Err(error) if error.is_conflict() => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Returns an operation that tells whether its transaction has ended: the root node always exists.
@@ -151,15 +251,8 @@ pub(crate) fn probe() -> Op<'static, Vec<u8>> {
 
 /// Returns whether a transaction has ended, given the result of [`probe`] in it.
 pub(crate) fn is_lost(probed: &Result<Vec<u8>>) -> bool {
-    probed
-        .as_ref()
-        .is_err_and(|error| matches!(error.kind(), ErrorKind::Refused(_)) && may_be_lost(error))
-}
-
-/// Returns the conflict that is reported for a transaction that has ended before its commit, as the
-/// kernel reports it for the commit.
-pub(crate) fn interrupted(error: &Error) -> Error {
-    Error::new("transaction", error.path(), ErrorKind::Refused(ErrorCode::Again))
+    use ErrorCode::{Io, NoEntry};
+    matches!(probed, Err(error) if matches!(error.kind(), ErrorKind::Refused(NoEntry | Io)))
 }
 
 /// A guard that aborts its transaction when dropped, unless the request that ends it is in flight.
@@ -217,12 +310,12 @@ impl Retry {
         Retry { retries, made: 0 }
     }
 
-    /// Returns how long to pause after an attempt that failed with this conflict.
-    pub(crate) fn pause(&mut self, conflict: Error) -> Result<Duration> {
+    /// Returns how long to pause after an attempt that failed with a conflict.
+    pub(crate) fn pause(&mut self) -> Result<Duration> {
         self.made += 1;
         if self.made >= self.retries.attempts {
             let kind = ErrorKind::Conflict { attempts: self.made };
-            return Err(Error::new("transaction", conflict.path(), kind));
+            return Err(Error::new("transaction", None, kind));
         }
         let doubled = 1u32.checked_shl(self.made - 1).unwrap_or(u32::MAX);
         let most = self.retries.first_pause.saturating_mul(doubled).min(self.retries.longest_pause);
@@ -249,13 +342,12 @@ mod tests {
     fn pauses_and_attempts_are_limited() {
         let retries = Retries { attempts: 40, ..Retries::default() };
         let mut retry = Retry::new(retries);
-        let conflict = || Error::new("commit", None, ErrorKind::Refused(ErrorCode::Again));
         for at in 0..39 {
             let most = retries.first_pause.saturating_mul(1 << at.min(20));
-            let pause = retry.pause(conflict()).unwrap();
+            let pause = retry.pause().unwrap();
             assert!(pause <= most.min(retries.longest_pause), "{pause:?} at {at}");
         }
-        let error = retry.pause(conflict()).unwrap_err();
+        let error = retry.pause().unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::Conflict { attempts: 40 }));
     }
 }

@@ -67,6 +67,7 @@ pub struct Tree {
 
 impl Tree {
     /// Returns the value of a node.
+    #[doc(alias = "xs_read")]
     pub fn read(&self, path: impl AsRef<str>) -> Result<Vec<u8>> {
         self.run(&op::read(path.as_ref()))
     }
@@ -75,6 +76,7 @@ impl Tree {
     ///
     /// # Errors
     /// [`ErrorKind::Unexpected`](crate::ErrorKind::Unexpected) if the value is not UTF-8.
+    #[doc(alias = "xs_read")]
     pub fn read_str(&self, path: impl AsRef<str>) -> Result<String> {
         self.run(&op::read_str(path.as_ref()))
     }
@@ -87,10 +89,42 @@ impl Tree {
         self.run(&op::read_parsed(path.as_ref()))
     }
 
+    /// Returns the value of a node, or `None` if the node does not exist (ENOENT).
+    ///
+    /// ```
+    /// # use xs_client::Client;
+    /// # use xs_transport::mock::Xenstored;
+    /// # let client = Client::from_transport(Xenstored::new().connect(xs_proto::DomId::DOM0));
+    /// assert_eq!(client.read_opt("/a")?, None);
+    /// client.write("/a", "1")?;
+    /// assert_eq!(client.read_parsed_opt("/a")?, Some(1));
+    /// # Ok::<(), xs_client::Error>(())
+    /// ```
+    pub fn read_opt(&self, path: impl AsRef<str>) -> Result<Option<Vec<u8>>> {
+        self.run(&op::read_opt(path.as_ref()))
+    }
+
+    /// Returns the value of a node as text, or `None` if the node does not exist (ENOENT).
+    ///
+    /// # Errors
+    /// As for [`read_str`](Self::read_str), except ENOENT.
+    pub fn read_str_opt(&self, path: impl AsRef<str>) -> Result<Option<String>> {
+        self.run(&op::read_str_opt(path.as_ref()))
+    }
+
+    /// Returns the value of a node, parsed from text, or `None` if the node does not exist (ENOENT).
+    ///
+    /// # Errors
+    /// As for [`read_parsed`](Self::read_parsed), except ENOENT.
+    pub fn read_parsed_opt<T: FromStr>(&self, path: impl AsRef<str>) -> Result<Option<T>> {
+        self.run(&op::read_parsed_opt(path.as_ref()))
+    }
+
     /// Sets the value of a node.
     ///
     /// If the node does not exist, the daemon creates it, and those of its ancestors that do not
     /// exist.
+    #[doc(alias = "xs_write")]
     pub fn write(&self, path: impl AsRef<str>, value: impl AsRef<[u8]>) -> Result<()> {
         self.run(&op::write(path.as_ref(), value.as_ref()))
     }
@@ -103,15 +137,24 @@ impl Tree {
     /// Creates a node with an empty value, and those of its ancestors that do not exist.
     ///
     /// If the node exists, this does nothing.
+    #[doc(alias("xs_mkdir", "make_dir"))]
     pub fn mkdir(&self, path: impl AsRef<str>) -> Result<()> {
         self.run(&op::mkdir(path.as_ref()))
     }
 
     /// Removes a node and its descendants.
     ///
-    /// If the node does not exist but its parent does, this does nothing.
+    /// If the node does not exist but its parent does, this does nothing. If the parent does not
+    /// exist either, it fails with ENOENT; see [`rm_if_exists`](Self::rm_if_exists).
+    #[doc(alias("remove", "delete", "xs_rm"))]
     pub fn rm(&self, path: impl AsRef<str>) -> Result<()> {
         self.run(&op::rm(path.as_ref()))
+    }
+
+    /// Removes a node and its descendants. If the node does not exist, this does nothing, whether or
+    /// not its parent exists.
+    pub fn rm_if_exists(&self, path: impl AsRef<str>) -> Result<()> {
+        self.run(&op::rm_if_exists(path.as_ref()))
     }
 
     /// Returns the names of a node's children, in the order of the daemon.
@@ -124,8 +167,29 @@ impl Tree {
     /// [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut) if a long list keeps changing while it is
     /// read. [`ErrorKind::Unexpected`](crate::ErrorKind::Unexpected) if the list does not end, or a
     /// name in it is not valid.
+    #[doc(alias("list", "ls", "list_directory", "xs_directory"))]
     pub fn directory(&self, path: impl AsRef<str>) -> Result<Vec<String>> {
         self.whole_directory(path.as_ref())
+    }
+
+    /// Returns the names of a node's children, or `None` if the node does not exist (ENOENT).
+    ///
+    /// To take a missing node as an empty one, add `.unwrap_or_default()`:
+    ///
+    /// ```
+    /// # use xs_client::Client;
+    /// # use xs_transport::mock::Xenstored;
+    /// # let client = Client::from_transport(Xenstored::new().connect(xs_proto::DomId::DOM0));
+    /// for device in client.directory_opt("device/vif")?.unwrap_or_default() {
+    ///     println!("network device {device}");
+    /// }
+    /// # Ok::<(), xs_client::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`directory`](Self::directory), except ENOENT.
+    pub fn directory_opt(&self, path: impl AsRef<str>) -> Result<Option<Vec<String>>> {
+        op::if_found(self.whole_directory(path.as_ref()))
     }
 
     /// Returns whether a node exists, by reading it.
@@ -138,6 +202,7 @@ impl Tree {
     }
 
     /// Returns the permissions of a node.
+    #[doc(alias("get_permissions", "get_perm", "xs_get_permissions"))]
     pub fn get_perms(&self, path: impl AsRef<str>) -> Result<Permissions> {
         self.run(&op::get_perms(path.as_ref()))
     }
@@ -145,6 +210,7 @@ impl Tree {
     /// Sets the permissions of a node.
     ///
     /// Only the owner of the node and privileged domains may do this.
+    #[doc(alias("set_permissions", "set_perm", "xs_set_permissions"))]
     pub fn set_perms(&self, path: impl AsRef<str>, perms: &Permissions) -> Result<()> {
         self.run(&op::set_perms(path.as_ref(), perms))
     }

@@ -53,6 +53,7 @@ impl Client {
     ///
     /// # Errors
     /// E2BIG, ENOSPC or EQUOTA: the domain has too many watches.
+    #[doc(alias = "xs_watch")]
     pub fn watch(&self, path: impl AsRef<str>) -> Result<Watch> {
         set_watch(self, &WatchOptions::new(path.as_ref()), self.deadline())
     }
@@ -83,6 +84,7 @@ impl Client {
     ///
     /// # Errors
     /// As for [`watch`](Self::watch), or the thread cannot be started.
+    #[doc(alias("watch_start", "on_watch"))]
     pub fn watch_with(
         &self,
         path: impl AsRef<str>,
@@ -94,6 +96,7 @@ impl Client {
     /// Removes a watch. When this returns, no more events of it are delivered, and its callback is
     /// not running, unless the callback itself is the caller. Removing a watch that does not exist
     /// is not an error.
+    #[doc(alias("xs_unwatch", "unwatch_by_token"))]
     pub fn unwatch(&self, token: WatchToken) -> Result<()> {
         unwatch(&self.handle, token, self.deadline())
     }
@@ -117,6 +120,7 @@ impl Client {
     /// When this returns, no callback is running, unless a callback is the caller. The watches with
     /// callbacks stay set and their events are kept. Setting another one starts the thread again.
     /// Everything else works without the thread.
+    #[doc(alias = "stop_watcher")]
     pub fn watch_stop(&self) {
         callbacks::pause(&self.handle);
     }
@@ -199,6 +203,7 @@ impl Watch {
     /// # Errors
     /// The connection is lost and [not replaced](crate::Builder::reconnect), or another part of the
     /// program has removed the watch.
+    #[doc(alias("xs_read_watch", "recv"))]
     pub fn wait(&mut self) -> Result<WatchEvent> {
         self.events.wait().into_result(Some(&self.path))
     }
@@ -230,6 +235,7 @@ impl Watch {
     ///
     /// # Errors
     /// As for [`wait`](Self::wait).
+    #[doc(alias("xs_check_watch", "try_recv"))]
     pub fn try_next(&mut self) -> Result<Option<WatchEvent>> {
         let next = self.events.try_next();
         next.map(|next| next.into_result(Some(&self.path))).transpose()

@@ -23,7 +23,8 @@
 //!   write a kernel, a unikernel or firmware.
 //! * [`Request`] and [`Reply`] represent every operation of the protocol. [`Header`] and
 //!   [`Decoder`] are the framing below them.
-//! * [`Path`], [`Permissions`], [`DomId`] and [`ErrorCode`] are the values inside messages.
+//! * [`Path`], [`Permissions`], [`DomId`], [`ErrorCode`], [`Features`] and [`Quota`] are the values
+//!   inside messages.
 //! * [`handshake`] has the rules by which the two ends of a device connect, in terms of their
 //!   [`XenbusState`]s.
 //!
@@ -85,6 +86,7 @@ mod domid;
 mod error;
 mod error_code;
 mod event;
+mod features;
 mod frame;
 pub mod handshake;
 mod limits;
@@ -93,6 +95,7 @@ mod path;
 mod payload;
 mod pending;
 mod perms;
+mod quota;
 mod reply;
 mod request;
 pub mod ring;
@@ -106,10 +109,12 @@ pub use domid::{DomId, ParseDomIdError};
 pub use error::{ConnectionError, FrameError, PayloadError, RequestError, SubmitError};
 pub use error_code::ErrorCode;
 pub use event::{Event, Received};
+pub use features::Features;
 pub use frame::{Decoded, Decoder, Frame};
 pub use limits::Limits;
 pub use path::{Path, PathError};
 pub use perms::{Access, ParsePermissionError, Permission, Permissions};
+pub use quota::Quota;
 pub use reply::Reply;
 pub use request::Request;
 pub use server::{Incoming, ServerConnection};

@@ -8,6 +8,7 @@ use bytes::BytesMut;
 
 use crate::error::{PayloadError, RequestError};
 use crate::error_code::ErrorCode;
+use crate::features::Features;
 use crate::payload::{Fields, Writer};
 use crate::perms::Permissions;
 use crate::strings::Strings;
@@ -60,7 +61,7 @@ pub enum Reply<'a> {
     /// IS_DOMAIN_INTRODUCED: whether the daemon is connected to the domain.
     Boolean(bool),
     /// GET_FEATURE: the feature bits (`XENSTORE_SERVER_FEATURE_*` in xs_wire.h).
-    Features(u32),
+    Features(Features),
     /// GET_DOMAIN_PATH: the path. GET_QUOTA: the names separated by blanks, or the value. CONTROL:
     /// the output of the command.
     Text(Cow<'a, str>),
@@ -97,7 +98,7 @@ impl<'a> Reply<'a> {
             Reply::StrangePermissions(entries) => w.raw(entries.as_bytes()),
             Reply::Transaction(tx_id) => w.display(tx_id),
             Reply::Boolean(value) => w.boolean(*value),
-            Reply::Features(bits) => w.display(bits),
+            Reply::Features(features) => w.display(&features.bits()),
             Reply::Text(text) => w.string("text", text.as_bytes())?,
             Reply::Error(code) => w.string("error", code.name().as_bytes())?,
         }
@@ -141,7 +142,7 @@ impl<'a> Reply<'a> {
                 id => Reply::Transaction(TxId(id)),
             },
             MessageType::IsDomainIntroduced => Reply::Boolean(f.boolean()?),
-            MessageType::GetFeature => Reply::Features(f.number()?),
+            MessageType::GetFeature => Reply::Features(Features::from_bits(f.number()?)),
             MessageType::GetDomainPath | MessageType::GetQuota => {
                 Reply::Text(Cow::Borrowed(f.text()?))
             }
@@ -184,7 +185,7 @@ impl<'a> Reply<'a> {
             Reply::StrangePermissions(entries) => Reply::StrangePermissions(entries.into_owned()),
             Reply::Transaction(tx_id) => Reply::Transaction(tx_id),
             Reply::Boolean(yes) => Reply::Boolean(yes),
-            Reply::Features(bits) => Reply::Features(bits),
+            Reply::Features(features) => Reply::Features(features),
             Reply::Text(text) => Reply::Text(Cow::Owned(text.into_owned())),
             Reply::Error(code) => Reply::Error(code),
         }

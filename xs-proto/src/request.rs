@@ -7,6 +7,7 @@ use bytes::BytesMut;
 
 use crate::domid::DomId;
 use crate::error::{PayloadError, RequestError};
+use crate::features::Features;
 use crate::path::Path;
 use crate::payload::{Fields, Writer, number, text};
 use crate::perms::Permissions;
@@ -131,8 +132,8 @@ pub enum Request<'a> {
     SetFeature {
         /// The domain.
         domid: DomId,
-        /// The feature bits.
-        features: u32,
+        /// The features.
+        features: Features,
     },
     /// GET_QUOTA: returns the names of the quotas, or the value of one quota.
     GetQuota {
@@ -260,7 +261,7 @@ impl<'a> Request<'a> {
             }
             Request::SetFeature { domid, features } => {
                 w.display(domid);
-                w.display(features);
+                w.display(&features.bits());
             }
             // Without arguments, the payload must be empty: a single NUL would be EINVAL.
             Request::GetQuota { domid, quota } => match (domid, quota) {
@@ -333,7 +334,7 @@ impl<'a> Request<'a> {
                 Request::GetFeature { domid: if f.is_empty() { None } else { Some(domid(f)?) } }
             }
             MessageType::SetFeature => {
-                Request::SetFeature { domid: domid(f)?, features: f.number()? }
+                Request::SetFeature { domid: domid(f)?, features: Features::from_bits(f.number()?) }
             }
             MessageType::GetQuota => match (f.optional_string()?, f.optional_string()?) {
                 (None, _) => Request::GetQuota { domid: None, quota: None },

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use xs_proto::{
-    Access, ClientConnection, Decoder, DomId, ErrorCode, Event, Limits, MessageType, PAYLOAD_MAX,
-    Path, Permissions, Reply, ReqId, Request, ServerConnection, Strings, TxId,
+    Access, ClientConnection, Decoder, DomId, ErrorCode, Event, Features, Limits, MessageType,
+    PAYLOAD_MAX, Path, Permissions, Reply, ReqId, Request, ServerConnection, Strings, TxId,
 };
 
 /// A request and its reply, with their payloads and the number of their message type.
@@ -54,9 +54,9 @@ fn table() -> Vec<Row> {
         row(22, Request::DirectoryPart { path: path("/a"), offset: 2 }, b"/a\x002\0", part(9, b"c\0", true), b"9\0c\0\0"),
         row(22, Request::DirectoryPart { path: path("/a"), offset: 4 }, b"/a\x004\0", part(18446744073709551615, b"", true), b"18446744073709551615\0\0"),
         row(22, Request::DirectoryPart { path: path("/a"), offset: 4 }, b"/a\x004\0", part(9, b"", false), b"9\0"),
-        row(23, Request::GetFeature { domid: None }, b"", Reply::Features(14), b"14\0"),
-        row(23, Request::GetFeature { domid: Some(dom7) }, b"7\0", Reply::Features(0), b"0\0"),
-        row(24, Request::SetFeature { domid: dom7, features: 4 }, b"7\x004\0", Reply::Done, b"OK\0"),
+        row(23, Request::GetFeature { domid: None }, b"", Reply::Features(Features::from_bits(14)), b"14\0"),
+        row(23, Request::GetFeature { domid: Some(dom7) }, b"7\0", Reply::Features(Features::NONE), b"0\0"),
+        row(24, Request::SetFeature { domid: dom7, features: Features::WATCH_DEPTH }, b"7\x004\0", Reply::Done, b"OK\0"),
         row(25, Request::GetQuota { domid: None, quota: None }, b"", text("nodes watches"), b"nodes watches\0"),
         row(25, Request::GetQuota { domid: None, quota: Some("nodes") }, b"nodes\0", text("1000"), b"1000\0"),
         row(25, Request::GetQuota { domid: Some(dom7), quota: Some("nodes") }, b"7\0nodes\0", text("1000"), b"1000\0"),

@@ -19,6 +19,11 @@ impl Scope {
     /// Outside any transaction.
     pub(crate) const NONE: Scope = Scope { tx_id: TxId::NONE, generation: 0 };
 
+    /// Returns whether this is the scope of a transaction.
+    pub(crate) fn is_transaction(self) -> bool {
+        self.tx_id != TxId::NONE
+    }
+
     /// Returns the scope of the transaction that a call has opened.
     pub(crate) fn opened(tx_id: TxId, call: CallId) -> Self {
         Scope { tx_id, generation: call.generation }

@@ -72,7 +72,7 @@ impl Client {
         Ok(Self::new(client))
     }
 
-    fn new(client: crate::Client) -> Self {
+    pub(super) fn new(client: crate::Client) -> Self {
         Client { tree: Tree((*client).clone()), blocking: client }
     }
 

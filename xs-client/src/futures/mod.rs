@@ -54,6 +54,7 @@
 
 mod alarm;
 mod client;
+mod create;
 mod device_state;
 #[cfg(unix)]
 mod driver;

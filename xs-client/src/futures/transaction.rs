@@ -8,9 +8,11 @@ use std::time::Instant;
 use super::alarm::sleep_until;
 use super::client::Client;
 use super::tree::Tree;
-use crate::error::Result;
+use crate::error::Error;
 use crate::op;
-use crate::transaction::{Open, Retries, Retry, interrupted, is_lost, may_be_lost, probe};
+use crate::transaction::{
+    Open, Result, Retries, Retry, Verdict, if_committed, is_lost, judge, probe,
+};
 
 /// An open transaction; see [`xs_client::Transaction`](crate::Transaction). Dropping it aborts it.
 #[must_use = "dropping it aborts the transaction"]
@@ -58,26 +60,65 @@ impl Client {
     pub async fn transaction_with<T, F: Future<Output = Result<T>>>(
         &self,
         retries: Retries,
-        mut body: impl FnMut(Tree) -> F,
+        body: impl FnMut(Tree) -> F,
     ) -> Result<T> {
+        self.repeat(retries, body, judge).await
+    }
+
+    /// Like [`transaction`](Self::transaction), with an error type of the caller's choice; see
+    /// [`xs_client::Client::try_transaction`](crate::Client::try_transaction).
+    ///
+    /// # Errors
+    /// Returns the same errors as the blocking method.
+    pub async fn try_transaction<T, E: From<Error>, F: Future<Output = Result<T, E>>>(
+        &self,
+        body: impl FnMut(Tree) -> F,
+    ) -> Result<T, E> {
+        self.try_transaction_with(Retries::default(), body).await
+    }
+
+    /// Like [`try_transaction`](Self::try_transaction), with another limit on the attempts.
+    pub async fn try_transaction_with<T, E: From<Error>, F: Future<Output = Result<T, E>>>(
+        &self,
+        retries: Retries,
+        body: impl FnMut(Tree) -> F,
+    ) -> Result<T, E> {
+        self.repeat(retries, body, |_| Verdict::MaybeLost).await
+    }
+
+    async fn repeat<T, E: From<Error>, F: Future<Output = Result<T, E>>>(
+        &self,
+        retries: Retries,
+        mut body: impl FnMut(Tree) -> F,
+        judge: fn(&E) -> Verdict,
+    ) -> Result<T, E> {
         let mut retry = Retry::new(retries);
         loop {
-            let tx = self.start_transaction().await?;
-            let result = match body(tx.tree.clone()).await {
-                Ok(value) => tx.commit().await.map(|()| value),
-                Err(error) if may_be_lost(&error) && is_lost(&tx.run(&probe()).await) => {
-                    Err(interrupted(&error))
-                }
-                Err(error) => Err(error),
-            };
-            match result {
-                Err(error) if error.is_conflict() => {
-                    let at = Instant::now() + retry.pause(error)?;
-                    sleep_until(&self.blocking.handle, at).await;
-                }
-                result => return result,
+            if let Some(value) = self.attempt(&mut body, judge).await? {
+                return Ok(value);
             }
+            let at = Instant::now() + retry.pause()?;
+            sleep_until(&self.blocking.handle, at).await;
         }
+    }
+
+    /// Runs `body` once. Returns `None` after a conflict.
+    async fn attempt<T, E: From<Error>, F: Future<Output = Result<T, E>>>(
+        &self,
+        body: &mut impl FnMut(Tree) -> F,
+        judge: fn(&E) -> Verdict,
+    ) -> Result<Option<T>, E> {
+        let tx = self.start_transaction().await?;
+        let error = match body(tx.tree.clone()).await {
+            Ok(value) => return Ok(if_committed(tx.commit().await)?.map(|()| value)),
+            Err(error) => error,
+        };
+        let is_conflict = match judge(&error) {
+            Verdict::Final => false,
+            Verdict::Conflict => true,
+            Verdict::MaybeLost => is_lost(&tx.run(&probe()).await),
+        };
+        if is_conflict { Ok(None) } else { Err(error) }
     }
 }
 

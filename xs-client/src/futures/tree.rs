@@ -36,6 +36,21 @@ impl Tree {
         self.run(&op::read_parsed(path.as_ref())).await
     }
 
+    /// See [`read_opt`](crate::Tree::read_opt).
+    pub async fn read_opt(&self, path: impl AsRef<str>) -> Result<Option<Vec<u8>>> {
+        self.run(&op::read_opt(path.as_ref())).await
+    }
+
+    /// See [`read_str_opt`](crate::Tree::read_str_opt).
+    pub async fn read_str_opt(&self, path: impl AsRef<str>) -> Result<Option<String>> {
+        self.run(&op::read_str_opt(path.as_ref())).await
+    }
+
+    /// See [`read_parsed_opt`](crate::Tree::read_parsed_opt).
+    pub async fn read_parsed_opt<T: FromStr>(&self, path: impl AsRef<str>) -> Result<Option<T>> {
+        self.run(&op::read_parsed_opt(path.as_ref())).await
+    }
+
     /// See [`write`](crate::Tree::write).
     pub async fn write(&self, path: impl AsRef<str>, value: impl AsRef<[u8]>) -> Result<()> {
         self.run(&op::write(path.as_ref(), value.as_ref())).await
@@ -56,9 +71,19 @@ impl Tree {
         self.run(&op::rm(path.as_ref())).await
     }
 
+    /// See [`rm_if_exists`](crate::Tree::rm_if_exists).
+    pub async fn rm_if_exists(&self, path: impl AsRef<str>) -> Result<()> {
+        self.run(&op::rm_if_exists(path.as_ref())).await
+    }
+
     /// See [`directory`](crate::Tree::directory).
     pub async fn directory(&self, path: impl AsRef<str>) -> Result<Vec<String>> {
         self.whole_directory(path.as_ref()).await
+    }
+
+    /// See [`directory_opt`](crate::Tree::directory_opt).
+    pub async fn directory_opt(&self, path: impl AsRef<str>) -> Result<Option<Vec<String>>> {
+        op::if_found(self.whole_directory(path.as_ref()).await)
     }
 
     /// See [`exists`](crate::Tree::exists).

@@ -4,7 +4,7 @@
 
 use std::str::FromStr;
 
-use xs_proto::{Path, Permission, Permissions, Reply, Strings, TxId};
+use xs_proto::{Features, Path, Permission, Permissions, Quota, Reply, Strings, TxId};
 
 use super::label::Label;
 use crate::error::{Error, Result};
@@ -75,11 +75,23 @@ pub(super) fn parsed<T: FromStr>(label: Label<'_>, reply: Received) -> Result<T>
 
 /// Returns whether there is a value.
 pub(super) fn exists(label: Label<'_>, reply: Received) -> Result<bool> {
-    match value(label, reply) {
-        Ok(_) => Ok(true),
-        Err(error) if error.is_not_found() => Ok(false),
-        Err(error) => Err(error),
-    }
+    Ok(value_opt(label, reply)?.is_some())
+}
+
+pub(super) fn value_opt(label: Label<'_>, reply: Received) -> Result<Option<Vec<u8>>> {
+    if_found(value(label, reply))
+}
+
+pub(super) fn value_text_opt(label: Label<'_>, reply: Received) -> Result<Option<String>> {
+    if_found(value_text(label, reply))
+}
+
+pub(super) fn parsed_opt<T: FromStr>(label: Label<'_>, reply: Received) -> Result<Option<T>> {
+    if_found(parsed(label, reply))
+}
+
+pub(super) fn done_opt(label: Label<'_>, reply: Received) -> Result<()> {
+    if_found(done(label, reply)).map(Option::unwrap_or_default)
 }
 
 pub(super) fn children(label: Label<'_>, reply: Received) -> Result<Vec<String>> {
@@ -126,9 +138,9 @@ pub(super) fn boolean(label: Label<'_>, reply: Received) -> Result<bool> {
     }
 }
 
-pub(super) fn features(label: Label<'_>, reply: Received) -> Result<u32> {
+pub(super) fn features(label: Label<'_>, reply: Received) -> Result<Features> {
     match reply? {
-        Reply::Features(bits) => Ok(bits),
+        Reply::Features(features) => Ok(features),
         other => Err(mismatch(label, other)),
     }
 }
@@ -146,9 +158,9 @@ pub(super) fn quota(label: Label<'_>, reply: Received) -> Result<u32> {
     value.trim().parse().map_err(|_| label.unexpected("the value of the quota is not a number"))
 }
 
-/// Decodes words that are separated by blanks.
-pub(super) fn words(label: Label<'_>, reply: Received) -> Result<Vec<String>> {
-    Ok(text(label, reply)?.split_ascii_whitespace().map(String::from).collect())
+/// Decodes names of quotas that are separated by blanks.
+pub(super) fn quotas(label: Label<'_>, reply: Received) -> Result<Vec<Quota>> {
+    Ok(text(label, reply)?.split_ascii_whitespace().map(Quota::from).collect())
 }
 
 /// Returns the names in a list of children, or `None` if one of them is invalid.
@@ -163,6 +175,15 @@ fn names(children: &Strings<'_>) -> Option<Vec<String>> {
 fn child_name(name: &[u8]) -> Option<&str> {
     let path = Path::from_bytes(name).ok()?;
     (!path.as_str().contains('/')).then_some(path.as_str())
+}
+
+/// Returns `None` if the daemon answered ENOENT.
+pub(crate) fn if_found<T>(result: Result<T>) -> Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Returns the error for a reply of another form than the operation expects.

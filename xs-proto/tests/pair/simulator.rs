@@ -4,7 +4,7 @@
 use std::collections::{HashSet, VecDeque};
 
 use xs_proto::{
-    Access, ClientConnection, ConnectionError, DomId, ErrorCode, Event, Header, Limits,
+    Access, ClientConnection, ConnectionError, DomId, ErrorCode, Event, Features, Header, Limits,
     MessageType, Path, Permissions, Reply, ReqId, Request, ServerConnection, Strings, SubmitError,
     TxId,
 };
@@ -350,7 +350,7 @@ fn request(choose: &mut Choose<'_>) -> Request<'static> {
         20 => Request::ResetWatches,
         21 => Request::DirectoryPart { path, offset: choose(100) as u32 },
         22 => Request::GetFeature { domid: None },
-        23 => Request::SetFeature { domid, features: 4 },
+        23 => Request::SetFeature { domid, features: Features::WATCH_DEPTH },
         24 => Request::GetQuota { domid: None, quota: None },
         _ => Request::SetQuota { domid: Some(domid), quota: "nodes", value: 9 },
     }
@@ -369,7 +369,7 @@ fn reply(msg_type: MessageType, choose: &mut Choose<'_>) -> Reply<'static> {
         MessageType::GetPerms => Reply::Permissions(permissions()),
         MessageType::TransactionStart => Reply::Transaction(TxId(1 + choose(9) as u32)),
         MessageType::IsDomainIntroduced => Reply::Boolean(choose(2) == 0),
-        MessageType::GetFeature => Reply::Features(choose(16) as u32),
+        MessageType::GetFeature => Reply::Features(Features::from_bits(choose(16) as u32)),
         MessageType::GetDomainPath | MessageType::GetQuota | MessageType::Control => {
             Reply::Text("text".into())
         }

@@ -9,7 +9,7 @@ use proptest::option::of;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed};
 use xs_proto::{
-    ABS_PATH_MAX, Access, DomId, ErrorCode, MessageType, Path, Permission, Permissions,
+    ABS_PATH_MAX, Access, DomId, ErrorCode, Features, MessageType, Path, Permission, Permissions,
     REL_PATH_MAX, Reply, Request, Strings, TxId,
 };
 
@@ -119,8 +119,10 @@ pub(crate) fn request() -> impl Strategy<Value = Request<'static>> {
         Just(Request::ResetWatches),
         (path(), any::<u32>()).prop_map(|(path, offset)| Request::DirectoryPart { path, offset }),
         Just(Request::GetFeature { domid: None }),
-        (domid(), any::<u32>())
-            .prop_map(|(domid, features)| Request::SetFeature { domid, features }),
+        (domid(), any::<u32>()).prop_map(|(domid, features)| Request::SetFeature {
+            domid,
+            features: Features::from_bits(features)
+        }),
         Just(Request::GetQuota { domid: None, quota: None }),
         (of(domid()), text())
             .prop_map(|(domid, quota)| Request::GetQuota { domid, quota: Some(quota) }),
@@ -167,7 +169,9 @@ pub(crate) fn success(msg_type: MessageType) -> BoxedStrategy<Reply<'static>> {
             (1..=u32::MAX).prop_map(|id| Reply::Transaction(TxId(id))).boxed()
         }
         MessageType::IsDomainIntroduced => any::<bool>().prop_map(Reply::Boolean).boxed(),
-        MessageType::GetFeature => any::<u32>().prop_map(Reply::Features).boxed(),
+        MessageType::GetFeature => {
+            any::<u32>().prop_map(|bits| Reply::Features(Features::from_bits(bits))).boxed()
+        }
         MessageType::GetDomainPath | MessageType::GetQuota | MessageType::Control => {
             text().prop_map(|text| Reply::Text(text.into())).boxed()
         }

@@ -103,7 +103,7 @@ impl fmt::Display for Trace<'_> {
                     Reply::Permissions(perms) => write!(f, " {perms}"),
                     Reply::Transaction(tx_id) => write!(f, " {tx_id}"),
                     Reply::Boolean(yes) => write!(f, " {yes}"),
-                    Reply::Features(bits) => write!(f, " {bits:#x}"),
+                    Reply::Features(features) => write!(f, " {:#x}", features.bits()),
                     Reply::Text(text) => write!(f, " {text}"),
                     Reply::Error(code) => write!(f, " {}", code.name()),
                     other => write!(f, " {other:?}"),

@@ -1,6 +1,6 @@
 //! GET_FEATURE, SET_FEATURE, GET_QUOTA and SET_QUOTA.
 
-use xs_proto::{ErrorCode, MessageType, Reply};
+use xs_proto::{ErrorCode, Features, MessageType, Reply};
 
 use super::answer::{Answer, DONE, INVALID, Result, text};
 use super::args;
@@ -20,7 +20,7 @@ impl Call<'_> {
             }
             _ => return Err(INVALID),
         };
-        Ok(Answer::Reply(Reply::Features(features)))
+        Ok(Answer::Reply(Reply::Features(Features::from_bits(features))))
     }
 
     pub(super) fn set_feature(&mut self, payload: &[u8]) -> Result {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use clap::Args;
-use xs_client::{Client, DomId, ErrorCode, ErrorKind, Result, op};
+use xs_client::{Client, DomId, ErrorCode, ErrorKind, Features, Quota, Result, op};
 use xs_transport::discover;
 
 use super::ping::round_trip;
@@ -20,10 +20,6 @@ use crate::output::Output;
 /// Run this first if other commands cannot connect.
 #[derive(Debug, Args)]
 pub(crate) struct Info {}
-
-/// The bits of the daemon's features (`XENSTORE_SERVER_FEATURE_*`).
-const FEATURES: [(u32, &str); 4] =
-    [(1, "reconnection"), (2, "connection-error"), (4, "watch-depth"), (8, "any-domid")];
 
 /// How many single requests the latency is measured with.
 const ROUND_TRIPS: usize = 20;
@@ -101,18 +97,16 @@ fn origin(connection: &ConnectionArgs, path: &Path) -> &'static str {
 /// The properties of a daemon, as far as its replies reveal them.
 struct Daemon {
     version: &'static str,
-    /// The features and the names of the quotas, if the daemon lists them to this domain.
-    features: Option<Vec<&'static str>>,
-    quotas: Option<Vec<String>>,
+    /// The features and the quotas, if the daemon lists them to this domain.
+    features: Option<Features>,
+    quotas: Option<Vec<Quota>>,
 }
 
 impl Daemon {
     fn identify(client: &Client) -> Result<Self> {
         let unlisted = |version| Ok(Daemon { version, features: None, quotas: None });
         match client.get_features() {
-            Ok(bits) => {
-                let known = FEATURES.iter().filter(|(bit, _)| bits & bit != 0);
-                let features = known.map(|(_, name)| *name).collect();
+            Ok(features) => {
                 return Ok(Daemon {
                     version: "C xenstored, Xen 4.22 or later",
                     features: Some(features),
@@ -137,9 +131,10 @@ impl Daemon {
     fn print(&self, output: &mut Output) -> io::Result<()> {
         writeln!(output, "Daemon:     {}", self.version)?;
         if let Some(features) = &self.features {
-            writeln!(output, "Features:   {}", features.join(", "))?;
+            writeln!(output, "Features:   {features}")?;
         }
         if let Some(quotas) = &self.quotas {
+            let quotas: Vec<_> = quotas.iter().map(Quota::name).collect();
             writeln!(output, "Quotas:     {}", printable(&quotas.join(", ")))?;
         }
         Ok(())
