@@ -62,7 +62,15 @@ macro_rules! on_every_backend {
     )*};
 }
 
-/// The README's examples are tests as well.
+/// The examples in README files are tests as well.
 #[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-pub mod readme {}
+pub mod readme {
+    #[doc = include_str!("../README.md")]
+    pub mod workspace {}
+    #[doc = include_str!("../xs-client/README.md")]
+    pub mod xs_client {}
+    #[doc = include_str!("../xs-transport/README.md")]
+    pub mod xs_transport {}
+    #[doc = include_str!("../xs-proto/README.md")]
+    pub mod xs_proto {}
+}

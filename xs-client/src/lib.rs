@@ -32,6 +32,10 @@
 //! A path without a leading slash starts at the home of the domain in which the program runs: in
 //! domain 5, `data/greeting` is `/local/domain/5/data/greeting`.
 //!
+//! The [guides](guide) build complete programs: a guest agent, a device backend and a toolstack. They
+//! also have tables for programs that [come from](guide::coming_from) libxenstore, pyxs,
+//! xenstore-rs, krata-xenstore or xen-store.
+//!
 //! Start with [`Client`], which opens the connection. It dereferences to [`Tree`], which has the
 //! operations on nodes. The documentation cites sections of `docs/misc/xenstore.txt`, the
 //! specification in Xen's source tree.
@@ -130,6 +134,7 @@ mod events;
 mod frontier;
 #[cfg(feature = "futures")]
 pub mod futures;
+pub mod guide;
 mod handle;
 mod listing;
 pub mod op;

@@ -17,8 +17,8 @@ fn question_mark_converts_common_errors() {
     type Failing = fn() -> Result<()>;
     let failing: [(Failing, &str); 7] = [
         (|| Err(io::Error::other("disk"))?, "disk"),
-        (|| Ok(drop("x".parse::<u32>()?)), "invalid digit found in string"),
-        (|| Ok(drop("x".parse::<f64>()?)), "invalid float literal"),
+        (|| Ok(assert_eq!("x".parse::<u32>()?, 0)), "invalid digit found in string"),
+        (|| Ok(assert_eq!("x".parse::<f64>()?, 0.0)), "invalid float literal"),
         (|| Ok(drop(String::from_utf8(vec![0xff])?)), "invalid utf-8 sequence"),
         (|| Err("no port")?, "no port"),
         (|| Err(Box::<dyn StdError + Send + Sync>::from("boxed"))?, "boxed"),

@@ -5,7 +5,7 @@ use core::ops::{BitAnd, BitOr};
 
 /// A set of features of a server (`XENSTORE_SERVER_FEATURE_*` in xs_wire.h).
 ///
-/// The type keeps all bits, also those that have no name here.
+/// Bits without a name here are kept, too.
 ///
 /// ```
 /// use xs_proto::Features;

@@ -5,7 +5,7 @@ use core::fmt;
 
 macro_rules! quotas {
     ($($(#[$doc:meta])* $name:ident = $wire:literal;)*) => {
-        /// A limit for what one domain may use of a server (xenstore.txt, GET_QUOTA).
+        /// A limit on the resources of a server that one domain may use (xenstore.txt, GET_QUOTA).
         ///
         /// Names that this crate does not know are preserved in [`Quota::Other`].
         ///
@@ -54,7 +54,7 @@ quotas! {
     Nodes = "nodes";
     /// The watches of the domain.
     Watches = "watches";
-    /// Requests and events that the domain has not received the end of.
+    /// Requests whose reply, or an event that they caused, has not been received.
     Outstanding = "outstanding";
     /// The memory that the server uses for the domain, in bytes.
     Memory = "memory";

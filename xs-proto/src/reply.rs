@@ -98,7 +98,7 @@ impl<'a> Reply<'a> {
             Reply::StrangePermissions(entries) => w.raw(entries.as_bytes()),
             Reply::Transaction(tx_id) => w.display(tx_id),
             Reply::Boolean(value) => w.boolean(*value),
-            Reply::Features(features) => w.display(&features.bits()),
+            Reply::Features(features) => w.display(features.bits()),
             Reply::Text(text) => w.string("text", text.as_bytes())?,
             Reply::Error(code) => w.string("error", code.name().as_bytes())?,
         }

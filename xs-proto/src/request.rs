@@ -261,7 +261,7 @@ impl<'a> Request<'a> {
             }
             Request::SetFeature { domid, features } => {
                 w.display(domid);
-                w.display(&features.bits());
+                w.display(features.bits());
             }
             // Without arguments, the payload must be empty: a single NUL would be EINVAL.
             Request::GetQuota { domid, quota } => match (domid, quota) {

@@ -1,0 +1,34 @@
+//! Guides: complete programs, step by step, and tables for programs that use another library.
+//!
+//! | guide | for |
+//! |---|---|
+//! | [`guest_agent`] | a program in a guest that publishes facts and acknowledges shutdown requests |
+//! | [`device_backend`] | a program that offers a device to guests |
+//! | [`toolstack`] | a program in dom0 that creates and stops guests, on tokio |
+//! | [`testing`] | tests of any of these programs, with faults |
+//! | [`permissions`] | the rules that decide about access to a node |
+//! | [`xenbus_device`] | the traps of the kernel's device, and which of them a program still sees |
+//! | [`coming_from`] | programs that use libxenstore, pyxs, xenstore-rs, krata-xenstore or xen-store |
+//!
+//! The code in the guides is compiled and run by the tests of this crate, on the in-memory
+//! xenstored.
+
+#[doc = include_str!("guest_agent.md")]
+pub mod guest_agent {}
+
+#[doc = include_str!("device_backend.md")]
+pub mod device_backend {}
+
+#[doc = include_str!("toolstack.md")]
+pub mod toolstack {}
+
+#[doc = include_str!("testing.md")]
+pub mod testing {}
+
+#[doc = include_str!("permissions.md")]
+pub mod permissions {}
+
+#[doc = include_str!("xenbus_device.md")]
+pub mod xenbus_device {}
+
+pub mod coming_from;
