@@ -1,16 +1,17 @@
 //! A program that depends on xs-client only. It names all types of the other crates that the
 //! signatures of xs-client mention: a transport and a reactor of its own, and all errors.
+#![cfg(unix)]
 
 use std::io::{self, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use xs_client::futures::Reactor;
 use xs_client::{
-    ConnectionError, DiscoverError, Error, ErrorKind, Failure, Features, Interest, Invalid, Limits,
-    PathError, Quota, RequestError, Sent, Transport, Wait,
+    ConnectionError, Descriptor, DiscoverError, Error, ErrorKind, Failure, Features, Interest,
+    Invalid, Limits, PathError, Quota, RequestError, Sent, Transport, Wait,
 };
 
 /// A transport whose peer answers nothing, and never comes back after a close.
@@ -50,7 +51,7 @@ impl Transport for Silent {
 
     fn close(&self) {}
 
-    fn fd(&self) -> io::Result<BorrowedFd<'_>> {
+    fn fd(&self) -> io::Result<Descriptor<'_>> {
         Ok(self.0.as_fd())
     }
 

@@ -35,7 +35,7 @@ impl Tree {
     /// # Errors
     /// As for [`read_state`](Self::read_state), except ENOENT.
     pub fn read_state_opt(&self, path: impl AsRef<str>) -> Result<Option<XenbusState>> {
-        if_present(self.read_state(path))
+        self.read_parsed_opt(path)
     }
 }
 
@@ -85,15 +85,6 @@ impl Client {
             tx.read(path)?;
             tx.write_display(path, state)
         })
-    }
-}
-
-/// Converts the error for a missing node to `None`.
-pub(crate) fn if_present<T>(result: Result<T>) -> Result<Option<T>> {
-    match result {
-        Ok(value) => Ok(Some(value)),
-        Err(error) if error.is_not_found() => Ok(None),
-        Err(error) => Err(error),
     }
 }
 

@@ -6,7 +6,7 @@ use xs_proto::XenbusState;
 
 use super::client::Client;
 use super::tree::Tree;
-use crate::device_state::{ends_wait, if_present, state_of};
+use crate::device_state::{ends_wait, state_of};
 use crate::error::Result;
 
 impl Tree {
@@ -17,7 +17,7 @@ impl Tree {
 
     /// See [`read_state_opt`](crate::Tree::read_state_opt).
     pub async fn read_state_opt(&self, path: impl AsRef<str>) -> Result<Option<XenbusState>> {
-        if_present(self.read_state(path).await)
+        self.read_parsed_opt(path).await
     }
 }
 
