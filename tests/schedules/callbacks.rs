@@ -156,7 +156,7 @@ fn callbacks_learn_of_loss_one_at_a_time() {
                 thread::yield_now();
                 *running.lock().unwrap() = false;
             };
-            host.client.watch_with(&format!("/{at}"), callback).unwrap();
+            host.client.watch_with(format!("/{at}"), callback).unwrap();
         }
         host.client.close();
         let client = host.client.clone();

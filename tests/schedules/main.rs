@@ -88,7 +88,7 @@ impl Host {
         let client = self.client.clone();
         thread::spawn(move || {
             for _ in 0..times {
-                assert_eq!(client.read(&format!("/{at}")).unwrap(), at.to_string().as_bytes());
+                assert_eq!(client.read(format!("/{at}")).unwrap(), at.to_string().as_bytes());
             }
         })
     }

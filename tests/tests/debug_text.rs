@@ -94,6 +94,7 @@ fn proto(shown: &mut Shown) {
         xs_proto::ErrorCode = ErrorCode::Other("ENEW".into());
         xs_proto::Event<'_, &str> = event();
         xs_proto::Event<'_, &str> = Event::Watch { path: "/a", token: b"token" };
+        xs_proto::Features = xs_proto::Features::ERROR;
         xs_proto::Frame<'_> = decoded.frame.unwrap();
         xs_proto::FrameError = FrameError { msg_type: 2, len: 5000, max: 4096 };
         xs_proto::Header = header;
@@ -107,6 +108,7 @@ fn proto(shown: &mut Shown) {
         xs_proto::PayloadError = PayloadError::Path(PathError::Empty);
         xs_proto::Permission = perms.owner();
         xs_proto::Permissions = perms;
+        xs_proto::Quota = xs_proto::Quota::Nodes;
         xs_proto::Received<Event<'_, &str>> = Received { consumed: 28, event: Some(event()) };
         xs_proto::Reply<'_> = Reply::Value(SECRET.as_bytes().into());
         xs_proto::Reply<'_> = Reply::Text(SECRET.into());

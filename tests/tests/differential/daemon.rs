@@ -215,6 +215,8 @@ pub(crate) struct Genuine {
     streams: Vec<UnixStream>,
     /// The directory in which the simulated hypervisor keeps the states of domains.
     domains: PathBuf,
+    /// The special watches are nodes below the root, as in oxenstored.
+    has_special_nodes: bool,
     slots: [[u32; SLOTS]; 4],
     /// How often each outcome occurred.
     pub(crate) outcomes: BTreeMap<String, usize>,
@@ -238,7 +240,9 @@ impl Genuine {
         let file = std::fs::OpenOptions::new().write(true).create(true).truncate(false).open(&ring);
         let sized = file.and_then(|file| file.set_len(4096));
         sized.unwrap_or_else(|e| panic!("{}: {e}", ring.display()));
-        Some(Genuine { streams, domains, slots: Default::default(), outcomes: BTreeMap::new() })
+        let has_special_nodes = prefix.starts_with("OX");
+        let (slots, outcomes) = Default::default();
+        Some(Genuine { streams, domains, has_special_nodes, slots, outcomes })
     }
 
     /// Counts the outcomes of a request, to show what was tested.
@@ -273,6 +277,7 @@ impl Genuine {
         self.notify(DIES, TRANSIENT);
         self.await_notification();
         self.notified();
+        let has_special_nodes = self.has_special_nodes;
         let mut dom0 = |ty, payload: &str| {
             let payload = payload.replace('|', "\0");
             self.call(0, ty, payload.as_bytes())
@@ -281,6 +286,9 @@ impl Genuine {
             dom0(Ty::Control, &format!("quota|set|{name}|{value}|"));
         }
         dom0(Ty::Control, "quota-soft|set|memory|2097152|");
+        for switch in ["+obj", "+io", "-wrl", "-acc", "-tdb"] {
+            dom0(Ty::Control, &format!("log|{switch}|"));
+        }
         // A domain that targets itself has no additional rights.
         for domid in [5, 7] {
             dom0(Ty::SetTarget, &format!("{domid}|{domid}|")).expect("the guests are introduced");
@@ -298,6 +306,10 @@ impl Genuine {
             for name in names.split_terminator('\0').filter(|name| !stays.contains(name)) {
                 dom0(Ty::Rm, &format!("{}/{name}|", parent.trim_end_matches('/')));
             }
+        }
+        if has_special_nodes {
+            dom0(Ty::Mkdir, "/@introduceDomain|").expect("the node can be created");
+            dom0(Ty::Mkdir, "/@releaseDomain|").expect("the node can be created");
         }
         for path in ["/", "@introduceDomain", "@releaseDomain", "/tool", "/local", "/local/domain"]
         {

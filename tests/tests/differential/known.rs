@@ -3,6 +3,7 @@
 use xs_proto::MessageType as Ty;
 use xs_transport::mock::Flavour;
 
+use crate::daemon::Answer;
 use crate::ops::{Op, Tx};
 
 /// An accepted difference. Requests that would show it are not sent.
@@ -105,10 +106,45 @@ pub(crate) const KNOWN: &[Known] = &[
         what: "the highest numbers that CONTROL quota reports for a domain",
         reason: "they count from the start of the daemon, which serves many sequences",
         avoid: |op| {
-            let mut words = op.payload.split(|byte| *byte == 0);
+            let is_domain =
+                |rest: &[u8]| rest == b"\0" || rest.first().is_some_and(u8::is_ascii_digit);
             op.ty == Ty::Control as u32
-                && words.next() == Some(b"quota")
-                && words.next().is_some_and(|word| word.first().is_some_and(u8::is_ascii_digit))
+                && op.payload.strip_prefix(b"quota\0").is_some_and(is_domain)
+        },
+    },
+    Known {
+        flavours: OXENSTORED,
+        what: "the number of nodes that CONTROL quota reports for a domain",
+        reason: "oxenstored miscounts nodes that domains give to each other, and keeps the error",
+        avoid: |op| op.ty == Ty::Control as u32 && op.payload.starts_with(b"quota\0"),
+    },
+    Known {
+        flavours: &[Flavour::C420],
+        what: "SET_PERMS of a special watch while a client watches the root",
+        reason: "the daemon tells watches on the root of it; the in-memory one does not",
+        avoid: |op| op.ty == Ty::SetPerms as u32 && op.payload.starts_with(b"@"),
+    },
+    Known {
+        flavours: OXENSTORED,
+        what: "committing a transaction in which a request was refused that would be granted now, or the \
+               other way round",
+        reason: "if others have written meanwhile, oxenstored repeats the requests, and replies EAGAIN if one \
+                 has another result; the in-memory one compares the nodes only. A sequence ends with such a \
+                 commit",
+        avoid: |_| false,
+    },
+    Known {
+        flavours: OXENSTORED,
+        what: "permissions that name a domain which goes away later, of the root or inside a transaction",
+        reason: "oxenstored gives the root to no domain, and removes no entry inside of open transactions",
+        avoid: |op| {
+            let mut entries = op.payload.split(|byte| *byte == 0);
+            let is_root = entries.next() == Some(b"/");
+            let names_transient =
+                |entry: &[u8]| entry.get(1..).is_some_and(|domid| domid.ends_with(b"9"));
+            op.ty == Ty::SetPerms as u32
+                && (is_root || op.tx != Tx::None)
+                && entries.any(names_transient)
         },
     },
     Known {
@@ -141,6 +177,22 @@ fn is_one_string(payload: &[u8]) -> bool {
 /// Whether a request would show an accepted difference.
 pub(crate) fn is_avoided(flavour: Flavour, op: &Op) -> bool {
     KNOWN.iter().any(|known| known.flavours.contains(&flavour) && (known.avoid)(op))
+}
+
+/// Whether these answers to a commit show that oxenstored has found a conflict that the in-memory
+/// daemon does not see.
+pub(crate) fn is_other_conflict(
+    flavour: Flavour,
+    op: &Op,
+    genuine: &[Answer],
+    memory: &[Answer],
+) -> bool {
+    let is_again =
+        |answer: &Answer| matches!(answer, Answer::Error(code) if code.starts_with(b"EAGAIN"));
+    is_oxenstored(flavour)
+        && op.ty == Ty::TransactionEnd as u32
+        && genuine.iter().any(is_again)
+        && !memory.iter().any(is_again)
 }
 
 /// Whether a flavour is of oxenstored.

@@ -57,7 +57,8 @@ fn compare(flavour: Flavour) {
     let mut done = 0;
     while done < total {
         let ops: Vec<_> = match rng.below(60) {
-            0 => ops::quota_round(&mut rng),
+            // oxenstored miscounts nodes, and reaches the quota at another number.
+            0 if !known::is_oxenstored(flavour) => ops::quota_round(&mut rng),
             _ => (0..ROUND).map(|_| ops::random(&mut rng, flavour)).collect(),
         };
         let count = ops.len();
@@ -90,6 +91,9 @@ fn run(genuine: &mut Genuine, flavour: Flavour, ops: &[Op]) -> Result<(), String
             // The order of its events depends on its hash tables.
             theirs.iter_mut().chain(&mut ours).for_each(|answers| sort_events(answers));
         }
+        if known::is_other_conflict(flavour, op, &theirs[op.conn], &ours[op.conn]) {
+            return Ok(());
+        }
         if theirs != ours {
             return Err(format!(
                 "request {at}, {op}\n  genuine {}\n  memory  {}",
@@ -101,6 +105,9 @@ fn run(genuine: &mut Genuine, flavour: Flavour, ops: &[Op]) -> Result<(), String
     let (theirs, ours) = (Tree::of(genuine), Tree::of(&mut memory));
     if theirs != ours {
         return Err(format!("nodes at the end\n{}", theirs.against(&ours)));
+    }
+    if known::is_oxenstored(flavour) {
+        return Ok(());
     }
     let growth = |before: Vec<i64>, after: Vec<i64>| {
         after.into_iter().zip(before).map(|(after, before)| after - before).collect::<Vec<_>>()
@@ -151,7 +158,8 @@ fn kept(flavour: Flavour) -> Vec<(String, Vec<Op>)> {
             sequences.push((name.trim().to_owned(), Vec::new()));
         } else if !line.is_empty() {
             let (_, ops) = sequences.last_mut().expect("the first line is a name");
-            ops.push(line.parse().unwrap_or_else(|error| panic!("kept.txt: {line}: {error}")));
+            let op = line.parse().unwrap_or_else(|error| panic!("kept.txt: {line}: {error}"));
+            ops.extend(Some(op).filter(|op| !known::is_avoided(flavour, op)));
         }
     }
     // The name may restrict the sequence to one daemon or flavour.
