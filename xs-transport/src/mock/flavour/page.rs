@@ -202,6 +202,7 @@ fn known_differences(source: &str) -> String {
             Some("C_DAEMONS") => "C daemon of 4.17 and 4.20",
             Some("OXENSTORED") => "oxenstored",
             Some("&[Flavour::C417]") => "C daemon of 4.17",
+            Some("&[Flavour::C420]") => "C daemon of 4.20",
             Some("&[Flavour::C422]") => "C daemon of 4.22",
             other => panic!("a difference of unknown flavours: {other:?}"),
         };
