@@ -1,4 +1,4 @@
-//! A page to which the other end of a ring writes anything, and what an end must hold to.
+//! A page to which a hostile end of a ring writes anything, and the checks of the end under test.
 
 use std::sync::atomic::Ordering;
 
@@ -14,7 +14,7 @@ pub enum Action {
     StartOver,
 }
 
-/// What the other end writes.
+/// A write of the hostile end.
 #[derive(Debug, Arbitrary)]
 pub enum Write {
     Field(u8, u32),
@@ -71,7 +71,7 @@ impl Checks {
         Checks { ring, failed: None }
     }
 
-    /// What was sent is in the ring, just before the index that says so.
+    /// The sent bytes are in the ring, just before the producer's index.
     pub fn check_sent(&mut self, page: &RingPage, bytes: &[u8], sent: Result<usize, RingError>) {
         self.note(sent);
         if let Ok(len) = sent {
@@ -83,7 +83,7 @@ impl Checks {
         }
     }
 
-    /// What was received was in the ring, just before the index that says so.
+    /// The received bytes are in the ring, just before the consumer's index.
     pub fn check_received(
         &mut self,
         page: &RingPage,

@@ -3,7 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use xs_proto::ring::{ERROR, RECONNECTION, Ring, RingServer, ServerError};
+use xs_proto::Features;
+use xs_proto::ring::{Ring, RingServer, ServerError};
 
 #[path = "../hostile_page.rs"]
 mod hostile_page;
@@ -14,7 +15,9 @@ fuzz_target!(|input: (hostile_page::Write, Vec<Action>)| {
     let (write, actions) = input;
     let page = page();
     write.apply(&page);
-    let Ok(mut server) = RingServer::new(&page, RECONNECTION | ERROR) else { return };
+    let Ok(mut server) = RingServer::new(&page, Features::RECONNECTION | Features::ERROR) else {
+        return;
+    };
     let (mut sends, mut receives) = (Checks::new(Ring::Replies), Checks::new(Ring::Requests));
     for action in actions {
         match action {

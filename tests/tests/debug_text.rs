@@ -142,7 +142,7 @@ fn rings(shown: &mut Shown) {
     let page = RingPage::new();
     let mut client = RingClient::new(&page);
     client.send(SECRET.as_bytes()).unwrap();
-    let server = RingServer::new(&page, 0).unwrap();
+    let server = RingServer::new(&page, xs_proto::Features::NONE).unwrap();
     show! { shown:
         xs_proto::ring::Field = Field::Connection;
         xs_proto::ring::Ring = Ring::Requests;

@@ -11,7 +11,8 @@ use loom::cell::UnsafeCell;
 use loom::sync::Notify;
 use loom::sync::atomic::{AtomicU32, Ordering};
 use loom::thread;
-use xs_proto::ring::{Field, Page, RECONNECTION, Ring, RingClient, RingError, RingServer};
+use xs_proto::Features;
+use xs_proto::ring::{Field, Page, Ring, RingClient, RingError, RingServer};
 
 /// A page with rings of `SIZE` bytes.
 struct Model<const SIZE: usize> {
@@ -22,7 +23,7 @@ struct Model<const SIZE: usize> {
 impl<const SIZE: usize> Model<SIZE> {
     /// Creates a page whose rings are empty, with all indices at `start`.
     fn new(start: u32) -> Self {
-        let values = [start, start, start, start, RECONNECTION, 0, 0, 0];
+        let values = [start, start, start, start, Features::RECONNECTION.bits(), 0, 0, 0];
         Model {
             rings: [(); 2].map(|()| [(); SIZE].map(|()| UnsafeCell::new(0))),
             fields: values.map(AtomicU32::new),
@@ -170,7 +171,7 @@ fn requests_arrive_in_full() {
             start,
             |shared| shared.client_sends(&mut RingClient::new(&shared.page), b"abc"),
             |shared| {
-                let mut server = RingServer::new(&shared.page, 0).unwrap();
+                let mut server = RingServer::new(&shared.page, Features::NONE).unwrap();
                 shared.server_receives(&mut server, b"abc");
             },
         );
@@ -184,7 +185,7 @@ fn replies_arrive_in_full() {
             start,
             |shared| shared.client_receives(&mut RingClient::new(&shared.page), b"abc"),
             |shared| {
-                let mut server = RingServer::new(&shared.page, 0).unwrap();
+                let mut server = RingServer::new(&shared.page, Features::NONE).unwrap();
                 shared.server_sends(&mut server, b"abc");
             },
         );
@@ -202,7 +203,7 @@ fn replies_follow_requests_through_one_channel() {
                 shared.client_receives(&mut client, b"bc");
             },
             |shared| {
-                let mut server = RingServer::new(&shared.page, 0).unwrap();
+                let mut server = RingServer::new(&shared.page, Features::NONE).unwrap();
                 shared.server_receives(&mut server, b"a");
                 shared.server_sends(&mut server, b"bc");
             },
@@ -222,7 +223,7 @@ fn reconnection_separates_the_old_bytes_from_the_new() {
             shared.client_sends(&mut client, b"a");
         },
         |shared| {
-            let mut server = RingServer::new(&shared.page, RECONNECTION).unwrap();
+            let mut server = RingServer::new(&shared.page, Features::RECONNECTION).unwrap();
             let (mut buf, mut was_reset) = ([0; 4], false);
             loop {
                 let moved = match server.receive(&mut buf) {

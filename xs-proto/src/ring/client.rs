@@ -6,7 +6,8 @@ use core::sync::atomic::Ordering;
 use super::error::{RingError, ServerError};
 use super::half::{Consumer, Producer};
 use super::page::{Field, Page, Ring};
-use super::{CONNECTED, ERROR, RECONNECT, RECONNECTION};
+use super::{CONNECTED, RECONNECT};
+use crate::features::Features;
 
 /// The guest's end of a page: sends requests, and receives replies and watch events, as bytes.
 ///
@@ -40,10 +41,11 @@ use super::{CONNECTED, ERROR, RECONNECT, RECONNECTION};
 /// outside of the rings, and each does a bounded amount of work.
 ///
 /// ```
+/// use xs_proto::Features;
 /// use xs_proto::ring::{RingClient, RingPage, RingServer};
 ///
 /// let page = RingPage::new();
-/// let mut server = RingServer::new(&page, 0)?;
+/// let mut server = RingServer::new(&page, Features::NONE)?;
 /// let mut client = RingClient::new(&page);
 ///
 /// assert_eq!(client.send(b"request")?, 7);
@@ -106,10 +108,9 @@ impl<P: Page> RingClient<P> {
         matches!(self.state, State::Connected { .. })
     }
 
-    /// Returns the optional features of xenstored, as bits (XENSTORE_SERVER_FEATURE_*). Undefined
-    /// before the end is connected.
-    pub fn server_features(&self) -> u32 {
-        self.page.load(Field::ServerFeatures, Ordering::Relaxed)
+    /// Returns the features of xenstored. Undefined before the end is connected.
+    pub fn server_features(&self) -> Features {
+        Features::from_bits(self.page.load(Field::ServerFeatures, Ordering::Relaxed))
     }
 
     /// Returns the port of the event channel that the page names; `None` before Xen 4.21.
@@ -122,9 +123,9 @@ impl<P: Page> RingClient<P> {
     ///
     /// # Errors
     /// [`RingError::NotOffered`] if xenstored does not offer it
-    /// (XENSTORE_SERVER_FEATURE_RECONNECTION). Nothing has changed then.
+    /// ([`Features::RECONNECTION`]). Nothing has changed then.
     pub fn reconnect(&mut self) -> Result<(), RingError> {
-        if self.server_features() & RECONNECTION == 0 {
+        if !self.server_features().contains(Features::RECONNECTION) {
             return Err(RingError::NotOffered);
         }
         self.page.store(Field::Connection, RECONNECT, Ordering::Release);
@@ -172,7 +173,7 @@ impl<P: Page> RingClient<P> {
         }
         let error = ServerError::from_number(self.page.load(Field::Error, Ordering::Acquire));
         // Without this feature, the field may hold anything.
-        match error.filter(|_| self.server_features() & ERROR != 0) {
+        match error.filter(|_| self.server_features().contains(Features::ERROR)) {
             Some(error) => Err(RingError::GivenUp(error)),
             None => Ok(()),
         }

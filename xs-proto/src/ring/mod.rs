@@ -60,7 +60,7 @@
 //! # use std::cell::RefCell;
 //! # use xs_proto::ServerConnection;
 //! # let page = RingPage::new();
-//! # let mut server = xs_proto::ring::RingServer::new(&page, 0)?;
+//! # let mut server = xs_proto::ring::RingServer::new(&page, xs_proto::Features::NONE)?;
 //! # let mut connection = ServerConnection::new();
 //! # let name = read_name(&page, || {}, || {
 //! #     let mut buf = [0; 64];
@@ -83,11 +83,6 @@ pub use client::RingClient;
 pub use error::{RingError, ServerError};
 pub use page::{Field, Page, Ring, RingPage};
 pub use server::RingServer;
-
-/// The feature that a guest can ask to reconnect (XENSTORE_SERVER_FEATURE_RECONNECTION).
-pub const RECONNECTION: u32 = 1;
-/// The feature that the error field is used (XENSTORE_SERVER_FEATURE_ERROR).
-pub const ERROR: u32 = 2;
 
 /// XENSTORE_CONNECTED.
 const CONNECTED: u32 = 0;

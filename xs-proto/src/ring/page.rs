@@ -83,7 +83,7 @@ pub enum Field {
     Consumer(Ring),
     /// The number of bytes that were put into a ring, modulo 2^32.
     Producer(Ring),
-    /// The optional features of xenstored, as bits (XENSTORE_SERVER_FEATURE_*).
+    /// The bits of the [`Features`](crate::Features) of xenstored.
     ServerFeatures,
     /// Whether the guest is connected (XENSTORE_CONNECTED, XENSTORE_RECONNECT).
     Connection,

@@ -6,7 +6,8 @@ use core::sync::atomic::Ordering;
 use super::error::{RingError, ServerError};
 use super::half::{Consumer, Producer};
 use super::page::{Field, Page, Ring};
-use super::{CONNECTED, ERROR, RECONNECT};
+use super::{CONNECTED, RECONNECT};
+use crate::features::Features;
 
 /// xenstored's end of a guest's page: receives requests, and sends replies and watch events, as
 /// bytes.
@@ -28,10 +29,11 @@ use super::{CONNECTED, ERROR, RECONNECT};
 /// belong to this end; they are not read again.
 ///
 /// ```
-/// use xs_proto::ring::{self, RingClient, RingError, RingPage, RingServer};
+/// use xs_proto::Features;
+/// use xs_proto::ring::{RingClient, RingError, RingPage, RingServer};
 ///
 /// let page = RingPage::new();
-/// let mut server = RingServer::new(&page, ring::RECONNECTION)?;
+/// let mut server = RingServer::new(&page, Features::RECONNECTION)?;
 /// let mut client = RingClient::new(&page);
 ///
 /// client.send(b"half of a mess")?;
@@ -47,7 +49,7 @@ use super::{CONNECTED, ERROR, RECONNECT};
 /// ```
 pub struct RingServer<P> {
     page: P,
-    features: u32,
+    features: Features,
     state: Result<Halves, RingError>,
     must_notify: bool,
 }
@@ -59,8 +61,7 @@ struct Halves {
 }
 
 impl<P: Page> RingServer<P> {
-    /// Connects to a guest's page. `features` are the bits that xenstored offers
-    /// (XENSTORE_SERVER_FEATURE_*).
+    /// Connects to a guest's page, and offers it `features`.
     ///
     /// The page may hold requests already. If it asks for a new connection, it is
     /// [reset](Self::reset).
@@ -68,12 +69,12 @@ impl<P: Page> RingServer<P> {
     /// # Errors
     /// [`RingError::Indices`] if the indices in the page are impossible, and
     /// [`RingError::Connection`] if the state of the connection is.
-    pub fn new(page: P, features: u32) -> Result<Self, RingError> {
+    pub fn new(page: P, features: Features) -> Result<Self, RingError> {
         let mut server =
             RingServer { page, features, state: Err(RingError::Reconnecting), must_notify: true };
         match server.page.load(Field::Connection, Ordering::Acquire) {
             CONNECTED => {
-                server.page.store(Field::ServerFeatures, features, Ordering::Relaxed);
+                server.page.store(Field::ServerFeatures, features.bits(), Ordering::Relaxed);
                 let requests = Consumer::start(&server.page, Ring::Requests)?;
                 let replies = Producer::start(&server.page, Ring::Replies)?;
                 server.state = Ok(Halves { requests, replies });
@@ -113,7 +114,7 @@ impl<P: Page> RingServer<P> {
             self.page.store(Field::Consumer(ring), 0, Ordering::Relaxed);
             self.page.store(Field::Producer(ring), 0, Ordering::Relaxed);
         }
-        self.page.store(Field::ServerFeatures, self.features, Ordering::Relaxed);
+        self.page.store(Field::ServerFeatures, self.features.bits(), Ordering::Relaxed);
         self.page.store(Field::Error, 0, Ordering::Relaxed);
         let (requests, replies) = (Consumer::empty(Ring::Requests), Producer::empty(Ring::Replies));
         self.state = Ok(Halves { requests, replies });
@@ -122,11 +123,10 @@ impl<P: Page> RingServer<P> {
         self.must_notify = true;
     }
 
-    /// Ends the connection. If the error field is offered (XENSTORE_SERVER_FEATURE_ERROR), tells the
-    /// guest why.
+    /// Ends the connection. If the error field is offered ([`Features::ERROR`]), tells the guest why.
     pub fn give_up(&mut self, error: ServerError) {
         self.state = Err(RingError::GivenUp(error));
-        if self.features & ERROR != 0 {
+        if self.features.contains(Features::ERROR) {
             self.page.store(Field::Error, error.number(), Ordering::Release);
             self.must_notify = true;
         }

@@ -2,10 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
-use xs_proto::ring::{
-    ERROR, Field, Page, RECONNECTION, Ring, RingClient, RingError, RingPage, RingServer,
-    ServerError,
-};
+use xs_proto::Features;
+use xs_proto::ring::{Field, Page, Ring, RingClient, RingError, RingPage, RingServer, ServerError};
 
 const CONNECTED: u32 = 0;
 const RECONNECT: u32 = 1;
@@ -22,7 +20,7 @@ fn get(page: &RingPage, field: Field) -> u32 {
 fn bytes_are_at_the_offsets_of_xs_wire_h() {
     let page = RingPage::new();
     let mut client = RingClient::new(&page);
-    let mut server = RingServer::new(&page, 0).unwrap();
+    let mut server = RingServer::new(&page, Features::NONE).unwrap();
     assert_eq!(client.send(b"ab"), Ok(2));
     assert_eq!(server.send(b"c"), Ok(1));
     let mut bytes = [0; 2];
@@ -44,7 +42,7 @@ fn client_connects_when_the_page_says_so() {
     assert_eq!(client.send(b"a"), Ok(0));
     assert_eq!(client.receive(&mut buf), Ok(0));
     assert!(!client.is_connected() && !client.must_notify());
-    let mut server = RingServer::new(&page, 0).unwrap();
+    let mut server = RingServer::new(&page, Features::NONE).unwrap();
     assert!(server.must_notify());
     assert_eq!(client.send(b"a"), Ok(1));
     assert!(client.is_connected() && client.must_notify() && !client.must_notify());
@@ -57,7 +55,7 @@ fn server_takes_requests_that_were_sent_before_it_started() {
     set(&page, Field::Producer(Ring::Requests), u32::MAX - 1);
     let mut client = RingClient::new(&page);
     assert_eq!(client.send(b"early"), Ok(5));
-    let mut server = RingServer::new(&page, 0).unwrap();
+    let mut server = RingServer::new(&page, Features::NONE).unwrap();
     let mut buf = [0; 8];
     assert_eq!(server.receive(&mut buf), Ok(5));
     assert_eq!(buf[..5], *b"early");
@@ -68,22 +66,25 @@ fn server_takes_requests_that_were_sent_before_it_started() {
 fn features_and_event_channel_are_read_from_the_page() {
     let page = RingPage::new();
     let client = RingClient::new(&page);
-    assert_eq!((client.server_features(), client.event_channel()), (0, None));
-    RingServer::new(&page, RECONNECTION | ERROR).unwrap();
+    assert_eq!((client.server_features(), client.event_channel()), (Features::NONE, None));
+    RingServer::new(&page, Features::RECONNECTION | Features::ERROR).unwrap();
     set(&page, Field::EventChannel, 7);
-    assert_eq!((client.server_features(), client.event_channel()), (3, Some(7)));
+    assert_eq!(
+        (client.server_features(), client.event_channel()),
+        (Features::from_bits(3), Some(7))
+    );
 }
 
 #[test]
 fn guest_reconnects_if_xenstored_offers_it() {
     let page = RingPage::new();
-    RingServer::new(&page, 0).unwrap();
+    RingServer::new(&page, Features::NONE).unwrap();
     let mut client = RingClient::new(&page);
     assert_eq!(client.send(b"lost"), Ok(4));
     assert_eq!(client.reconnect(), Err(RingError::NotOffered));
     assert_eq!(get(&page, Field::Connection), CONNECTED);
 
-    let mut server = RingServer::new(&page, RECONNECTION).unwrap();
+    let mut server = RingServer::new(&page, Features::RECONNECTION).unwrap();
     server.send(b"lost too").unwrap();
     _ = (client.must_notify(), server.must_notify());
     assert_eq!(client.reconnect(), Ok(()));
@@ -100,13 +101,13 @@ fn guest_reconnects_if_xenstored_offers_it() {
     assert_eq!(client.send(b"new"), Ok(3));
     assert_eq!(server.receive(&mut buf), Ok(3));
     assert_eq!(buf[..3], *b"new");
-    assert_eq!(get(&page, Field::ServerFeatures), RECONNECTION);
+    assert_eq!(get(&page, Field::ServerFeatures), 1);
 }
 
 #[test]
 fn guest_learns_that_the_other_side_reconnects() {
     let page = RingPage::new();
-    let mut server = RingServer::new(&page, RECONNECTION).unwrap();
+    let mut server = RingServer::new(&page, Features::RECONNECTION).unwrap();
     let mut client = RingClient::new(&page);
     client.send(b"lost").unwrap();
     set(&page, Field::Connection, RECONNECT);
@@ -128,7 +129,7 @@ fn errors_reach_the_guest_if_they_are_offered() {
         (ServerError::Unknown(4), 4),
     ] {
         let page = RingPage::new();
-        let mut server = RingServer::new(&page, ERROR).unwrap();
+        let mut server = RingServer::new(&page, Features::ERROR).unwrap();
         let mut client = RingClient::new(&page);
         assert_eq!(client.send(b"a"), Ok(1));
         _ = server.must_notify();
@@ -147,7 +148,7 @@ fn errors_reach_the_guest_if_they_are_offered() {
 #[test]
 fn error_field_is_ignored_unless_it_is_offered() {
     let page = RingPage::new();
-    let mut server = RingServer::new(&page, 0).unwrap();
+    let mut server = RingServer::new(&page, Features::NONE).unwrap();
     _ = server.must_notify();
     server.give_up(ServerError::Protocol);
     assert_eq!(get(&page, Field::Error), 0);
@@ -159,7 +160,7 @@ fn error_field_is_ignored_unless_it_is_offered() {
 #[test]
 fn undefined_states_of_the_connection_are_errors() {
     let page = RingPage::new();
-    let mut server = RingServer::new(&page, 0).unwrap();
+    let mut server = RingServer::new(&page, Features::NONE).unwrap();
     let mut connected = RingClient::new(&page);
     let mut unconnected = RingClient::new(&page);
     connected.send(b"a").unwrap();

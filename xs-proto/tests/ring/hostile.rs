@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use proptest::prelude::*;
+use xs_proto::Features;
 use xs_proto::ring::{Field, Page, Ring, RingClient, RingError, RingPage, RingServer};
 
 fn set(page: &RingPage, field: Field, value: u32) {
@@ -15,7 +16,7 @@ fn impossible_indices_are_rejected_at_the_start() {
     set(&page, Field::Producer(Ring::Replies), 1025);
     let error = RingError::Indices { ring: Ring::Replies, consumer: 0, producer: 1025 };
     assert_eq!(RingClient::new(&page).receive(&mut [0; 8]), Err(error));
-    assert_eq!(RingServer::new(&page, 0).unwrap_err(), error);
+    assert_eq!(RingServer::new(&page, Features::NONE).unwrap_err(), error);
 }
 
 #[test]
@@ -51,7 +52,7 @@ fn consumers_that_jump_or_run_backwards_are_rejected() {
 #[test]
 fn indices_of_this_end_are_not_read_again() {
     let page = RingPage::new();
-    let mut server = RingServer::new(&page, 0).unwrap();
+    let mut server = RingServer::new(&page, Features::NONE).unwrap();
     let mut client = RingClient::new(&page);
     assert_eq!(client.send(b"one"), Ok(3));
     set(&page, Field::Consumer(Ring::Requests), 2);
@@ -103,7 +104,7 @@ proptest! {
     fn ends_survive_whatever_is_written_to_the_page(actions in actions()) {
         let page = RingPage::new();
         let mut client = RingClient::new(&page);
-        let mut server = RingServer::new(&page, 3).unwrap();
+        let mut server = RingServer::new(&page, Features::RECONNECTION | Features::ERROR).unwrap();
         let (mut client_error, mut server_error) = (None, None);
         for action in actions {
             match action {

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use proptest::prelude::*;
+use xs_proto::Features;
 use xs_proto::ring::{Field, Page, Ring, RingClient, RingError, RingPage, RingServer};
 
 /// Returns a page whose rings are empty, with all indices at `start`.
@@ -49,7 +50,7 @@ fn all_lengths_pass_at_all_wraps_each_way() {
     for start in starts {
         for &len in &lengths {
             let (page, bytes) = (page_at(start), pattern(len));
-            let mut server = RingServer::new(&page, 0).unwrap();
+            let mut server = RingServer::new(&page, Features::NONE).unwrap();
             let mut client = RingClient::new(&page);
             let up = transfer(&bytes, |b| client.send(b), |b| server.receive(b), || 4096);
             assert!(up == bytes, "{len} bytes of requests from {start}");
@@ -72,7 +73,7 @@ fn full_ring_takes_no_more() {
     assert!(client.must_notify());
     assert_eq!(client.send(&[2; 1]), Ok(0));
     assert!(!client.must_notify());
-    let mut server = RingServer::new(&page, 0).unwrap();
+    let mut server = RingServer::new(&page, Features::NONE).unwrap();
     assert_eq!(server.receive(&mut [0; 10]), Ok(10));
     assert!(server.must_notify());
     assert_eq!(client.send(&[2; 2000]), Ok(10));
@@ -94,7 +95,7 @@ fn empty_calls_move_nothing() {
 fn threads_exchange_bytes_without_waiting() {
     let total = if cfg!(miri) { 3_000 } else { 300_000 };
     let page = page_at(u32::MAX - 5000);
-    let mut server = RingServer::new(&page, 0).unwrap();
+    let mut server = RingServer::new(&page, Features::NONE).unwrap();
     std::thread::scope(|scope| {
         // The server echoes what it receives.
         scope.spawn(|| {
@@ -134,7 +135,7 @@ proptest! {
         chunks in prop::collection::vec(1..2000_usize, 1..20),
     ) {
         let (page, bytes) = (page_at(start), pattern(len));
-        let mut server = RingServer::new(&page, 0).unwrap();
+        let mut server = RingServer::new(&page, Features::NONE).unwrap();
         let mut client = RingClient::new(&page);
         let mut sizes = chunks.iter().copied().cycle();
         let up = transfer(&bytes, |b| client.send(b), |b| server.receive(b), || sizes.next().unwrap());
