@@ -170,7 +170,7 @@ impl Xenstored {
     /// Returns the value of a node. Here and in the methods below, a relative path starts at dom0's
     /// home.
     pub fn get(&self, path: &str) -> Option<Vec<u8>> {
-        self.hub.lock().daemon.store.get(&of_node(path)).map(|node| node.value.to_vec())
+        self.hub.lock().daemon.node(&of_node(path)).map(|node| node.value.to_vec())
     }
 
     /// Returns the names of a node's children.

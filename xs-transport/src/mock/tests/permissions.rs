@@ -64,3 +64,16 @@ fn targets_lend_their_rights() {
     assert_eq!(helper.write("/local/domain/5/data", "x"), "OK|");
     assert_eq!(dom0.call(Ty::SetTarget, NONE, "9|77|"), "!ENOENT|");
 }
+
+#[test]
+fn every_node_of_a_dump_can_be_looked_up() {
+    for flavour in Flavour::ALL {
+        let xenstored = Xenstored::with_flavour(*flavour);
+        for line in text::lines(&xenstored.dump()) {
+            let (_, line) = line.unwrap();
+            let value = line.value.unwrap_or_default();
+            assert_eq!(xenstored.get(&line.path), Some(value), "{flavour}: {}", line.path);
+            assert_eq!(xenstored.perms(&line.path), line.perms, "{flavour}: {}", line.path);
+        }
+    }
+}
