@@ -292,8 +292,9 @@ fn callback_may_change_and_close_its_own_set() {
         drop(sender.send(event));
     };
     let set = client.watch_set_with(callback).unwrap();
-    give.send(set.clone()).unwrap();
     set.add("/a").unwrap();
+    // The callback waits for the handle, since `add` fails if the set is closed meanwhile.
+    give.send(set).unwrap();
     let events = in_time(move || called.iter().collect::<Vec<_>>());
     let paths: Vec<_> = events.iter().map(|event| &*event.watched).collect();
     assert_eq!(paths, ["/a", "/b", "/c"]);
