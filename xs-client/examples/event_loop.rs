@@ -140,12 +140,12 @@ impl<'a> Backend<'a> {
     fn update(&mut self, name: &str) -> Result<()> {
         let own = format!("{}/{name}", self.root);
         let state = self.client.read_state_opt(format!("{own}/state"))?;
-        let online =
-            optional(self.client.read(format!("{own}/online")))?.is_some_and(|v| v == b"1");
+        let online = self.client.read_opt(format!("{own}/online"))?;
+        let online = online.is_some_and(|value| value == b"1");
         if !self.devices.contains_key(name) {
             // A device that was removed may still have nodes.
             let is_new = online && state.is_some();
-            let frontend = optional(self.client.read_str(format!("{own}/frontend")))?;
+            let frontend = self.client.read_str_opt(format!("{own}/frontend"))?;
             let Some(frontend) = frontend.filter(|_| is_new) else { return Ok(()) };
             let frontend_state = format!("{frontend}/state");
             let watch = self.watches.add(&frontend_state)?;
@@ -178,18 +178,12 @@ impl<'a> Backend<'a> {
 
 /// Writes the state of a device. If the toolstack has just removed the device, there is an event.
 fn write_state(client: &Client, own: &str, state: XenbusState) -> Result<()> {
-    optional(client.switch_state(format!("{own}/state"), state)).map(drop)
+    match client.switch_state(format!("{own}/state"), state) {
+        Err(error) if error.is_not_found() => Ok(()),
+        result => result,
+    }
 }
 
 fn children(client: &Client, path: &str) -> Result<Vec<String>> {
-    optional(client.directory(path)).map(Option::unwrap_or_default)
-}
-
-/// Converts the error for a missing node to `None`.
-fn optional<T>(result: Result<T>) -> Result<Option<T>> {
-    match result {
-        Ok(value) => Ok(Some(value)),
-        Err(error) if error.is_not_found() => Ok(None),
-        Err(error) => Err(error),
-    }
+    client.directory_opt(path).map(Option::unwrap_or_default)
 }

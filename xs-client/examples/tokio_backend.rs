@@ -112,12 +112,12 @@ impl<'a> Backend<'a> {
         let own = format!("{}/{name}", self.root);
         let own_state = format!("{own}/state");
         let state = self.client.read_state_opt(&own_state).await?;
-        let online = self.client.read(format!("{own}/online")).await;
-        let online = optional(online)?.is_some_and(|value| value == b"1");
+        let online = self.client.read_opt(format!("{own}/online")).await?;
+        let online = online.is_some_and(|value| value == b"1");
         if !self.devices.contains_key(name) {
             // A device that was removed may still have nodes.
             let is_new = online && state.is_some();
-            let frontend = optional(self.client.read_str(format!("{own}/frontend")).await)?;
+            let frontend = self.client.read_str_opt(format!("{own}/frontend")).await?;
             let Some(frontend) = frontend.filter(|_| is_new) else { return Ok(()) };
             let frontend_state = format!("{frontend}/state");
             let watch = self.watches.add(&frontend_state).await?;
@@ -132,9 +132,10 @@ impl<'a> Backend<'a> {
             println!("device {name}: {action:?}");
             match action {
                 // If the toolstack has just removed the device, there is an event.
-                Action::Write(state) => {
-                    optional(self.client.switch_state(&own_state, state).await)?;
-                }
+                Action::Write(state) => match self.client.switch_state(&own_state, state).await {
+                    Err(error) if error.is_not_found() => {}
+                    result => result?,
+                },
                 Action::Connect => {
                     // A real task maps the rings, and serves them.
                     device.task = Some(tokio::spawn(pending()));
@@ -158,14 +159,5 @@ impl<'a> Backend<'a> {
 }
 
 async fn children(client: &Client, path: &str) -> Result<Vec<String>> {
-    optional(client.directory(path).await).map(Option::unwrap_or_default)
-}
-
-/// Converts the error for a missing node to `None`.
-fn optional<T>(result: Result<T>) -> Result<Option<T>> {
-    match result {
-        Ok(value) => Ok(Some(value)),
-        Err(error) if error.is_not_found() => Ok(None),
-        Err(error) => Err(error),
-    }
+    client.directory_opt(path).await.map(Option::unwrap_or_default)
 }
