@@ -220,12 +220,9 @@ fn quiet_watches<const N: usize>(client: &Client, paths: [&str; N]) -> Vec<Watch
 #[test]
 fn parked_thread_sends_what_another_thread_could_not() {
     let is_full = Arc::new(AtomicBool::new(false));
-    let (full, drained) = (is_full.clone(), is_full.clone());
+    let drained = is_full.clone();
     let transport = Intercept::new(Xenstored::new().connect(DomId::DOM0))
-        .on_send(move |below, bytes| match full.load(Ordering::SeqCst) {
-            true => Err(io::ErrorKind::WouldBlock.into()),
-            false => below.send(bytes),
-        })
+        .blocked_while(&is_full)
         .on_wait(move |_, _, _| {
             drained.store(false, Ordering::SeqCst);
             Ok(())
@@ -267,12 +264,9 @@ fn thread_that_needs_no_reader_role_offers_it_again() {
 #[test]
 fn failed_wait_for_room_ends_connection() {
     let (receiving, is_full) = (Gate::closed(), Arc::new(AtomicBool::new(false)));
-    let (in_recv, full) = (receiving.clone(), is_full.clone());
+    let in_recv = receiving.clone();
     let transport = Intercept::new(Xenstored::new().connect(DomId::DOM0))
-        .on_send(move |below, bytes| match full.load(Ordering::SeqCst) {
-            true => Err(io::ErrorKind::WouldBlock.into()),
-            false => below.send(bytes),
-        })
+        .blocked_while(&is_full)
         .on_recv(move |below, buf, wait| {
             in_recv.pass();
             below.recv(buf, wait)
@@ -296,12 +290,9 @@ fn reader_that_leaves_interrupts_thread_that_waits_for_room() {
     let (receiving, room) = (Gate::closed(), Gate::closed());
     let (in_recv, in_wait, opened) = (receiving.clone(), room.clone(), room.clone());
     let is_full = Arc::new(AtomicBool::new(false));
-    let (full, drained) = (is_full.clone(), is_full.clone());
+    let drained = is_full.clone();
     let transport = Intercept::new(xenstored.connect(DomId::DOM0))
-        .on_send(move |below, bytes| match full.load(Ordering::SeqCst) {
-            true => Err(io::ErrorKind::WouldBlock.into()),
-            false => below.send(bytes),
-        })
+        .blocked_while(&is_full)
         .on_recv(move |below, buf, wait| {
             in_recv.pass();
             below.recv(buf, wait)

@@ -17,6 +17,9 @@ mod actors;
 mod connections;
 mod daemon;
 mod event_loop;
+#[path = "../../../xs-client/tests/support/intercept.rs"]
+#[allow(dead_code, reason = "other tests use the other hooks")]
+mod intercept;
 mod late_reader;
 mod oracle;
 mod proxy;
@@ -38,7 +41,7 @@ use activities::{Activities, Guard};
 use actors::Actor;
 use connections::Connections;
 use daemon::{Daemon, Start};
-use late_reader::LateReader;
+use late_reader::late_reader;
 use oracle::{Key, Oracle, Outcome, Read, Tally};
 use random::Random;
 
@@ -296,7 +299,7 @@ fn start(
             let (is_calm, connections) = &for_connector;
             connections.add();
             Ok(match random.one_in(3) {
-                true => Box::new(LateReader::new(
+                true => Box::new(late_reader(
                     transport,
                     is_calm.clone(),
                     connections.clone(),

@@ -48,16 +48,13 @@ fn process_does_not_block_while_transport_is_full() {
     let xenstored = Xenstored::new();
     let is_full = Arc::new(AtomicBool::new(false));
     let receivers = Visitors::default();
-    let (full, visitors) = (is_full.clone(), receivers.clone());
-    let transport = Intercept::new(xenstored.connect(DomId::DOM0))
-        .on_send(move |below, bytes| match full.load(Ordering::SeqCst) {
-            true => Err(io::ErrorKind::WouldBlock.into()),
-            false => below.send(bytes),
-        })
-        .on_recv(move |below, buf, wait| {
+    let visitors = receivers.clone();
+    let transport = Intercept::new(xenstored.connect(DomId::DOM0)).blocked_while(&is_full).on_recv(
+        move |below, buf, wait| {
             visitors.add();
             below.recv(buf, wait)
-        });
+        },
+    );
     let client = Client::from_transport(transport);
     let mut source = client.event_source().unwrap();
     let fault = xenstored.inject(Fault::delay());

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use xs_proto::Limits;
@@ -61,6 +63,15 @@ impl Intercept {
     ) -> Self {
         self.send = Box::new(hook);
         self
+    }
+
+    /// Accepts nothing to send while `is_full` is true.
+    pub(crate) fn blocked_while(self, is_full: &Arc<AtomicBool>) -> Self {
+        let is_full = is_full.clone();
+        self.on_send(move |below, bytes| match is_full.load(Ordering::SeqCst) {
+            true => Err(io::ErrorKind::WouldBlock.into()),
+            false => below.send(bytes),
+        })
     }
 
     pub(crate) fn on_recv(
