@@ -48,21 +48,7 @@ pub(super) const CONTROL_4_20: ControlTexts = ControlTexts {
         quota           [set <name> <val>|<domid>|max [-r]]\n\
         quota-soft      [set <name> <val>]\n\
         help            \n",
-    quotas: &[
-        (Quota::Nodes, "nodes", "Nodes per domain"),
-        (Quota::Watches, "watches", "Watches per domain"),
-        (Quota::Outstanding, "outstanding", "Outstanding requests per domain"),
-        (Quota::Memory, "memory", "Total Xenstore memory per domain (error level)"),
-        (Quota::Transactions, "transactions", "Active transactions per domain"),
-        (
-            Quota::TransactionNodes,
-            "transaction-nodes",
-            "Max. number of accessed nodes per transaction",
-        ),
-        (Quota::NodePermissions, "node-permissions", "Max. number of permissions per node"),
-        (Quota::PathMax, "path-max", "Max. length of a node path"),
-        (Quota::NodeSize, "node-size", "Max. size of a node"),
-    ],
+    quotas: &quotas("Total Xenstore memory per domain (error level)"),
     has_switches_and_maxima: true,
     ..CONTROL_4_17
 };
@@ -78,11 +64,18 @@ pub(super) const CONTROL_4_22: ControlTexts = ControlTexts {
         quota           [set <name> <val>|<domid>|max [-r]]\n\
         quota-soft      [set <name> <val>]\n\
         help            \n",
-    quotas: &[
+    quotas: &quotas("Total Xenstore memory per domain"),
+    soft_quotas: &[(Quota::SoftMemory, "memory", "Total Xenstore memory per domain")],
+    ..CONTROL_4_20
+};
+
+/// The quotas of Xen 4.20 and later, which differ in the description of the one for memory.
+const fn quotas(memory: &'static str) -> [(Quota, &'static str, &'static str); 9] {
+    [
         (Quota::Nodes, "nodes", "Nodes per domain"),
         (Quota::Watches, "watches", "Watches per domain"),
         (Quota::Outstanding, "outstanding", "Outstanding requests per domain"),
-        (Quota::Memory, "memory", "Total Xenstore memory per domain"),
+        (Quota::Memory, "memory", memory),
         (Quota::Transactions, "transactions", "Active transactions per domain"),
         (
             Quota::TransactionNodes,
@@ -92,7 +85,5 @@ pub(super) const CONTROL_4_22: ControlTexts = ControlTexts {
         (Quota::NodePermissions, "node-permissions", "Max. number of permissions per node"),
         (Quota::PathMax, "path-max", "Max. length of a node path"),
         (Quota::NodeSize, "node-size", "Max. size of a node"),
-    ],
-    soft_quotas: &[(Quota::SoftMemory, "memory", "Total Xenstore memory per domain")],
-    ..CONTROL_4_20
-};
+    ]
+}
