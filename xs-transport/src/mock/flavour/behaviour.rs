@@ -92,7 +92,7 @@ pub(crate) struct Behaviour {
     pub(crate) replies_after_events: Option<&'static [MessageType]>,
     /// The order of the events that one change causes on a connection.
     pub(crate) event_order: EventOrder,
-    /// What becomes of an event that does not fit into a message.
+    /// The treatment of an event that does not fit into a message.
     pub(crate) long_events: LongEvents,
     /// Whether equal pending events of one request are merged.
     pub(crate) merges_equal_events: bool,
@@ -204,7 +204,7 @@ pub(crate) enum EventOrder {
     TopDown,
 }
 
-/// What becomes of an event that does not fit into a message.
+/// The treatment of an event that does not fit into a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LongEvents {
     /// It is lost.

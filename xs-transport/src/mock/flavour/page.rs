@@ -17,7 +17,7 @@ const INTRODUCTION: &str = "\
 # What is faithful in the in-memory xenstored
 
 The in-memory xenstored of `xs-transport`, which `xs serve` serves, answers like one of the genuine daemons. This page
-lists what differs between these daemons, and what differs between each of them and its imitation. It is generated:
+lists the differences between these daemons, and those between each of them and its imitation. It is generated:
 `XS_TEST_ACCEPT=1 cargo test -p xs-transport --lib page` writes it from `xs-transport/src/mock/flavour` and from the
 lists of differences.
 
