@@ -243,7 +243,9 @@ impl Xenstored {
         Ok(())
     }
 
-    /// Returns all nodes in the [text form](text).
+    /// Returns all nodes in the [text form](text), except those that have no valid [`Path`]: oxenstored
+    /// may hold names with slashes, and the C daemon since Xen 4.20 paths that are too long. Special
+    /// nodes, to which oxenstored gives values, are shown without them.
     pub fn dump(&self) -> String {
         text::dump(&self.hub.lock().daemon.store)
     }

@@ -34,7 +34,7 @@ use std::str::FromStr;
 
 use xs_proto::{Path, PathError, Permissions};
 
-use crate::mock::store::path::{below_root, shown};
+use crate::mock::store::path::below_root;
 use crate::mock::store::tree::{INTRODUCE_DOMAIN, RELEASE_DOMAIN};
 use crate::mock::store::{Store, join};
 
@@ -152,12 +152,13 @@ pub(in crate::mock) fn dump(store: &Store) -> String {
         let Some(node) = node else {
             continue;
         };
-        let is_shown = |name: &&str| !specials.contains(name) && shown(name) == *name;
-        let names = node.children.iter().filter(is_shown);
-        let children: Vec<_> = names.map(|name| join(&path, name)).collect();
+        let names = node.children.iter().filter(|name| !specials.contains(name));
+        let paths = names.map(|name| join(&path, name));
+        let children: Vec<_> = paths.filter(|path| Path::new(path).is_ok()).collect();
         at.extend(children.into_iter().rev());
         let perms = Some(node.perms.to_permissions());
-        let value = (!node.value.is_empty()).then(|| node.value.to_vec());
+        let has_value = !node.value.is_empty() && !path.starts_with('@');
+        let value = has_value.then(|| node.value.to_vec());
         text += &Line { path, perms, value }.to_string();
         text.push('\n');
     }

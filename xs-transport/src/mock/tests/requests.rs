@@ -148,5 +148,6 @@ fn overlong_paths_are_rejected() {
                 }
             }
         }
+        Xenstored::with_flavour(flavour).seed(&xenstored.dump()).unwrap();
     }
 }
