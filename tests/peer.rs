@@ -29,7 +29,7 @@ pub struct Message {
 pub fn connect(builder: Builder) -> (Client, Peer) {
     let (ours, theirs) = UnixStream::pair().expect("descriptors are available");
     theirs.set_read_timeout(Some(HANG_TIMEOUT)).expect("the timeout is not zero");
-    let transport = UnixTransport::from_stream(ours, "a pair").expect("the stream is a socket");
+    let transport = UnixTransport::new(ours, "a pair").expect("the stream is a socket");
     (builder.from_transport(transport), Peer { stream: theirs })
 }
 

@@ -163,7 +163,5 @@ fn serve_parts(names: &[String]) -> Client {
             }
         }
     });
-    Client::from_transport(
-        UnixTransport::from_stream(ours, "a pair").expect("the stream is a socket"),
-    )
+    Client::from_transport(UnixTransport::new(ours, "a pair").expect("the stream is a socket"))
 }

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use xs_transport::{Transport, discover};
+use xs_transport::Transport;
+use xs_transport::discover::{self, Candidate};
 
 use crate::client::Client;
 use crate::engine::{Connector, Engine};
@@ -30,6 +31,7 @@ pub struct Builder {
     connect_timeout: Duration,
     watch_capacity: usize,
     reconnect: bool,
+    candidates: Vec<Candidate>,
 }
 
 /// Longer than a working daemon takes for any request.
@@ -52,6 +54,7 @@ impl Builder {
             connect_timeout: DEFAULT_TIMEOUT,
             watch_capacity: DEFAULT_WATCH_CAPACITY,
             reconnect: false,
+            candidates: Vec::new(),
         }
     }
 
@@ -99,14 +102,41 @@ impl Builder {
         self
     }
 
+    /// Adds a place where [`open`](Self::open) looks for the daemon before it tries the paths of
+    /// this machine. Places are tried in the order in which they are added.
+    ///
+    /// ```no_run
+    /// use std::net::TcpStream;
+    /// use xs_client::Client;
+    /// use xs_transport::StreamTransport;
+    /// use xs_transport::discover::Candidate;
+    ///
+    /// let client = Client::builder()
+    ///     .candidate(Candidate::new("a tunnel", |timeout| {
+    ///         let stream = TcpStream::connect_timeout(&([127, 0, 0, 1], 5901).into(), timeout)?;
+    ///         Ok(Box::new(StreamTransport::new(stream, "a tunnel")?))
+    ///     }))
+    ///     .open()?;
+    /// # Ok::<(), xs_client::Error>(())
+    /// ```
+    pub fn candidate(mut self, candidate: Candidate) -> Self {
+        self.candidates.push(candidate);
+        self
+    }
+
     /// Connects to the daemon of this machine; see [`Client::open`].
     ///
     /// # Errors
     /// [`ErrorKind::NoDaemon`], as for [`Client::open`].
-    pub fn open(self) -> Result<Client> {
-        let transport = discover::open(self.connect_timeout)
+    pub fn open(mut self) -> Result<Client> {
+        let first = std::mem::take(&mut self.candidates);
+        let open = move |timeout| {
+            let paths = discover::candidates().into_iter().map(Candidate::from_path);
+            discover::open_first(first.iter().cloned().chain(paths), timeout)
+        };
+        let transport = open(self.connect_timeout)
             .map_err(|error| Error::new("open", None, ErrorKind::NoDaemon(error)))?;
-        let connector = Connector::new(|timeout| Ok(discover::open(timeout)?));
+        let connector = Connector::new(move |timeout| Ok(open(timeout)?));
         Ok(self.client(transport.into(), Some(connector)))
     }
 
@@ -158,7 +188,8 @@ impl Client {
     /// Connects to the daemon of this machine: to its socket, or to the device of the kernel.
     ///
     /// The paths that it tries, in order, are those of
-    /// [`xs_transport::discover::candidates`](discover::candidates). The environment variable
+    /// [`xs_transport::discover::candidates`](discover::candidates);
+    /// [`Builder::candidate`] adds other places. The environment variable
     /// `XENSTORED_PATH` sets the first one.
     ///
     /// # Errors

@@ -48,7 +48,7 @@ type Mortal = (Box<dyn Transport>, Box<dyn FnOnce() -> Instant>);
 /// Starts a daemon behind a socket that sends `bytes` bytes and dies.
 fn socket(bytes: usize) -> Mortal {
     let (ours, theirs) = UnixStream::pair().unwrap();
-    let transport = UnixTransport::from_stream(ours, "a socket pair").unwrap();
+    let transport = UnixTransport::new(ours, "a socket pair").unwrap();
     let server = thread::spawn(move || serve(theirs, bytes));
     (Box::new(transport), Box::new(move || server.join().unwrap()))
 }

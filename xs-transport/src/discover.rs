@@ -3,7 +3,9 @@
 use std::env;
 use std::fmt;
 use std::io;
+use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::transport::Transport;
@@ -40,6 +42,58 @@ fn candidates_from(var: impl Fn(&str) -> Option<PathBuf>) -> Vec<PathBuf> {
     [vec![first], others].concat()
 }
 
+/// A place where the daemon may be reached: a path, or anything else to which a function connects.
+///
+/// ```
+/// use std::net::TcpStream;
+/// use xs_transport::StreamTransport;
+/// use xs_transport::discover::Candidate;
+///
+/// let tunnel = Candidate::new("127.0.0.1:5901", |timeout| {
+///     let stream = TcpStream::connect_timeout(&([127, 0, 0, 1], 5901).into(), timeout)?;
+///     stream.set_nodelay(true)?;
+///     Ok(Box::new(StreamTransport::new(stream, "127.0.0.1:5901")?))
+/// });
+/// assert_eq!(tunnel.name(), "127.0.0.1:5901");
+/// ```
+#[derive(Clone)]
+pub struct Candidate {
+    name: String,
+    connect: Arc<Connect>,
+}
+
+type Connect =
+    dyn Fn(Duration) -> io::Result<Box<dyn Transport>> + Send + Sync + UnwindSafe + RefUnwindSafe;
+
+impl Candidate {
+    /// Creates a candidate from a function that connects. The argument of `connect` is how long that
+    /// may take. Errors call the candidate `name`.
+    pub fn new(
+        name: impl Into<String>,
+        connect: impl Fn(Duration) -> io::Result<Box<dyn Transport>> + Send + Sync + 'static,
+    ) -> Self {
+        let connect = AssertUnwindSafe(connect);
+        Candidate { name: name.into(), connect: Arc::new(move |timeout| (*connect)(timeout)) }
+    }
+
+    /// Creates a candidate from the path of a socket or device.
+    pub fn from_path(path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
+        Self::new(path.display().to_string(), move |timeout| open_at(&path, timeout))
+    }
+
+    /// Returns the name of the candidate, which is its path if it has one.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl fmt::Debug for Candidate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Candidate").field(&self.name).finish()
+    }
+}
+
 /// Opens the first of the [`candidates`] that can be opened.
 ///
 /// `timeout` limits how long each attempt to connect to a socket takes.
@@ -47,11 +101,22 @@ fn candidates_from(var: impl Fn(&str) -> Option<PathBuf>) -> Vec<PathBuf> {
 /// # Errors
 /// If no candidate can be opened. The error holds the error of each candidate.
 pub fn open(timeout: Duration) -> Result<Box<dyn Transport>, DiscoverError> {
+    open_first(candidates().into_iter().map(Candidate::from_path), timeout)
+}
+
+/// Opens the first of these candidates that can be opened, as [`open`] does.
+///
+/// # Errors
+/// As for [`open`].
+pub fn open_first(
+    candidates: impl IntoIterator<Item = Candidate>,
+    timeout: Duration,
+) -> Result<Box<dyn Transport>, DiscoverError> {
     let mut tried = Vec::new();
-    for path in candidates() {
-        match open_at(&path, timeout) {
+    for candidate in candidates {
+        match (candidate.connect)(timeout) {
             Ok(transport) => return Ok(transport),
-            Err(error) => tried.push((path, error)),
+            Err(error) => tried.push((candidate.name, error)),
         }
     }
     Err(DiscoverError { tried })
@@ -98,8 +163,8 @@ fn open_existing(_: &Path, _: Duration) -> io::Result<Box<dyn Transport>> {
 /// The error of [`open`]: no Xenstore daemon could be reached.
 #[derive(Debug)]
 pub struct DiscoverError {
-    /// The paths that were tried, in order, each with its error.
-    pub tried: Vec<(PathBuf, io::Error)>,
+    /// The names of the candidates that were tried, in order, each with its error.
+    pub tried: Vec<(String, io::Error)>,
 }
 
 impl DiscoverError {
@@ -113,9 +178,9 @@ impl DiscoverError {
 impl fmt::Display for DiscoverError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("cannot reach a Xenstore daemon")?;
-        for (at, (path, error)) in self.tried.iter().enumerate() {
+        for (at, (name, error)) in self.tried.iter().enumerate() {
             let separator = if at == 0 { ": " } else { "; " };
-            write!(f, "{separator}{}: {error}", path.display())?;
+            write!(f, "{separator}{name}: {error}")?;
         }
         Ok(())
     }
@@ -148,6 +213,26 @@ mod tests {
         // A device that the environment names is tried once.
         let device = |name: &str| (name == "XENSTORED_PATH").then(|| DEVICES[1].into());
         assert_eq!(candidates_from(device), [DEVICES[1], DEVICES[0]].map(PathBuf::from));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn first_candidate_that_connects_is_used() {
+        use crate::UnixTransport;
+
+        let failing = Candidate::new("first", |_| Err(io::ErrorKind::ConnectionRefused.into()));
+        let working = Candidate::new("second", |_| {
+            let (ours, _theirs) = std::os::unix::net::UnixStream::pair()?;
+            Ok(Box::new(UnixTransport::new(ours, "a pair")?))
+        });
+        let second = Duration::from_secs(1);
+        let transport = open_first([failing.clone(), working], second).unwrap();
+        assert_eq!(transport.describe(), "a pair");
+        let missing = Candidate::from_path("/nonexistent/socket");
+        let error = open_first([failing, missing], second).unwrap_err();
+        assert_eq!(error.tried[0].0, "first");
+        assert_eq!(error.tried[1].0, "/nonexistent/socket");
+        assert_eq!(error.io_kind(), io::ErrorKind::ConnectionRefused);
     }
 
     #[test]

@@ -10,7 +10,8 @@
 //! or to run tests against the in-memory daemon.
 //!
 //! * [`Transport`] is the contract: send bytes, receive bytes, wait, wake, close.
-//! * [`UnixTransport`] and [`XenbusTransport`] implement it for the socket and the device.
+//! * [`UnixTransport`] and [`XenbusTransport`] implement it for the daemon's socket and the device, and
+//!   [`StreamTransport`] for any stream socket: vsock, a TCP tunnel, an inherited descriptor.
 //! * [`discover`](mod@discover) finds the daemon of this machine, in the order of libxenstore.
 //! * [`Drive`] runs a `ClientConnection` of `xs-proto` over a transport, in one thread.
 //! * [`send_once`], [`receive_once`] and [`wait_once`] are the steps of this loop. A client with
@@ -45,6 +46,8 @@ mod failure;
 #[cfg(feature = "mock")]
 pub mod mock;
 mod process;
+#[cfg(unix)]
+mod stream;
 mod sys;
 mod transport;
 #[cfg(unix)]
@@ -55,6 +58,8 @@ mod xenbus;
 pub use drive::{Drive, Progress, Received, Turn, receive_once, send_once, wait_once};
 pub use failure::Failure;
 pub use process::Process;
+#[cfg(unix)]
+pub use stream::StreamTransport;
 pub use sys::Descriptor;
 pub use transport::{Interest, Sent, Transport, Wait};
 #[cfg(unix)]

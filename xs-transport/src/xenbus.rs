@@ -111,7 +111,7 @@ impl XenbusTransport {
     /// # Errors
     /// The error of making the descriptor non-blocking.
     pub fn from_fd(fd: OwnedFd, name: impl Into<String>) -> io::Result<Self> {
-        sys::set_nonblocking(fd.as_fd())?;
+        sys::set_nonblocking(fd.as_fd(), true)?;
         Self::with_device(File::from(fd), name.into())
     }
 

@@ -22,7 +22,7 @@ use crate::support::wakers::{poll, waker};
 fn process_sends_queued_requests_when_there_is_room() {
     const MANY: usize = 1000;
     let (ours, mut theirs) = UnixStream::pair().unwrap();
-    let client = Client::from_transport(UnixTransport::from_stream(ours, "a socket pair").unwrap());
+    let client = Client::from_transport(UnixTransport::new(ours, "a socket pair").unwrap());
     let mut event_loop = EventLoop::new(&client);
     // Together they exceed the buffer of a socket.
     let value = [0; 4000];

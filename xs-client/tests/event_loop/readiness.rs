@@ -154,7 +154,7 @@ fn dropped_source_leaves_next_source_alone() {
 fn source_rests_while_transport_is_full() {
     // The peer reads nothing, and the requests together exceed the buffer of a socket.
     let (ours, _theirs) = UnixStream::pair().unwrap();
-    let client = Client::from_transport(UnixTransport::from_stream(ours, "a socket pair").unwrap());
+    let client = Client::from_transport(UnixTransport::new(ours, "a socket pair").unwrap());
     let mut event_loop = EventLoop::new(&client);
     let write = op::write("/a", &[0; 4000]);
     let _pending: Vec<_> = (0..1000).map(|_| client.start(&write).unwrap()).collect();

@@ -8,7 +8,6 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -17,7 +16,7 @@ use std::time::{Duration, Instant};
 ///
 /// # Errors
 /// `WouldBlock` if the timeout has passed.
-pub(crate) fn recv(socket: &UnixStream, buf: &mut [u8]) -> io::Result<usize> {
+pub(crate) fn recv(socket: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
     recv_with(socket, buf, 0)
 }
 
@@ -25,11 +24,11 @@ pub(crate) fn recv(socket: &UnixStream, buf: &mut [u8]) -> io::Result<usize> {
 ///
 /// # Errors
 /// `WouldBlock` if there is nothing to receive.
-pub(crate) fn recv_now(socket: &UnixStream, buf: &mut [u8]) -> io::Result<usize> {
+pub(crate) fn recv_now(socket: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
     recv_with(socket, buf, libc::MSG_DONTWAIT)
 }
 
-fn recv_with(socket: &UnixStream, buf: &mut [u8], flags: c_int) -> io::Result<usize> {
+fn recv_with(socket: BorrowedFd<'_>, buf: &mut [u8], flags: c_int) -> io::Result<usize> {
     let fd = socket.as_raw_fd();
     // SAFETY: `buf` is borrowed mutably for the whole call, and recv(2) writes at most `buf.len()`
     // bytes to it.
@@ -38,7 +37,7 @@ fn recv_with(socket: &UnixStream, buf: &mut [u8], flags: c_int) -> io::Result<us
 }
 
 /// Sends to a socket without waiting and without raising SIGPIPE.
-pub(crate) fn send(socket: &UnixStream, bytes: &[u8]) -> io::Result<usize> {
+pub(crate) fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     let fd = socket.as_raw_fd();
     let flags = libc::MSG_DONTWAIT | NO_SIGNAL;
     // SAFETY: `bytes` is borrowed for the whole call, and send(2) reads at most `bytes.len()` bytes
@@ -81,7 +80,7 @@ pub(crate) fn connect_unix(path: &Path, timeout: Duration) -> io::Result<OwnedFd
     let (address, len) = unix_address(path.as_os_str())?;
     let fd = unix_socket()?;
     // The send timeout also limits how long connect(2) waits for the listener's queue.
-    set_send_timeout(fd.as_fd(), timeout)?;
+    set_timeout(fd.as_fd(), libc::SO_SNDTIMEO, timeout)?;
     let address = (&raw const address).cast::<libc::sockaddr>();
     // SAFETY: `address` points to a local sockaddr_un, which outlives the call, and `len` is at most
     // its size.
@@ -99,7 +98,7 @@ pub(crate) fn connect_unix(path: &Path, timeout: Duration) -> io::Result<OwnedFd
 pub(crate) fn bind_unix(path: &Path, mode: u32) -> io::Result<OwnedFd> {
     let (address, len) = unix_address(path.as_os_str())?;
     let fd = unix_socket()?;
-    set_nonblocking(fd.as_fd())?;
+    set_nonblocking(fd.as_fd(), true)?;
     // Fails on systems other than Linux, where the caller has to set the permissions of the file.
     // SAFETY: fchmod(2) takes no pointers.
     unsafe { libc::fchmod(fd.as_raw_fd(), mode as libc::mode_t) };
@@ -154,9 +153,9 @@ fn set_close_on_exec(fd: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 /// Prevents SIGPIPE for a socket whose peer is gone, on systems where send(2) has no flag for that.
-pub(crate) fn set_no_signal(socket: &UnixStream) -> io::Result<()> {
+pub(crate) fn set_no_signal(socket: BorrowedFd<'_>) -> io::Result<()> {
     #[cfg(target_vendor = "apple")]
-    set_option(socket.as_fd(), libc::SO_NOSIGPIPE, &1_i32)?;
+    set_option(socket, libc::SO_NOSIGPIPE, &1_i32)?;
     let _ = socket;
     Ok(())
 }
@@ -187,15 +186,16 @@ fn unix_address(path: &OsStr) -> io::Result<(libc::sockaddr_un, libc::socklen_t)
     Ok((address, len as libc::socklen_t))
 }
 
-/// Sets O_NONBLOCK.
-pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
+/// Sets or clears O_NONBLOCK.
+pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>, is_set: bool) -> io::Result<()> {
     // SAFETY: F_GETFL takes no argument.
     let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
     if flags < 0 {
         return Err(io::Error::last_os_error());
     }
+    let flags = if is_set { flags | libc::O_NONBLOCK } else { flags & !libc::O_NONBLOCK };
     // SAFETY: F_SETFL takes an integer.
-    let rc = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) };
+    let rc = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags) };
     if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
@@ -216,13 +216,47 @@ pub(crate) fn pipe() -> io::Result<(std::fs::File, std::fs::File)> {
     let ends = fds.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
     for end in &ends {
         set_close_on_exec(end.as_fd())?;
-        set_nonblocking(end.as_fd())?;
+        set_nonblocking(end.as_fd(), true)?;
     }
     let [read, write] = ends;
     Ok((read.into(), write.into()))
 }
 
-fn set_send_timeout(fd: BorrowedFd<'_>, timeout: Duration) -> io::Result<()> {
+/// Returns whether a descriptor is a socket of type SOCK_STREAM.
+pub(crate) fn is_stream_socket(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut value: c_int = 0;
+    let mut len = mem::size_of::<c_int>() as libc::socklen_t;
+    // SAFETY: the pointers are to a local integer and to its size, which outlive the call. SO_TYPE
+    // is an integer.
+    let rc = unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_TYPE,
+            (&raw mut value).cast::<c_void>(),
+            &raw mut len,
+        )
+    };
+    if rc == 0 {
+        return Ok(value == libc::SOCK_STREAM);
+    }
+    let error = io::Error::last_os_error();
+    if error.raw_os_error() == Some(libc::ENOTSOCK) { Ok(false) } else { Err(error) }
+}
+
+/// Ends a connection in both directions.
+pub(crate) fn shutdown(socket: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: shutdown(2) takes integers only.
+    let rc = unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_RDWR) };
+    if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Sets SO_RCVTIMEO.
+pub(crate) fn set_receive_timeout(fd: BorrowedFd<'_>, timeout: Duration) -> io::Result<()> {
+    set_timeout(fd, libc::SO_RCVTIMEO, timeout)
+}
+
+fn set_timeout(fd: BorrowedFd<'_>, option: c_int, timeout: Duration) -> io::Result<()> {
     // Zero would mean no timeout.
     let timeout = timeout.max(Duration::from_millis(1));
     let value = libc::timeval {
@@ -230,7 +264,7 @@ fn set_send_timeout(fd: BorrowedFd<'_>, timeout: Duration) -> io::Result<()> {
         tv_sec: i32::try_from(timeout.as_secs()).unwrap_or(i32::MAX).into(),
         tv_usec: (timeout.subsec_micros() as i32).into(),
     };
-    set_option(fd, libc::SO_SNDTIMEO, &value)
+    set_option(fd, option, &value)
 }
 
 /// Sets an option of a socket, which takes a `T`.
@@ -302,6 +336,8 @@ pub(crate) fn allow_open_files(count: libc::rlim_t) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixStream;
+
     use super::*;
 
     #[test]
@@ -328,16 +364,16 @@ mod tests {
     #[test]
     fn bytes_pass_through_a_socket() {
         let (ours, theirs) = sockets();
-        assert_eq!(send(&ours, b"hello").unwrap(), 5);
-        assert_eq!(send(&ours, b"!").unwrap(), 1);
+        assert_eq!(send(ours.as_fd(), b"hello").unwrap(), 5);
+        assert_eq!(send(ours.as_fd(), b"!").unwrap(), 1);
         let mut buf = [0; 8];
-        assert_eq!(recv(&theirs, &mut buf[..2]).unwrap(), 2);
-        assert_eq!(recv_now(&theirs, &mut buf[2..]).unwrap(), 4);
+        assert_eq!(recv(theirs.as_fd(), &mut buf[..2]).unwrap(), 2);
+        assert_eq!(recv_now(theirs.as_fd(), &mut buf[2..]).unwrap(), 4);
         assert_eq!(&buf, b"hello!\0\0");
-        let nothing = recv_now(&theirs, &mut buf).unwrap_err();
+        let nothing = recv_now(theirs.as_fd(), &mut buf).unwrap_err();
         assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
         drop(ours);
-        assert_eq!(recv(&theirs, &mut buf).unwrap(), 0);
+        assert_eq!(recv(theirs.as_fd(), &mut buf).unwrap(), 0);
     }
 
     #[test]
@@ -349,7 +385,7 @@ mod tests {
             poll(fds, Some(Instant::now())).unwrap()
         };
         assert_eq!(poll_both(), [0, 0]);
-        send(&pairs[1].1, b"x").unwrap();
+        send(pairs[1].1.as_fd(), b"x").unwrap();
         assert_eq!(poll_both(), [0, libc::POLLIN]);
     }
 
@@ -373,10 +409,13 @@ mod tests {
         let (accepted, _) = listener.accept().unwrap();
         std::fs::remove_file(&path).unwrap();
         let connected = UnixStream::from(connected.unwrap());
-        set_nonblocking(connected.as_fd()).unwrap();
-        assert_eq!(recv(&connected, &mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
-        send(&accepted, b"x").unwrap();
-        assert_eq!(recv(&connected, &mut [0; 2]).unwrap(), 1);
+        set_nonblocking(connected.as_fd(), true).unwrap();
+        assert_eq!(
+            recv(connected.as_fd(), &mut [0]).unwrap_err().kind(),
+            io::ErrorKind::WouldBlock
+        );
+        send(accepted.as_fd(), b"x").unwrap();
+        assert_eq!(recv(connected.as_fd(), &mut [0; 2]).unwrap(), 1);
     }
 
     #[test]

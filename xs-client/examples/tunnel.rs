@@ -1,0 +1,59 @@
+//! Reaches a xenstored through a TCP tunnel, as one does with `ssh -L` or `socat`.
+//!
+//!     cargo run -p xs-client --example tunnel [HOST:PORT]
+//!
+//! Without an address, the example starts an in-memory xenstored and a tunnel to it.
+
+use std::env;
+use std::error::Error;
+use std::io;
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::thread;
+use std::time::Duration;
+
+use xs_client::{Client, DomId};
+use xs_transport::StreamTransport;
+use xs_transport::mock::{Server, Xenstored};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let address = match env::args().nth(1) {
+        Some(address) => address,
+        None => start_tunnel()?,
+    };
+    let name = address.clone();
+    let client = Client::builder().reconnect(true).timeout(Duration::from_secs(5)).with_connector(
+        move |_| {
+            let stream = TcpStream::connect(&address)?;
+            stream.set_nodelay(true)?;
+            Ok(Box::new(StreamTransport::new(stream, &address)?))
+        },
+    )?;
+    client.write("data/greeting", "hello through the tunnel")?;
+    println!("{name}: {}", client.read_str("data/greeting")?);
+    Ok(())
+}
+
+/// Starts an in-memory xenstored with a socket, and a tunnel from a TCP port to this socket.
+fn start_tunnel() -> Result<String, Box<dyn Error>> {
+    let dir = env::temp_dir().join(format!("xs-tunnel-{}", std::process::id()));
+    std::fs::create_dir_all(&dir)?;
+    let socket = dir.join("socket");
+    let mut server = Server::new(Xenstored::new())?;
+    server.bind(&socket, DomId::DOM0)?;
+    thread::spawn(move || server.run());
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?.to_string();
+    thread::spawn(move || -> io::Result<()> {
+        for tcp in listener.incoming() {
+            let (tcp, unix) = (tcp?, UnixStream::connect(&socket)?);
+            std::fs::remove_dir_all(&dir)?;
+            let (mut requests, mut to_daemon) = (tcp.try_clone()?, unix.try_clone()?);
+            thread::spawn(move || io::copy(&mut requests, &mut to_daemon));
+            io::copy(&mut &unix, &mut &tcp)?;
+            tcp.shutdown(Shutdown::Both)?;
+        }
+        Ok(())
+    });
+    Ok(address)
+}
