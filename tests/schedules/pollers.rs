@@ -2,13 +2,15 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use shuttle::future::block_on;
 use shuttle::thread;
 use xs_client::EventKind;
-use xs_client::futures::{Client, Reactor};
+use xs_client::futures::Client;
+use xs_client::futures::reactor::{Clock, Reactor, Sleep};
 use xs_transport::Interest;
 
 use crate::wire::Wire;
@@ -35,8 +37,18 @@ impl Reactor for OneWire {
         }
     }
 
-    fn poll_timer(&mut self, _: &mut Context<'_>, _: Instant) -> Poll<()> {
-        Poll::Pending
+    fn clock(&self) -> Arc<dyn Clock> {
+        Arc::new(NoTimers)
+    }
+}
+
+/// A clock whose timers never fire.
+#[derive(Debug)]
+struct NoTimers;
+
+impl Clock for NoTimers {
+    fn sleep_until(&self, _: Instant) -> Sleep {
+        Box::pin(std::future::pending())
     }
 }
 

@@ -158,7 +158,7 @@ fn transport(shown: &mut Shown) {
     use xs_transport::*;
 
     let (stream, _peer) = UnixStream::pair().unwrap();
-    let unix = UnixTransport::from_stream(stream, "a pair").unwrap();
+    let unix = UnixTransport::new(stream, "a pair").unwrap();
     let (stream, _peer) = UnixStream::pair().unwrap();
     let xenbus = XenbusTransport::from_fd(stream.into(), "a pair").unwrap();
     let mut drive = Drive::new(Xenstored::new().connect(DomId::DOM0), 4096);
@@ -166,7 +166,7 @@ fn transport(shown: &mut Shown) {
     drive.connection().submit(TxId::NONE, &write, "key").unwrap();
     let tried = discover::DEVICES
         .iter()
-        .map(|path| ((*path).into(), io::Error::from_raw_os_error(libc::ENOENT)));
+        .map(|path| ((*path).to_owned(), io::Error::from_raw_os_error(libc::ENOENT)));
     show! { shown:
         xs_transport::Drive<&str> = drive;
         xs_transport::Failure = Failure::Io(io::Error::from_raw_os_error(libc::EPIPE).into());
@@ -175,10 +175,11 @@ fn transport(shown: &mut Shown) {
         xs_transport::Progress = Progress::Refused(ErrorCode::NoEntry);
         xs_transport::Received = Received::Bytes(1);
         xs_transport::Sent = Sent::Refused(ErrorCode::NoEntry);
+        xs_transport::StreamTransport<UnixStream> = unix;
         xs_transport::Turn = Turn::Progress;
-        xs_transport::UnixTransport = unix;
         xs_transport::Wait = Wait::UntilWoken(None);
         xs_transport::XenbusTransport = xenbus;
+        xs_transport::discover::Candidate = discover::Candidate::from_path("/run/x");
         xs_transport::discover::DiscoverError = discover::DiscoverError { tried: tried.collect() };
     }
 }
@@ -275,7 +276,8 @@ fn client(shown: &mut Shown) {
 fn tasks(shown: &mut Shown) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let (client, driver) = futures::Client::on_tokio(used_client(&Xenstored::new())).unwrap();
+        let (client, driver) =
+            futures::Client::with_tokio_driver(used_client(&Xenstored::new())).unwrap();
         show! { shown: xs_client::futures::Driver<futures::reactor::Tokio> = driver; }
         tokio::spawn(driver);
         client.read("/a").await.unwrap();
@@ -283,6 +285,7 @@ fn tasks(shown: &mut Shown) {
             xs_client::futures::Client = client;
             xs_client::futures::Transaction = client.start_transaction().await.unwrap();
             xs_client::futures::Tree = *client;
+            xs_client::futures::Walk = client.walk("/");
             xs_client::futures::Watch = client.watch("/a").await.unwrap();
             xs_client::futures::WatchBuilder<'_> = client.watch_builder("/a").depth(1);
             xs_client::futures::WatchSet = client.watch_set();

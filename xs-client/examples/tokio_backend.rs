@@ -37,8 +37,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
 /// Serves all devices below `root`, until so many as there are in the example have been removed.
 /// Returns how many connections there were.
 pub(crate) async fn serve(client: xs_client::Client, root: &str) -> Result<usize> {
-    let (client, driver) = Client::on_tokio(client)?;
-    tokio::spawn(driver);
+    let client = Client::on_tokio(client)?;
     let mut backend = Backend::new(&client, root).await?;
     while backend.removed < DEVICES {
         let event = backend.watches.wait().await?;

@@ -7,9 +7,7 @@ use std::time::{Duration, Instant};
 
 use xs_transport::Failure;
 
-use crate::engine::{
-    Condition, DueCallback, Engine, Guard, LazyParker, Pace, Running, State, Waiter,
-};
+use crate::engine::{Condition, DueCallback, Engine, Guard, Pace, Running, State, Waiter};
 use crate::error::Error;
 use crate::sync::thread::{self, ThreadId};
 
@@ -17,33 +15,15 @@ use crate::sync::thread::{self, ThreadId};
 /// whether they still do. An event that no caller receives is late by no more than this.
 const YIELD: Duration = Duration::from_millis(1);
 
-/// Starts the thread, unless it runs, and lets it run callbacks.
+/// Starts the thread, unless it runs.
 pub(crate) fn start(engine: &Arc<Engine>) -> io::Result<()> {
     let mut guard = engine.lock();
-    guard.callback_thread.is_paused = false;
-    guard.callback_thread_changed();
-    spawn(&mut guard, engine)
-}
-
-/// Starts the thread, unless it runs, and lets it receive and watch the clock for futures.
-#[cfg(feature = "futures")]
-pub(crate) fn drive_tasks(engine: &Arc<Engine>) -> io::Result<()> {
-    let mut guard = engine.lock();
-    guard.callback_thread.drives_tasks = true;
-    spawn(&mut guard, engine)
-}
-
-/// Lets no callback run until the next [`start`], and stops the thread unless futures rely on it.
-pub(crate) fn pause(engine: &Engine) {
-    let mut guard = engine.lock();
-    guard.callback_thread.is_paused = true;
-    if guard.callback_thread.drives_tasks {
-        let running = running_elsewhere(&guard);
-        guard.wait(None, Returned(running));
-    } else {
-        drop(guard);
-        stop(engine);
+    if guard.callback_thread.handle.is_none() && !guard.is_forked() {
+        let engine = engine.clone();
+        let builder = thread::Builder::new().name("xenstore-watch".into());
+        guard.callback_thread.handle = Some(builder.spawn(move || run(&engine))?);
     }
+    Ok(())
 }
 
 /// Stops the thread. Callbacks stay installed, and run again after the next [`start`]. When this
@@ -71,15 +51,6 @@ pub(crate) fn await_return(guard: &mut Guard<'_>, is_asked_for: impl Fn(&Running
 /// Returns the callback that another thread runs.
 fn running_elsewhere(guard: &Guard<'_>) -> Option<Running> {
     guard.callback_thread.running.filter(|running| running.thread != thread::current().id())
-}
-
-fn spawn(guard: &mut Guard<'_>, engine: &Arc<Engine>) -> io::Result<()> {
-    if guard.callback_thread.handle.is_none() && !guard.is_forked() {
-        let engine = engine.clone();
-        let builder = thread::Builder::new().name("xenstore-watch".into());
-        guard.callback_thread.handle = Some(builder.spawn(move || run(&engine))?);
-    }
-    Ok(())
 }
 
 /// The body of the thread.
@@ -164,14 +135,11 @@ struct Seen {
 impl Condition for Work<'_> {
     type Output = Task;
 
-    const IS_CALLBACK_THREAD: bool = true;
+    const IS_BACKGROUND: bool = true;
 
     fn check(&mut self, state: &mut State) -> Option<Task> {
         if state.callback_thread.is_stopped(self.id) {
             return Some(Task::Stop);
-        }
-        if state.callback_thread.is_paused {
-            return None;
         }
         if let Some(due) = state.watches.take_callback(&mut state.deferred) {
             state.callback_thread.running = Some(due.run_on(self.id));
@@ -193,22 +161,13 @@ impl Condition for Work<'_> {
             seen.waits = state.waits;
             return Some(Instant::now() + YIELD);
         }
-        // Futures have no other reader.
-        if seen.has_paused || state.callback_thread.drives_tasks {
+        if seen.has_paused {
             seen.has_paused = false;
             return None;
         }
         let until = seen.pace.pause(Instant::now());
         seen.has_paused = until.is_some();
         until
-    }
-
-    fn next_check(&mut self, state: &mut State, parker: &LazyParker) -> Option<Instant> {
-        if !state.callback_thread.drives_tasks {
-            return None;
-        }
-        state.set_driver(&Waiter::CallbackThread(parker.arc()), true);
-        state.expire_timers()
     }
 }
 

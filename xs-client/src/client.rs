@@ -10,7 +10,7 @@ use xs_proto::{DomId, ErrorCode, Features, Quota};
 use crate::engine::Scope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::handle::Handle;
-use crate::op::{self, Op};
+use crate::op;
 use crate::tree::Tree;
 
 /// A connection to a Xenstore daemon.
@@ -159,7 +159,7 @@ impl Client {
     /// ENOSYS from oxenstored, and from the C daemon before Xen 4.22.
     #[doc(alias("xs_get_features_supported", "get_feature"))]
     pub fn get_features(&self) -> Result<Features> {
-        self.check_support(&op::get_feature(DomId::DOM0))?;
+        is_supported(self.run(&op::get_feature(DomId::DOM0)))?;
         self.run(&op::get_server_feature())
     }
 
@@ -190,7 +190,7 @@ impl Client {
     /// ENOSYS from oxenstored, and from the C daemon before Xen 4.22.
     #[doc(alias = "xs_get_quota_names")]
     pub fn quotas(&self) -> Result<Vec<Quota>> {
-        self.check_support(&op::get_quota(None, "nodes"))?;
+        is_supported(self.run(&op::get_quota(None, "nodes")))?;
         self.run(&op::quotas())
     }
 
@@ -256,11 +256,7 @@ impl Client {
     /// [`ErrorKind::Unsupported`] over the xenbus device, where the request reaches beyond this
     /// client; see [`reset_domain_watches`](Self::reset_domain_watches).
     pub fn reset_watches(&self) -> Result<()> {
-        let transport = self.handle.lock().transport();
-        if transport.limits().shared_session {
-            let why = "on this device it would end the watches and transactions of all programs";
-            return Err(Error::new("reset_watches", None, ErrorKind::Unsupported(why)));
-        }
+        self.check_reset()?;
         self.reset_domain_watches()
     }
 
@@ -274,16 +270,27 @@ impl Client {
         Ok(())
     }
 
-    /// Checks that the daemon supports a type of request, with a request that has a payload.
-    ///
-    /// oxenstored does not support GET_FEATURE and GET_QUOTA, and answers a request without a
-    /// payload only when another request follows. Callers check before they send such a request.
-    fn check_support<T>(&self, op: &Op<'_, T>) -> Result<()> {
-        match self.run(op) {
-            Err(error) if error.code() == Some(&ErrorCode::NotSupported) => Err(error),
-            Err(error) if error.code().is_none() => Err(error),
-            _ => Ok(()),
+    /// Checks that RESET_WATCHES concerns this client only.
+    pub(crate) fn check_reset(&self) -> Result<()> {
+        let transport = self.handle.lock().transport();
+        if transport.limits().shared_session {
+            let why = "on this device it would end the watches and transactions of all programs";
+            return Err(Error::new("reset_watches", None, ErrorKind::Unsupported(why)));
         }
+        Ok(())
+    }
+}
+
+/// Checks that the daemon supports a type of request, given the answer to a request of this type
+/// that has a payload.
+///
+/// oxenstored does not support GET_FEATURE and GET_QUOTA, and answers a request without a payload
+/// only when another request follows. Callers check before they send such a request.
+pub(crate) fn is_supported<T>(answer: Result<T>) -> Result<()> {
+    match answer {
+        Err(error) if error.code() == Some(&ErrorCode::NotSupported) => Err(error),
+        Err(error) if error.code().is_none() => Err(error),
+        _ => Ok(()),
     }
 }
 

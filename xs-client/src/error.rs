@@ -57,6 +57,9 @@ pub enum ErrorKind {
     /// The deadline passed. The daemon may have executed the operation, or may still do so. In
     /// [`wait_for`](crate::Client::wait_for), the value did not meet the condition in time.
     TimedOut,
+    /// The deadline passed while the program did not poll the [driver](crate::futures#the-driver) of
+    /// its futures.
+    NotDriven,
     /// Each attempt of the transaction conflicted with the changes of another client.
     Conflict {
         /// How many attempts were made.
@@ -160,7 +163,7 @@ impl Error {
 
     /// Returns whether a deadline passed.
     pub fn is_timeout(&self) -> bool {
-        matches!(self.kind(), ErrorKind::TimedOut)
+        matches!(self.kind(), ErrorKind::TimedOut | ErrorKind::NotDriven)
     }
 
     /// Returns the closest [`io::ErrorKind`].
@@ -186,7 +189,7 @@ impl Error {
             ErrorKind::Lost(failure) => failure.io_kind(),
             ErrorKind::TransactionLost => io::ErrorKind::NotConnected,
             ErrorKind::TransactionEnded => io::ErrorKind::InvalidInput,
-            ErrorKind::TimedOut => io::ErrorKind::TimedOut,
+            ErrorKind::TimedOut | ErrorKind::NotDriven => io::ErrorKind::TimedOut,
             ErrorKind::Conflict { .. } => io::ErrorKind::WouldBlock,
             ErrorKind::WatchRemoved => io::ErrorKind::NotConnected,
             ErrorKind::TooManyRequests => io::ErrorKind::WouldBlock,
@@ -310,6 +313,9 @@ impl fmt::Display for ErrorKind {
             ErrorKind::TransactionEnded => f.write_str("the transaction has already ended"),
             ErrorKind::TransactionLost => f.write_str("the connection of the transaction is lost"),
             ErrorKind::TimedOut => f.write_str("timed out"),
+            ErrorKind::NotDriven => {
+                f.write_str("timed out: the driver of the futures is not polled")
+            }
             ErrorKind::Conflict { attempts } => {
                 write!(f, "all {attempts} attempts conflicted with changes by other clients")
             }

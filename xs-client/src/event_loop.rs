@@ -176,7 +176,7 @@ impl EventSource {
 
     /// Tries to replace the connection. Returns false if it is lost for good.
     fn connect(&mut self) -> Result<bool> {
-        let attempt = self.handle.lock().try_connect();
+        let attempt = self.handle.lock().try_connect(Instant::now());
         self.retry = match attempt {
             Attempt::Never => return Ok(false),
             Attempt::Later(at) => at,

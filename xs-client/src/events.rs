@@ -52,7 +52,7 @@ impl Events {
             next = guard.take_next(self.group);
         }
         if let Some(Next::Failed(_)) = next {
-            if !matches!(guard.try_connect(), Attempt::Never) {
+            if !matches!(guard.try_connect(Instant::now()), Attempt::Never) {
                 next = None;
             }
         }

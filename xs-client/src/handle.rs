@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::callbacks;
 use crate::engine::Engine;
+use crate::sync::thread::{self, JoinHandle};
 
 /// The engine, as its users hold it. The connection ends with the last handle.
 pub(crate) struct Handle(pub(crate) Arc<Engine>);
@@ -22,6 +23,13 @@ impl Drop for Handle {
     fn drop(&mut self) {
         callbacks::stop(&self.0);
         self.0.close();
+        let task_thread = self.0.lock().task_thread.take();
+        // The thread itself may drop the last task that uses the client.
+        let is_other = |handle: &JoinHandle<()>| handle.thread().id() != thread::current().id();
+        if let Some(handle) = task_thread.filter(is_other) {
+            // The thread returns nothing, and catches the panics of user code.
+            let _ = handle.join();
+        }
     }
 }
 

@@ -72,8 +72,8 @@
 //! There are two ways to learn when to do so:
 //!
 //! * An [event loop][mio] watches one file descriptor with poll(2), epoll(7) or the crate mio.
-//! * The module [`futures`][futures] offers the client as futures. The program spawns a driver on
-//!   its runtime: tokio, smol or any other.
+//! * The module [`futures`][futures] offers the client as futures, on tokio, smol or any other
+//!   runtime.
 //!
 //! # Features
 //!
@@ -82,8 +82,8 @@
 //! | feature | adds |
 //! |---|---|
 //! | `futures` | the [client as futures][futures], for any runtime |
-//! | `tokio` | a driver for these futures on tokio; enables `futures` |
-//! | `smol` | a driver for these futures on smol and other users of async-io; enables `futures` |
+//! | `tokio` | these futures on tokio; enables `futures` |
+//! | `smol` | these futures on smol and other users of async-io; enables `futures` |
 //! | `mio` | the [event source][mio] for event loops |
 //! | `tracing` | an event of the crate `tracing` for each operation |
 //! | `cli` | the command-line tool `xs`; the library does not change |
@@ -143,6 +143,7 @@ mod registration;
 mod sync;
 mod trace;
 mod transaction;
+mod traversal;
 mod tree;
 mod walk;
 mod watch;
@@ -157,8 +158,9 @@ pub use error::{Error, ErrorKind, Invalid, Result};
 pub use event_loop::EventSource;
 pub use pending::Pending;
 pub use transaction::{Retries, Transaction};
+pub use traversal::Node;
 pub use tree::Tree;
-pub use walk::{Node, Walk};
+pub use walk::Walk;
 pub use watch::Watch;
 pub use watch_builder::WatchBuilder;
 pub use watch_set::{WatchSet, WatchSetHandle};

@@ -46,14 +46,14 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(10);
 const MAX_BYTES: u32 = 1 << 24;
 
 impl<'a> Listing<'a> {
-    pub(crate) fn new(path: &'a str, deadline: Option<Instant>) -> Self {
+    pub(crate) fn new(path: &'a str, deadline: Option<Instant>, now: Instant) -> Self {
         Listing {
             path,
             names: Vec::new(),
             offset: 0,
             generation: None,
             pause: SHORTEST_PAUSE,
-            give_up: deadline.unwrap_or_else(|| Instant::now() + PATIENCE),
+            give_up: deadline.unwrap_or_else(|| now + PATIENCE),
         }
     }
 
@@ -67,10 +67,10 @@ impl<'a> Listing<'a> {
         op::directory_part(self.path, self.offset)
     }
 
-    /// Takes the answer to that request.
-    pub(crate) fn take(&mut self, part: Part) -> Result<Step> {
+    /// Takes the answer to that request, which comes at `now`.
+    pub(crate) fn take(&mut self, part: Part, now: Instant) -> Result<Step> {
         if *self.generation.get_or_insert(part.generation) != part.generation {
-            return self.restart();
+            return self.restart(now);
         }
         self.names.extend(part.names);
         if part.last {
@@ -87,8 +87,7 @@ impl<'a> Listing<'a> {
         Ok(Step::Continue)
     }
 
-    fn restart(&mut self) -> Result<Step> {
-        let now = Instant::now();
+    fn restart(&mut self, now: Instant) -> Result<Step> {
         if now >= self.give_up {
             return Err(self.next().label.error(ErrorKind::TimedOut));
         }
@@ -116,14 +115,15 @@ mod tests {
 
     #[test]
     fn parts_are_joined_and_restarted_when_the_list_changes() {
-        let mut listing = Listing::new("/a", None);
-        assert_eq!(listing.take(part(1, &["x", "yy"], false)).unwrap(), Step::Continue);
+        let now = Instant::now();
+        let mut listing = Listing::new("/a", None, now);
+        assert_eq!(listing.take(part(1, &["x", "yy"], false), now).unwrap(), Step::Continue);
         assert_eq!(listing.offset, 5);
-        let restart = listing.take(part(2, &["zz"], true)).unwrap();
+        let restart = listing.take(part(2, &["zz"], true), now).unwrap();
         assert!(matches!(restart, Step::RestartAt(_)), "{restart:?}");
         assert_eq!(listing.offset, 0);
-        assert_eq!(listing.take(part(2, &["x"], false)).unwrap(), Step::Continue);
-        let names = listing.take(part(2, &["y"], true)).unwrap();
+        assert_eq!(listing.take(part(2, &["x"], false), now).unwrap(), Step::Continue);
+        let names = listing.take(part(2, &["y"], true), now).unwrap();
         assert_eq!(names, Step::Complete(vec!["x".into(), "y".into()]));
     }
 
@@ -131,36 +131,36 @@ mod tests {
     fn restarts_are_paced_and_end_at_the_deadline() {
         let start = Instant::now();
         for (deadline, end) in [(Some(start + PATIENCE * 2), PATIENCE * 2), (None, PATIENCE)] {
-            let mut listing = Listing::new("/a", deadline);
+            let mut listing = Listing::new("/a", deadline, start);
             assert!(listing.give_up >= start + end);
             let mut changes = 0..1_000_000;
             let mut pauses = Vec::new();
             for _ in 0..1000 {
-                let mut take = || listing.take(part(changes.next().unwrap(), &["x"], false));
+                let mut take = || listing.take(part(changes.next().unwrap(), &["x"], false), start);
                 assert_eq!(take().unwrap(), Step::Continue);
-                let before = Instant::now();
                 let Step::RestartAt(at) = take().unwrap() else {
                     panic!("the list has changed");
                 };
-                pauses.push(at - before);
+                pauses.push(at - start);
             }
             assert!(pauses[0] >= SHORTEST_PAUSE && pauses[999] >= LONGEST_PAUSE);
         }
-        let mut listing = Listing::new("/a", Some(start));
-        listing.take(part(1, &["x"], false)).unwrap();
-        let error = listing.take(part(2, &["x"], false)).unwrap_err();
+        let mut listing = Listing::new("/a", Some(start), start);
+        listing.take(part(1, &["x"], false), start).unwrap();
+        let error = listing.take(part(2, &["x"], false), start).unwrap_err();
         assert!(error.is_timeout(), "{error}");
     }
 
     #[test]
     fn endless_lists_are_rejected() {
-        let mut listing = Listing::new("/a", None);
-        assert!(listing.take(part(1, &[], false)).is_err());
+        let now = Instant::now();
+        let mut listing = Listing::new("/a", None, now);
+        assert!(listing.take(part(1, &[], false), now).is_err());
 
-        let mut listing = Listing::new("/a", None);
+        let mut listing = Listing::new("/a", None, now);
         let half = || Part { bytes: MAX_BYTES as usize / 2, ..part(1, &["x"], false) };
-        assert!(listing.take(half()).is_ok() && listing.take(half()).is_ok());
-        let error = listing.take(part(1, &["x"], false)).unwrap_err();
+        assert!(listing.take(half(), now).is_ok() && listing.take(half(), now).is_ok());
+        let error = listing.take(part(1, &["x"], false), now).unwrap_err();
         assert!(error.to_string().contains("does not end"), "{error}");
     }
 }

@@ -44,11 +44,20 @@ pub struct Pending<T> {
     deadline: Option<Instant>,
     /// Set while a task waits.
     timer: Option<Timer>,
+    /// How often the driver had been polled when the operation was started.
+    driver_polls: u64,
     name: &'static str,
     path: Option<Box<str>>,
     scope: Scope,
     start: trace::Start,
     decode: Decode<T>,
+}
+
+/// A task that waits until it can start an operation.
+pub(crate) struct StartingTask<'a> {
+    pub(crate) waiter: &'a Waiter,
+    pub(crate) ticket: &'a mut Option<RoomTicket>,
+    pub(crate) has_timed_out: bool,
 }
 
 impl Tree {
@@ -61,25 +70,25 @@ impl Tree {
     /// [`ErrorKind::TooManyRequests`], or the operation cannot be sent at all. Nothing is sent
     /// then.
     pub fn start<T>(&self, op: &Op<'_, T>) -> Result<Pending<T>> {
-        match self.poll_start(op, self.deadline(), None) {
+        match self.poll_start(op, self.task_deadline(), None) {
             Poll::Ready(started) => started,
             Poll::Pending => Err(op.label.error(ErrorKind::TooManyRequests)),
         }
     }
 
     /// Starts an operation if there is room for it in flight and a connection. Otherwise registers
-    /// the task, if it is before the deadline.
+    /// the task, unless its deadline has passed.
     pub(crate) fn poll_start<T>(
         &self,
         op: &Op<'_, T>,
         deadline: Option<Instant>,
-        task: Option<(&Waiter, &mut Option<RoomTicket>)>,
+        task: Option<StartingTask<'_>>,
     ) -> Poll<Result<Pending<T>>> {
         let request = op.request()?;
         let mut guard = self.handle.lock();
         let mut submitted = guard.submit(self.scope, request);
         if task.is_none() && matches!(submitted, Err(Refusal::Failed(_))) {
-            guard.try_connect();
+            guard.try_connect(Instant::now());
             submitted = guard.submit(self.scope, request);
         }
         let refusal = match submitted {
@@ -92,6 +101,7 @@ impl Tree {
                     call: Some(call),
                     deadline,
                     timer: None,
+                    driver_polls: guard.driver_polls,
                     name: op.label.name,
                     path: op.label.path.map(Into::into),
                     scope: self.scope,
@@ -101,7 +111,6 @@ impl Tree {
             }
             Err(refusal) => refusal,
         };
-        let has_passed = deadline.is_some_and(|deadline| deadline <= Instant::now());
         let can_wait = match &refusal {
             Refusal::Full => true,
             // A task leaves it to the driver to connect.
@@ -112,8 +121,8 @@ impl Tree {
             _ => false,
         };
         let kind = match task {
-            Some((waiter, ticket)) if can_wait && !has_passed => {
-                guard.register_for_room(ticket, waiter);
+            Some(task) if can_wait && !task.has_timed_out => {
+                guard.register_for_room(task.ticket, task.waiter);
                 return Poll::Pending;
             }
             Some(_) if matches!(refusal, Refusal::Full) => ErrorKind::TimedOut,
@@ -142,9 +151,10 @@ impl<T> Pending<T> {
         let Some(call) = self.call.take() else {
             return Err(self.already_taken());
         };
+        let deadline = self.handle.thread_deadline(self.deadline);
         let mut guard = self.handle.lock();
         guard.stop_timer(&mut self.timer);
-        let result = guard.wait(self.deadline, call);
+        let result = guard.wait(deadline, call);
         drop(guard);
         self.finish(call, result)
     }
@@ -159,23 +169,30 @@ impl<T> Pending<T> {
         let Some(call) = self.call else {
             return Poll::Ready(Err(self.already_taken()));
         };
+        // A task need not read the clock: its timer tells it.
+        let mut has_timed_out = match self.deadline {
+            Some(at) if waiter.is_none() => at <= self.handle.task_now(),
+            _ => false,
+        };
         let mut guard = self.handle.lock();
         let result = guard.take_result(call);
         if result.is_none() {
-            if self.deadline.is_none_or(|deadline| Instant::now() < deadline) {
-                if let Some(waiter) = waiter {
-                    guard.register_for_result(call, waiter);
-                }
-                if let (Some(deadline), Some(waiter)) = (self.deadline, waiter) {
-                    guard.set_timer(&mut self.timer, deadline, waiter);
-                }
+            if let (Some(at), Some(waiter)) = (self.deadline, waiter) {
+                has_timed_out = guard.poll_timer(&mut self.timer, at, waiter).is_ready();
+            }
+            if !has_timed_out {
+                waiter.iter().for_each(|waiter| guard.register_for_result(call, waiter));
                 return Poll::Pending;
             }
             guard.cancel(call);
         }
         self.call = None;
         guard.stop_timer(&mut self.timer);
+        let is_driven = guard.is_driven_since(self.driver_polls);
         drop(guard);
+        if result.is_none() && !is_driven {
+            return Poll::Ready(Err(self.label().error(ErrorKind::NotDriven)));
+        }
         Poll::Ready(self.finish(call, result))
     }
 

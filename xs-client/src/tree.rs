@@ -392,15 +392,22 @@ impl Tree {
         Instant::now().checked_add(self.timeout?)
     }
 
+    /// Returns when an operation of a task that begins now times out.
+    pub(crate) fn task_deadline(&self) -> Option<Instant> {
+        let timeout = self.timeout?;
+        self.handle.task_now().checked_add(timeout)
+    }
+
     fn whole_directory(&self, path: &str) -> Result<Vec<String>> {
         let deadline = self.deadline();
         let answer = self.run_until(deadline, &op::directory(path));
         if !Listing::is_needed(&answer) {
             return answer;
         }
-        let mut listing = Listing::new(path, deadline);
+        let mut listing = Listing::new(path, deadline, Instant::now());
         loop {
-            match listing.take(self.run_until(deadline, &listing.next())?)? {
+            let part = self.run_until(deadline, &listing.next())?;
+            match listing.take(part, Instant::now())? {
                 Step::Continue => {}
                 Step::RestartAt(at) => {
                     thread::sleep(at.saturating_duration_since(Instant::now()));

@@ -3,13 +3,8 @@
 use std::collections::VecDeque;
 use std::fmt;
 
-use xs_proto::Permissions;
-
 use crate::batch::Batch;
-use crate::error::Result;
-use crate::frontier::{Frontier, MAX_NAMES, Next, Spot};
-use crate::listing::Listing;
-use crate::op::{self, OfNode, Op};
+use crate::traversal::{Node, Query, Step, TIMES_AHEAD, Traversal};
 use crate::tree::Tree;
 
 /// An iterator over the nodes of a subtree, returned by [`Tree::walk`].
@@ -42,175 +37,43 @@ use crate::tree::Tree;
 #[must_use = "an iterator does nothing unless it is used"]
 pub struct Walk<'a> {
     tree: &'a Tree,
-    wanted: Wanted,
-    at_once: usize,
-    frontier: Frontier<Answers>,
-    /// The batches in flight, oldest first.
-    in_flight: VecDeque<Requested<'a>>,
+    traversal: Traversal,
+    /// The queries in flight, oldest first.
+    in_flight: VecDeque<(Query, Batch<'a>)>,
 }
-
-/// The parts of a node that are read in addition to its children.
-#[derive(Clone, Copy, Debug)]
-struct Wanted {
-    values: bool,
-    perms: bool,
-}
-
-/// A node that a [`Walk`] returns.
-#[non_exhaustive]
-pub struct Node {
-    /// The path of the node, relative if the walk started from a relative path.
-    pub path: String,
-    /// How many levels the node is below the start of the walk; 0 for the start itself.
-    pub depth: usize,
-    /// The names of the node's children. If they cannot be listed, the walk skips them.
-    pub children: Result<Vec<String>>,
-    /// The value of the node, if the walk [reads values](Walk::with_values).
-    pub value: Option<Result<Vec<u8>>>,
-    /// The permissions of the node, if the walk [reads permissions](Walk::with_perms).
-    pub perms: Option<Result<Permissions>>,
-}
-
-/// The replies to the requests for one node.
-#[derive(Debug)]
-struct Answers {
-    children: Result<OfNode>,
-    value: Option<Result<OfNode>>,
-    perms: Option<Result<OfNode>>,
-}
-
-/// A batch in flight, and the nodes that it requests.
-#[derive(Debug)]
-struct Requested<'a> {
-    wanted: Wanted,
-    spots: Vec<Spot>,
-    batch: Batch<'a>,
-}
-
-/// How many nodes a batch asks for: enough to make the fixed cost of a batch negligible.
-const AT_ONCE: usize = 170;
-
-/// The same for a device, on which each request is a round trip and the whole batch has one
-/// deadline.
-const AT_ONCE_BY_DEVICE: usize = 16;
-
-/// How many batches are in flight at a time, so that the daemon always has work.
-const TIMES_AHEAD: usize = 2;
 
 impl Tree {
     /// Returns an iterator over a node and all its descendants.
     pub fn walk(&self, path: impl AsRef<str>) -> Walk<'_> {
-        Walk::new(self, path.as_ref())
-    }
-}
-
-impl<'a> Walk<'a> {
-    fn new(tree: &'a Tree, path: &str) -> Self {
-        let transport = tree.handle.lock().transport();
-        let limits = transport.limits();
-        let at_once = if limits.one_at_a_time { AT_ONCE_BY_DEVICE } else { AT_ONCE };
         Walk {
-            tree,
-            wanted: Wanted { values: false, perms: false },
-            at_once,
-            frontier: Frontier::new(path.to_owned()),
+            tree: self,
+            traversal: Traversal::new(self, path.as_ref()),
             in_flight: VecDeque::new(),
         }
     }
+}
 
+impl Walk<'_> {
     /// Also reads the values of the nodes that have not been requested yet.
     pub fn with_values(mut self) -> Self {
-        self.wanted.values = true;
+        self.traversal.want_values();
         self
     }
 
     /// Also reads the permissions of the nodes that have not been requested yet.
     pub fn with_perms(mut self) -> Self {
-        self.wanted.perms = true;
+        self.traversal.want_perms();
         self
     }
 
-    /// Requests the next nodes, unless enough batches are in flight.
+    /// Requests the next nodes, unless enough queries are in flight.
     fn request(&mut self) {
         while self.in_flight.len() < TIMES_AHEAD {
-            let spots = self.frontier.request(self.at_once);
-            if spots.is_empty() {
-                return;
-            }
+            let Some(query) = self.traversal.query() else { return };
             let Tree { handle, scope, .. } = self.tree;
-            let wanted = self.wanted;
-            let questions = wanted.questions(&spots);
-            let batch = Batch::submit(handle, *scope, self.tree.deadline(), &questions);
-            drop(questions);
-            self.in_flight.push_back(Requested { wanted, spots, batch });
+            let batch = Batch::submit(handle, *scope, self.tree.deadline(), &query.ops());
+            self.in_flight.push_back((query, batch));
         }
-    }
-
-    /// Takes the answers of a batch.
-    fn receive(&mut self, Requested { wanted, spots, batch }: Requested<'a>) {
-        // The caller's work since the batch was sent does not count against the deadline.
-        let answers = batch.results(self.tree.deadline(), &wanted.questions(&spots));
-        let mut answers = answers.into_iter();
-        for spot in spots {
-            let Some(children) = answers.next() else { return };
-            let mut next = |is_wanted: bool| if is_wanted { answers.next() } else { None };
-            let (value, perms) = (next(wanted.values), next(wanted.perms));
-            let answers = Answers { children, value, perms };
-            let (size, names) = (answers.size(), answers.names().map(str::to_owned));
-            self.frontier.answer(spot, answers, size, names);
-        }
-    }
-
-    /// Builds a node from its answers. Returns `None` if the node has been removed.
-    fn node(&self, path: String, depth: usize, answers: Answers) -> Option<Node> {
-        let children = op::directory(&path).result(answers.children);
-        let value = answers.value.map(|answer| op::read(&path).result(answer));
-        let perms = answers.perms.map(|answer| op::get_perms(&path).result(answer));
-        let children = match Listing::is_needed(&children) {
-            true => self.tree.directory(&path),
-            false => children,
-        };
-        let is_gone =
-            gone(&children) || value.as_ref().is_some_and(gone) || perms.as_ref().is_some_and(gone);
-        (!is_gone || depth == 0).then_some(Node { path, depth, children, value, perms })
-    }
-
-    /// Continues the walk with the children of a node.
-    fn descend(&mut self, node: &mut Node) {
-        let Ok(names) = &node.children else { return };
-        if !self.frontier.push_children(&node.path, names) {
-            let limit = format!("the names ahead of the walk exceed {} MiB", MAX_NAMES >> 20);
-            node.children = Err(op::directory(&node.path).label.unexpected(&limit));
-        }
-    }
-}
-
-impl Answers {
-    /// Returns the names of the children, each followed by a NUL, if the node exists and has a valid
-    /// list.
-    fn names(&self) -> Option<&str> {
-        let is_gone = [&self.value, &self.perms].into_iter().flatten().any(gone);
-        self.children.as_ref().ok().filter(|_| !is_gone)?.names()
-    }
-
-    /// Returns the size of the replies in bytes.
-    fn size(&self) -> usize {
-        let replies = [Some(&self.children), self.value.as_ref(), self.perms.as_ref()];
-        replies.into_iter().flatten().flatten().map(OfNode::size).sum()
-    }
-}
-
-impl Wanted {
-    /// Returns the operations that read some nodes.
-    fn questions(self, spots: &[Spot]) -> Vec<Op<'_, OfNode>> {
-        let questions = spots.iter().flat_map(|Spot { path, .. }| {
-            [
-                Some(op::directory(path).of_node()),
-                self.values.then(|| op::read(path).of_node()),
-                self.perms.then(|| op::get_perms(path).of_node()),
-            ]
-        });
-        questions.flatten().collect()
     }
 }
 
@@ -219,51 +82,31 @@ impl Iterator for Walk<'_> {
 
     fn next(&mut self) -> Option<Node> {
         loop {
-            match self.frontier.pop() {
-                Next::Node { path, depth, answer, has_children } => {
-                    if let Some(mut node) = self.node(path, depth, answer) {
-                        if !has_children {
-                            self.descend(&mut node);
-                        }
+            match self.traversal.next() {
+                Step::Node(node) => return Some(node),
+                Step::List(incomplete) => {
+                    let children = self.tree.directory(incomplete.path());
+                    if let Some(node) = self.traversal.complete(incomplete, children) {
                         return Some(node);
                     }
                 }
-                Next::Unanswered => {
+                Step::Ask => {
                     self.request();
-                    let first = self.in_flight.pop_front()?;
-                    self.receive(first);
+                    let (query, batch) = self.in_flight.pop_front()?;
+                    // The caller's work since the query was sent does not count against the deadline.
+                    let answers = batch.results(self.tree.deadline(), &query.ops());
+                    self.traversal.answer(query, answers);
                     self.request();
                 }
-                Next::End => return None,
+                Step::End => return None,
             }
         }
     }
 }
 
-fn gone<T>(answer: &Result<T>) -> bool {
-    matches!(answer, Err(error) if error.is_not_found())
-}
-
 impl fmt::Debug for Walk<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Walk")
-            .field("with_values", &self.wanted.values)
-            .field("with_perms", &self.wanted.perms)
-            .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Node {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let children = self.children.as_ref().map(Vec::len);
-        let value = self.value.as_ref().map(|value| value.as_ref().map(Vec::len));
-        f.debug_struct("Node")
-            .field("path", &self.path)
-            .field("depth", &self.depth)
-            .field("children", &children)
-            .field("value_len", &value)
-            .field("perms", &self.perms)
-            .finish()
+        f.debug_tuple("Walk").field(&self.traversal).finish()
     }
 }
 
@@ -274,6 +117,7 @@ mod tests {
 
     use super::*;
     use crate::Client;
+    use crate::traversal::AT_ONCE;
 
     fn paths(walk: Walk<'_>) -> Vec<(String, usize)> {
         walk.map(|node| (node.path, node.depth)).collect()

@@ -105,8 +105,7 @@ impl Client {
     /// meanwhile is not an error.
     pub fn unwatch_all(&self) -> Result<()> {
         let deadline = self.deadline();
-        check_process(&self.handle)?;
-        let tokens = self.handle.lock().watches.tokens();
+        let tokens = self.watch_tokens()?;
         // All watches are removed, even if one removal fails.
         let mut result = Ok(());
         for token in tokens {
@@ -115,14 +114,14 @@ impl Client {
         result
     }
 
-    /// Stops the callback thread, unless futures [rely on it](crate::futures::Client::on_thread).
+    /// Stops the callback thread.
     ///
     /// When this returns, no callback is running, unless a callback is the caller. The watches with
     /// callbacks stay set and their events are kept. Setting another one starts the thread again.
     /// Everything else works without the thread.
     #[doc(alias = "stop_watcher")]
     pub fn watch_stop(&self) {
-        callbacks::pause(&self.handle);
+        callbacks::stop(&self.handle);
     }
 
     /// Waits until the value of a node meets a condition, and returns the value. The condition gets
@@ -166,6 +165,12 @@ impl Client {
                 return Ok(value);
             }
         }
+    }
+
+    /// Returns the tokens of all watches of this client.
+    pub(crate) fn watch_tokens(&self) -> Result<Vec<WatchToken>> {
+        check_process(&self.handle)?;
+        Ok(self.handle.lock().watches.tokens())
     }
 
     pub(crate) fn reconnects(&self) -> bool {

@@ -118,7 +118,7 @@ fn call_that_needs_descriptors_fails_alone() {
         }
         let _rest = Exhausted::new();
         let _context = runtime.enter();
-        let error = futures::Client::on_tokio(client.clone()).unwrap_err();
+        let error = futures::Client::with_tokio_driver(client.clone()).unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::System(_)), "{error}");
         client.write("/a", "1").unwrap();
     }

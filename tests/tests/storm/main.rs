@@ -319,7 +319,8 @@ fn start(
             let runtime = runtime.expect("descriptors are available");
             let (tasks, driver) = {
                 let _context = runtime.enter();
-                futures::Client::on_tokio(client.clone()).expect("descriptors are available")
+                futures::Client::with_tokio_driver(client.clone())
+                    .expect("descriptors are available")
             };
             (Some(tasks), Some(thread::spawn(move || _ = runtime.block_on(driver))))
         }

@@ -242,7 +242,7 @@ fn on_tokio(_: &World, client: &Client) -> Result<()> {
     let runtime = exclude(|| tokio::runtime::Builder::new_current_thread().enable_all().build());
     let runtime = runtime.expect("descriptors are available");
     runtime.block_on(async {
-        let (tasks_client, driver) = futures::Client::on_tokio(client.clone())?;
+        let (tasks_client, driver) = futures::Client::with_tokio_driver(client.clone())?;
         let all = async {
             let result = tasks(tasks_client.clone()).await;
             match &result {

@@ -29,8 +29,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 impl Backoff {
     /// Returns when the next attempt may begin; `None` if it may begin now.
+    ///
+    /// Parties may have different clocks. None waits longer than the longest pause.
     pub(crate) fn next(&self, now: Instant) -> Option<Instant> {
-        self.next.filter(|next| now < *next)
+        self.next.filter(|next| now < *next).map(|next| next.min(now + LONGEST_PAUSE))
     }
 
     /// An attempt begins. The pause after it grows even if it succeeds, since the connection may be

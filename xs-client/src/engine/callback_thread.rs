@@ -19,12 +19,8 @@ pub(crate) struct CallbackThread {
     pub(crate) is_present: bool,
     /// The callback that runs.
     pub(crate) running: Option<Running>,
-    /// The thread runs no callbacks until it is resumed.
-    pub(crate) is_paused: bool,
     /// The callbacks were told that the connection is lost for good.
     pub(crate) ended: Option<Failure>,
-    /// Futures rely on the thread to receive and to watch the clock.
-    pub(crate) drives_tasks: bool,
     /// The parties that wait for a change of this state.
     waiting: Vec<Waiter>,
 }

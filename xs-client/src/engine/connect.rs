@@ -22,17 +22,17 @@ pub(crate) enum Attempt {
 
 impl Guard<'_> {
     /// Makes one attempt to connect until `deadline`, after a failure. If it is not yet time for
-    /// one, or another party makes one, returns until when to sleep instead; that party wakes this
-    /// one.
+    /// one at `now`, or another party makes one, returns until when to sleep instead; that party
+    /// wakes this one.
     pub(super) fn connect_step(
         &mut self,
+        now: Instant,
         until: Option<Instant>,
         deadline: Option<Instant>,
     ) -> Option<Option<Instant>> {
         if self.roles.connecting || self.is_lost() {
             return Some(until);
         }
-        let now = Instant::now();
         if let Some(next) = self.backoff.next(now) {
             return Some(Some(until.map_or(next, |until| until.min(next))));
         }
@@ -41,13 +41,13 @@ impl Guard<'_> {
         None
     }
 
-    /// Makes one attempt to connect, if it is needed and time for one, without waiting for either.
-    pub(crate) fn try_connect(&mut self) -> Attempt {
-        let now = Instant::now();
+    /// Makes one attempt to connect, if it is needed and time for one at `now`, without waiting for
+    /// either.
+    pub(crate) fn try_connect(&mut self, now: Instant) -> Attempt {
         match self.failure() {
             None => Attempt::Connected,
             Some(_) if self.is_lost() => Attempt::Never,
-            Some(_) => match self.connect_step(None, Some(now)) {
+            Some(_) => match self.connect_step(now, None, Some(Instant::now())) {
                 Some(next) => Attempt::Later(next),
                 None if self.failure().is_none() => Attempt::Connected,
                 None => Attempt::Later(self.backoff.next(now).or(Some(now))),

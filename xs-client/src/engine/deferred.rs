@@ -4,9 +4,11 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Instant;
 
 use xs_transport::Transport;
 
+use super::alarm::Alarm;
 use super::parker::Parker;
 use crate::trace::Note;
 
@@ -15,8 +17,8 @@ use crate::trace::Note;
 pub(crate) enum Waiter {
     /// A blocked thread.
     Thread(Arc<Parker>),
-    /// The callback thread, which is parked or receives.
-    CallbackThread(Arc<Parker>),
+    /// A thread of the client, which is parked or receives.
+    Background(Arc<Parker>),
     /// A task, a driver or an event loop.
     Task(Waker),
 }
@@ -27,9 +29,7 @@ impl Waiter {
         match (self, other) {
             (Waiter::Task(one), Waiter::Task(other)) => one.will_wake(other),
             (Waiter::Thread(one), Waiter::Thread(other))
-            | (Waiter::CallbackThread(one), Waiter::CallbackThread(other)) => {
-                Arc::ptr_eq(one, other)
-            }
+            | (Waiter::Background(one), Waiter::Background(other)) => Arc::ptr_eq(one, other),
             _ => false,
         }
     }
@@ -39,14 +39,14 @@ impl Waiter {
 ///
 /// Wake-ups of blocked threads are quick, and run after every release. The rest is user code:
 /// wakers, which may drop a whole task when they are called or dropped; the drop of a transport or
-/// a callback; `tracing` subscribers. User code may block, panic or call the client again, so it
+/// a callback; timers of a runtime; `tracing` subscribers. User code may block, panic or call the client again, so it
 /// runs only while the thread holds neither the lock nor a role.
 #[derive(Debug, Default)]
 pub(crate) struct Deferred {
     pub(super) wakeups: WakeUps,
     pub(super) user_code: UserCode,
-    /// If the callback thread receives, it has to stop.
-    pub(super) interrupt_callback_thread: bool,
+    /// If a thread of the client receives, it has to look again.
+    pub(super) interrupt_background: bool,
     /// The party that waits in the transport has to look again. [`Transport::wake`] ends its wait.
     pub(super) interrupt: bool,
 }
@@ -70,6 +70,8 @@ pub(super) struct UserCode(Vec<Call>);
 enum Call {
     Wake(Waker),
     Drop(Box<dyn Any + Send>),
+    /// Arms an alarm, or disarms it.
+    Arm(Arc<dyn Alarm>, Option<Instant>),
     Trace(Note),
 }
 
@@ -78,9 +80,9 @@ impl Deferred {
     pub(crate) fn wake(&mut self, waiter: Waiter) {
         match waiter {
             Waiter::Thread(parker) => self.wakeups.0.push(WakeUp::Unpark(parker)),
-            Waiter::CallbackThread(parker) => {
+            Waiter::Background(parker) => {
                 self.wakeups.0.push(WakeUp::Unpark(parker));
-                self.interrupt_callback_thread = true;
+                self.interrupt_background = true;
             }
             Waiter::Task(waker) => self.user_code.0.push(Call::Wake(waker)),
         }
@@ -121,6 +123,11 @@ impl Deferred {
         self.wakeups.0.push(WakeUp::Close(transport));
     }
 
+    /// Arms an alarm, or disarms it.
+    pub(crate) fn arm(&mut self, alarm: &Arc<dyn Alarm>, at: Option<Instant>) {
+        self.user_code.0.push(Call::Arm(alarm.clone(), at));
+    }
+
     pub(crate) fn trace(&mut self, note: Option<Note>) {
         self.user_code.0.extend(note.map(Call::Trace));
     }
@@ -153,6 +160,8 @@ impl UserCode {
             without_panic(|| match call {
                 Call::Wake(waker) => waker.wake(),
                 Call::Drop(value) => drop(value),
+                Call::Arm(alarm, Some(at)) => alarm.arm(at),
+                Call::Arm(alarm, None) => alarm.disarm(),
                 Call::Trace(note) => note.emit(),
             });
         }

@@ -63,8 +63,8 @@ impl State {
         let reader = self.roles.reader.take()?;
         self.roles.offered = false;
         self.roles.interruptible = interruptible;
-        // The callback thread has just checked its condition, so it needs no interrupt.
-        self.deferred.interrupt_callback_thread &= !interruptible;
+        // A thread of the client has just checked its condition, so it needs no interrupt.
+        self.deferred.interrupt_background &= !interruptible;
         Some(reader)
     }
 
@@ -182,6 +182,10 @@ impl State {
     /// The program closes the client for good.
     pub(super) fn close(&mut self) {
         self.closed = true;
+        // An alarm that is armed refers to itself.
+        if let Some(alarm) = &self.alarm {
+            self.deferred.arm(alarm, None);
+        }
         self.fail(Failure::Closed);
         // If the connection had failed before, `fail` woke no party.
         self.watches.wake_all(&mut self.deferred);

@@ -101,10 +101,10 @@ impl<'a> Guard<'a> {
         } else if needs_room {
             state.pumps.wake_for_room(deferred);
         }
-        let callback_thread = std::mem::take(&mut deferred.interrupt_callback_thread);
+        let background = std::mem::take(&mut deferred.interrupt_background);
         let interrupt = std::mem::take(&mut deferred.interrupt);
         let mut wakeups = std::mem::take(&mut deferred.wakeups);
-        if interrupt || callback_thread && state.roles.interruptible {
+        if interrupt || background && state.roles.interruptible {
             wakeups.interrupt(state.transport.clone());
         }
         wakeups

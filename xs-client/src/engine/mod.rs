@@ -28,7 +28,7 @@
 //! |---|---|---|
 //! | *waiter*: a blocked thread or a task | its condition: a reply, an event, room in flight, a connection | a [`Waiter`] in the table of that condition |
 //! | *pump*: a party that can receive for all | the reader role, or room to send | an entry in [`Pumps`]: a parked thread, the driver of tasks, the event loop |
-//! | *timer* | an instant | an entry in [`Timers`] |
+//! | *timer* | an instant | an entry in [`Timers`], which the [`Alarm`] of a runtime or the task thread watches |
 //!
 //! # Invariants
 //! 1. A party registers as a pump only after it has found the reader role taken. When the role is
@@ -51,8 +51,8 @@
 //!
 //! # Modules
 //! `guard` is the access to the state, `wait` the loop of blocked threads, `poll` what drivers and
-//! event loops do instead, `connect` the connector role. In `state`, requests change the state, and
-//! in `dispatch`, replies and events do. The other modules are tables and values, which know
+//! event loops do instead, `connect` the connector role. In `state` and `tasks`, requests change the
+//! state, and in `dispatch`, replies and events do. The other modules are tables and values, which know
 //! neither the lock nor each other.
 //!
 //! [`State`]: state::State
@@ -63,6 +63,7 @@
 //! [`Deferred`]: deferred::Deferred
 //! [`Parker`]: parker::Parker
 
+mod alarm;
 mod backoff;
 mod callback_thread;
 mod calls;
@@ -73,6 +74,7 @@ mod counted_wakes;
 mod deferred;
 mod dispatch;
 mod forked;
+mod gathers;
 mod group;
 mod guard;
 mod housekeeping;
@@ -83,6 +85,7 @@ mod poll;
 mod queue;
 mod roles;
 mod state;
+mod tasks;
 mod timers;
 mod token;
 mod transactions;
@@ -91,19 +94,25 @@ mod watch_entry;
 mod watches;
 
 use std::fmt;
-use std::sync::Arc;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use xs_transport::Transport;
 
+pub(crate) use self::alarm::Alarm;
 pub(crate) use self::callback_thread::Running;
 pub(crate) use self::calls::{CallId, CallResult};
 pub(crate) use self::connect::Attempt;
 pub(crate) use self::connector::Connector;
 pub(crate) use self::deferred::Waiter;
+#[cfg(feature = "futures")]
+pub(crate) use self::gathers::Gathers;
 pub(crate) use self::group::{Callback, Delivery, GroupId};
 pub(crate) use self::guard::Guard;
 pub(crate) use self::housekeeping::Housekeeping;
 pub(crate) use self::pace::Pace;
+#[cfg(feature = "futures")]
 pub(crate) use self::parker::LazyParker;
 #[cfg(any(feature = "futures", feature = "mio"))]
 pub(crate) use self::poll::Turn;
@@ -112,8 +121,6 @@ pub(crate) use self::state::{Refusal, ResetMark, RoomTicket, State};
 pub(crate) use self::timers::Timer;
 pub use self::token::WatchToken;
 pub(crate) use self::transactions::Scope;
-#[cfg(feature = "futures")]
-pub(crate) use self::wait::earlier;
 pub(crate) use self::wait::{Condition, NextEvent, Submit};
 pub(crate) use self::watch_entry::{Next, WatchOptions};
 pub(crate) use self::watches::{DueCallback, Removed};
@@ -123,6 +130,8 @@ use self::lock::Lock;
 /// One connection, which may be replaced, and all parties that use it.
 pub(crate) struct Engine {
     lock: Lock,
+    /// The alarm of a driver's runtime.
+    alarm: OnceLock<AssertUnwindSafe<Arc<dyn Alarm>>>,
 }
 
 impl Engine {
@@ -131,11 +140,32 @@ impl Engine {
         watch_capacity: usize,
         connector: Option<Connector>,
     ) -> Self {
-        Engine { lock: Lock::new(State::new(transport, watch_capacity, connector)) }
+        let lock = Lock::new(State::new(transport, watch_capacity, connector));
+        Engine { lock, alarm: OnceLock::new() }
     }
 
     pub(crate) fn lock(&self) -> Guard<'_> {
         Guard::new(&self.lock)
+    }
+
+    /// Sets the alarm of tasks. A client has one driver, so the first one stays.
+    #[cfg(feature = "futures")]
+    pub(crate) fn set_alarm(&self, alarm: &Arc<dyn Alarm>) {
+        if self.alarm.set(AssertUnwindSafe(alarm.clone())).is_ok() {
+            self.lock().set_alarm(alarm.clone());
+        }
+    }
+
+    /// Returns the present instant of the clock of tasks: that of a driver's runtime, or else that
+    /// of the system.
+    pub(crate) fn task_now(&self) -> Instant {
+        self.alarm.get().map_or_else(Instant::now, |alarm| alarm.now())
+    }
+
+    /// Converts a deadline of a task to one of a thread.
+    pub(crate) fn thread_deadline(&self, deadline: Option<Instant>) -> Option<Instant> {
+        let (at, Some(alarm)) = (deadline?, self.alarm.get()) else { return deadline };
+        Instant::now().checked_add(at.saturating_duration_since(alarm.now()))
     }
 
     /// Closes the connection for good. All waiting parties return.

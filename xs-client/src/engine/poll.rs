@@ -2,8 +2,10 @@
 
 use xs_transport::{Received, Wait};
 
+#[cfg(any(feature = "futures", feature = "mio"))]
 use super::deferred::Waiter;
 use super::guard::Guard;
+#[cfg(any(feature = "futures", feature = "mio"))]
 use super::roles::Poller;
 use super::state::State;
 
@@ -54,6 +56,7 @@ impl Guard<'_> {
 
 impl State {
     /// Registers the driver. If sending is blocked, the driver watches for room itself.
+    #[cfg(feature = "futures")]
     pub(crate) fn set_driver(&mut self, waiter: &Waiter, wants_role: bool) {
         let mut slot = self.pumps.driver.take().map(|known| known.waiter);
         self.deferred.register(&mut slot, waiter);

@@ -2,25 +2,27 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use xs_proto::{ClientConnection, Path, Reply, Request, RequestError, SubmitError, TxId};
 use xs_transport::{Failure, Transport};
 
+use super::alarm::Alarm;
 use super::backoff::Backoff;
 use super::callback_thread::CallbackThread;
 use super::calls::{CallId, CallKey, CallResult, Calls};
 use super::connector::Connector;
 use super::deferred::{Deferred, Waiter};
+use super::gathers::Gathers;
 use super::group::GroupId;
 use super::housekeeping::{Housekeeping, HousekeepingQueue};
 use super::roles::{Pumps, Roles};
-use super::timers::{Timer, Timers};
+use super::timers::Timers;
 use super::token::WatchToken;
 use super::transactions::{Scope, Transactions};
 use super::watch_entry::Next;
 use super::watches::Watches;
 use crate::error::ErrorKind;
+use crate::sync::thread::JoinHandle;
 
 /// Everything that the parties of a client share.
 ///
@@ -46,7 +48,11 @@ pub(crate) struct State {
     pub(super) transactions: Transactions,
     pub(super) housekeeping: HousekeepingQueue,
     pub(crate) timers: Timers,
+    /// Watches the timers, unless a thread of the client does.
+    pub(super) alarm: Option<Arc<dyn Alarm>>,
     pub(crate) callback_thread: CallbackThread,
+    /// The thread that drives tasks where no runtime does.
+    pub(crate) task_thread: Option<JoinHandle<()>>,
     /// The parties that wait for room in flight or for a new connection.
     waiting: BTreeMap<RoomTicket, Waiter>,
     last_ticket: u64,
@@ -55,7 +61,9 @@ pub(crate) struct State {
     /// Counts the waits of blocked threads, so that the callback thread can give way to them.
     pub(crate) waits: u64,
     /// A driver gathers the requests of tasks; see [`State::gather`].
-    pub(crate) gathers: bool,
+    pub(crate) gathers: Gathers,
+    /// Counts the polls of the driver, so that a call notices if there was none.
+    pub(crate) driver_polls: u64,
     /// Gathered requests wait for the driver to send them.
     pub(crate) gathered: bool,
     pub(crate) deferred: Deferred,
@@ -132,12 +140,15 @@ impl State {
             transactions: Transactions::default(),
             housekeeping: HousekeepingQueue::default(),
             timers: Timers::default(),
+            alarm: None,
             callback_thread: CallbackThread::default(),
+            task_thread: None,
             waiting: BTreeMap::new(),
             last_ticket: 0,
             received: 0,
             waits: 0,
-            gathers: false,
+            gathers: Gathers::default(),
+            driver_polls: 0,
             gathered: false,
             deferred: Deferred::default(),
         }
@@ -362,42 +373,6 @@ impl State {
             };
             self.housekeeping.in_flight += usize::from(submitted.is_ok());
         }
-    }
-
-    /// Leaves the request that a task has just submitted to the driver, which sends it together
-    /// with those of other tasks. Returns false if there is no such driver, or if no other request
-    /// is in flight, so that waiting gains nothing.
-    pub(crate) fn gather(&mut self) -> bool {
-        let gather = self.gathers && self.connection.pending() > 1;
-        if gather {
-            self.gathered = true;
-            self.wake_pollers();
-        }
-        gather
-    }
-
-    /// Sets a timer, which wakes a task at an instant. If `timer` is set already, replaces its
-    /// waiter only.
-    pub(crate) fn set_timer(&mut self, timer: &mut Option<Timer>, at: Instant, waiter: &Waiter) {
-        if timer.is_some_and(|timer| self.timers.update(timer, waiter, &mut self.deferred)) {
-            return;
-        }
-        let (added, must_tell) = self.timers.add(at, waiter.clone());
-        *timer = Some(added);
-        if must_tell {
-            self.wake_pollers();
-        }
-    }
-
-    pub(crate) fn stop_timer(&mut self, timer: &mut Option<Timer>) {
-        if let Some(timer) = timer.take() {
-            self.timers.remove(timer, &mut self.deferred);
-        }
-    }
-
-    /// Wakes the tasks whose timers are due, and returns when to look again.
-    pub(crate) fn expire_timers(&mut self) -> Option<Instant> {
-        self.timers.expire(Instant::now(), &mut self.deferred)
     }
 
     /// Registers a party to wake when the state of the callback thread changes.

@@ -5,13 +5,16 @@ use std::time::Instant;
 
 use super::deferred::{Deferred, Waiter};
 
-/// The tasks to wake at given instants.
+/// The tasks to wake at given instants of the clock of tasks.
+///
+/// A timer that is not in the table has fired, so no task has to read the clock.
 ///
 /// Deadlines come and go with each request, so the party that watches the clock is not told of each.
 /// It states when it looks again ([`Timers::expire`]), and is told only of timers before that.
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
-    entries: BTreeMap<Timer, Waiter>,
+    /// The waiter of a timer, unless it was woken early.
+    entries: BTreeMap<Timer, Option<Waiter>>,
     last: u64,
     next_look: Option<Instant>,
 }
@@ -28,12 +31,17 @@ impl Timers {
     pub(crate) fn add(&mut self, at: Instant, waiter: Waiter) -> (Timer, bool) {
         self.last += 1;
         let timer = Timer { at, id: self.last };
-        self.entries.insert(timer, waiter);
+        self.entries.insert(timer, Some(waiter));
         (timer, self.next_look.is_none_or(|look| at < look))
     }
 
+    /// States when the party that watches the clock looks again.
+    pub(crate) fn look_at(&mut self, at: Instant) {
+        self.next_look = Some(at);
+    }
+
     pub(crate) fn remove(&mut self, timer: Timer, deferred: &mut Deferred) {
-        deferred.release(self.entries.remove(&timer));
+        deferred.release(self.entries.remove(&timer).flatten());
     }
 
     /// Replaces the waiter of a timer. Returns false if the timer has fired.
@@ -43,27 +51,26 @@ impl Timers {
         waiter: &Waiter,
         deferred: &mut Deferred,
     ) -> bool {
-        let Some(known) = self.entries.remove(&timer) else {
+        let Some(slot) = self.entries.get_mut(&timer) else {
             return false;
         };
-        let mut slot = Some(known);
-        deferred.register(&mut slot, waiter);
-        self.entries.extend(slot.map(|waiter| (timer, waiter)));
+        deferred.register(slot, waiter);
         true
     }
 
-    /// Fires all timers.
+    /// Wakes all tasks early. Their timers have not fired.
     pub(crate) fn wake_all(&mut self, deferred: &mut Deferred) {
-        deferred.wake_all(std::mem::take(&mut self.entries).into_values());
+        deferred.wake_all(self.entries.values_mut().filter_map(Option::take));
     }
 
     /// Fires the timers that are due, and returns when to look again.
+    #[cfg(any(test, feature = "futures"))]
     pub(crate) fn expire(&mut self, now: Instant, deferred: &mut Deferred) -> Option<Instant> {
         while let Some(entry) = self.entries.first_entry() {
             if entry.key().at > now {
                 break;
             }
-            deferred.wake(entry.remove());
+            deferred.wake_all(entry.remove());
         }
         // Keeping an earlier promise costs less than changing it each time.
         let next = self.entries.first_key_value().map(|(timer, _)| timer.at);
@@ -145,14 +152,27 @@ mod tests {
     fn each_timer_fires_once() {
         let mut fixture = Fixture::new();
         let (timer, _) = fixture.add(0);
-        fixture.add(0);
         let waiter = fixture.wakes.waiter();
         assert!(fixture.timers.update(timer, &waiter, &mut fixture.deferred));
-        fixture.timers.wake_all(&mut fixture.deferred);
-        assert_eq!(fixture.woken(), 2);
+        fixture.expire(0);
+        assert_eq!(fixture.woken(), 1);
         assert!(!fixture.timers.update(timer, &waiter, &mut fixture.deferred));
-        fixture.timers.wake_all(&mut fixture.deferred);
         fixture.expire(0);
         assert_eq!(fixture.woken(), 0);
+    }
+
+    #[test]
+    fn task_that_was_woken_early_keeps_its_timer() {
+        let mut fixture = Fixture::new();
+        let (timer, _) = fixture.add(5);
+        for _ in 0..2 {
+            fixture.timers.wake_all(&mut fixture.deferred);
+        }
+        assert_eq!(fixture.woken(), 1);
+        let waiter = fixture.wakes.waiter();
+        assert!(fixture.timers.update(timer, &waiter, &mut fixture.deferred));
+        assert_eq!(fixture.expire(0), Some(5));
+        fixture.expire(5);
+        assert_eq!(fixture.woken(), 1);
     }
 }

@@ -24,9 +24,9 @@ pub(crate) trait Condition {
     /// all. Otherwise it only sleeps.
     const DRIVES: bool = true;
 
-    /// Whether the party is the callback thread, which other parties can interrupt while it
+    /// Whether the party is a thread of the client, which other parties can interrupt while it
     /// receives.
-    const IS_CALLBACK_THREAD: bool = false;
+    const IS_BACKGROUND: bool = false;
 
     /// Whether the party waits for room in flight.
     const NEEDS_ROOM: bool = false;
@@ -43,6 +43,11 @@ pub(crate) trait Condition {
     /// Returns until when to leave the reader role to other parties. Called before each receive.
     fn hold_off(&mut self, _: &mut State) -> Option<Instant> {
         None
+    }
+
+    /// Returns until when an attempt to connect may last, given the deadline of the wait.
+    fn connect_deadline(&self, deadline: Option<Instant>) -> Option<Instant> {
+        deadline
     }
 
     /// Returns when to check again at the latest. Called in each turn of the loop.
@@ -66,7 +71,7 @@ impl Guard<'_> {
         let mut sleeper = Sleeper::default();
         // The clock is read only after a step that may have taken time.
         let (mut check_clock, mut has_sent) = (false, false);
-        self.waits += u64::from(!C::IS_CALLBACK_THREAD);
+        self.waits += u64::from(!C::IS_BACKGROUND);
         let output = loop {
             let until = earlier(deadline, condition.next_check(self, &sleeper.parker));
             if self.run_user_code() {
@@ -83,10 +88,8 @@ impl Guard<'_> {
             if !C::DRIVES {
                 self.sleep(&mut sleeper, &mut condition, until);
             } else if self.failure().is_some() {
-                // The callback thread watches the clock for futures.
-                let is_clock = C::IS_CALLBACK_THREAD && self.callback_thread.drives_tasks;
-                let limit = if is_clock { Some(Instant::now()) } else { deadline };
-                if let Some(until) = self.connect_step(until, limit) {
+                let limit = condition.connect_deadline(deadline);
+                if let Some(until) = self.connect_step(Instant::now(), until, limit) {
                     self.sleep(&mut sleeper, &mut condition, until);
                 }
             } else if self.send_once() {
@@ -118,12 +121,12 @@ impl Guard<'_> {
         if self.roles.awaiting_room {
             return false;
         }
-        let Some(mut reader) = self.take_reader(C::IS_CALLBACK_THREAD) else {
+        let Some(mut reader) = self.take_reader(C::IS_BACKGROUND) else {
             return false;
         };
         let mut wait = Wait::Until(until);
-        if C::IS_CALLBACK_THREAD {
-            condition.register(self, &Waiter::CallbackThread(parker.arc()));
+        if C::IS_BACKGROUND {
+            condition.register(self, &Waiter::Background(parker.arc()));
             wait = Wait::UntilWoken(until);
         }
         let send_blocked = self.roles.send_blocked;
@@ -181,8 +184,8 @@ impl Guard<'_> {
         until: Option<Instant>,
     ) {
         let parker = sleeper.parker.arc();
-        let waiter = match C::IS_CALLBACK_THREAD {
-            true => Waiter::CallbackThread(parker.clone()),
+        let waiter = match C::IS_BACKGROUND {
+            true => Waiter::Background(parker.clone()),
             false => Waiter::Thread(parker.clone()),
         };
         condition.register(self, &waiter);
@@ -272,6 +275,6 @@ impl Condition for NextEvent<'_> {
 }
 
 /// Returns the earlier of two instants, where `None` stands for never.
-pub(crate) fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
     one.into_iter().chain(other).min()
 }

@@ -5,12 +5,13 @@ use std::io;
 use std::ops::Deref;
 use std::time::Duration;
 
-use xs_proto::DomId;
+use xs_proto::{DomId, Features, Quota};
 
+use super::thread;
 use super::tree::Tree;
 #[cfg(unix)]
 use super::{driver::Driver, reactor::Reactor};
-use crate::callbacks;
+use crate::client::is_supported;
 use crate::error::{Error, ErrorKind, Result};
 use crate::op;
 
@@ -25,8 +26,61 @@ pub struct Client {
 }
 
 impl Client {
-    /// Uses the connection of a blocking client with the reactor of a runtime. The caller has to
-    /// spawn the driver, without which nothing is received.
+    /// Uses the connection of a blocking client on the current tokio runtime, which must have I/O
+    /// and time enabled. Spawns the [driver](Driver) on this runtime.
+    ///
+    /// # Errors
+    /// Returns an error if there is no current runtime, or if it cannot watch the descriptor.
+    ///
+    /// # Panics
+    /// Panics if the runtime has I/O or time disabled.
+    #[cfg(all(unix, feature = "tokio"))]
+    pub fn on_tokio(client: crate::Client) -> Result<Self> {
+        let (client, driver) = Self::with_reactor(client, super::reactor::Tokio::new())?;
+        drop(tokio::spawn(driver));
+        Ok(client)
+    }
+
+    /// Does the same as [`on_tokio`](Self::on_tokio), but returns the driver, which the caller has
+    /// to poll.
+    ///
+    /// # Errors
+    /// As for [`on_tokio`](Self::on_tokio).
+    ///
+    /// # Panics
+    /// As for [`on_tokio`](Self::on_tokio).
+    #[cfg(all(unix, feature = "tokio"))]
+    pub fn with_tokio_driver(
+        client: crate::Client,
+    ) -> Result<(Self, Driver<super::reactor::Tokio>)> {
+        Self::with_reactor(client, super::reactor::Tokio::new())
+    }
+
+    /// Uses the connection of a blocking client on smol. Spawns the [driver](Driver) on the global
+    /// executor, as `smol::spawn` does.
+    ///
+    /// # Errors
+    /// Returns an error if the reactor cannot watch the descriptor.
+    #[cfg(all(unix, feature = "smol"))]
+    pub fn on_smol(client: crate::Client) -> Result<Self> {
+        let (client, driver) = Self::with_reactor(client, super::reactor::Smol::new())?;
+        smol::spawn(driver).detach();
+        Ok(client)
+    }
+
+    /// Does the same as [`on_smol`](Self::on_smol), but returns the driver, which the caller has to
+    /// poll. It can do so on any executor, also that of another runtime that uses the crate
+    /// `async-io`.
+    ///
+    /// # Errors
+    /// As for [`on_smol`](Self::on_smol).
+    #[cfg(all(unix, feature = "smol"))]
+    pub fn with_smol_driver(client: crate::Client) -> Result<(Self, Driver<super::reactor::Smol>)> {
+        Self::with_reactor(client, super::reactor::Smol::new())
+    }
+
+    /// Uses the connection of a blocking client with the reactor of a runtime. Returns the driver,
+    /// which the caller has to poll.
     ///
     /// # Errors
     /// Returns an error if the reactor cannot watch the descriptor.
@@ -39,36 +93,13 @@ impl Client {
         Ok((Self::new(client), driver))
     }
 
-    /// Uses the connection of a blocking client on the current tokio runtime, which must have I/O
-    /// and time enabled.
-    ///
-    /// # Errors
-    /// Returns an error if the reactor cannot watch the descriptor.
-    ///
-    /// # Panics
-    /// This call or the first poll of the driver panics if there is no runtime, or I/O or time is
-    /// not enabled.
-    #[cfg(all(unix, feature = "tokio"))]
-    pub fn on_tokio(client: crate::Client) -> Result<(Self, Driver<super::reactor::Tokio>)> {
-        Self::with_reactor(client, super::reactor::Tokio::new())
-    }
-
-    /// Uses the connection of a blocking client on smol, or on another runtime that works with the
-    /// crate `async-io`.
-    ///
-    /// # Errors
-    /// Returns an error if the reactor cannot watch the descriptor.
-    #[cfg(all(unix, feature = "smol"))]
-    pub fn on_smol(client: crate::Client) -> Result<(Self, Driver<super::reactor::Smol>)> {
-        Self::with_reactor(client, super::reactor::Smol::new())
-    }
-
-    /// Uses the callback thread of a blocking client, for runtimes without a reactor.
+    /// Uses the connection of a blocking client without a runtime: a thread of the client takes the
+    /// place of the driver.
     ///
     /// # Errors
     /// Returns an error if the thread cannot be started.
     pub fn on_thread(client: crate::Client) -> Result<Self> {
-        callbacks::drive_tasks(&client.handle).map_err(open_error)?;
+        thread::start(&client.handle).map_err(open_error)?;
         Ok(Self::new(client))
     }
 
@@ -120,6 +151,78 @@ impl Client {
     /// See [`is_domain_introduced`](crate::Client::is_domain_introduced).
     pub async fn is_domain_introduced(&self, domid: impl Into<DomId>) -> Result<bool> {
         self.run(&op::is_domain_introduced(domid)).await
+    }
+
+    /// See [`transport_name`](crate::Client::transport_name).
+    pub fn transport_name(&self) -> String {
+        self.blocking.transport_name()
+    }
+
+    /// See [`close`](crate::Client::close).
+    pub fn close(&self) {
+        self.blocking.close();
+    }
+
+    /// See [`get_features`](crate::Client::get_features).
+    pub async fn get_features(&self) -> Result<Features> {
+        is_supported(self.run(&op::get_feature(DomId::DOM0)).await)?;
+        self.run(&op::get_server_feature()).await
+    }
+
+    /// See [`get_domain_features`](crate::Client::get_domain_features).
+    pub async fn get_domain_features(&self, domid: impl Into<DomId>) -> Result<Features> {
+        self.run(&op::get_feature(domid)).await
+    }
+
+    /// See [`set_domain_features`](crate::Client::set_domain_features).
+    pub async fn set_domain_features(&self, domid: impl Into<DomId>, features: Features) -> Result<()> {
+        self.run(&op::set_feature(domid, features)).await
+    }
+
+    /// See [`quotas`](crate::Client::quotas).
+    pub async fn quotas(&self) -> Result<Vec<Quota>> {
+        is_supported(self.run(&op::get_quota(None, "nodes")).await)?;
+        self.run(&op::quotas()).await
+    }
+
+    /// See [`get_quota`](crate::Client::get_quota).
+    pub async fn get_quota(&self, quota: impl AsRef<str>) -> Result<u32> {
+        self.run(&op::get_quota(None, quota.as_ref())).await
+    }
+
+    /// See [`get_domain_quota`](crate::Client::get_domain_quota).
+    pub async fn get_domain_quota(&self, domid: impl Into<DomId>, quota: impl AsRef<str>) -> Result<u32> {
+        self.run(&op::get_quota(Some(domid.into()), quota.as_ref())).await
+    }
+
+    /// See [`set_quota`](crate::Client::set_quota).
+    pub async fn set_quota(&self, quota: impl AsRef<str>, value: u32) -> Result<()> {
+        self.run(&op::set_quota(None, quota.as_ref(), value)).await
+    }
+
+    /// See [`set_domain_quota`](crate::Client::set_domain_quota).
+    pub async fn set_domain_quota(
+        &self,
+        domid: impl Into<DomId>,
+        quota: impl AsRef<str>,
+        value: u32,
+    ) -> Result<()> {
+        self.run(&op::set_quota(Some(domid.into()), quota.as_ref(), value)).await
+    }
+
+    /// See [`reset_watches`](crate::Client::reset_watches). Blocks the thread while a callback of a
+    /// watch that has ended is running.
+    pub async fn reset_watches(&self) -> Result<()> {
+        self.blocking.check_reset()?;
+        self.reset_domain_watches().await
+    }
+
+    /// See [`reset_domain_watches`](crate::Client::reset_domain_watches). Blocks the thread as
+    /// [`reset_watches`](Self::reset_watches) does.
+    pub async fn reset_domain_watches(&self) -> Result<()> {
+        self.run(&op::reset_watches()).await?;
+        self.blocking.await_callbacks();
+        Ok(())
     }
 
     /// See [`control`](crate::Client::control).

@@ -5,16 +5,17 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use xs_transport::{Failure, Interest};
 
-use super::reactor::Reactor;
-use crate::engine::{Attempt, Engine, Turn, Waiter, earlier};
+use super::alarm::RuntimeAlarm;
+use super::reactor::{Clock, Reactor, Sleep};
+use crate::engine::{Alarm, Attempt, Engine, Gathers, Turn, Waiter};
 
-/// The future that sends and receives for all futures of one client, and watches their deadlines.
-/// Spawn it, or poll it beside the other futures.
+/// The future that sends and receives for all futures of one client. Spawn it, or poll it beside the
+/// other futures.
 ///
 /// It ends with `Ok` when the client is closed, or its last handle dropped. It ends with the cause
 /// when the connection is lost and [not replaced](crate::Builder::reconnect). Dropping it earlier
@@ -23,10 +24,17 @@ use crate::engine::{Attempt, Engine, Turn, Waiter, earlier};
 pub struct Driver<R> {
     engine: Arc<Engine>,
     reactor: R,
+    clock: Arc<dyn Clock>,
+    /// The instant of the last poll.
+    now: Instant,
+    /// A wait before something is tried again.
+    pause: Option<(Instant, Sleep)>,
     /// The generation of the connection whose descriptor is registered.
     generation: u64,
     /// How often the driver has yielded since it last sent or received something.
     yields: u32,
+    /// The same, for a clock that stands still.
+    idle_yields: u32,
 }
 
 /// The number of receives before other tasks get their turn.
@@ -40,10 +48,23 @@ const PATIENCE: u32 = 64;
 const RETRY: Duration = Duration::from_millis(10);
 
 impl<R: Reactor> Driver<R> {
-    pub(crate) fn new(engine: Arc<Engine>, mut reactor: R) -> io::Result<Self> {
+    pub(super) fn new(engine: Arc<Engine>, mut reactor: R) -> io::Result<Self> {
         // Dropping a driver closes the client, which is too much if only the descriptor is missing.
         let generation = register(&engine, &mut reactor)?;
-        Ok(Driver { engine, reactor, generation, yields: 0 })
+        let clock = reactor.clock();
+        let alarm: Arc<dyn Alarm> = RuntimeAlarm::new(clock.clone(), &engine);
+        engine.set_alarm(&alarm);
+        let now = clock.now();
+        Ok(Driver {
+            engine,
+            reactor,
+            clock,
+            now,
+            pause: None,
+            generation,
+            yields: 0,
+            idle_yields: 0,
+        })
     }
 
     /// Lets the tasks run that are ready.
@@ -55,15 +76,19 @@ impl<R: Reactor> Driver<R> {
 
     /// Does what can be done now, and registers for more.
     fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        let last = std::mem::replace(&mut self.now, self.clock.now());
+        // A clock that stands still is one of a test, which advances as soon as no task is ready.
+        // The driver then stays ready until the runtime has reported what has come.
+        let is_still = last == self.now;
         let mut guard = self.engine.lock();
-        guard.gathers = true;
+        guard.driver_polls += 1;
+        guard.gathers = if is_still { Gathers::All } else { Gathers::Further };
         // The other tasks that are ready may add requests to the same write.
         let has_gathered = guard.gathered && self.yields == 0;
         let is_crowded = guard.watches.are_crowded(self.yields < PATIENCE);
-        // Deadlines pass even if there is always more to receive.
-        guard.expire_timers();
         drop(guard);
         if has_gathered || is_crowded {
+            self.idle_yields = 0;
             return self.yield_now(cx);
         }
         self.yields = 0;
@@ -85,7 +110,7 @@ impl<R: Reactor> Driver<R> {
                 match register(&self.engine, &mut self.reactor) {
                     Ok(generation) => self.generation = generation,
                     // The process may have a free descriptor later.
-                    Err(_) if self.poll_pause(cx, Some(Instant::now() + RETRY)).is_pending() => {
+                    Err(_) if self.poll_pause(cx, true).is_pending() => {
                         return Poll::Pending;
                     }
                     Err(_) => {}
@@ -114,7 +139,10 @@ impl<R: Reactor> Driver<R> {
                 // The reactor is not told to wait: the other party may leave something behind.
                 Poll::Ready(Ok(())) if turn == Turn::Taken => {}
                 // The tasks take what has come before more is received.
-                Poll::Ready(Ok(())) if is_news => return self.yield_now(cx),
+                Poll::Ready(Ok(())) if is_news => {
+                    self.idle_yields = 0;
+                    return self.yield_now(cx);
+                }
                 Poll::Ready(Ok(())) => continue,
                 Poll::Ready(Err(error)) => return self.fail(error),
                 Poll::Pending => {}
@@ -133,8 +161,12 @@ impl<R: Reactor> Driver<R> {
             }
 
             // A shortage of the system may have blocked sending. The reactor does not report its end.
-            let retry = is_blocked.then(|| Instant::now() + RETRY);
-            if self.poll_pause(cx, retry).is_pending() {
+            if is_still && self.idle_yields < PATIENCE {
+                self.idle_yields += 1;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if self.poll_pause(cx, is_blocked).is_pending() {
                 return Poll::Pending;
             }
         }
@@ -143,21 +175,30 @@ impl<R: Reactor> Driver<R> {
 
     /// After a failure, tries to connect. Returns false if the connection is lost for good.
     fn poll_connect(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        let attempt = self.engine.lock().try_connect();
+        let attempt = self.engine.lock().try_connect(self.clock.now());
         match attempt {
             Attempt::Connected => Poll::Ready(true),
             Attempt::Never => Poll::Ready(false),
-            Attempt::Later(retry) => self.poll_pause(cx, retry).map(|()| true),
+            Attempt::Later(retry) => self.poll_until(cx, retry).map(|()| true),
         }
     }
 
-    /// Waits until `retry`, or until the next deadline of a task.
-    fn poll_pause(&mut self, cx: &mut Context<'_>, retry: Option<Instant>) -> Poll<()> {
-        let due = self.engine.lock().expire_timers();
-        match earlier(retry, due) {
-            Some(at) => self.reactor.poll_timer(cx, at),
-            None => Poll::Pending,
+    /// Waits for a short time before a retry, or else for a wake-up.
+    fn poll_pause(&mut self, cx: &mut Context<'_>, retries: bool) -> Poll<()> {
+        let retry = retries.then(|| self.clock.now() + RETRY);
+        self.poll_until(cx, retry)
+    }
+
+    /// Waits until an instant, or for a wake-up.
+    fn poll_until(&mut self, cx: &mut Context<'_>, at: Option<Instant>) -> Poll<()> {
+        let Some(at) = at else { return Poll::Pending };
+        if self.pause.as_ref().is_none_or(|(known, _)| *known != at) {
+            self.pause = Some((at, self.clock.sleep_until(at)));
         }
+        let Some((_, sleep)) = &mut self.pause else { return Poll::Pending };
+        ready!(sleep.as_mut().poll(cx));
+        self.pause = None;
+        Poll::Ready(())
     }
 
     /// Closing the client is no failure.

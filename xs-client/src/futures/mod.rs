@@ -1,9 +1,8 @@
 //! The client as futures, for any runtime.
 //!
-//! [`Client`] has most operations of the [blocking client](crate::Client), as futures, and its
-//! watches are [`Stream`](futures_core::Stream)s. Some operations exist only on the blocking
-//! client, which [`Client::blocking`] returns: for example `walk`, features and quotas. They block
-//! the thread that calls them.
+//! [`Client`] has the operations of the [blocking client](crate::Client) as futures. Its watches and
+//! walks are [`Stream`](futures_core::Stream)s. Callbacks and event loops are left to the blocking
+//! client, which [`Client::blocking`] returns.
 //!
 //! ```
 //! # #[cfg(feature = "tokio")] {
@@ -14,8 +13,7 @@
 //! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
 //! # runtime.block_on(async {
 //! // `blocking` comes from `xs_client::Client::open`.
-//! let (client, driver) = Client::on_tokio(blocking)?;
-//! tokio::spawn(driver);
+//! let client = Client::on_tokio(blocking)?;
 //! client.write("/a", "1").await?;
 //! assert_eq!(client.read("/a").await?, b"1");
 //!
@@ -27,21 +25,34 @@
 //! ```
 //!
 //! # The driver
-//! The [`Driver`] is a future that sends and receives for all other futures, and watches their
-//! deadlines. Spawn it on the runtime, whose reactor it uses through a [`Reactor`]; it needs no
-//! thread. The constructor depends on the runtime:
+//! The [`Driver`] is a future that sends and receives for all other futures. It uses a runtime through a [`Reactor`] and needs no thread. The
+//! constructor depends on the runtime:
 //!
 //! | runtime | constructor | feature |
 //! |---|---|---|
 //! | tokio | [`Client::on_tokio`](Client#method.on_tokio) | `tokio` |
-//! | smol, and others that use async-io | [`Client::on_smol`](Client#method.on_smol) | `smol` |
-//! | any, with your own [`Reactor`] | [`Client::with_reactor`] | `futures` |
+//! | smol | [`Client::on_smol`](Client#method.on_smol) | `smol` |
 //! | any, without a driver: a thread of the client takes its place | [`Client::on_thread`] | `futures` |
+//! | tokio, and the program polls the driver | [`Client::with_tokio_driver`](Client#method.with_tokio_driver) | `tokio` |
+//! | any that uses async-io, and the program polls the driver | [`Client::with_smol_driver`](Client#method.with_smol_driver) | `smol` |
+//! | any, with your own [`Reactor`] | [`Client::with_reactor`] | `futures` |
 //!
 //! Call one of these once for a blocking client, and clone the result. When the driver is dropped,
-//! the connection ends. While it is not polled, futures may not complete, even after their
-//! deadlines, and watch events stay with the daemon, which can
-//! [delay other clients](crate#threads).
+//! the connection ends.
+//!
+//! The last three return the driver to the program, which spawns it or polls it beside its other
+//! futures. While the driver is not polled, calls do not complete. Each call then fails at its
+//! deadline with [`ErrorKind::NotDriven`](crate::ErrorKind::NotDriven), for which the runtime has a
+//! timer; only calls without a timeout wait on. Watch events stay with the daemon meanwhile, which
+//! can [delay other clients](crate#threads). A usual mistake is a `select!` that polls the driver
+//! and awaits a call in the body of another branch: nothing polls the driver during the body.
+//!
+//! # Time
+//! Deadlines refer to the clock of the runtime. Under tokio's paused clock, a call that is not
+//! answered times out as soon as all tasks wait, which takes neither time nor CPU. As with all I/O
+//! under a paused clock, that is also the case if the answer of another process is only late; the
+//! in-memory daemon answers before the clock advances. Deadlines that a program passes as an
+//! [`Instant`](std::time::Instant) have to be instants of this clock, too.
 //!
 //! # Cancellation
 //! A future may be dropped at any point. A late reply is then discarded, and a watch or transaction
@@ -52,6 +63,7 @@
 //! Over the xenbus device, setting or removing a watch blocks the thread that polls the future
 //! until the daemon has answered, because the kernel does.
 
+#[cfg(unix)]
 mod alarm;
 mod client;
 mod create;
@@ -60,8 +72,11 @@ mod device_state;
 mod driver;
 #[cfg(unix)]
 pub mod reactor;
+mod thread;
 mod transaction;
 mod tree;
+mod waiting;
+mod walk;
 mod watch;
 mod watch_builder;
 mod watch_set;
@@ -73,6 +88,7 @@ pub use driver::Driver;
 pub use reactor::Reactor;
 pub use transaction::Transaction;
 pub use tree::Tree;
+pub use walk::Walk;
 pub use watch::Watch;
 pub use watch_builder::WatchBuilder;
 pub use watch_set::{WatchSet, WatchSetHandle};

@@ -1,13 +1,17 @@
 //! The interface between a driver and a runtime, and its implementations for tokio and smol.
 
+use std::fmt::Debug;
+use std::future::Future;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use xs_transport::Interest;
 
-/// Watches one descriptor and one timer for a [`Driver`](super::Driver).
+/// Watches one descriptor for a [`Driver`](super::Driver), and gives it the clock of its runtime.
 pub trait Reactor: Send {
     /// Watches this descriptor instead of any earlier one.
     fn register(&mut self, fd: OwnedFd) -> io::Result<()>;
@@ -21,21 +25,42 @@ pub trait Reactor: Send {
         attempt: &mut dyn FnMut() -> io::Result<()>,
     ) -> Poll<io::Result<()>>;
 
-    /// Waits until `deadline` has passed.
-    fn poll_timer(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()>;
+    /// Returns the clock of the runtime, to which all deadlines refer. Called once, after the first
+    /// [`register`](Self::register).
+    fn clock(&self) -> Arc<dyn Clock>;
 }
+
+/// The clock and the timers of a runtime, to which the deadlines of futures refer.
+///
+/// It need not be the clock of the system: in tests, tokio can stop its clock, and advance it when
+/// all tasks wait.
+pub trait Clock: Debug + Send + Sync {
+    /// Returns the present instant.
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    /// Returns a future that is ready at `at`.
+    ///
+    /// The client calls this on any thread, also when such a future wakes it, and polls the future
+    /// with a waker of its own.
+    fn sleep_until(&self, at: Instant) -> Sleep;
+}
+
+/// A future that waits; see [`Clock::sleep_until`].
+pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 #[cfg(feature = "tokio")]
 pub use self::tokio_reactor::Tokio;
 
 #[cfg(feature = "tokio")]
 mod tokio_reactor {
-    use std::future::Future;
-    use std::pin::Pin;
     use std::task::ready;
 
     use tokio::io::unix::AsyncFd;
-    use tokio::time::{Sleep, sleep_until};
+    use tokio::runtime::Handle;
+    use tokio::task::unconstrained;
+    use tokio::time::sleep_until;
 
     use super::*;
 
@@ -43,7 +68,23 @@ mod tokio_reactor {
     #[derive(Debug, Default)]
     pub struct Tokio {
         fd: Option<AsyncFd<OwnedFd>>,
-        sleep: Option<(Instant, Pin<Box<Sleep>>)>,
+    }
+
+    /// The clock of a runtime, also for tasks outside of the runtime.
+    #[derive(Debug)]
+    struct RuntimeClock(Handle);
+
+    impl Clock for RuntimeClock {
+        fn now(&self) -> Instant {
+            let _context = self.0.enter();
+            tokio::time::Instant::now().into_std()
+        }
+
+        fn sleep_until(&self, at: Instant) -> Sleep {
+            let _context = self.0.enter();
+            // It is polled for all tasks, and not at the expense of one of them.
+            Box::pin(unconstrained(sleep_until(at.into())))
+        }
     }
 
     impl Tokio {
@@ -56,6 +97,7 @@ mod tokio_reactor {
     impl Reactor for Tokio {
         fn register(&mut self, fd: OwnedFd) -> io::Result<()> {
             self.fd = None;
+            Handle::try_current().map_err(io::Error::other)?;
             #[allow(deprecated, reason = "sound for an OwnedFd, and its successor is unsafe")]
             let fd = AsyncFd::new(fd)?;
             self.fd = Some(fd);
@@ -82,19 +124,8 @@ mod tokio_reactor {
             }
         }
 
-        fn poll_timer(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
-            match &mut self.sleep {
-                Some((at, _)) if *at == deadline => {}
-                Some((at, sleep)) => {
-                    *at = deadline;
-                    sleep.as_mut().reset(deadline.into());
-                }
-                none => *none = Some((deadline, Box::pin(sleep_until(deadline.into())))),
-            }
-            match &mut self.sleep {
-                Some((_, sleep)) => sleep.as_mut().poll(cx),
-                None => Poll::Pending,
-            }
+        fn clock(&self) -> Arc<dyn Clock> {
+            Arc::new(RuntimeClock(Handle::current()))
         }
     }
 }
@@ -104,11 +135,9 @@ pub use self::smol_reactor::Smol;
 
 #[cfg(feature = "smol")]
 mod smol_reactor {
-    use std::future::Future;
-    use std::pin::Pin;
     use std::task::ready;
 
-    use async_io::{Async, Timer};
+    use smol::{Async, Timer};
 
     use super::*;
 
@@ -116,7 +145,18 @@ mod smol_reactor {
     #[derive(Debug, Default)]
     pub struct Smol {
         fd: Option<Async<OwnedFd>>,
-        timer: Option<(Instant, Timer)>,
+    }
+
+    /// The clock of the system, with the timers of `async-io`.
+    #[derive(Debug)]
+    struct Timers;
+
+    impl Clock for Timers {
+        fn sleep_until(&self, at: Instant) -> Sleep {
+            Box::pin(async move {
+                Timer::at(at).await;
+            })
+        }
     }
 
     impl Smol {
@@ -156,19 +196,8 @@ mod smol_reactor {
             }
         }
 
-        fn poll_timer(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
-            match &mut self.timer {
-                Some((at, _)) if *at == deadline => {}
-                Some((at, timer)) => {
-                    *at = deadline;
-                    timer.set_at(deadline);
-                }
-                none => *none = Some((deadline, Timer::at(deadline))),
-            }
-            match &mut self.timer {
-                Some((_, timer)) => Pin::new(timer).poll(cx).map(drop),
-                None => Poll::Pending,
-            }
+        fn clock(&self) -> Arc<dyn Clock> {
+            Arc::new(Timers)
         }
     }
 }

@@ -3,11 +3,10 @@
 use std::fmt;
 use std::future::Future;
 use std::ops::Deref;
-use std::time::Instant;
 
-use super::alarm::sleep_until;
 use super::client::Client;
 use super::tree::Tree;
+use super::waiting::sleep_until;
 use crate::error::Error;
 use crate::op;
 use crate::transaction::{
@@ -24,7 +23,7 @@ pub struct Transaction {
 impl Client {
     /// Starts a transaction.
     pub async fn start_transaction(&self) -> Result<Transaction> {
-        let pending = self.start(&op::transaction_start(), self.blocking.deadline()).await?;
+        let pending = self.start(&op::transaction_start(), self.blocking.task_deadline()).await?;
         let scope = pending.scope().await?;
         let tree = self.blocking.in_transaction(scope);
         Ok(Transaction { _open: Open::new(&tree), tree: Tree(tree) })
@@ -37,13 +36,39 @@ impl Client {
     /// ```
     /// # use xs_client::futures::Client;
     /// # async fn count(client: Client) -> xs_client::Result<u32> {
-    /// client
-    ///     .transaction(|tree| async move {
-    ///         let next = tree.read_parsed::<u32>("/counter").await? + 1;
-    ///         tree.write_display("/counter", next).await?;
+    /// let path = String::from("/counter");
+    /// let next = client
+    ///     .transaction(async |tree| {
+    ///         // `path` is captured by reference.
+    ///         let next = tree.read_parsed::<u32>(&path).await? + 1;
+    ///         tree.write_display(&path, next).await?;
     ///         Ok(next)
     ///     })
-    ///     .await
+    ///     .await?;
+    /// # Ok(next)
+    /// # }
+    /// ```
+    ///
+    /// If the closure moves what it captures, each attempt needs a clone. Attempts share
+    /// the state that they change outside of the transaction, for example in an atomic:
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use std::sync::atomic::{AtomicU32, Ordering};
+    /// # use xs_client::futures::Client;
+    /// # async fn publish(client: Client, name: Arc<str>) -> xs_client::Result<u32> {
+    /// let attempts = AtomicU32::new(0);
+    /// let count = &attempts;
+    /// client
+    ///     .transaction(move |tree| {
+    ///         let name = name.clone();
+    ///         async move {
+    ///             count.fetch_add(1, Ordering::Relaxed);
+    ///             tree.write("/vm/name", &*name).await
+    ///         }
+    ///     })
+    ///     .await?;
+    /// # Ok(attempts.into_inner())
     /// # }
     /// ```
     ///
@@ -97,8 +122,8 @@ impl Client {
             if let Some(value) = self.attempt(&mut body, judge).await? {
                 return Ok(value);
             }
-            let at = Instant::now() + retry.pause()?;
-            sleep_until(&self.blocking.handle, at).await;
+            let handle = &self.blocking.handle;
+            sleep_until(handle, handle.task_now() + retry.pause()?).await;
         }
     }
 

@@ -1,22 +1,22 @@
 //! The operations on nodes, as futures.
 
 use std::fmt::{self, Display};
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::str::FromStr;
-use std::task::Poll;
+use std::task::Context;
 use std::time::Instant;
 
 use xs_proto::Permissions;
 
-use super::alarm::{Alarm, sleep_until};
-use crate::engine::Waiter;
+use super::waiting::{Waiting, sleep_until};
+use crate::engine::{RoomTicket, Waiter};
 use crate::error::Result;
 use crate::listing::{Listing, Step};
 use crate::op::{self, Op};
-use crate::pending::Pending;
+use crate::pending::{Pending, StartingTask};
 use crate::tree;
 
-/// The tree of nodes, with most operations of [`xs_client::Tree`](crate::Tree).
+/// The tree of nodes, with the operations of [`xs_client::Tree`](crate::Tree) as futures.
 #[derive(Clone)]
 pub struct Tree(pub(super) tree::Tree);
 
@@ -103,7 +103,16 @@ impl Tree {
 
     /// Runs one operation.
     pub async fn run<T>(&self, op: &Op<'_, T>) -> Result<T> {
-        self.start(op, self.0.deadline()).await?.await
+        self.run_until(op, self.0.task_deadline()).await
+    }
+
+    /// Runs an operation within a deadline that may cover several operations.
+    pub(super) async fn run_until<T>(
+        &self,
+        op: &Op<'_, T>,
+        deadline: Option<Instant>,
+    ) -> Result<T> {
+        self.start(op, deadline).await?.await
     }
 
     /// Sends the request as soon as there is a connection and a free slot in the in-flight table.
@@ -112,17 +121,12 @@ impl Tree {
         op: &Op<'_, T>,
         deadline: Option<Instant>,
     ) -> Result<Pending<T>> {
-        let mut alarm = Alarm::new(&self.0.handle);
-        poll_fn(|cx| {
-            let waiter = Waiter::Task(cx.waker().clone());
-            let task = (&waiter, &mut alarm.ticket);
-            let started = self.0.poll_start(op, deadline, Some(task));
-            if let (Poll::Pending, Some(at)) = (&started, deadline) {
-                alarm.set(at, cx.waker());
-            }
-            started
-        })
-        .await
+        let mut waiting = Waiting::new(&self.0.handle);
+        let poll = |cx: &mut Context<'_>, ticket: &mut Option<RoomTicket>, has_timed_out| {
+            let waiter = &Waiter::Task(cx.waker().clone());
+            self.0.poll_start(op, deadline, Some(StartingTask { waiter, ticket, has_timed_out }))
+        };
+        waiting.until(deadline, poll).await
     }
 
     /// Runs several operations in one round trip; see [`run_all`](crate::Tree::run_all).
@@ -141,6 +145,18 @@ impl Tree {
         paths: impl IntoIterator<Item = P>,
     ) -> impl Future<Output = Vec<Result<Vec<u8>>>> {
         self.on_each(paths, op::read)
+    }
+
+    /// See [`read_array`](crate::Tree::read_array).
+    pub async fn read_array<const N: usize>(
+        &self,
+        paths: [impl AsRef<str>; N],
+    ) -> Result<[Vec<u8>; N]> {
+        let mut values = [const { Vec::new() }; N];
+        for (slot, value) in values.iter_mut().zip(self.read_many(paths).await) {
+            *slot = value?;
+        }
+        Ok(values)
     }
 
     /// See [`write_many`](crate::Tree::write_many).
@@ -170,6 +186,32 @@ impl Tree {
         paths: impl IntoIterator<Item = P>,
     ) -> impl Future<Output = Vec<Result<()>>> {
         self.on_each(paths, op::rm)
+    }
+
+    /// See [`directory_many`](crate::Tree::directory_many).
+    pub fn directory_many<P: AsRef<str>>(
+        &self,
+        paths: impl IntoIterator<Item = P>,
+    ) -> impl Future<Output = Vec<Result<Vec<String>>>> {
+        let paths: Vec<_> = paths.into_iter().collect();
+        async move {
+            let ops: Vec<_> = paths.iter().map(|path| op::directory(path.as_ref())).collect();
+            let mut answers = self.run_each(&ops).await;
+            for (answer, path) in answers.iter_mut().zip(&paths) {
+                if Listing::is_needed(answer) {
+                    *answer = self.whole_directory(path.as_ref()).await;
+                }
+            }
+            answers
+        }
+    }
+
+    /// See [`exists_many`](crate::Tree::exists_many).
+    pub fn exists_many<P: AsRef<str>>(
+        &self,
+        paths: impl IntoIterator<Item = P>,
+    ) -> impl Future<Output = Vec<Result<bool>>> {
+        self.on_each(paths, op::exists)
     }
 
     /// See [`get_perms_many`](crate::Tree::get_perms_many).
@@ -210,16 +252,29 @@ impl Tree {
         results.await.into_iter().collect()
     }
 
+    /// See [`set_perms_many`](crate::Tree::set_perms_many).
+    pub fn set_perms_many<'a, P: AsRef<str>>(
+        &self,
+        pairs: impl IntoIterator<Item = (P, &'a Permissions)>,
+    ) -> impl Future<Output = Vec<Result<()>>> {
+        let pairs: Vec<_> = pairs.into_iter().collect();
+        async move {
+            let ops: Vec<_> =
+                pairs.iter().map(|(path, perms)| op::set_perms(path.as_ref(), perms)).collect();
+            self.run_each(&ops).await
+        }
+    }
+
     async fn whole_directory(&self, path: &str) -> Result<Vec<String>> {
-        let deadline = self.0.deadline();
-        let answer = self.start(&op::directory(path), deadline).await?.await;
+        let deadline = self.0.task_deadline();
+        let answer = self.run_until(&op::directory(path), deadline).await;
         if !Listing::is_needed(&answer) {
             return answer;
         }
-        let mut listing = Listing::new(path, deadline);
+        let mut listing = Listing::new(path, deadline, self.0.handle.task_now());
         loop {
-            let part = self.start(&listing.next(), deadline).await?.await?;
-            match listing.take(part)? {
+            let part = self.run_until(&listing.next(), deadline).await?;
+            match listing.take(part, self.0.handle.task_now())? {
                 Step::Continue => {}
                 Step::RestartAt(at) => sleep_until(&self.0.handle, at).await,
                 Step::Complete(names) => return Ok(names),
@@ -239,8 +294,8 @@ impl Tree {
         }
     }
 
-    async fn run_each<T>(&self, ops: &[Op<'_, T>]) -> Vec<Result<T>> {
-        let deadline = self.0.deadline();
+    pub(super) async fn run_each<T>(&self, ops: &[Op<'_, T>]) -> Vec<Result<T>> {
+        let deadline = self.0.task_deadline();
         let mut started = Vec::with_capacity(ops.len());
         for op in ops {
             started.push(self.start(op, deadline).await);

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use futures_core::Stream;
 
-use super::alarm::Alarm;
 use super::client::Client;
-use crate::engine::{Delivery, Next, WatchEvent, WatchOptions, WatchToken};
+use super::waiting::Waiting;
+use crate::engine::{Delivery, Next, RoomTicket, WatchEvent, WatchOptions, WatchToken};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::Events;
+use crate::op;
 use crate::registration::{Registration, Removal};
 
 /// A watch on a node and its descendants; see [`xs_client::Watch`](crate::Watch).
@@ -35,9 +36,23 @@ impl Client {
     /// See [`unwatch`](crate::Client::unwatch).
     pub async fn unwatch(&self, token: WatchToken) -> Result<()> {
         match Removal::new(&self.blocking.handle, token) {
-            Some(removal) => self.complete(removal).await,
+            Some(removal) => self.complete(removal, self.blocking.task_deadline()).await,
             None => Ok(()),
         }
+    }
+
+    /// See [`unwatch_all`](crate::Client::unwatch_all).
+    pub async fn unwatch_all(&self) -> Result<()> {
+        let deadline = self.blocking.task_deadline();
+        let tokens = self.blocking.watch_tokens()?;
+        // All watches are removed, even if one removal fails.
+        let mut result = Ok(());
+        for token in tokens {
+            if let Some(removal) = Removal::new(&self.blocking.handle, token) {
+                result = result.and(self.complete(removal, deadline).await);
+            }
+        }
+        result
     }
 
     /// Waits until the value of a node meets a condition; see
@@ -49,18 +64,17 @@ impl Client {
         mut condition: impl FnMut(Option<&[u8]>) -> bool,
     ) -> Result<Option<Vec<u8>>> {
         let path = path.as_ref();
-        let client = self.with_timeout(timeout);
-        let deadline = client.blocking.deadline();
-        let mut watch = client.watch(path).await?;
+        let deadline = self.with_timeout(timeout).blocking.task_deadline();
+        let mut watch = self.set_watch_until(&WatchOptions::new(path), deadline).await?;
         loop {
             if watch.next_until(deadline).await?.is_none() {
                 return Err(Error::new("wait_for", Some(path), ErrorKind::TimedOut));
             }
-            let value = match client.read(path).await {
+            let value = match self.run_until(&op::read(path), deadline).await {
                 Ok(value) => Some(value),
                 Err(error) if error.is_not_found() => None,
                 // The next event says that there is another connection.
-                Err(error) if error.is_lost() && client.blocking.reconnects() => continue,
+                Err(error) if error.is_lost() && self.blocking.reconnects() => continue,
                 Err(error) => return Err(error),
             };
             if condition(value.as_deref()) {
@@ -70,26 +84,42 @@ impl Client {
     }
 
     pub(super) async fn set_watch(&self, options: &WatchOptions<'_>) -> Result<Watch> {
+        self.set_watch_until(options, self.blocking.task_deadline()).await
+    }
+
+    async fn set_watch_until(
+        &self,
+        options: &WatchOptions<'_>,
+        deadline: Option<Instant>,
+    ) -> Result<Watch> {
         let handle = &self.blocking.handle;
         let (registration, group) = Registration::single(handle, *options, Delivery::Owner);
-        let token = self.register(registration).await?;
+        let token = self.register(registration, deadline).await?;
         let watch = crate::Watch::new(&self.blocking, options.path, token, group);
         Ok(Watch { client: self.clone(), watch })
     }
 
     /// Sets the watch of a registration, and keeps it.
-    pub(super) async fn register(&self, mut registration: Registration<'_>) -> Result<WatchToken> {
+    pub(super) async fn register(
+        &self,
+        mut registration: Registration<'_>,
+        deadline: Option<Instant>,
+    ) -> Result<WatchToken> {
         let token = registration.token().to_string();
-        let result = self.run(&registration.op(&token)).await;
+        let result = self.run_until(&registration.op(&token), deadline).await;
         registration.finish(result)?;
         Ok(registration.keep())
     }
 
     /// Removes the watch of a removal.
-    pub(super) async fn complete(&self, removal: Removal<'_>) -> Result<()> {
+    pub(super) async fn complete(
+        &self,
+        removal: Removal<'_>,
+        deadline: Option<Instant>,
+    ) -> Result<()> {
         let token = removal.token().to_string();
         let result = match removal.op(&token) {
-            Some(op) => self.run(&op).await,
+            Some(op) => self.run_until(&op, deadline).await,
             None => Ok(()),
         };
         removal.finish(result)
@@ -117,7 +147,17 @@ impl Watch {
         next.into_result(Some(self.path()))
     }
 
-    /// Waits for the next event until a deadline; `None` waits indefinitely. Returns `None` if no
+    /// Waits for the next event. Returns `None` if none comes within `timeout`.
+    ///
+    /// # Errors
+    /// As for [`wait`](Self::wait).
+    pub async fn next_timeout(&mut self, timeout: Duration) -> Result<Option<WatchEvent>> {
+        let deadline = self.client.blocking.handle.task_now().checked_add(timeout);
+        self.next_until(deadline).await
+    }
+
+    /// Waits for the next event until a deadline of the [runtime's clock](super#time); `None` waits
+    /// indefinitely. Returns `None` if no
     /// event comes in time.
     ///
     /// # Errors
@@ -138,21 +178,14 @@ impl Watch {
 
 /// Waits for the next item of a group of watches until a deadline; `None` waits indefinitely.
 pub(super) async fn next_until(events: &Events, deadline: Option<Instant>) -> Option<Next> {
-    let mut alarm = Alarm::new(&events.tree.handle);
-    poll_fn(|cx| {
-        if let Poll::Ready(next) = events.poll_next(cx) {
-            return Poll::Ready(Some(next));
-        }
-        let Some(at) = deadline else {
-            return Poll::Pending;
+    let mut waiting = Waiting::new(&events.tree.handle);
+    let poll =
+        |cx: &mut Context<'_>, _: &mut Option<RoomTicket>, has_passed| match events.poll_next(cx) {
+            Poll::Ready(next) => Poll::Ready(Some(next)),
+            Poll::Pending if has_passed => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
         };
-        if at <= Instant::now() {
-            return Poll::Ready(None);
-        }
-        alarm.set(at, cx.waker());
-        Poll::Pending
-    })
-    .await
+    waiting.until(deadline, poll).await
 }
 
 impl Stream for Watch {

@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::ops::Deref;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_core::Stream;
 
@@ -28,8 +28,7 @@ use crate::registration::{Registration, Removal};
 /// # let blocking = xs_client::Client::from_transport(Xenstored::new().connect(xs_proto::DomId::DOM0));
 /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
 /// # runtime.block_on(async {
-/// # let (client, driver) = Client::on_tokio(blocking)?;
-/// # tokio::spawn(driver);
+/// # let client = Client::on_tokio(blocking)?;
 /// let mut set = client.watch_set();
 /// set.add("/a").await?;
 /// assert_eq!(&*set.wait().await?.path, "/a");
@@ -78,8 +77,17 @@ impl WatchSet {
         poll_fn(|cx| self.set.events.poll_next(cx)).await.into_result(None)
     }
 
-    /// Waits for the next event until a deadline; `None` waits indefinitely. Returns `None` if no
-    /// event comes in time.
+    /// Waits for the next event. Returns `None` if none comes within `timeout`.
+    ///
+    /// # Errors
+    /// As for [`wait`](Self::wait).
+    pub async fn next_timeout(&mut self, timeout: Duration) -> Result<Option<WatchEvent>> {
+        let deadline = self.handle.client.blocking.handle.task_now().checked_add(timeout);
+        self.next_until(deadline).await
+    }
+
+    /// Waits for the next event until a deadline of the [runtime's clock](super#time); `None` waits
+    /// indefinitely. Returns `None` if no event comes in time.
     ///
     /// # Errors
     /// As for [`wait`](Self::wait).
@@ -120,9 +128,10 @@ impl WatchSetHandle {
 
     /// Ends the set and removes its watches; see [`close`](crate::WatchSetHandle::close).
     pub async fn close(&self) -> Result<()> {
+        let deadline = self.client.blocking.task_deadline();
         let mut result = Ok(());
         for removal in Removal::of_set(&self.client.blocking.handle, self.set.group()) {
-            result = result.and(self.client.complete(removal).await);
+            result = result.and(self.client.complete(removal, deadline).await);
         }
         result
     }
@@ -130,7 +139,7 @@ impl WatchSetHandle {
     pub(super) async fn add_watch(&self, options: &WatchOptions<'_>) -> Result<WatchToken> {
         let handle = &self.client.blocking.handle;
         let registration = Registration::in_set(handle, *options, self.set.group());
-        self.client.register(registration).await
+        self.client.register(registration, self.client.blocking.task_deadline()).await
     }
 }
 

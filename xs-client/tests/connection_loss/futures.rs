@@ -139,7 +139,7 @@ fn close_while_daemon_is_down_ends_driver_and_watches() {
 fn dropped_driver_fails_futures_while_daemon_is_down() {
     let daemon = TestDaemon::new();
     block_on_tokio(async {
-        let (client, driver) = Client::on_tokio(daemon.client()).unwrap();
+        let (client, driver) = Client::with_tokio_driver(daemon.client()).unwrap();
         let driver = tokio::spawn(driver);
         let mut watch = client.watch("/a").await.unwrap();
         assert_eq!(next(&mut watch).await, fired("/a"));
@@ -156,7 +156,7 @@ fn dropped_driver_fails_futures_while_daemon_is_down() {
 fn deadlines_pass_during_pause_between_attempts() {
     let daemon = TestDaemon::new();
     block_on_tokio(async {
-        let (client, driver) = Client::on_tokio(daemon.client()).unwrap();
+        let (client, driver) = Client::with_tokio_driver(daemon.client()).unwrap();
         let driver = tokio::spawn(driver);
         let mut watch = client.watch("/a").await.unwrap();
         watch.wait().await.unwrap();
@@ -180,7 +180,7 @@ fn driver_does_not_spin_while_thread_connects() {
     let daemon = TestDaemon::new();
     let (client, connecting) = daemon.gated_client(xs_client::Client::builder());
     block_on_tokio(async {
-        let (_tasks, driver) = Client::on_tokio(client.clone()).unwrap();
+        let (_tasks, driver) = Client::with_tokio_driver(client.clone()).unwrap();
         daemon.hang_up();
         let blocking = client.clone();
         let reading = thread::spawn(move || while blocking.read("/").is_err() {});
@@ -213,7 +213,7 @@ fn connector_of_driver_gets_time_to_connect() {
         attempt.connect()
     });
     block_on_tokio(async {
-        let (client, driver) = Client::on_tokio(client).unwrap();
+        let (client, driver) = Client::with_tokio_driver(client).unwrap();
         let driver = tokio::spawn(driver);
         daemon.hang_up();
         while client.exists("/").await.is_err() {}

@@ -34,7 +34,7 @@ fn concurrent_requests_are_sent_together() {
     let take_sends = || count.swap(0, Ordering::SeqCst);
     block_on_tokio(async {
         let (client, driver) =
-            Client::on_tokio(xs_client::Client::from_transport(transport)).unwrap();
+            Client::with_tokio_driver(xs_client::Client::from_transport(transport)).unwrap();
         tokio::spawn(driver);
         client.write("/a", "1").await.unwrap();
         assert_eq!(take_sends(), 1);

@@ -8,6 +8,7 @@ mod deadlines;
 mod device_states;
 mod driver;
 mod operations;
+mod time;
 mod watch_sets;
 mod watches;
 

@@ -4,10 +4,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use futures_lite::future::{yield_now, zip};
-use xs_client::{DomId, ErrorKind, EventKind, Retries};
+use futures_lite::StreamExt;
+use futures_lite::future::{block_on, yield_now, zip};
+use xs_client::futures::Client;
+use xs_client::{DomId, ErrorCode, ErrorKind, EventKind, Retries};
+use xs_transport::mock::{Flavour, Xenstored};
 
 use crate::everywhere;
+use crate::support::daemon::start;
+use crate::support::runtimes::block_on_tokio;
 
 #[test]
 fn operations_return_results_and_errors() {
@@ -27,6 +32,93 @@ fn operations_return_results_and_errors() {
         let error = client.read("bad path").await.unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::Invalid(_)));
         assert_eq!(client.get_domain_path(DomId::new(3)).await.unwrap(), "/local/domain/3");
+    });
+}
+
+#[test]
+fn arrays_and_batches_name_the_path_of_their_errors() {
+    everywhere(|client, _| async move {
+        client.write("/a", "1").await.unwrap();
+        client.mkdir("/a/b").await.unwrap();
+        assert_eq!(client.read_array(["/a", "/a/b"]).await.unwrap(), [&b"1"[..], &b""[..]]);
+        let error = client.read_array(["/a", "/none"]).await.unwrap_err();
+        assert_eq!(error.path(), Some("/none"));
+        let perms = "n0 r5".parse().unwrap();
+        let set = client.set_perms_many([("/a", &perms), ("/none", &perms)]).await;
+        assert!(set[0].is_ok() && set[1].is_err());
+        assert_eq!(client.get_perms_many(["/a"]).await.remove(0).unwrap(), perms);
+        let exist: Vec<_> = client.exists_many(["/a", "/none"]).await;
+        assert_eq!(exist.into_iter().map(Result::unwrap).collect::<Vec<_>>(), [true, false]);
+        let names = client.directory_many(["/a", "/none"]).await;
+        assert_eq!(names[0].as_ref().unwrap(), &["b"]);
+        assert!(names[1].as_ref().unwrap_err().is_not_found());
+    });
+}
+
+#[test]
+fn features_quotas_and_domains_are_those_of_the_blocking_client() {
+    everywhere(|client, xenstored| async move {
+        let guest = DomId::new(5);
+        assert_eq!(client.get_features().await.ok(), client.blocking().get_features().ok());
+        let quotas = client.quotas().await.unwrap();
+        assert_eq!(quotas, client.blocking().quotas().unwrap());
+        client.set_quota("nodes", 77).await.unwrap();
+        assert_eq!(client.get_quota("nodes").await.unwrap(), 77);
+        xenstored.add_guest(guest);
+        client.set_domain_quota(guest, "nodes", 78).await.unwrap();
+        assert_eq!(client.get_domain_quota(guest, "nodes").await.unwrap(), 78);
+        let features = client.get_domain_features(guest).await.unwrap();
+        assert_eq!(features, client.blocking().get_domain_features(guest).unwrap());
+        assert!(client.is_domain_introduced(guest).await.unwrap());
+        assert_eq!(client.transport_name(), client.blocking().transport_name());
+    });
+}
+
+#[test]
+fn unsupported_request_is_never_sent_without_payload() {
+    let xenstored = Xenstored::with_flavour(Flavour::Ocaml417);
+    let client = xs_client::Client::from_transport(xenstored.connect(DomId::DOM0));
+    let client = Client::on_thread(client).unwrap();
+    xenstored.record();
+    let error = block_on(client.get_features()).unwrap_err();
+    assert_eq!(error.code(), Some(&ErrorCode::NotSupported));
+    let error = block_on(client.quotas()).unwrap_err();
+    assert_eq!(error.code(), Some(&ErrorCode::NotSupported));
+    assert_eq!(xenstored.take_records().len(), 2);
+}
+
+#[test]
+fn walk_is_a_stream_of_nodes_in_the_order_of_the_blocking_walk() {
+    everywhere(|client, xenstored| async move {
+        // The nodes exceed a query, and one list of children exceeds a message.
+        for at in 0..700 {
+            xenstored.set(&format!("/t/{}/{at:06}", at % 3), "v").unwrap();
+            xenstored.set(&format!("/t/long/{at:06}"), "v").unwrap();
+        }
+        let mut walk = client.walk("/t").with_values().with_perms();
+        let mut blocking = client.blocking().walk("/t").with_values().with_perms();
+        while let Some(node) = walk.next().await {
+            let expected = blocking.next().unwrap();
+            assert_eq!((&node.path, node.depth), (&expected.path, expected.depth));
+            assert_eq!(node.children.unwrap(), expected.children.unwrap());
+            assert_eq!(node.value.unwrap().unwrap(), expected.value.unwrap().unwrap());
+            assert_eq!(node.perms.unwrap().unwrap(), expected.perms.unwrap().unwrap());
+        }
+        assert!(blocking.next().is_none());
+        let count = client.walk("/t").fold(0, |count, _| count + 1).await;
+        assert_eq!(count, 1 + 4 + 1400);
+
+        // Walks may be dropped anywhere, and continue inside of transactions.
+        for taken in [0, 1, 2, 400] {
+            let mut walk = client.walk("/t");
+            for _ in 0..taken {
+                walk.next().await.unwrap();
+            }
+        }
+        let depth = client.transaction(async |tx| Ok(tx.walk("/t/0").count().await)).await;
+        assert_eq!(depth.unwrap(), 1 + 234);
+        let missing = client.walk("/none").next().await.unwrap();
+        assert!(missing.children.unwrap_err().is_not_found());
     });
 }
 
@@ -58,6 +150,25 @@ fn transactions_commit_and_abort() {
         tx.write("/counter", "8").await.unwrap();
         tx.abort().await.unwrap();
         assert_eq!(client.read("/counter").await.unwrap(), b"7");
+    });
+}
+
+#[test]
+fn transaction_may_capture_by_reference_on_a_spawned_task() {
+    block_on_tokio(async {
+        let (_xenstored, client) = start();
+        let client = Client::on_tokio(client).unwrap();
+        let task = tokio::spawn(async move {
+            let (attempts, path) = (AtomicUsize::new(0), String::from("/counter"));
+            let transaction = client.transaction(async |tree| {
+                attempts.fetch_add(1, Ordering::Relaxed);
+                tree.write(&path, "7").await?;
+                tree.read_parsed::<u32>(&path).await
+            });
+            let value = transaction.await.unwrap();
+            (value, attempts.into_inner())
+        });
+        assert_eq!(task.await.unwrap(), (7, 1));
     });
 }
 

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use futures_lite::StreamExt;
 use futures_lite::future::{or, yield_now, zip};
-use xs_client::EventKind;
 use xs_client::futures::Client;
+use xs_client::{DomId, ErrorKind, EventKind};
 
 use crate::everywhere;
 use crate::support::daemon::start;
@@ -23,6 +23,23 @@ fn watch_is_a_stream_of_events() {
 
         client.unwatch(watch.token()).await.unwrap();
         client.write("/w/a", "2").await.unwrap();
+        assert!(watch.next().await.is_none());
+    });
+}
+
+#[test]
+fn all_watches_can_be_removed_and_reset() {
+    everywhere(|client, xenstored| async move {
+        let mut watches = [client.watch("/a").await.unwrap(), client.watch("/b").await.unwrap()];
+        client.unwatch_all().await.unwrap();
+        assert!(xenstored.watches(DomId::DOM0).is_empty());
+        for watch in &mut watches {
+            let error = watch.wait().await.unwrap_err();
+            assert!(matches!(error.kind(), ErrorKind::WatchRemoved), "{error}");
+        }
+        let mut watch = client.watch("/a").await.unwrap();
+        client.reset_watches().await.unwrap();
+        assert!(xenstored.watches(DomId::DOM0).is_empty());
         assert!(watch.next().await.is_none());
     });
 }
@@ -58,7 +75,7 @@ fn events_are_received_before_queue_overflows() {
     drop(watch);
 
     block_on_tokio(async {
-        let (client, driver) = Client::on_tokio(blocking).unwrap();
+        let (client, driver) = Client::with_tokio_driver(blocking).unwrap();
         tokio::spawn(driver);
         let mut watch = client.watch("/w").await.unwrap();
         assert_eq!(&*watch.wait().await.unwrap().path, "/w");

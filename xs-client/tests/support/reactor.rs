@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use xs_client::futures::Reactor;
+use xs_client::futures::reactor::{Clock, Reactor, Sleep};
 use xs_transport::Interest;
 
 /// A reactor that reports readiness once for each time that the flag is set, as edge-triggered
@@ -37,7 +37,17 @@ impl Reactor for EdgeTriggered {
         }
     }
 
-    fn poll_timer(&mut self, _: &mut Context<'_>, _: Instant) -> Poll<()> {
-        Poll::Pending
+    fn clock(&self) -> Arc<dyn Clock> {
+        Arc::new(NoTimers)
+    }
+}
+
+/// A clock whose timers never fire.
+#[derive(Debug)]
+pub(crate) struct NoTimers;
+
+impl Clock for NoTimers {
+    fn sleep_until(&self, _: Instant) -> Sleep {
+        Box::pin(std::future::pending())
     }
 }

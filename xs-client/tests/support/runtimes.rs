@@ -4,10 +4,10 @@ use std::future::Future;
 
 use xs_client::futures::Client;
 
-/// Runs a test with tokio on one thread, tokio on several threads, smol, and the client's own
-/// background thread. Each run gets what `start` returns.
+/// Runs a test with tokio on one thread, tokio on several threads, smol, and a thread of the client.
+/// Runs it again with drivers that the program polls. Each run gets what `start` returns.
 ///
-/// The driver has to end when the test has dropped its client.
+/// Such a driver has to end when the test has dropped its client.
 pub(crate) fn on_each_runtime<D, F: Future<Output = ()>>(
     start: impl Fn() -> (xs_client::Client, D),
     test: impl Fn(Client, D) -> F,
@@ -18,7 +18,10 @@ pub(crate) fn on_each_runtime<D, F: Future<Output = ()>>(
         let runtime = builder.enable_all().build().unwrap();
         runtime.block_on(async {
             let (client, daemon) = start();
-            let (client, driver) = Client::on_tokio(client).unwrap();
+            test(Client::on_tokio(client).unwrap(), daemon).await;
+
+            let (client, daemon) = start();
+            let (client, driver) = Client::with_tokio_driver(client).unwrap();
             let driver = tokio::spawn(driver);
             test(client, daemon).await;
             driver.await.unwrap().unwrap();
@@ -28,7 +31,10 @@ pub(crate) fn on_each_runtime<D, F: Future<Output = ()>>(
     #[cfg(feature = "smol")]
     smol::block_on(async {
         let (client, daemon) = start();
-        let (client, driver) = Client::on_smol(client).unwrap();
+        test(Client::on_smol(client).unwrap(), daemon).await;
+
+        let (client, daemon) = start();
+        let (client, driver) = Client::with_smol_driver(client).unwrap();
         let driver = smol::spawn(driver);
         test(client, daemon).await;
         driver.await.unwrap();

@@ -89,3 +89,26 @@ fn panic_while_callback_is_dropped_does_not_end_other_callbacks() {
     client.write("/a", "1").unwrap();
     assert_eq!(calls.next_kind(), EventKind::Fired);
 }
+
+#[cfg(feature = "futures")]
+#[test]
+fn callback_may_wait_for_future_of_same_client() {
+    use futures_lite::future::block_on;
+    use xs_client::futures::Client;
+
+    let (_xenstored, client) = start();
+    let tasks = Client::on_thread(client.clone()).unwrap();
+    let (sender, done) = mpsc::channel();
+    let user = tasks.clone();
+    let callback = move |_| {
+        let value = block_on(async {
+            user.write("/a", "1").await?;
+            user.read("/a").await
+        });
+        sender.send(value).unwrap();
+    };
+    let token = client.watch_with("/w", callback).unwrap();
+    let value = done.recv_timeout(HANG_GUARD).expect("the callback hangs");
+    assert_eq!(value.unwrap(), b"1");
+    client.unwatch(token).unwrap();
+}

@@ -142,13 +142,11 @@ pub(super) fn tokio_flood(socket: &Path) -> StartResult {
 }
 
 async fn tokio_client(socket: &Path) -> xs_client::Result<futures::Client> {
-    let (client, driver) = futures::Client::on_tokio(Client::open_at(socket)?)?;
-    tokio::spawn(driver);
-    Ok(client)
+    futures::Client::on_tokio(Client::open_at(socket)?)
 }
 
 pub(super) fn read_on_smol(socket: &Path, tasks: usize) -> StartResult {
-    let (client, driver) = futures::Client::on_smol(Client::open_at(socket)?)?;
+    let (client, driver) = futures::Client::with_smol_driver(Client::open_at(socket)?)?;
     let executor = smol::LocalExecutor::new();
     executor.spawn(driver).detach();
     Ok(Box::new(move |count, _| {
