@@ -59,6 +59,8 @@ const DIFFERENT: Exceptions = &[
         "Client::transaction_with",
         "the closure returns a future, which cannot borrow the transaction",
     ),
+    ("Client::try_transaction", "as for Client::transaction"),
+    ("Client::try_transaction_with", "as for Client::transaction"),
     ("Tree::walk", "the stream keeps the tree"),
 ];
 

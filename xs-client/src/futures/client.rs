@@ -175,7 +175,11 @@ impl Client {
     }
 
     /// See [`set_domain_features`](crate::Client::set_domain_features).
-    pub async fn set_domain_features(&self, domid: impl Into<DomId>, features: Features) -> Result<()> {
+    pub async fn set_domain_features(
+        &self,
+        domid: impl Into<DomId>,
+        features: Features,
+    ) -> Result<()> {
         self.run(&op::set_feature(domid, features)).await
     }
 
@@ -191,7 +195,11 @@ impl Client {
     }
 
     /// See [`get_domain_quota`](crate::Client::get_domain_quota).
-    pub async fn get_domain_quota(&self, domid: impl Into<DomId>, quota: impl AsRef<str>) -> Result<u32> {
+    pub async fn get_domain_quota(
+        &self,
+        domid: impl Into<DomId>,
+        quota: impl AsRef<str>,
+    ) -> Result<u32> {
         self.run(&op::get_quota(Some(domid.into()), quota.as_ref())).await
     }
 
