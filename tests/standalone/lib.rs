@@ -5,10 +5,11 @@
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use xs_client::futures::Reactor;
+use xs_client::futures::reactor::{Clock, Reactor, Sleep};
 use xs_client::{
     ConnectionError, Descriptor, DiscoverError, Error, ErrorKind, Failure, Features, Interest,
     Invalid, Limits, PathError, Quota, RequestError, Sent, Transport, Wait,
@@ -78,8 +79,18 @@ impl Reactor for Blind {
         if interest.send() { Poll::Ready(attempt()) } else { Poll::Pending }
     }
 
-    fn poll_timer(&mut self, _: &mut Context<'_>, _: Instant) -> Poll<()> {
-        Poll::Pending
+    fn clock(&self) -> Arc<dyn Clock> {
+        Arc::new(Stopped)
+    }
+}
+
+/// A clock that never wakes a task.
+#[derive(Debug)]
+pub struct Stopped;
+
+impl Clock for Stopped {
+    fn sleep_until(&self, _: Instant) -> Sleep {
+        Box::pin(std::future::pending())
     }
 }
 

@@ -81,6 +81,8 @@ fn ls_of_an_endless_tree_prints_nodes_with_bounded_memory() {
             let is_whole = stdout.read_exact(&mut output).is_ok();
             // The test may have given up.
             let _ = sender.send(is_whole);
+            // Without a reader, the program would end before its memory is looked at.
+            stdout
         });
         let has_printed = receiver.recv_timeout(Duration::from_secs(20));
         let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
