@@ -13,6 +13,10 @@ use crate::tree::Tree;
 /// A walk without its requests: what to ask for, and the nodes that the answers make.
 pub(crate) struct Traversal {
     wanted: Wanted,
+    /// The depth below which no nodes are requested.
+    max_depth: usize,
+    /// The number of slashes in the path of the start.
+    start_slashes: usize,
     at_once: usize,
     frontier: Frontier<Answers>,
 }
@@ -92,7 +96,9 @@ impl Traversal {
             false => AT_ONCE,
         };
         let wanted = Wanted { values: false, perms: false };
-        Traversal { wanted, at_once, frontier: Frontier::new(path.to_owned()) }
+        let start_slashes = slashes(path);
+        let frontier = Frontier::new(path.to_owned());
+        Traversal { wanted, max_depth: usize::MAX, start_slashes, at_once, frontier }
     }
 
     pub(crate) fn want_values(&mut self) {
@@ -101,6 +107,10 @@ impl Traversal {
 
     pub(crate) fn want_perms(&mut self) {
         self.wanted.perms = true;
+    }
+
+    pub(crate) fn limit_depth(&mut self, levels: usize) {
+        self.max_depth = levels;
     }
 
     /// Returns the query for the next nodes, if there are any.
@@ -117,7 +127,9 @@ impl Traversal {
             let mut next = |is_wanted: bool| if is_wanted { answers.next() } else { None };
             let (value, perms) = (next(wanted.values), next(wanted.perms));
             let answers = Answers { children, value, perms };
-            let (size, names) = (answers.size(), answers.names().map(str::to_owned));
+            let descends = slashes(&spot.path) - self.start_slashes < self.max_depth;
+            let names = answers.names().filter(|_| descends).map(str::to_owned);
+            let size = answers.size();
             self.frontier.answer(spot, answers, size, names);
         }
     }
@@ -164,8 +176,9 @@ impl Traversal {
         if is_gone && node.depth > 0 {
             return None;
         }
+        let is_done = has_children || node.depth >= self.max_depth;
         match &node.children {
-            Ok(names) if !has_children && !self.frontier.push_children(&node.path, names) => {
+            Ok(names) if !is_done && !self.frontier.push_children(&node.path, names) => {
                 node.children = Err(too_many_names(&node.path));
             }
             _ => {}
@@ -207,6 +220,11 @@ impl Answers {
         let replies = [Some(&self.children), self.value.as_ref(), self.perms.as_ref()];
         replies.into_iter().flatten().flatten().map(OfNode::size).sum()
     }
+}
+
+/// Returns the number of slashes in a path, as far as its depth in the tree depends on it.
+fn slashes(path: &str) -> usize {
+    if path == "/" { 0 } else { path.matches('/').count() }
 }
 
 fn gone<T>(answer: &Result<T>) -> bool {

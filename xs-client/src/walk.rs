@@ -66,6 +66,23 @@ impl Walk<'_> {
         self
     }
 
+    /// Limits the walk to the start and `levels` levels of descendants. The nodes of the last level
+    /// still have their lists of [`children`](Node::children), to which the walk does not descend.
+    ///
+    /// ```
+    /// # use xs_client::Client;
+    /// # use xs_transport::mock::Xenstored;
+    /// # let client = Client::from_transport(Xenstored::new().connect(xs_proto::DomId::DOM0));
+    /// # client.write("/vm/1/name", "guest")?;
+    /// let paths: Vec<_> = client.walk("/vm").max_depth(1).map(|node| node.path).collect();
+    /// assert_eq!(paths, ["/vm", "/vm/1"]);
+    /// # Ok::<(), xs_client::Error>(())
+    /// ```
+    pub fn max_depth(mut self, levels: usize) -> Self {
+        self.traversal.limit_depth(levels);
+        self
+    }
+
     /// Requests the next nodes, unless enough queries are in flight.
     fn request(&mut self) {
         while self.in_flight.len() < TIMES_AHEAD {
@@ -179,6 +196,29 @@ mod tests {
         assert_eq!(node.perms.unwrap().unwrap().to_string(), "n0 r5");
         let node = client.walk("/a").next().unwrap();
         assert!(node.value.is_none() && node.perms.is_none());
+    }
+
+    #[test]
+    fn max_depth_limits_the_requests() {
+        let xenstored = Xenstored::new();
+        for path in ["/t/a/1", "/t/a/1/x", "/t/b", "/local/domain/0/r/1/2"] {
+            xenstored.set(path, "v").unwrap();
+        }
+        let client = Client::from_transport(xenstored.connect(DomId::DOM0));
+        for (start, levels, wanted) in [
+            ("/t", 0, &["/t"][..]),
+            ("/t", 1, &["/t", "/t/a", "/t/b"]),
+            ("/t", 2, &["/t", "/t/a", "/t/a/1", "/t/b"]),
+            ("r", 1, &["r", "r/1"]),
+        ] {
+            xenstored.record();
+            let nodes: Vec<_> = client.walk(start).max_depth(levels).collect();
+            assert_eq!(nodes.iter().map(|node| &*node.path).collect::<Vec<_>>(), wanted);
+            assert_eq!(xenstored.take_records().len(), wanted.len(), "{start} {levels}");
+            assert!(!nodes[0].children.as_ref().unwrap().is_empty());
+        }
+        let root: Vec<_> = client.walk("/").max_depth(1).map(|node| node.depth).collect();
+        assert_eq!(root.iter().max(), Some(&1));
     }
 
     #[test]

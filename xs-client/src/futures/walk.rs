@@ -72,6 +72,12 @@ impl Walk {
         self
     }
 
+    /// See [`max_depth`](crate::Walk::max_depth).
+    pub fn max_depth(mut self, levels: usize) -> Self {
+        self.traversal.limit_depth(levels);
+        self
+    }
+
     /// Returns the next node, or `None` at the end.
     pub async fn next(&mut self) -> Option<Node> {
         poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await

@@ -1,4 +1,4 @@
-//! A running `xs serve`, and commands for it.
+//! A running `xs serve` or a genuine daemon, and commands for it.
 
 use std::env;
 use std::fs;
@@ -7,11 +7,14 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A running `xs serve`, with a temporary directory.
+/// A running `xs serve`, or a genuine daemon that has been started before, with a temporary directory.
 pub(crate) struct Host {
     pub(crate) dir: PathBuf,
-    daemon: Child,
-    _stdout: BufReader<ChildStdout>,
+    daemon: Option<(Child, BufReader<ChildStdout>)>,
+    socket: String,
+    guest: String,
+    /// The node that the test uses on a genuine daemon.
+    root: String,
 }
 
 impl Host {
@@ -20,10 +23,7 @@ impl Host {
     }
 
     pub(crate) fn with(seed: &str, more: &[&str]) -> Self {
-        static LAST: AtomicU32 = AtomicU32::new(0);
-        let number = LAST.fetch_add(1, Ordering::Relaxed);
-        let dir = env::temp_dir().join(format!("xs-cli-{}-{number}", std::process::id()));
-        fs::create_dir_all(&dir).expect("the temporary directory is writable");
+        let dir = new_dir();
         fs::write(dir.join("load"), seed).expect("the temporary directory is writable");
         let mut daemon = xs()
             .args(["serve", "--socket"])
@@ -43,15 +43,33 @@ impl Host {
             stdout.read_line(&mut line).expect("output is UTF-8");
             assert_eq!(line.trim_end(), dir.join(name).to_str().expect("path is UTF-8"));
         }
-        Host { dir, daemon, _stdout: stdout }
+        let path = |name| dir.join(name).display().to_string();
+        let (socket, guest) = (path("socket"), path("guest"));
+        Host { dir, daemon: Some((daemon, stdout)), socket, guest, root: String::new() }
+    }
+
+    /// Returns an in-memory daemon like each of the two kinds, and the genuine ones whose sockets are
+    /// in the environment. All have the nodes of `seed`, which are below `root`.
+    pub(crate) fn on_every_daemon(root: &str, seed: &str) -> Vec<Self> {
+        let mut hosts = vec![Host::new(seed), Host::with(seed, &["--like", "ox"])];
+        for kind in ["C", "OX"] {
+            let socket = |name| env::var(format!("XS_TEST_{kind}_{name}"));
+            let (Ok(socket), Ok(guest)) = (socket("SOCKET"), socket("GUEST5")) else { continue };
+            let root = root.to_owned();
+            let host = Host { dir: new_dir(), daemon: None, socket, guest, root };
+            host.xs(&format!("rm {}", host.root));
+            host.ok_with("restore", seed);
+            hosts.push(host);
+        }
+        hosts
     }
 
     pub(crate) fn socket(&self) -> String {
-        self.dir.join("socket").display().to_string()
+        self.socket.clone()
     }
 
     pub(crate) fn guest(&self) -> String {
-        self.dir.join("guest").display().to_string()
+        self.guest.clone()
     }
 
     pub(crate) fn command(&self, args: &str) -> Command {
@@ -89,12 +107,13 @@ impl Host {
 
     /// Stops the daemon with a signal. Returns its output on standard error.
     pub(crate) fn stop(&mut self) -> String {
-        let pid = self.daemon.id().to_string();
+        let (daemon, _) = self.daemon.as_mut().expect("the daemon is a child");
+        let pid = daemon.id().to_string();
         let killed = Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
         assert!(killed.success());
-        assert!(self.daemon.wait().expect("xs exits").success());
+        assert!(daemon.wait().expect("xs exits").success());
         let mut output = String::new();
-        let mut stderr = self.daemon.stderr.take().expect("stderr is piped");
+        let mut stderr = daemon.stderr.take().expect("stderr is piped");
         stderr.read_to_string(&mut output).expect("output is UTF-8");
         output
     }
@@ -103,10 +122,33 @@ impl Host {
 impl Drop for Host {
     fn drop(&mut self) {
         // The daemon may have exited already. Files that remain do no harm.
-        let _ = self.daemon.kill();
-        let _ = self.daemon.wait();
+        match &mut self.daemon {
+            Some((daemon, _)) => {
+                let _ = daemon.kill();
+                let _ = daemon.wait();
+            }
+            None => drop(self.xs(&format!("rm {}", self.root))),
+        }
         let _ = fs::remove_dir_all(&self.dir);
     }
+}
+
+fn new_dir() -> PathBuf {
+    static LAST: AtomicU32 = AtomicU32::new(0);
+    let number = LAST.fetch_add(1, Ordering::Relaxed);
+    let dir = env::temp_dir().join(format!("xs-cli-{}-{number}", std::process::id()));
+    fs::create_dir_all(&dir).expect("the temporary directory is writable");
+    dir
+}
+
+/// Returns the names of all commands of `xs`, as the help lists them.
+pub(crate) fn command_names(help: &str) -> Vec<String> {
+    let lines = help.lines().skip_while(|line| !line.starts_with("Usage:"));
+    let lines = lines.take_while(|line| *line != "Options:");
+    // Lines with a larger indent continue the description of a command.
+    let commands = lines.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    let names = commands.filter_map(|line| line.split_whitespace().next());
+    names.map(str::to_owned).collect()
 }
 
 pub(crate) fn xs() -> Command {

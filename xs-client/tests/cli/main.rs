@@ -2,6 +2,7 @@
 //! tools.
 
 mod host;
+mod on_daemons;
 mod output;
 
 use std::fs;
@@ -9,7 +10,7 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use self::host::{Host, stderr, stdout};
+use self::host::{Host, command_names, stderr, stdout};
 
 #[test]
 fn failed_write_of_several_values_changes_nothing() {
@@ -318,20 +319,13 @@ fn manual_and_completions_contain_all_commands() {
     let host = Host::new("");
     let man = host.ok("man");
     let help = host.ok("--help");
-    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1);
-    let commands: Vec<_> = commands
-        .take_while(|line| !line.is_empty())
-        // Lines with a larger indent continue the description of a command.
-        .filter(|line| !line.starts_with("   "))
-        .filter_map(|line| line.split_whitespace().next())
-        .filter(|command| *command != "help")
-        .collect();
+    let commands = command_names(&help);
     assert!(commands.len() > 15, "{help}");
     for command in commands {
         assert!(man.contains(&format!(".SS \"xs {command}\"")), "{command}");
         for shell in ["bash", "zsh", "fish"] {
             assert!(
-                host.ok(&format!("completions {shell}")).contains(command),
+                host.ok(&format!("completions {shell}")).contains(&command),
                 "{shell} {command}"
             );
         }

@@ -3,12 +3,17 @@
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use xs_client::Client;
 
 use crate::commands::completions::Completions;
 use crate::commands::control::Control;
+use crate::commands::cp::{Cp, Mv};
+use crate::commands::diff::Diff;
 use crate::commands::dump::Dump;
+use crate::commands::edit::Edit;
+use crate::commands::find::Find;
 use crate::commands::info::Info;
 use crate::commands::man::Man;
 use crate::commands::nodes::NodeCommand;
@@ -22,7 +27,7 @@ use crate::compat::install_links::InstallLinks;
 use crate::connection::ConnectionArgs;
 use crate::error::CommandResult;
 use crate::output::{self, Output};
-use crate::{exit, terminal};
+use crate::{exit, help, terminal};
 
 /// Command-line client for Xenstore
 ///
@@ -41,6 +46,11 @@ struct Cli {
 enum Command {
     #[command(flatten)]
     Node(NodeCommand),
+    Find(Find),
+    Cp(Cp),
+    Mv(Mv),
+    Diff(Diff),
+    Edit(Edit),
     Watch(Watch),
     Wait(Wait),
     Control(Control),
@@ -64,8 +74,8 @@ const USAGE_STATUS: u8 = 2;
 /// arguments are invalid.
 pub(crate) fn main(args: Vec<OsString>) -> u8 {
     let mut output = Output::new();
-    let result = match Cli::try_parse_from(args) {
-        Ok(cli) => run(&cli, &mut output),
+    let result = match parse(args) {
+        Ok(mut cli) => run(&mut cli, &mut output),
         Err(error) if error.use_stderr() => {
             output::message(styled(&error, &io::stderr()).trim_end());
             return USAGE_STATUS;
@@ -74,6 +84,27 @@ pub(crate) fn main(args: Vec<OsString>) -> u8 {
         Err(help) => print(&styled(&help, &io::stdout()), &mut output),
     };
     exit::finish("xs", result, output)
+}
+
+/// Returns the definition of the command line.
+pub(crate) fn command() -> clap::Command {
+    help::arrange(Cli::command())
+}
+
+fn parse(args: Vec<OsString>) -> Result<Cli, clap::Error> {
+    let mut command = command();
+    let cli = Cli::from_arg_matches(&command.try_get_matches_from_mut(args)?)?;
+    let (name, usage_error) = match &cli.command {
+        Command::Node(node) => ("write", node.usage_error()),
+        Command::Diff(diff) => ("diff", diff.usage_error()),
+        _ => ("", None),
+    };
+    match (usage_error, command.find_subcommand_mut(name)) {
+        (Some(message), Some(command)) => {
+            Err(command.error(ErrorKind::WrongNumberOfValues, message))
+        }
+        _ => Ok(cli),
+    }
 }
 
 fn print(text: &str, output: &mut Output) -> CommandResult {
@@ -87,13 +118,22 @@ fn styled(error: &clap::Error, stream: &impl IsTerminal) -> String {
     if terminal::use_color(stream) { text.ansi().to_string() } else { text.to_string() }
 }
 
-fn run(cli: &Cli, output: &mut Output) -> CommandResult {
+fn run(cli: &mut Cli, output: &mut Output) -> CommandResult {
+    if let Command::Node(command) = &mut cli.command {
+        command.load()?;
+    }
     let mut with_client = |run: &dyn Fn(&Client, &mut Output) -> CommandResult| {
         let client = cli.connection.open()?;
         run(&client, output).map_err(|error| error.suggest_existing_node(&client))
     };
     match &cli.command {
         Command::Node(command) => with_client(&|client, output| command.run(client, output)),
+        Command::Find(command) => with_client(&|client, output| command.run(client, output)),
+        Command::Cp(command) => with_client(&|client, _| command.run(client)),
+        Command::Mv(command) => with_client(&|client, _| command.run(client)),
+        Command::Diff(command) if command.is_offline() => command.run(None, output),
+        Command::Diff(command) => with_client(&|client, output| command.run(Some(client), output)),
+        Command::Edit(command) => with_client(&|client, output| command.run(client, output)),
         Command::Watch(command) => with_client(&|client, output| command.run(client, output)),
         Command::Wait(command) => with_client(&|client, _| command.run(client)),
         Command::Control(command) => with_client(&|client, output| command.run(client, output)),
@@ -104,19 +144,17 @@ fn run(cli: &Cli, output: &mut Output) -> CommandResult {
         Command::Ping(command) => with_client(&|client, output| command.run(client, output)),
         Command::Info(command) => command.run(&cli.connection, output),
         Command::InstallLinks(command) => command.run(output),
-        Command::Completions(command) => command.run::<Cli>(output),
-        Command::Man(command) => command.run::<Cli>(output),
+        Command::Completions(command) => command.run(output),
+        Command::Man(command) => command.run(output),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn command_definitions_are_consistent() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 }

@@ -2,6 +2,55 @@
 //!
 //! The xenstore tools use the same form.
 
+/// The bytes of a value that are printed as they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Printable ASCII, as in the xenstore tools.
+    #[default]
+    Ascii,
+    /// Printable characters in UTF-8.
+    Utf8,
+}
+
+impl Form {
+    /// Appends `value` to `out`, with everything else escaped.
+    pub(crate) fn escape(self, value: &[u8], out: &mut Vec<u8>) {
+        if self == Form::Ascii {
+            return escape(value, out);
+        }
+        for chunk in value.utf8_chunks() {
+            for character in chunk.valid().chars() {
+                let mut buffer = [0; 4];
+                let bytes = character.encode_utf8(&mut buffer).as_bytes();
+                match character.is_ascii() || !is_printable(character) {
+                    true => escape(bytes, out),
+                    false => out.extend(bytes),
+                }
+            }
+            escape(chunk.invalid(), out);
+        }
+    }
+
+    /// Returns `value` as text, with everything else escaped.
+    pub(crate) fn text(self, value: &[u8]) -> String {
+        let mut out = Vec::new();
+        self.escape(value, &mut out);
+        String::from_utf8_lossy(&out).into_owned()
+    }
+}
+
+/// Returns whether a character shows itself on a terminal, and neither controls the terminal nor the
+/// direction or visibility of other text.
+fn is_printable(character: char) -> bool {
+    let is_invisible = matches!(
+        character,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff0}'..='\u{ffff}'
+            | '\u{e0000}'..='\u{10ffff}'
+    );
+    !character.is_control() && !is_invisible
+}
+
 /// Appends `value` to `out`, with every byte outside printable ASCII escaped.
 pub(crate) fn escape(value: &[u8], out: &mut Vec<u8>) {
     for &byte in value {
@@ -93,6 +142,18 @@ mod tests {
         escape(&value, &mut text);
         assert!(text.iter().all(|byte| (b' '..=b'~').contains(byte)));
         assert_eq!(unescape(&text), value);
+    }
+
+    #[test]
+    fn text_keeps_printable_characters_only() {
+        assert_eq!(Form::Utf8.text("grüße\n√".as_bytes()), "grüße\\n√");
+        assert_eq!(Form::Utf8.text(b"a\xff\xc3"), "a\\xff\\xc3");
+        assert_eq!(Form::Utf8.text("\u{202e}\u{85}".as_bytes()), "\\xe2\\x80\\xae\\xc2\\x85");
+        assert_eq!(Form::Ascii.text("ü".as_bytes()), "\\xc3\\xbc");
+        assert_eq!(
+            unescape(Form::Utf8.text("ü\u{85}\\".as_bytes()).as_bytes()),
+            "ü\u{85}\\".as_bytes()
+        );
     }
 
     #[test]

@@ -1,10 +1,94 @@
-//! JSON output of a subtree.
+//! JSON output: a subtree as one nested object, and flat objects of one line each.
 
 use std::io::Write;
 
-use xs_client::{Error, Node, Result, Walk};
+use xs_client::{Error, Node, Permissions, Result, Walk};
 
 use crate::error::describe;
+
+/// A JSON object on a line of its own.
+#[derive(Debug)]
+pub(crate) struct Object(String);
+
+impl Object {
+    pub(crate) fn new() -> Self {
+        Object("{".to_owned())
+    }
+
+    /// Adds a member whose value is JSON already, such as a number.
+    pub(crate) fn raw(mut self, name: &str, json: impl std::fmt::Display) -> Self {
+        if self.0.len() > 1 {
+            self.0 += ", ";
+        }
+        string(name, &mut self.0);
+        self.0 += &format!(": {json}");
+        self
+    }
+
+    pub(crate) fn string(self, name: &str, value: &str) -> Self {
+        let mut text = String::new();
+        string(value, &mut text);
+        self.raw(name, text)
+    }
+
+    /// Adds an array of strings.
+    pub(crate) fn strings(
+        self,
+        name: &str,
+        values: impl IntoIterator<Item = impl AsRef<str>>,
+    ) -> Self {
+        let mut array = String::from("[");
+        for value in values {
+            if array.len() > 1 {
+                array += ", ";
+            }
+            string(value.as_ref(), &mut array);
+        }
+        self.raw(name, array + "]")
+    }
+
+    /// Adds a value: as a string if it is UTF-8, and in base64 otherwise, under another name.
+    pub(crate) fn value(self, name: &str, value: &[u8]) -> Self {
+        if let Ok(text) = std::str::from_utf8(value) {
+            return self.string(name, text);
+        }
+        let mut text = String::from("\"");
+        base64(value, &mut text);
+        let name = if name == "value" { "base64".to_owned() } else { format!("{name}_base64") };
+        self.raw(&name, text + "\"")
+    }
+
+    pub(crate) fn perms(self, perms: &Permissions) -> Self {
+        self.strings("perms", perms.iter().map(|entry| entry.to_string()))
+    }
+
+    /// Adds the path, and the value and permissions if they are given.
+    pub(crate) fn node(
+        self,
+        path: &str,
+        value: Option<&[u8]>,
+        perms: Option<&Permissions>,
+    ) -> Self {
+        let mut object = self.string("path", path);
+        if let Some(value) = value {
+            object = object.value("value", value);
+        }
+        match perms {
+            Some(perms) => object.perms(perms),
+            None => object,
+        }
+    }
+
+    /// Returns the object without a line break.
+    pub(crate) fn text(self) -> String {
+        self.0 + "}"
+    }
+
+    /// Returns the object and a line break.
+    pub(crate) fn line(self) -> String {
+        self.0 + "}\n"
+    }
+}
 
 /// Writes the nodes of a walk as one JSON object.
 ///
@@ -130,6 +214,16 @@ mod tests {
  "d": {"path": "/a/d", "base64": "eAr/", "perms": ["n0"]}}}
 "#;
         assert_eq!(text, wanted);
+    }
+
+    #[test]
+    fn objects_of_one_line_have_members_in_order() {
+        let perms = "n0 r5".parse().unwrap();
+        let object = Object::new().node("/a", Some(b"x\"y"), Some(&perms)).raw("n", 1);
+        let wanted = r#"{"path": "/a", "value": "x\"y", "perms": ["n0", "r5"], "n": 1}"#;
+        assert_eq!(object.text(), wanted);
+        let object = Object::new().value("value", b"\xff").value("old", b"\xff");
+        assert_eq!(object.line(), "{\"base64\": \"/w==\", \"old_base64\": \"/w==\"}\n");
     }
 
     #[test]

@@ -13,6 +13,8 @@ mod connection;
 mod error;
 mod escape;
 mod exit;
+mod glob;
+mod help;
 mod hint;
 mod input;
 mod json;
@@ -20,6 +22,7 @@ mod output;
 mod progress;
 mod sigpipe;
 mod split_words;
+mod subtree;
 mod terminal;
 
 use std::env;

@@ -2,9 +2,10 @@
 
 use std::io::Write;
 
-use clap::{Args, CommandFactory};
+use clap::Args;
 use clap_complete::Shell;
 
+use crate::cli;
 use crate::error::CommandResult;
 use crate::output::Output;
 
@@ -16,10 +17,10 @@ pub(crate) struct Completions {
 }
 
 impl Completions {
-    pub(crate) fn run<C: CommandFactory>(&self, output: &mut Output) -> CommandResult {
+    pub(crate) fn run(&self, output: &mut Output) -> CommandResult {
         // `generate` panics if a write fails.
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut C::command(), "xs", &mut script);
+        clap_complete::generate(self.shell, &mut cli::command(), "xs", &mut script);
         output.write_all(&script)?;
         Ok(true)
     }

@@ -6,12 +6,13 @@ use clap::Args;
 use xs_client::{Error, Node, Permissions, Result, Tree};
 
 use crate::error::describe;
-use crate::escape::escape;
+use crate::escape::Form;
 use crate::{json, output, terminal};
 
 /// List all nodes below a node, with their values
 ///
-/// On a terminal, long values are truncated to fit its width. If a node cannot be read, an error is
+/// On a terminal, long values are truncated to fit its width, and one with a UTF-8 locale shows
+/// printable UTF-8 as text. If a node cannot be read, an error is
 /// printed, and the exit status is 1.
 #[derive(Debug, Args)]
 pub(crate) struct Ls {
@@ -21,6 +22,9 @@ pub(crate) struct Ls {
     /// Print permissions
     #[arg(short, long)]
     pub(crate) perms: bool,
+    /// List only this many levels below each PATH
+    #[arg(short, long, value_name = "DEPTH")]
+    pub(crate) depth: Option<usize>,
     /// Print a JSON object with the members "path", "value" ("base64" if the value is not UTF-8),
     /// "perms" and "children"
     #[arg(long, conflicts_with = "flat")]
@@ -39,11 +43,12 @@ impl Ls {
             flat: self.flat,
             width: terminal::columns(),
             use_color: !self.strict && terminal::use_color(&io::stdout()),
+            form: if self.strict { Form::Ascii } else { terminal::form() },
         };
         let mut line = Vec::new();
         let mut is_complete = true;
         for path in &self.paths {
-            let walk = tree.walk(path).with_values();
+            let walk = tree.walk(path).with_values().max_depth(self.depth.unwrap_or(usize::MAX));
             let walk = if self.perms || self.json { walk.with_perms() } else { walk };
             if self.json {
                 is_complete &= json::write_tree(walk, output)?;
@@ -81,6 +86,7 @@ struct Layout {
     /// The width of the terminal; `None` if the output is not a terminal.
     width: Option<u16>,
     use_color: bool,
+    form: Form,
 }
 
 /// The columns available for a line if the output is not a terminal.
@@ -123,13 +129,14 @@ impl Layout {
             return;
         };
         let mut text = Vec::with_capacity(value.len());
-        escape(value, &mut text);
-        // The length of the unescaped value decides whether the escaped value is truncated.
+        self.form.escape(value, &mut text);
+        // In the original, the length of the unescaped value decides whether it is truncated.
         let used = column as i64 + VALUE_OVERHEAD;
-        let is_truncated = room < used.saturating_add(value.len() as i64);
+        let length = if self.form == Form::Ascii { value.len() } else { width(&text) };
+        let is_truncated = room < used.saturating_add(length as i64);
         line.extend(b" = \"");
         if is_truncated {
-            line.extend(&text[..truncate(text.len(), room - used)]);
+            line.extend(first_characters(&text, room - used));
             line.extend(b"\\...\"");
         } else {
             line.extend(&text);
@@ -137,7 +144,7 @@ impl Layout {
         }
         if let Some(Ok(perms)) = &node.perms {
             if !is_truncated {
-                column += " = \"\"".len() + text.len();
+                column += " = \"\"".len() + width(&text);
                 let end = match room {
                     _ if self.flat => 0,
                     // Without truncation, permissions are not aligned.
@@ -171,6 +178,23 @@ impl Layout {
 /// Returns `len` truncated to `room`, or all of `len` if `room` is negative.
 fn truncate(len: usize, room: i64) -> usize {
     usize::try_from(room).map_or(len, |room| len.min(room))
+}
+
+/// Returns the width of escaped text in columns, apart from characters that take none or two.
+fn width(text: &[u8]) -> usize {
+    text.iter().filter(|byte| !is_continuation(**byte)).count()
+}
+
+/// Returns as many characters as fit, or all if `room` is negative.
+fn first_characters(text: &[u8], room: i64) -> &[u8] {
+    let starts = text.iter().enumerate().filter(|(_, byte)| !is_continuation(**byte));
+    let end = usize::try_from(room).ok().and_then(|room| starts.map(|(at, _)| at).nth(room));
+    &text[..end.unwrap_or(text.len())]
+}
+
+/// Returns whether a byte continues a character in UTF-8. Other values are escaped in ASCII.
+fn is_continuation(byte: u8) -> bool {
+    byte & 0xc0 == 0x80
 }
 
 fn comma_separated(perms: &Permissions) -> String {

@@ -2,9 +2,10 @@
 
 use std::io::{self, Write};
 
-use clap::{Args, Command, CommandFactory};
+use clap::{Args, Command};
 use clap_mangen::Man as ManPage;
 
+use crate::cli;
 use crate::error::CommandResult;
 use crate::output::Output;
 
@@ -13,8 +14,8 @@ use crate::output::Output;
 pub(crate) struct Man {}
 
 impl Man {
-    pub(crate) fn run<C: CommandFactory>(&self, output: &mut Output) -> CommandResult {
-        let mut command = C::command();
+    pub(crate) fn run(&self, output: &mut Output) -> CommandResult {
+        let mut command = cli::command();
         command.build();
         let mut page = Vec::new();
         let man = ManPage::new(command.clone());

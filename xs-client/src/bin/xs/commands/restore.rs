@@ -2,13 +2,13 @@
 
 use clap::Args;
 use xs_client::{Client, Tree, op};
-use xs_transport::mock::text::{self, Line};
+use xs_transport::mock::text::Line;
 
-use super::dump::MAX_NODES_IN_TRANSACTION;
-use crate::error::{CommandError, CommandResult};
+use crate::error::CommandResult;
 use crate::input;
 use crate::output;
 use crate::progress::Progress;
+use crate::subtree::MAX_NODES_IN_TRANSACTION;
 
 /// Create nodes from the output of `dump`
 ///
@@ -26,15 +26,7 @@ const NODES_IN_BATCH: usize = 256;
 
 impl Restore {
     pub(crate) fn run(&self, client: &Client) -> CommandResult {
-        let (name, text) = input::read(self.file.as_deref())?;
-        let lines = text::lines(&text).collect::<Result<Vec<_>, _>>();
-        let lines: Vec<Line> = match lines {
-            Ok(lines) => lines.into_iter().map(|(_, line)| line).collect(),
-            Err(error) => {
-                return Err(CommandError::new(format!("{name}: {error}"))
-                    .with_hint("nothing was changed; a line is: PATH [PERMS] = \"VALUE\""));
-            }
-        };
+        let lines = input::read_dump(self.file.as_deref())?;
         if lines.len() <= MAX_NODES_IN_TRANSACTION {
             client.transaction(|tx| set_nodes(tx, &lines))?;
             return Ok(true);
@@ -57,7 +49,7 @@ impl Restore {
 }
 
 /// Sets nodes in one round trip. Parents precede their children.
-fn set_nodes(tree: &Tree, lines: &[Line]) -> xs_client::Result<()> {
+pub(super) fn set_nodes(tree: &Tree, lines: &[Line]) -> xs_client::Result<()> {
     let ops = lines.iter().flat_map(|Line { path, perms, value }| {
         let node = match value {
             Some(value) => op::write(path, value),

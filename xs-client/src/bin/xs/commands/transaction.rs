@@ -88,7 +88,12 @@ fn parse(text: &str) -> Result<Vec<(usize, NodeCommand)>, (usize, String)> {
     let parse = |(number, line): (usize, &str)| {
         let words = split_words(line).ok_or((number, "unclosed quote".to_owned()))?;
         let line = Line::try_parse_from(words).map_err(|error| (number, summary(&error)))?;
-        Ok((number, line.command))
+        let mut command = line.command;
+        if let Some(error) = command.usage_error() {
+            return Err((number, error.to_owned()));
+        }
+        command.load().map_err(|error| (number, error.to_string()))?;
+        Ok((number, command))
     };
     lines.map(parse).collect()
 }

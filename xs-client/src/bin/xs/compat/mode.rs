@@ -6,9 +6,15 @@ use std::os::unix::ffi::OsStrExt;
 use xs_client::{Access, Client, DomId, Permission};
 
 use super::getopt::{self, Parsed};
+use crate::commands::chmod::Chmod;
+use crate::commands::exists::Exists;
+use crate::commands::list::List;
 use crate::commands::ls::Ls;
-use crate::commands::nodes::{Chmod, Exists, List, NodeCommand, Read, Rm, WriteValues};
+use crate::commands::nodes::NodeCommand;
+use crate::commands::read::Read;
+use crate::commands::rm::Rm;
 use crate::commands::watch::Watch;
+use crate::commands::write::WriteValues;
 use crate::connection::ConnectionArgs;
 use crate::error::{CommandError, CommandResult};
 use crate::exit;
@@ -104,14 +110,22 @@ impl Mode {
             "read" => NodeCommand::Read(Read {
                 prefix: parsed.has(b'p'),
                 raw: parsed.has(b'R'),
+                json: false,
+                strict: true,
                 paths: paths.collect(),
             }),
             "write" => NodeCommand::Write(WriteValues {
                 raw: parsed.has(b'R'),
+                from: None,
+                content: None,
                 pairs: parsed.operands.clone(),
             }),
             "exists" => NodeCommand::Exists(Exists { paths: paths.collect() }),
-            "list" => NodeCommand::List(List { prefix: parsed.has(b'p'), paths: paths.collect() }),
+            "list" => NodeCommand::List(List {
+                prefix: parsed.has(b'p'),
+                json: false,
+                paths: paths.collect(),
+            }),
             "rm" => NodeCommand::Rm(Rm { tidy: parsed.has(b't'), paths: paths.collect() }),
             "chmod" => NodeCommand::Chmod(Chmod {
                 upto: parsed.has(b'u'),
@@ -126,6 +140,7 @@ impl Mode {
             _ => NodeCommand::Ls(Ls {
                 flat: parsed.has(b'f'),
                 perms: parsed.has(b'p'),
+                depth: None,
                 json: false,
                 strict: true,
                 paths: if parsed.operands.is_empty() { vec!["/".into()] } else { paths.collect() },

@@ -1,0 +1,95 @@
+//! `xs cp` and `xs mv`: copies and moves subtrees.
+
+use clap::Args;
+use xs_client::{Client, Error, Result, Tree};
+use xs_transport::mock::text::Line;
+
+use super::restore::set_nodes;
+use crate::error::{CommandError, CommandResult};
+use crate::subtree;
+
+/// Copy a node and all nodes below it, with their permissions
+///
+/// All nodes are copied in one transaction: all or none. Fails if DESTINATION exists, unless --force
+/// is given. Only dom0 can create nodes that belong to another domain.
+#[derive(Debug, Args)]
+pub(crate) struct Cp {
+    #[command(flatten)]
+    paths: Paths,
+}
+
+/// Move a node and all nodes below it, with their permissions
+///
+/// All nodes are moved in one transaction: all or none. Fails if DESTINATION exists, unless --force
+/// is given. Only dom0 can create nodes that belong to another domain.
+#[derive(Debug, Args)]
+pub(crate) struct Mv {
+    #[command(flatten)]
+    paths: Paths,
+}
+
+#[derive(Debug, Args)]
+struct Paths {
+    /// Remove DESTINATION and all nodes below it first
+    #[arg(short, long)]
+    force: bool,
+    /// Path of the node
+    source: String,
+    /// Path of the new node
+    destination: String,
+}
+
+impl Cp {
+    pub(crate) fn run(&self, client: &Client) -> CommandResult {
+        self.paths.check("cp")?;
+        client.transaction(|tx| self.paths.copy(tx, "cp"))?;
+        Ok(true)
+    }
+}
+
+impl Mv {
+    pub(crate) fn run(&self, client: &Client) -> CommandResult {
+        self.paths.check("mv")?;
+        client.transaction(|tx| {
+            self.paths.copy(tx, "mv")?;
+            tx.rm(&self.paths.source)
+        })?;
+        Ok(true)
+    }
+}
+
+impl Paths {
+    /// Refuses a destination in the source, and a source in the destination, which --force would
+    /// remove.
+    fn check(&self, command: &str) -> CommandResult<()> {
+        let Paths { source, destination, .. } = self;
+        if subtree::below(destination, source).is_some()
+            || subtree::below(source, destination).is_some()
+        {
+            return Err(CommandError::new(format!(
+                "{command}: {source} and {destination} are the same node, or one is below the other"
+            )));
+        }
+        Ok(())
+    }
+
+    fn copy(&self, tx: &Tree, command: &str) -> Result<()> {
+        let Paths { source, destination, force } = self;
+        let nodes = subtree::complete(tx, source)?;
+        if *force {
+            tx.rm_if_exists(destination)?;
+        } else if tx.exists(destination)? {
+            return Err(Error::other(format!(
+                "{command}: {destination} exists already; --force replaces it"
+            )));
+        }
+        let copies: Vec<_> = nodes
+            .into_iter()
+            .filter_map(|line| {
+                let path = subtree::at(destination, subtree::below(&line.path, source)?);
+                Some(Line { path, ..line })
+            })
+            .collect();
+        set_nodes(tx, &copies)
+    }
+}
