@@ -3,7 +3,7 @@
 use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -24,28 +24,10 @@ impl Host {
 
     pub(crate) fn with(seed: &str, more: &[&str]) -> Self {
         let dir = new_dir();
-        fs::write(dir.join("load"), seed).expect("the temporary directory is writable");
-        let mut daemon = xs()
-            .args(["serve", "--socket"])
-            .arg(dir.join("socket"))
-            .arg("--guest")
-            .arg(format!("5={}", dir.join("guest").display()))
-            .arg("--load")
-            .arg(dir.join("load"))
-            .args(more)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("xs starts");
-        let mut stdout = BufReader::new(daemon.stdout.take().expect("stdout is piped"));
-        for name in ["socket", "guest"] {
-            let mut line = String::new();
-            stdout.read_line(&mut line).expect("output is UTF-8");
-            assert_eq!(line.trim_end(), dir.join(name).to_str().expect("path is UTF-8"));
-        }
+        let daemon = Some(serve(&dir, seed, more));
         let path = |name| dir.join(name).display().to_string();
         let (socket, guest) = (path("socket"), path("guest"));
-        Host { dir, daemon: Some((daemon, stdout)), socket, guest, root: String::new() }
+        Host { dir, daemon, socket, guest, root: String::new() }
     }
 
     /// Returns an in-memory daemon like each of the two kinds, and the genuine ones whose sockets are
@@ -105,6 +87,11 @@ impl Host {
         stdout(output)
     }
 
+    /// Starts the daemon after it was stopped, with other nodes.
+    pub(crate) fn start_again(&mut self, seed: &str) {
+        self.daemon = Some(serve(&self.dir, seed, &[]));
+    }
+
     /// Stops the daemon with a signal. Returns its output on standard error.
     pub(crate) fn stop(&mut self) -> String {
         let (daemon, _) = self.daemon.as_mut().expect("the daemon is a child");
@@ -131,6 +118,30 @@ impl Drop for Host {
         }
         let _ = fs::remove_dir_all(&self.dir);
     }
+}
+
+/// Starts a daemon whose sockets are in `dir`.
+fn serve(dir: &Path, seed: &str, more: &[&str]) -> (Child, BufReader<ChildStdout>) {
+    fs::write(dir.join("load"), seed).expect("the temporary directory is writable");
+    let mut daemon = xs()
+        .args(["serve", "--socket"])
+        .arg(dir.join("socket"))
+        .arg("--guest")
+        .arg(format!("5={}", dir.join("guest").display()))
+        .arg("--load")
+        .arg(dir.join("load"))
+        .args(more)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("xs starts");
+    let mut stdout = BufReader::new(daemon.stdout.take().expect("stdout is piped"));
+    for name in ["socket", "guest"] {
+        let mut line = String::new();
+        stdout.read_line(&mut line).expect("output is UTF-8");
+        assert_eq!(line.trim_end(), dir.join(name).to_str().expect("path is UTF-8"));
+    }
+    (daemon, stdout)
 }
 
 fn new_dir() -> PathBuf {

@@ -4,6 +4,7 @@
 mod host;
 mod on_daemons;
 mod output;
+mod watching;
 
 use std::fs;
 use std::io::{BufRead, BufReader};

@@ -212,3 +212,95 @@ fn depth_limits_the_listing() {
         assert_eq!(lines(&host.ok("ls --depth 2 /cli-depth")).len(), 2);
     });
 }
+
+#[test]
+fn domains_are_listed_and_introduced_and_released() {
+    on_every_daemon("cli-domain", |host| {
+        let list = host.ok("domain list");
+        let row = list.lines().find(|line| line.trim_start().starts_with("5 ")).unwrap();
+        assert!(list.starts_with("DOMID  INTRODUCED  NAME\n") && row.contains("yes"), "{list}");
+        let json = host.ok("domain list --json");
+        assert!(json.contains("{\"domid\": 5, \"introduced\": true, \"name\": "), "{json}");
+        assert_eq!(host.ok("domain path 5"), "/local/domain/5\n");
+        let refused = host.xs("domain release 4000");
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(stderr(&refused).starts_with("xs: domain release: "), "{}", stderr(&refused));
+        let guest = format!("--socket {} domain resume 5", host.guest());
+        assert!(stderr(&host.xs(&guest)).contains("EACCES"), "{}", stderr(&host.xs(&guest)));
+    });
+    // Genuine daemons keep their guests for other tests.
+    let host = Host::new("");
+    host.ok("domain release 5");
+    assert!(host.ok("domain list --json").contains("{\"domid\": 5, \"introduced\": false"));
+    host.ok("domain introduce 5 1 2");
+    host.ok("domain resume 5");
+    assert!(host.ok("domain list --json").contains("{\"domid\": 5, \"introduced\": true"));
+}
+
+#[test]
+fn quotas_have_units_and_meanings_on_every_daemon() {
+    on_every_daemon("cli-quota", |host| {
+        let of_domain = host.ok("quota --domain 5");
+        let mut lines = of_domain.lines();
+        assert!(lines.next().unwrap().starts_with("QUOTA "), "{of_domain}");
+        let nodes: Vec<_> = lines.next().unwrap().split_whitespace().collect();
+        assert_eq!((nodes[0], nodes[3]), ("nodes", "nodes"), "{of_domain}");
+        let used: u32 = nodes[1].parse().unwrap();
+        assert!(used > 0 && nodes[2].parse::<u32>().unwrap() >= 1000, "{of_domain}");
+        let unknown = host.xs("quota --domain 5 apples");
+        assert!(
+            stderr(&unknown).contains("no quota \"apples\"\nhint: it has nodes"),
+            "{}",
+            stderr(&unknown)
+        );
+        let all = host.xs("quota get watches --json");
+        match all.status.success() {
+            true => assert_eq!(
+                stdout(all),
+                "{\"name\": \"watches\", \"limit\": 128, \"unit\": \"watches\"}\n"
+            ),
+            false => assert!(stderr(&all).contains("oxenstored.conf"), "{}", stderr(&all)),
+        }
+    });
+    let host = Host::new("");
+    host.ok("quota set --domain 5 nodes 77");
+    assert!(host.ok("quota --domain 5 nodes --json").contains("\"limit\": 77"));
+    assert!(host.ok("quota nodes --json").contains("\"limit\": 1000"));
+    host.ok("quota set nodes 78");
+    assert!(host.ok("quota nodes --json").contains("\"limit\": 78"));
+    let old = Host::with("", &["--like", "c417"]);
+    old.ok("quota set nodes 79");
+    assert!(old.ok("quota nodes --json").contains("\"limit\": 79"));
+    let refused = stderr(&old.xs("quota set -d 5 nodes 79"));
+    assert!(refused.contains("which need Xen 4.22"), "{refused}");
+}
+
+#[test]
+fn features_are_explained_or_missing() {
+    on_every_daemon("cli-features", |host| {
+        let output = host.xs("features");
+        match output.status.success() {
+            true => assert!(stdout(output).contains("watch-depth       yes        a watch can be")),
+            false => {
+                assert!(stderr(&output).contains("which needs Xen 4.22"), "{}", stderr(&output))
+            }
+        }
+    });
+    let json = Host::new("").ok("features --json --domain 5");
+    assert!(json.contains("{\"name\": \"watch-depth\", \"available\": true}\n"), "{json}");
+}
+
+#[test]
+fn info_and_ping_have_json() {
+    on_every_daemon("cli-info", |host| {
+        let info = host.ok("info --json");
+        for part in
+            ["{\"connection\": ", "\"daemon\": ", "\"privileged\": true", "\"round_trip_us\": "]
+        {
+            assert!(info.contains(part), "{info}");
+        }
+        assert_eq!(info.lines().count(), 1);
+        let ping = host.ok("ping -n 2 --json");
+        assert!(lines(&ping).iter().all(|line| line.starts_with("{\"round_trip_us\": ")), "{ping}");
+    });
+}

@@ -11,13 +11,16 @@ use crate::commands::completions::Completions;
 use crate::commands::control::Control;
 use crate::commands::cp::{Cp, Mv};
 use crate::commands::diff::Diff;
+use crate::commands::domain::Domain;
 use crate::commands::dump::Dump;
 use crate::commands::edit::Edit;
+use crate::commands::features::Features;
 use crate::commands::find::Find;
 use crate::commands::info::Info;
 use crate::commands::man::Man;
 use crate::commands::nodes::NodeCommand;
 use crate::commands::ping::Ping;
+use crate::commands::quota::Quota;
 use crate::commands::restore::Restore;
 use crate::commands::serve::Serve;
 use crate::commands::transaction::Transaction;
@@ -54,6 +57,9 @@ enum Command {
     Watch(Watch),
     Wait(Wait),
     Control(Control),
+    Domain(Domain),
+    Features(Features),
+    Quota(Quota),
     Dump(Dump),
     Restore(Restore),
     Transaction(Transaction),
@@ -122,8 +128,9 @@ fn run(cli: &mut Cli, output: &mut Output) -> CommandResult {
     if let Command::Node(command) = &mut cli.command {
         command.load()?;
     }
+    let reconnects = matches!(&cli.command, Command::Watch(watch) if watch.reconnect);
     let mut with_client = |run: &dyn Fn(&Client, &mut Output) -> CommandResult| {
-        let client = cli.connection.open()?;
+        let client = cli.connection.open_with(cli.connection.builder().reconnect(reconnects))?;
         run(&client, output).map_err(|error| error.suggest_existing_node(&client))
     };
     match &cli.command {
@@ -137,6 +144,9 @@ fn run(cli: &mut Cli, output: &mut Output) -> CommandResult {
         Command::Watch(command) => with_client(&|client, output| command.run(client, output)),
         Command::Wait(command) => with_client(&|client, _| command.run(client)),
         Command::Control(command) => with_client(&|client, output| command.run(client, output)),
+        Command::Domain(command) => with_client(&|client, output| command.run(client, output)),
+        Command::Features(command) => with_client(&|client, output| command.run(client, output)),
+        Command::Quota(command) => with_client(&|client, output| command.run(client, output)),
         Command::Dump(command) => with_client(&|client, output| command.run(client, output)),
         Command::Restore(command) => with_client(&|client, _| command.run(client)),
         Command::Transaction(command) => with_client(&|client, output| command.run(client, output)),

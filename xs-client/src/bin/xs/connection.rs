@@ -25,7 +25,11 @@ pub(crate) struct ConnectionArgs {
 
 impl ConnectionArgs {
     pub(crate) fn open(&self) -> Result<Client> {
-        let builder = self.builder();
+        self.open_with(self.builder())
+    }
+
+    /// Connects with the options of `builder`.
+    pub(crate) fn open_with(&self, builder: Builder) -> Result<Client> {
         match self.path() {
             Some(path) => builder.open_at(path),
             None => builder.open(),

@@ -160,6 +160,11 @@ fn command(error: &Error) -> &'static str {
         "get_perms" => "get-perms",
         "set_perms" => "chmod",
         "wait_for" => "wait",
+        "introduce" => "domain introduce",
+        "release" => "domain release",
+        "resume" => "domain resume",
+        "set_target" => "domain set-target",
+        "get_domain_path" => "domain path",
         other => other,
     }
 }

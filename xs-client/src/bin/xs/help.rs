@@ -12,7 +12,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Change nodes", &["write", "edit", "mkdir", "rm", "cp", "mv", "chmod", "transaction"]),
     ("Follow changes", &["watch", "wait"]),
     ("Save and compare", &["dump", "restore", "diff"]),
-    ("Daemon", &["info", "ping", "control"]),
+    ("Daemon and domains", &["info", "ping", "domain", "quota", "features", "control"]),
     ("Without Xen", &["serve"]),
     ("Set up", &["completions", "man", "install-links"]),
 ];

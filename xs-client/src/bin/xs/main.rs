@@ -20,9 +20,11 @@ mod input;
 mod json;
 mod output;
 mod progress;
+mod quotas;
 mod sigpipe;
 mod split_words;
 mod subtree;
+mod table;
 mod terminal;
 
 use std::env;

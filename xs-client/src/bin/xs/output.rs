@@ -50,6 +50,12 @@ impl Output {
         Output { buffer, last_flush: Instant::now() }
     }
 
+    /// Returns the error of a write after the reader has closed the output, without a write.
+    pub(crate) fn closed_by_reader(&mut self) -> io::Error {
+        self.buffer.get_mut().is_closed = true;
+        rustix::io::Errno::PIPE.into()
+    }
+
     /// Returns whether the reader has closed the output, as far as writes have shown it.
     pub(crate) fn is_closed(&self) -> bool {
         self.buffer.get_ref().is_closed

@@ -3,7 +3,7 @@
 use std::env;
 use std::io::{self, Write};
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use xs_client::{Client, DomId, ErrorCode, ErrorKind, Features, Quota, Result, op};
@@ -13,13 +13,20 @@ use super::ping::round_trip;
 use crate::connection::ConnectionArgs;
 use crate::error::{CommandError, CommandResult};
 use crate::escape::printable;
+use crate::json::Object;
 use crate::output::Output;
 
 /// Print how the daemon was found, its version and features, and its latency
 ///
 /// Run this first if other commands cannot connect.
 #[derive(Debug, Args)]
-pub(crate) struct Info {}
+pub(crate) struct Info {
+    /// Print a JSON object with the members "connection", "daemon", "features" and "quotas" (null if
+    /// the daemon does not list them), "privileged", "domid" (null if not known), and "round_trip_us"
+    /// in microseconds
+    #[arg(long)]
+    json: bool,
+}
 
 /// How many single requests the latency is measured with.
 const ROUND_TRIPS: usize = 20;
@@ -30,6 +37,7 @@ const BATCH: u32 = 200;
 
 impl Info {
     pub(crate) fn run(&self, connection: &ConnectionArgs, output: &mut Output) -> CommandResult {
+        let describe = if self.json { describe_as_json } else { describe };
         describe(connection, output).map_err(CommandError::without_info_hint)
     }
 }
@@ -41,9 +49,42 @@ fn describe(connection: &ConnectionArgs, output: &mut Output) -> CommandResult {
     writeln!(output, "Connection: {}", client.transport_name())?;
     output.flush()?;
     Daemon::identify(&client)?.print(output)?;
-    writeln!(output, "Domain:     {}", domain(&client))?;
+    let domain = match identity(&client) {
+        Identity::Privileged => "privileged, such as dom0".to_owned(),
+        Identity::Guest(Some(domid)) => format!("guest, domain {}", printable(&domid)),
+        Identity::Guest(None) => "guest".to_owned(),
+    };
+    writeln!(output, "Domain:     {domain}")?;
     output.flush()?;
     writeln!(output, "Latency:    {}", latency(&client)?)?;
+    Ok(true)
+}
+
+fn describe_as_json(connection: &ConnectionArgs, output: &mut Output) -> CommandResult {
+    let client = connection.open()?;
+    let Daemon { version, features, quotas } = Daemon::identify(&client)?;
+    let identity = identity(&client);
+    let is_privileged = matches!(identity, Identity::Privileged);
+    let domid = match identity {
+        Identity::Guest(Some(domid)) => domid.parse::<DomId>().ok(),
+        _ => None,
+    };
+    let object = Object::new().string("connection", &client.transport_name());
+    let object = object.string("daemon", version);
+    let object = match features.map(|features| features.to_string()) {
+        Some(names) if names == "none" => object.raw("features", "[]"),
+        Some(names) => object.strings("features", names.split(", ")),
+        None => object.raw("features", "null"),
+    };
+    let object = match quotas {
+        Some(quotas) => object.strings("quotas", quotas.iter().map(Quota::name)),
+        None => object.raw("quotas", "null"),
+    };
+    let object = object
+        .raw("privileged", is_privileged)
+        .raw("domid", domid.map_or("null".to_owned(), |domid| domid.to_string()))
+        .raw("round_trip_us", round_trips(&client)?[ROUND_TRIPS / 2].as_micros());
+    output.write_all(object.line().as_bytes())?;
     Ok(true)
 }
 
@@ -141,21 +182,30 @@ impl Daemon {
     }
 }
 
-/// Describes the domain that the daemon takes this client for.
-fn domain(client: &Client) -> String {
+/// The domain that the daemon takes this client for.
+enum Identity {
+    Privileged,
+    /// A guest, with its number if it can read that.
+    Guest(Option<String>),
+}
+
+fn identity(client: &Client) -> Identity {
     // Only a privileged domain may read the root.
     if client.directory("/").is_ok() {
-        return "privileged, such as dom0".into();
+        return Identity::Privileged;
     }
-    match client.read_str("domid") {
-        Ok(domid) => format!("guest, domain {}", printable(&domid)),
-        Err(_) => "guest".into(),
-    }
+    Identity::Guest(client.read_str("domid").ok())
+}
+
+/// Returns the times of round trips, in order.
+fn round_trips(client: &Client) -> Result<Vec<Duration>> {
+    let mut times = (0..ROUND_TRIPS).map(|_| round_trip(client)).collect::<Result<Vec<_>>>()?;
+    times.sort();
+    Ok(times)
 }
 
 fn latency(client: &Client) -> Result<String> {
-    let mut times = (0..ROUND_TRIPS).map(|_| round_trip(client)).collect::<Result<Vec<_>>>()?;
-    times.sort();
+    let times = round_trips(client)?;
     let (min, median, max) = (times[0], times[ROUND_TRIPS / 2], times[ROUND_TRIPS - 1]);
     let start = Instant::now();
     let batch = (0..BATCH).map(|_| op::get_domain_path(DomId::DOM0));

@@ -168,7 +168,7 @@ fn watch(client: &Client, parsed: &Parsed, output: &mut Output) -> CommandResult
     let number = if number == -1 { None } else { Some(u64::try_from(number).unwrap_or(0)) };
     // Negative numbers are no limit either.
     let depth = u32::try_from(depth).ok();
-    Watch { number, depth, seconds: None, paths }.run(client, output)
+    Watch { number, depth, strict: true, paths, ..Watch::default() }.run(client, output)
 }
 
 /// Parses a permission as the original does: a missing domain ID is 0, and text after its digits is
