@@ -23,7 +23,7 @@ pub(crate) struct Batch<'a> {
 const BATCH: usize = 1024;
 
 /// Runs operations of one kind, in flight together.
-pub(crate) fn run_all<T>(
+pub(crate) fn run_many<T>(
     engine: &Engine,
     scope: Scope,
     deadline: Option<Instant>,

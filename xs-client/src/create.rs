@@ -37,5 +37,5 @@ fn create(tree: &Tree, path: &str, perms: &Permissions) -> Result<()> {
         let client = Client::from_tree(tree.clone());
         return client.transaction(|tx| create(tx, path, perms));
     }
-    tree.run_all([op::mkdir(path), op::set_perms(path, perms)]).into_iter().collect()
+    tree.run_many([op::mkdir(path), op::set_perms(path, perms)]).into_iter().collect()
 }

@@ -2,7 +2,7 @@
 //!
 //! Most programs do not need this module: the methods of [`Tree`](crate::Tree) and
 //! [`Client`](crate::Client) create an operation and run it. An [`Op`] is useful to
-//! [run several operations](crate::Tree::run_all) in one round trip, or to
+//! [run several operations](crate::Tree::run_many) in one round trip, or to
 //! [start one](crate::Tree::start) and collect its result later.
 
 mod decode;
@@ -35,7 +35,7 @@ pub(crate) use self::label::{Decode, Label};
 /// # let client = Client::from_transport(Xenstored::new().connect(xs_proto::DomId::DOM0));
 ///
 /// client.write("/a", "1")?;
-/// let values = client.run_all([op::read("/a"), op::read("/b")]);
+/// let values = client.run_many([op::read("/a"), op::read("/b")]);
 /// assert_eq!(values[0].as_deref().unwrap(), b"1");
 /// assert!(values[1].as_ref().unwrap_err().is_not_found());
 /// # Ok::<(), xs_client::Error>(())

@@ -216,7 +216,7 @@ impl Tree {
     }
 
     /// Returns the values of several nodes, each with its own error. Uses one round trip, like
-    /// [`run_all`](Self::run_all).
+    /// [`run_many`](Self::run_many).
     #[must_use = "each result may be an error"]
     pub fn read_many<P: AsRef<str>>(
         &self,
@@ -255,7 +255,7 @@ impl Tree {
         pairs: impl IntoIterator<Item = (P, V)>,
     ) -> Vec<Result<()>> {
         let pairs: Vec<_> = pairs.into_iter().collect();
-        self.run_all(pairs.iter().map(|(path, value)| op::write(path.as_ref(), value)))
+        self.run_many(pairs.iter().map(|(path, value)| op::write(path.as_ref(), value)))
     }
 
     /// Creates several nodes, each with its own error. Uses one round trip.
@@ -278,7 +278,7 @@ impl Tree {
         paths: impl IntoIterator<Item = P>,
     ) -> Vec<Result<Vec<String>>> {
         let paths: Vec<_> = paths.into_iter().collect();
-        let answers = self.run_all(paths.iter().map(|path| op::directory(path.as_ref())));
+        let answers = self.run_many(paths.iter().map(|path| op::directory(path.as_ref())));
         let whole = |(answer, path): (Result<_>, &P)| {
             if Listing::is_needed(&answer) { self.whole_directory(path.as_ref()) } else { answer }
         };
@@ -310,7 +310,7 @@ impl Tree {
         pairs: impl IntoIterator<Item = (P, &'a Permissions)>,
     ) -> Vec<Result<()>> {
         let pairs: Vec<_> = pairs.into_iter().collect();
-        self.run_all(pairs.iter().map(|(path, perms)| op::set_perms(path.as_ref(), perms)))
+        self.run_many(pairs.iter().map(|(path, perms)| op::set_perms(path.as_ref(), perms)))
     }
 
     /// Returns the values of several nodes, or the first error, which names its path. Uses one round
@@ -371,9 +371,9 @@ impl Tree {
     /// this order. Over the xenbus device, which takes one request at a time, each operation is a
     /// round trip. The timeout applies to all operations together.
     #[must_use = "each result may be an error"]
-    pub fn run_all<'a, T>(&self, ops: impl IntoIterator<Item = Op<'a, T>>) -> Vec<Result<T>> {
+    pub fn run_many<'a, T>(&self, ops: impl IntoIterator<Item = Op<'a, T>>) -> Vec<Result<T>> {
         let ops: Vec<_> = ops.into_iter().collect();
-        batch::run_all(&self.handle, self.scope, self.deadline(), &ops)
+        batch::run_many(&self.handle, self.scope, self.deadline(), &ops)
     }
 
     /// Returns the same tree as the transaction in `scope` sees it.
@@ -423,7 +423,7 @@ impl Tree {
         op: impl Fn(&str) -> Op<'_, T>,
     ) -> Vec<Result<T>> {
         let paths: Vec<_> = paths.into_iter().collect();
-        self.run_all(paths.iter().map(|path| op(path.as_ref())))
+        self.run_many(paths.iter().map(|path| op(path.as_ref())))
     }
 }
 

@@ -44,8 +44,8 @@ fn operations_borrow_paths_of_every_type() {
     let client = client();
     let paths = [String::from("/a"), String::from("/b")];
     let writes = paths.iter().map(|path| op::write(path, "1"));
-    assert!(client.run_all(writes).iter().all(Result::is_ok));
-    let values = client.run_all(paths.iter().map(op::read));
+    assert!(client.run_many(writes).iter().all(Result::is_ok));
+    let values = client.run_many(paths.iter().map(op::read));
     assert!(values.iter().all(Result::is_ok));
     let path = Path::new("/a").unwrap();
     assert_eq!(client.run(&op::read(&path)).unwrap(), b"1");

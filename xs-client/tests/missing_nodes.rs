@@ -64,7 +64,7 @@ fn missing_nodes_have_no_children_and_need_no_removal() {
 fn missing_nodes_are_part_of_a_batch() {
     let (_xenstored, client) = start();
     client.write("/a", "1").unwrap();
-    let values = client.run_all([op::read_opt("/a"), op::read_opt("/b")]);
+    let values = client.run_many([op::read_opt("/a"), op::read_opt("/b")]);
     let values: Vec<_> = values.into_iter().map(Result::unwrap).collect();
     assert_eq!(values, [Some(b"1".to_vec()), None]);
 }

@@ -181,7 +181,7 @@ fn requests_beyond_the_table_time_out() {
         count
     });
     for _ in 0..3 {
-        for result in client.run_all((0..3000).map(|_| op::read("/a"))) {
+        for result in client.run_many((0..3000).map(|_| op::read("/a"))) {
             assert!(result.unwrap_err().is_timeout());
         }
     }

@@ -71,7 +71,7 @@ on_every_backend! {
 
     fn different_operations_run_in_one_batch(ctx) {
         let (a, b) = (ctx.path("a"), ctx.path("b"));
-        let done = ctx.client.run_all([op::write(&a, "1"), op::mkdir(&b), op::rm(&a)]);
+        let done = ctx.client.run_many([op::write(&a, "1"), op::mkdir(&b), op::rm(&a)]);
         assert!(done.iter().all(Result::is_ok), "{done:?}");
         let there = ctx.client.exists_many([&a, &b]).into_iter().map(Result::unwrap);
         assert_eq!(there.collect::<Vec<_>>(), [false, true]);

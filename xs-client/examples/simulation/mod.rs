@@ -4,32 +4,17 @@ use std::time::Duration;
 
 use xs_client::XenbusState::{Closed, Closing, Connected, Initialising};
 use xs_client::handshake::{Action, Frontend, FrontendNodes};
-use xs_client::{Client, DomId, Error, Result, WatchSet, WatchToken, XenbusState};
-use xs_transport::mock::Xenstored;
+use xs_client::{Client, Error, Result, WatchSet, WatchToken, XenbusState};
+
+mod connect;
+
+pub(crate) use connect::connect;
 
 /// The number of devices.
 pub(crate) const DEVICES: usize = 4;
 
 /// Longer than any step takes.
 const TIMEOUT: Duration = Duration::from_secs(60);
-
-/// Returns two clients of the daemon: of the socket that the arguments `--socket PATH` name, of this
-/// machine's xenstored, or of one in memory.
-pub(crate) fn connect() -> Result<[Client; 2]> {
-    let arguments: Vec<_> = std::env::args().skip(1).collect();
-    if let [option, path] = &arguments[..] {
-        assert_eq!(option, "--socket", "the arguments are not --socket PATH");
-        return Ok([Client::open_at(path)?, Client::open_at(path)?]);
-    }
-    match Client::open() {
-        Ok(client) => Ok([client, Client::open()?]),
-        Err(error) => {
-            println!("{error}\nUsing an in-memory xenstored instead\n");
-            let xenstored = Xenstored::new();
-            Ok([(); 2].map(|()| Client::from_transport(xenstored.connect(DomId::DOM0))))
-        }
-    }
-}
 
 /// The devices, as the toolstack and the frontends see them.
 pub(crate) struct Simulation {

@@ -21,6 +21,6 @@ impl Tree {
 
 /// Creates the node in a transaction.
 async fn create(tx: &Tree, path: &str, perms: &Permissions) -> Result<()> {
-    let results = tx.run_all([op::mkdir(path), op::set_perms(path, perms)]).await;
+    let results = tx.run_many([op::mkdir(path), op::set_perms(path, perms)]).await;
     results.into_iter().collect()
 }

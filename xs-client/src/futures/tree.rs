@@ -1,7 +1,6 @@
 //! The operations on nodes, as futures.
 
 use std::fmt::{self, Display};
-use std::future::Future;
 use std::str::FromStr;
 use std::task::Context;
 use std::time::Instant;
@@ -129,22 +128,23 @@ impl Tree {
         waiting.until(deadline, poll).await
     }
 
-    /// Runs several operations in one round trip; see [`run_all`](crate::Tree::run_all).
-    pub fn run_all<'a, T>(
+    /// Runs several operations in one round trip; see [`run_many`](crate::Tree::run_many).
+    #[must_use = "each result may be an error"]
+    pub async fn run_many<'a, T>(
         &self,
         ops: impl IntoIterator<Item = Op<'a, T>>,
-    ) -> impl Future<Output = Vec<Result<T>>> {
-        // The future does not hold the iterator, which need not be `Send`.
+    ) -> Vec<Result<T>> {
         let ops: Vec<_> = ops.into_iter().collect();
-        async move { self.run_each(&ops).await }
+        self.run_each(&ops).await
     }
 
     /// See [`read_many`](crate::Tree::read_many).
-    pub fn read_many<P: AsRef<str>>(
+    #[must_use = "each result may be an error"]
+    pub async fn read_many<P: AsRef<str>>(
         &self,
         paths: impl IntoIterator<Item = P>,
-    ) -> impl Future<Output = Vec<Result<Vec<u8>>>> {
-        self.on_each(paths, op::read)
+    ) -> Vec<Result<Vec<u8>>> {
+        self.on_each(paths, op::read).await
     }
 
     /// See [`read_array`](crate::Tree::read_array).
@@ -160,66 +160,68 @@ impl Tree {
     }
 
     /// See [`write_many`](crate::Tree::write_many).
-    pub fn write_many<P: AsRef<str>, V: AsRef<[u8]>>(
+    #[must_use = "each result may be an error"]
+    pub async fn write_many<P: AsRef<str>, V: AsRef<[u8]>>(
         &self,
         pairs: impl IntoIterator<Item = (P, V)>,
-    ) -> impl Future<Output = Vec<Result<()>>> {
+    ) -> Vec<Result<()>> {
         let pairs: Vec<_> = pairs.into_iter().collect();
-        async move {
-            let ops: Vec<_> =
-                pairs.iter().map(|(path, value)| op::write(path.as_ref(), value)).collect();
-            self.run_each(&ops).await
-        }
+        let ops: Vec<_> =
+            pairs.iter().map(|(path, value)| op::write(path.as_ref(), value)).collect();
+        self.run_each(&ops).await
     }
 
     /// See [`mkdir_many`](crate::Tree::mkdir_many).
-    pub fn mkdir_many<P: AsRef<str>>(
+    #[must_use = "each result may be an error"]
+    pub async fn mkdir_many<P: AsRef<str>>(
         &self,
         paths: impl IntoIterator<Item = P>,
-    ) -> impl Future<Output = Vec<Result<()>>> {
-        self.on_each(paths, op::mkdir)
+    ) -> Vec<Result<()>> {
+        self.on_each(paths, op::mkdir).await
     }
 
     /// See [`rm_many`](crate::Tree::rm_many).
-    pub fn rm_many<P: AsRef<str>>(
+    #[must_use = "each result may be an error"]
+    pub async fn rm_many<P: AsRef<str>>(
         &self,
         paths: impl IntoIterator<Item = P>,
-    ) -> impl Future<Output = Vec<Result<()>>> {
-        self.on_each(paths, op::rm)
+    ) -> Vec<Result<()>> {
+        self.on_each(paths, op::rm).await
     }
 
     /// See [`directory_many`](crate::Tree::directory_many).
-    pub fn directory_many<P: AsRef<str>>(
+    #[must_use = "each result may be an error"]
+    pub async fn directory_many<P: AsRef<str>>(
         &self,
         paths: impl IntoIterator<Item = P>,
-    ) -> impl Future<Output = Vec<Result<Vec<String>>>> {
+    ) -> Vec<Result<Vec<String>>> {
         let paths: Vec<_> = paths.into_iter().collect();
-        async move {
-            let ops: Vec<_> = paths.iter().map(|path| op::directory(path.as_ref())).collect();
-            let mut answers = self.run_each(&ops).await;
-            for (answer, path) in answers.iter_mut().zip(&paths) {
-                if Listing::is_needed(answer) {
-                    *answer = self.whole_directory(path.as_ref()).await;
-                }
+        let ops: Vec<_> = paths.iter().map(|path| op::directory(path.as_ref())).collect();
+        let mut answers = self.run_each(&ops).await;
+        for (answer, path) in answers.iter_mut().zip(&paths) {
+            if Listing::is_needed(answer) {
+                *answer = self.whole_directory(path.as_ref()).await;
             }
-            answers
         }
+        answers
     }
 
     /// See [`exists_many`](crate::Tree::exists_many).
-    pub fn exists_many<P: AsRef<str>>(
+    #[must_use = "each result may be an error"]
+    pub async fn exists_many<P: AsRef<str>>(
         &self,
         paths: impl IntoIterator<Item = P>,
-    ) -> impl Future<Output = Vec<Result<bool>>> {
-        self.on_each(paths, op::exists)
+    ) -> Vec<Result<bool>> {
+        self.on_each(paths, op::exists).await
     }
 
     /// See [`get_perms_many`](crate::Tree::get_perms_many).
-    pub fn get_perms_many<P: AsRef<str>>(
+    #[must_use = "each result may be an error"]
+    pub async fn get_perms_many<P: AsRef<str>>(
         &self,
         paths: impl IntoIterator<Item = P>,
-    ) -> impl Future<Output = Vec<Result<Permissions>>> {
-        self.on_each(paths, op::get_perms)
+    ) -> Vec<Result<Permissions>> {
+        self.on_each(paths, op::get_perms).await
     }
 
     /// See [`read_all`](crate::Tree::read_all).
@@ -227,8 +229,7 @@ impl Tree {
         &self,
         paths: impl IntoIterator<Item = P>,
     ) -> Result<Vec<Vec<u8>>> {
-        let results = self.read_many(paths);
-        results.await.into_iter().collect()
+        self.read_many(paths).await.into_iter().collect()
     }
 
     /// See [`write_all`](crate::Tree::write_all).
@@ -236,33 +237,29 @@ impl Tree {
         &self,
         pairs: impl IntoIterator<Item = (P, V)>,
     ) -> Result<()> {
-        let results = self.write_many(pairs);
-        results.await.into_iter().collect()
+        self.write_many(pairs).await.into_iter().collect()
     }
 
     /// See [`mkdir_all`](crate::Tree::mkdir_all).
     pub async fn mkdir_all<P: AsRef<str>>(&self, paths: impl IntoIterator<Item = P>) -> Result<()> {
-        let results = self.mkdir_many(paths);
-        results.await.into_iter().collect()
+        self.mkdir_many(paths).await.into_iter().collect()
     }
 
     /// See [`rm_all`](crate::Tree::rm_all).
     pub async fn rm_all<P: AsRef<str>>(&self, paths: impl IntoIterator<Item = P>) -> Result<()> {
-        let results = self.rm_many(paths);
-        results.await.into_iter().collect()
+        self.rm_many(paths).await.into_iter().collect()
     }
 
     /// See [`set_perms_many`](crate::Tree::set_perms_many).
-    pub fn set_perms_many<'a, P: AsRef<str>>(
+    #[must_use = "each result may be an error"]
+    pub async fn set_perms_many<'a, P: AsRef<str>>(
         &self,
         pairs: impl IntoIterator<Item = (P, &'a Permissions)>,
-    ) -> impl Future<Output = Vec<Result<()>>> {
+    ) -> Vec<Result<()>> {
         let pairs: Vec<_> = pairs.into_iter().collect();
-        async move {
-            let ops: Vec<_> =
-                pairs.iter().map(|(path, perms)| op::set_perms(path.as_ref(), perms)).collect();
-            self.run_each(&ops).await
-        }
+        let ops: Vec<_> =
+            pairs.iter().map(|(path, perms)| op::set_perms(path.as_ref(), perms)).collect();
+        self.run_each(&ops).await
     }
 
     async fn whole_directory(&self, path: &str) -> Result<Vec<String>> {
@@ -282,16 +279,14 @@ impl Tree {
         }
     }
 
-    fn on_each<P: AsRef<str>, T>(
+    async fn on_each<P: AsRef<str>, T>(
         &self,
         paths: impl IntoIterator<Item = P>,
         op: fn(&str) -> Op<'_, T>,
-    ) -> impl Future<Output = Vec<Result<T>>> {
+    ) -> Vec<Result<T>> {
         let paths: Vec<_> = paths.into_iter().collect();
-        async move {
-            let ops: Vec<_> = paths.iter().map(|path| op(path.as_ref())).collect();
-            self.run_each(&ops).await
-        }
+        let ops: Vec<_> = paths.iter().map(|path| op(path.as_ref())).collect();
+        self.run_each(&ops).await
     }
 
     pub(super) async fn run_each<T>(&self, ops: &[Op<'_, T>]) -> Vec<Result<T>> {

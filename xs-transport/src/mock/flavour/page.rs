@@ -49,7 +49,8 @@ fn page_is_up_to_date() {
         fs::write(&path, &page).expect("the page can be written");
     }
     let found = fs::read_to_string(&path).unwrap_or_default();
-    assert!(found == page, "FLAVOURS.md is stale: run the test with {ACCEPT}=1");
+    let differs = found.lines().zip(page.lines()).find(|(found, line)| found != line);
+    assert!(found == page, "FLAVOURS.md is stale: run the test with {ACCEPT}=1: {differs:#?}");
 }
 
 fn page(root: &Path) -> String {
@@ -138,7 +139,7 @@ fn shown(value: &str) -> String {
         "true" => "yes",
         "false" => "no",
         "None" | "[]" => "none",
-        "18446744073709551615" => "unlimited",
+        number if *number == usize::MAX.to_string() => "unlimited",
         // The texts of CONTROL are long.
         other if other.starts_with("Full(") => "Full",
         other => other,

@@ -209,7 +209,7 @@ fn latency(client: &Client) -> Result<String> {
     let (min, median, max) = (times[0], times[ROUND_TRIPS / 2], times[ROUND_TRIPS - 1]);
     let start = Instant::now();
     let batch = (0..BATCH).map(|_| op::get_domain_path(DomId::DOM0));
-    client.run_all(batch).into_iter().collect::<Result<Vec<_>>>()?;
+    client.run_many(batch).into_iter().collect::<Result<Vec<_>>>()?;
     let in_batch = start.elapsed() / BATCH;
     Ok(format!(
         "{median:.0?} per round trip ({min:.0?} to {max:.0?}), {in_batch:.0?} per request in a batch"

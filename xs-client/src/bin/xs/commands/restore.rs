@@ -57,5 +57,5 @@ pub(super) fn set_nodes(tree: &Tree, lines: &[Line]) -> xs_client::Result<()> {
         };
         [Some(node), perms.as_ref().map(|perms| op::set_perms(path, perms))]
     });
-    tree.run_all(ops.flatten()).into_iter().collect()
+    tree.run_many(ops.flatten()).into_iter().collect()
 }
