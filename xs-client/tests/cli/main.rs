@@ -4,6 +4,7 @@
 mod host;
 mod on_daemons;
 mod output;
+mod proxying;
 mod watching;
 
 use std::fs;

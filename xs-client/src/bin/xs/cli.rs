@@ -20,6 +20,7 @@ use crate::commands::info::Info;
 use crate::commands::man::Man;
 use crate::commands::nodes::NodeCommand;
 use crate::commands::ping::Ping;
+use crate::commands::proxy::Proxy;
 use crate::commands::quota::Quota;
 use crate::commands::restore::Restore;
 use crate::commands::serve::Serve;
@@ -64,6 +65,7 @@ enum Command {
     Restore(Restore),
     Transaction(Transaction),
     Serve(Serve),
+    Proxy(Proxy),
     Ping(Ping),
     Info(Info),
     InstallLinks(InstallLinks),
@@ -151,6 +153,7 @@ fn run(cli: &mut Cli, output: &mut Output) -> CommandResult {
         Command::Restore(command) => with_client(&|client, _| command.run(client)),
         Command::Transaction(command) => with_client(&|client, output| command.run(client, output)),
         Command::Serve(command) => command.run(&cli.connection, output),
+        Command::Proxy(command) => command.run(&cli.connection, output),
         Command::Ping(command) => with_client(&|client, output| command.run(client, output)),
         Command::Info(command) => command.run(&cli.connection, output),
         Command::InstallLinks(command) => command.run(output),

@@ -13,7 +13,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Follow changes", &["watch", "wait"]),
     ("Save and compare", &["dump", "restore", "diff"]),
     ("Daemon and domains", &["info", "ping", "domain", "quota", "features", "control"]),
-    ("Without Xen", &["serve"]),
+    ("Without Xen, and for tests", &["serve", "proxy"]),
     ("Set up", &["completions", "man", "install-links"]),
 ];
 

@@ -19,6 +19,7 @@ pub(crate) mod man;
 pub(crate) mod mkdir;
 pub(crate) mod nodes;
 pub(crate) mod ping;
+pub(crate) mod proxy;
 pub(crate) mod quota;
 pub(crate) mod read;
 pub(crate) mod restore;

@@ -1,0 +1,179 @@
+//! `xs proxy`: passes on the messages between clients and a daemon, and writes them down.
+
+mod conversation;
+mod hub;
+mod link;
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use clap::Args;
+use rustix::fs::Mode;
+use rustix::process::umask;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use xs_transport::discover;
+
+use self::conversation::Conversation;
+use self::hub::{Hub, Input};
+use crate::connection::ConnectionArgs;
+use crate::error::{CommandError, CommandResult};
+use crate::output::Output;
+
+/// Stand between clients and the daemon, and write down their conversation
+///
+/// Clients connect to the socket of --listen as they would to the daemon, and have the rights that xs
+/// has. One request is passed on at a time, and then all events that it causes, so that each request
+/// stands above its answers. SIGINT and SIGTERM end the proxy and remove the socket.
+///
+/// The text has a line per message: the connection, > for a request, < for its reply or ! for an event,
+/// the type, the transaction of a request, and the payload.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: xs proxy --listen /tmp/p & XENSTORED_PATH=/tmp/p xs read domid")]
+pub(crate) struct Proxy {
+    /// Socket to create, which only this user can connect to
+    #[arg(long, value_name = "FILE")]
+    listen: PathBuf,
+    /// Write the conversation to a file, instead of printing it
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+    /// Wait so long before passing on each message to a client
+    #[arg(long, value_name = "MILLISECONDS")]
+    slow: Option<u64>,
+    /// Pass on messages to clients in pieces of this size
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..))]
+    split: Option<u32>,
+    /// Close each connection after passing on so many bytes to the client, also within a message
+    #[arg(long, value_name = "BYTES")]
+    cut: Option<usize>,
+}
+
+/// What the proxy does to messages on their way to a client.
+#[derive(Clone, Copy, Debug)]
+struct Faults {
+    slow: Duration,
+    split: Option<usize>,
+    cut: Option<usize>,
+}
+
+/// How long the proxy waits for the answer to a request, unless --timeout says so.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The messages that wait for the hub. Then their senders wait.
+const INPUTS_AHEAD: usize = 64;
+
+/// The socket, which is removed with this value.
+struct Listening<'a>(&'a Path);
+
+impl Drop for Listening<'_> {
+    fn drop(&mut self) {
+        // A socket that remains is reported as in use by the next command that wants it.
+        let _ = fs::remove_file(self.0);
+    }
+}
+
+impl Proxy {
+    pub(crate) fn run(&self, connection: &ConnectionArgs, output: &mut Output) -> CommandResult {
+        let daemon = find(connection)?;
+        let recorded: Box<dyn Write + '_> = match &self.record {
+            None => Box::new(&mut *output),
+            Some(path) => Box::new(File::create(path).map_err(|error| {
+                CommandError::io(format!("cannot write {}", path.display()), error)
+            })?),
+        };
+        let (sender, inputs) = mpsc::sync_channel(INPUTS_AHEAD);
+        let failed = |error| CommandError::io("cannot run the proxy", error);
+        let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
+        let listener = bind(&self.listen)?;
+        let _listening = Listening(&self.listen);
+        let stop = sender.clone();
+        thread::spawn(move || {
+            if signals.forever().next().is_some() {
+                // Without a receiver, the proxy ends already.
+                let _ = stop.send(Input::Stop);
+            }
+        });
+        let clients = sender.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let Ok(stream) = stream else {
+                    // Out of descriptors, until a connection ends.
+                    thread::sleep(Duration::from_millis(100));
+                    continue;
+                };
+                if clients.send(Input::NewClient(stream)).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut conversation = Conversation::new(recorded, domid_at(connection, &daemon));
+        conversation.begin(&daemon, self.record.as_deref())?;
+        if self.record.is_some() {
+            println(&self.listen)?;
+        }
+        let faults = Faults {
+            slow: Duration::from_millis(self.slow.unwrap_or_default()),
+            split: self.split.map(|bytes| bytes as usize),
+            cut: self.cut,
+        };
+        let timeout = connection.timeout.unwrap_or(DEFAULT_TIMEOUT);
+        Hub::new(daemon, conversation, faults, timeout, sender, inputs).run()?;
+        Ok(true)
+    }
+}
+
+/// Says that the socket accepts connections.
+fn println(path: &Path) -> io::Result<()> {
+    let mut stdout = io::stdout();
+    stdout.write_all(format!("{}\n", path.display()).as_bytes())?;
+    stdout.flush()
+}
+
+/// Returns the first socket that accepts a connection.
+fn find(connection: &ConnectionArgs) -> CommandResult<PathBuf> {
+    if connection.device.is_some() {
+        return Err(CommandError::new("proxy: only the socket of a daemon can be passed on")
+            .with_hint("name one with --socket"));
+    }
+    let candidates = match &connection.socket {
+        Some(path) => vec![path.clone()],
+        None => discover::candidates(),
+    };
+    match candidates.iter().find(|path| UnixStream::connect(path).is_ok()) {
+        Some(path) => Ok(path.clone()),
+        None => {
+            // An attempt to open a client says what is wrong.
+            connection.open()?;
+            Err(CommandError::new("proxy: only the socket of a daemon can be passed on"))
+        }
+    }
+}
+
+/// Returns the number of the domain that the daemon takes its clients for.
+fn domid_at(connection: &ConnectionArgs, daemon: &Path) -> u16 {
+    let Ok(client) = connection.builder().open_at(daemon) else { return 0 };
+    if client.directory("/").is_ok() {
+        return 0;
+    }
+    client.read_parsed("domid").unwrap_or(0)
+}
+
+fn bind(path: &Path) -> CommandResult<UnixListener> {
+    // Clients of the socket have the rights of this user.
+    let before = umask(Mode::from_raw_mode(0o177));
+    let listener = UnixListener::bind(path);
+    umask(before);
+    listener.map_err(|error| {
+        let in_use = error.kind() == io::ErrorKind::AddrInUse;
+        let error = CommandError::io(format!("cannot listen on {}", path.display()), error);
+        match in_use {
+            true => error.with_hint("choose another path, or remove the file if nothing uses it"),
+            false => error,
+        }
+    })
+}

@@ -1,0 +1,146 @@
+//! `xs proxy` in front of the in-memory and of genuine daemons.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use xs_client::{Client, ErrorKind};
+
+use crate::host::{Host, stderr};
+
+/// A conversation that was recorded from the C daemon of Xen 4.20. The test `conversations` of the
+/// crate xs-tests replays it, with all others in its directory.
+const RECORDED: &str = include_str!("../../../tests/tests/conversations/c-4.20/xs-proxy.txt");
+
+/// A running `xs proxy`.
+struct Proxy {
+    child: Child,
+    path: String,
+}
+
+impl Proxy {
+    fn start(host: &Host, args: &str) -> Self {
+        let path = host.dir.join("proxy").display().to_string();
+        let mut command = host.command(&format!("proxy --listen {path} {args}"));
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        // The first line is printed once the socket accepts connections.
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        Proxy { child, path }
+    }
+
+    fn client(&self) -> Client {
+        Client::open_at(&self.path).unwrap()
+    }
+
+    fn stop(mut self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert!(self.child.wait().unwrap().success());
+        assert!(!fs::exists(&self.path).unwrap());
+    }
+}
+
+#[test]
+fn recorded_conversations_have_the_form_that_the_replayer_takes() {
+    for host in Host::on_every_daemon("/tool/proxy", "/tool [n0] = \"\"\n") {
+        let file = host.dir.join("xs-proxy.txt");
+        let proxy = Proxy::start(&host, &format!("--record {}", file.display()));
+        let one = proxy.client();
+        one.write("/tool/proxy/a", "1 {2}\n*").unwrap();
+        let two = proxy.client();
+        let mut watch = two.watch("/tool/proxy").unwrap();
+        watch.wait().unwrap();
+        one.transaction(|tx| {
+            tx.write("/tool/proxy/b", [b'x'; 40])?;
+            tx.read("/tool/proxy/a")
+        })
+        .unwrap();
+        watch.wait().unwrap();
+        one.directory("/tool/proxy").unwrap();
+        one.read("/tool/proxy/missing").unwrap_err();
+        watch.remove().unwrap();
+        drop(two);
+        let recorded = || fs::read_to_string(&file).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !recorded().contains("host close dom0b\n") {
+            assert!(Instant::now() < deadline, "{}", recorded());
+        }
+        one.rm("/tool/proxy").unwrap();
+        proxy.stop();
+        let recorded = recorded();
+        // The tokens of watches are numbered within the process, whose tests run in any order.
+        let token =
+            recorded.split("\\0xs-").nth(1).and_then(|rest| rest.split('\\').next()).unwrap();
+        let recorded = recorded.replace(&format!("\\0xs-{token}\\0"), "\\0xs-1\\0");
+        let without_comments = |text: &str| {
+            let lines = text.lines().filter(|line| !line.starts_with('#'));
+            lines.collect::<Vec<_>>().join("\n")
+        };
+        // Closing the last connection is not in the recording: the proxy ends first.
+        assert_eq!(without_comments(&recorded), without_comments(RECORDED), "{recorded}");
+    }
+}
+
+#[test]
+fn conversations_are_printed_by_default() {
+    let host = Host::new("/a = 1");
+    let proxy = host.dir.join("proxy");
+    let mut command = host.command(&format!("proxy --listen {}", proxy.display()));
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.next().unwrap().starts_with("# recorded by xs proxy from "));
+    let output = host.xs(&format!("--socket {} read /a", proxy.display()));
+    assert!(output.status.success(), "{}", stderr(&output));
+    let wanted =
+        ["", "scenario recorded", "dom0 > READ tx=0 /a\\0", "dom0 < READ 1", "host close dom0"];
+    assert_eq!(lines.by_ref().take(5).collect::<Vec<_>>(), wanted);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn guests_keep_their_number() {
+    let host = Host::new("");
+    let file = host.dir.join("recorded");
+    let args = format!("--record {} --socket {}", file.display(), host.guest());
+    let proxy = Proxy::start(&host, &args);
+    assert_eq!(proxy.client().read("domid").unwrap(), b"5");
+    proxy.stop();
+    assert!(
+        fs::read_to_string(&file).unwrap().contains("dom5 > READ tx=0 domid\\0\ndom5 < READ 5\n")
+    );
+}
+
+#[test]
+fn messages_can_be_slow_and_split_and_cut() {
+    let host = Host::new("/a = 1");
+    for args in ["--split 1", "--split 3 --slow 1"] {
+        let proxy = Proxy::start(&host, &format!("{args} --record /dev/null"));
+        let client = proxy.client();
+        let mut watch = client.watch("/a").unwrap();
+        watch.wait().unwrap();
+        client.write("/a", [b'v'; 100]).unwrap();
+        assert_eq!(client.read("/a").unwrap(), [b'v'; 100]);
+        watch.wait().unwrap();
+        proxy.stop();
+    }
+    let proxy = Proxy::start(&host, "--cut 150 --record /dev/null");
+    let client = proxy.client();
+    assert_eq!(client.read("/a").unwrap(), [b'v'; 100]);
+    let error = client.read("/a").unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Lost(_)), "{error}");
+    // A new connection has its own count.
+    assert!(proxy.client().exists("/a").unwrap());
+    proxy.stop();
+}
+
+#[test]
+fn proxy_needs_a_daemon_and_a_free_path() {
+    let host = Host::new("");
+    let output = host.xs("--socket /nowhere proxy --listen /nowhere/else");
+    assert!(stderr(&output).contains("cannot connect to /nowhere"), "{}", stderr(&output));
+    let output = host.xs(&format!("proxy --listen {}", host.socket()));
+    assert!(stderr(&output).contains("cannot listen on"), "{}", stderr(&output));
+}
