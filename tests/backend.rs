@@ -27,12 +27,20 @@ pub enum Backend {
     MemoryDevice,
     /// The in-memory xenstored over a Unix socket, as dom0.
     MemorySocket,
+    /// The in-memory xenstored over a ring, as dom0.
+    Ring,
+    /// The in-memory xenstored over a ring, as a guest.
+    RingGuest,
+    /// The in-memory xenstored over a ring as a guest, behaving like the oxenstored of Xen 4.17.
+    RingOxenstored,
     /// The in-memory xenstored over an unreliable transport, as dom0.
     Unreliable,
     /// The same, through the simulated device.
     UnreliableDevice,
     /// The same, over a Unix socket.
     UnreliableSocket,
+    /// The same, over a ring.
+    UnreliableRing,
     /// A C xenstored, as dom0.
     C,
     /// A C xenstored, as a guest.
@@ -67,9 +75,13 @@ impl Backend {
             Backend::MemoryGuest => Some(memory(Flavour::default(), GUEST)),
             Backend::MemoryDevice => Some(memory_device()),
             Backend::MemorySocket => Some(memory_socket()),
+            Backend::Ring => Some(ring(Flavour::default(), DomId::DOM0)),
+            Backend::RingGuest => Some(ring(Flavour::default(), GUEST)),
+            Backend::RingOxenstored => Some(ring(Flavour::Ocaml417, GUEST)),
             Backend::Unreliable => Some(unreliable(memory(Flavour::default(), DomId::DOM0))),
             Backend::UnreliableDevice => Some(unreliable(memory_device())),
             Backend::UnreliableSocket => Some(unreliable(memory_socket())),
+            Backend::UnreliableRing => Some(unreliable(ring(Flavour::default(), DomId::DOM0))),
             Backend::C => daemon("XS_TEST_C", None),
             Backend::CGuest => daemon("XS_TEST_C", Some(&C_GUEST5)),
             Backend::Ox => daemon("XS_TEST_OX", None),
@@ -96,6 +108,7 @@ fn lock(resource: &'static Mutex<()>) -> MutexGuard<'static, ()> {
 /// An open [`Backend`].
 pub(crate) enum Instance {
     Memory(Xenstored, DomId),
+    Ring(Xenstored, DomId),
     MemoryDevice(Kernel),
     MemorySocket(SocketServer),
     Daemon {
@@ -118,6 +131,16 @@ pub(crate) type FaultyTransport = Arc<Unreliable<Box<dyn Transport>>>;
 
 fn memory(flavour: Flavour, domid: DomId) -> Instance {
     Instance::Memory(with_guests(Xenstored::with_flavour(flavour)), domid)
+}
+
+fn ring(flavour: Flavour, domid: DomId) -> Instance {
+    Instance::Ring(with_guests(Xenstored::with_flavour(flavour)), domid)
+}
+
+/// Connects over a ring of its own.
+fn connect_ring(xenstored: &Xenstored, domid: DomId) -> impl Transport + 'static {
+    let endpoint = xenstored.ring(domid).expect("threads are available");
+    endpoint.connect().expect("it is the first connection")
 }
 
 fn memory_device() -> Instance {
@@ -162,7 +185,10 @@ fn daemon(prefix: &'static str, guest: Option<&'static Mutex<()>>) -> Option<Ins
 impl Instance {
     pub(crate) fn is_in_memory(&self) -> bool {
         match self {
-            Instance::Memory(..) | Instance::MemoryDevice(_) | Instance::MemorySocket(_) => true,
+            Instance::Memory(..)
+            | Instance::Ring(..)
+            | Instance::MemoryDevice(_)
+            | Instance::MemorySocket(_) => true,
             Instance::Unreliable(inner, _) | Instance::Faulty(inner, _) => inner.is_in_memory(),
             Instance::Daemon { .. } | Instance::Device(..) => false,
         }
@@ -172,7 +198,10 @@ impl Instance {
         match self {
             Instance::MemoryDevice(_) | Instance::Device(..) => true,
             Instance::Unreliable(inner, _) | Instance::Faulty(inner, _) => inner.is_device(),
-            Instance::Memory(..) | Instance::MemorySocket(_) | Instance::Daemon { .. } => false,
+            Instance::Memory(..)
+            | Instance::Ring(..)
+            | Instance::MemorySocket(_)
+            | Instance::Daemon { .. } => false,
         }
     }
 
@@ -180,6 +209,7 @@ impl Instance {
     pub(crate) fn transport(&self) -> Box<dyn Transport> {
         match self {
             Instance::Memory(xenstored, _) => Box::new(xenstored.connect(DomId::DOM0)),
+            Instance::Ring(xenstored, _) => Box::new(connect_ring(xenstored, DomId::DOM0)),
             Instance::MemorySocket(server) => Box::new(
                 UnixTransport::connect(server.socket(), HANG_TIMEOUT).expect("the server runs"),
             ),
@@ -202,6 +232,9 @@ impl Instance {
         match self {
             Instance::Faulty(_, transport) => builder.from_transport(transport.clone()),
             Instance::Memory(xenstored, domid) => builder.from_transport(xenstored.connect(*domid)),
+            Instance::Ring(xenstored, domid) => {
+                builder.from_transport(connect_ring(xenstored, *domid))
+            }
             Instance::Daemon { guest: Some((path, _)), .. } => {
                 builder.open_at(path).expect("cannot connect to the guest's socket")
             }
@@ -220,6 +253,7 @@ impl Instance {
             }
             Instance::Device(path, _) => builder.open_at(path).expect("cannot open the device"),
             Instance::Memory(..)
+            | Instance::Ring(..)
             | Instance::MemoryDevice(_)
             | Instance::Unreliable(..)
             | Instance::Faulty(..) => builder.from_transport(self.transport()),
@@ -232,6 +266,9 @@ impl Instance {
         let (client, guard) = match self {
             Instance::Memory(xenstored, _) => {
                 (builder.from_transport(xenstored.connect(OTHER_GUEST)), None)
+            }
+            Instance::Ring(xenstored, _) => {
+                (builder.from_transport(connect_ring(xenstored, OTHER_GUEST)), None)
             }
             Instance::MemorySocket(server) => {
                 let path = server.dir().join("guest-7");

@@ -12,6 +12,7 @@
 //! * [`Transport`] is the contract: send bytes, receive bytes, wait, wake, close.
 //! * [`UnixTransport`] and [`XenbusTransport`] implement it for the daemon's socket and the device, and
 //!   [`StreamTransport`] for any stream socket: vsock, a TCP tunnel, an inherited descriptor.
+//! * [`ring`] has a transport for programs that share a page with xenstored, without a kernel between.
 //! * [`discover`](mod@discover) finds the daemon of this machine, in the order of libxenstore.
 //! * [`Drive`] runs a `ClientConnection` of `xs-proto` over a transport, in one thread.
 //! * [`send_once`], [`receive_once`] and [`wait_once`] are the steps of this loop. A client with
@@ -46,6 +47,7 @@ mod failure;
 #[cfg(feature = "mock")]
 pub mod mock;
 mod process;
+pub mod ring;
 #[cfg(unix)]
 mod stream;
 mod sys;

@@ -68,8 +68,9 @@ pub trait Transport: Debug + Send + Sync {
     /// # Errors
     /// `WouldBlock` if the transport accepts nothing now. It accepts more once the peer has
     /// received bytes sent earlier, and [`wait`](Self::wait) returns then. A transport fails in
-    /// this way only while the peer has not yet received a complete request sent earlier. A reply
-    /// is thus still to come, and a thread in [`recv`](Self::recv) will return and can send again.
+    /// this way only while the peer has not yet received a complete request sent earlier, or serves
+    /// the connection not yet. A reply is thus still to come, or the transport returns from
+    /// [`recv`](Self::recv) once it accepts more. A thread in it will return and can send again.
     ///
     /// `Interrupted` if nothing was sent and the call can be repeated at once.
     fn send(&self, bytes: &[u8]) -> io::Result<Sent>;

@@ -97,6 +97,23 @@ impl<P: Page> RingClient<P> {
         self.transfer(|page, _, replies| replies.read(page, buf))
     }
 
+    /// Returns how many bytes [`send`](Self::send) would copy at most. 0 if there is no connection yet.
+    ///
+    /// # Errors
+    /// The connection has ended, see [above](Self#errors).
+    pub fn room(&mut self) -> Result<usize, RingError> {
+        self.examine(|page, requests, _| requests.room(page))
+    }
+
+    /// Returns how many bytes [`receive`](Self::receive) would copy at most. 0 if there is no
+    /// connection yet.
+    ///
+    /// # Errors
+    /// The connection has ended, see [above](Self#errors).
+    pub fn available(&mut self) -> Result<usize, RingError> {
+        self.examine(|page, _, replies| replies.available(page))
+    }
+
     /// Returns whether to notify the event channel, once for any number of calls before.
     #[must_use = "the other end is not notified unless the caller does it"]
     pub fn must_notify(&mut self) -> bool {
@@ -139,8 +156,18 @@ impl<P: Page> RingClient<P> {
         self.state = State::Unconnected;
     }
 
-    /// Moves bytes if the end is connected, and keeps the first error for later calls.
+    /// Moves bytes if the end is connected.
     fn transfer(
+        &mut self,
+        run: impl FnOnce(&P, &mut Producer, &mut Consumer) -> Result<usize, RingError>,
+    ) -> Result<usize, RingError> {
+        let moved = self.examine(run)?;
+        self.must_notify |= moved > 0;
+        Ok(moved)
+    }
+
+    /// Looks at a ring if the end is connected, and keeps the first error for later calls.
+    fn examine(
         &mut self,
         run: impl FnOnce(&P, &mut Producer, &mut Consumer) -> Result<usize, RingError>,
     ) -> Result<usize, RingError> {
@@ -149,9 +176,8 @@ impl<P: Page> RingClient<P> {
             State::Unconnected => Ok(0),
             State::Failed(error) => Err(*error),
         });
-        match result {
-            Ok(len) => self.must_notify |= len > 0,
-            Err(error) => self.state = State::Failed(error),
+        if let Err(error) = result {
+            self.state = State::Failed(error);
         }
         result
     }

@@ -48,8 +48,8 @@ impl Producer {
         Producer { ring, produced: 0, consumed: 0 }
     }
 
-    /// Copies as much of `bytes` into the ring as it has room for, and returns how much.
-    pub(super) fn write<P: Page>(&mut self, page: &P, bytes: &[u8]) -> Result<usize, RingError> {
+    /// Returns how many bytes the ring has room for.
+    pub(super) fn room<P: Page>(&mut self, page: &P) -> Result<usize, RingError> {
         let (ring, consumer) =
             (self.ring, page.load(Field::Consumer(self.ring), Ordering::Acquire));
         let unread = self.produced.wrapping_sub(self.consumed);
@@ -57,8 +57,13 @@ impl Producer {
             return Err(RingError::Indices { ring, consumer, producer: self.produced });
         }
         self.consumed = consumer;
-        let room = P::SIZE - self.produced.wrapping_sub(consumer);
-        let len = bytes.len().min(room as usize);
+        Ok((P::SIZE - self.produced.wrapping_sub(consumer)) as usize)
+    }
+
+    /// Copies as much of `bytes` into the ring as it has room for, and returns how much.
+    pub(super) fn write<P: Page>(&mut self, page: &P, bytes: &[u8]) -> Result<usize, RingError> {
+        let (ring, room) = (self.ring, self.room(page)?);
+        let len = bytes.len().min(room);
         if len == 0 {
             return Ok(0);
         }
@@ -84,8 +89,8 @@ impl Consumer {
         Consumer { ring, consumed: 0, produced: 0 }
     }
 
-    /// Copies bytes from the ring to `buf`, as many as there are or fit, and returns how many.
-    pub(super) fn read<P: Page>(&mut self, page: &P, buf: &mut [u8]) -> Result<usize, RingError> {
+    /// Returns how many bytes there are to read.
+    pub(super) fn available<P: Page>(&mut self, page: &P) -> Result<usize, RingError> {
         let (ring, producer) =
             (self.ring, page.load(Field::Producer(self.ring), Ordering::Acquire));
         let room = P::SIZE - self.produced.wrapping_sub(self.consumed);
@@ -93,7 +98,13 @@ impl Consumer {
             return Err(RingError::Indices { ring, consumer: self.consumed, producer });
         }
         self.produced = producer;
-        let len = buf.len().min(producer.wrapping_sub(self.consumed) as usize);
+        Ok(producer.wrapping_sub(self.consumed) as usize)
+    }
+
+    /// Copies bytes from the ring to `buf`, as many as there are or fit, and returns how many.
+    pub(super) fn read<P: Page>(&mut self, page: &P, buf: &mut [u8]) -> Result<usize, RingError> {
+        let (ring, available) = (self.ring, self.available(page)?);
+        let len = buf.len().min(available);
         if len == 0 {
             return Ok(0);
         }

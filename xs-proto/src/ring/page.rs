@@ -161,24 +161,36 @@ impl Page for RingPage {
     }
 }
 
-impl<P: Page + ?Sized> Page for &P {
-    const SIZE: u32 = P::SIZE;
+/// Implements [`Page`] for pointers to a page.
+macro_rules! pointers {
+    ($($(#[$attribute:meta])* $pointer:ty;)*) => {$(
+        $(#[$attribute])*
+        impl<P: Page + ?Sized> Page for $pointer {
+            const SIZE: u32 = P::SIZE;
 
-    fn load(&self, field: Field, order: Ordering) -> u32 {
-        (**self).load(field, order)
-    }
+            fn load(&self, field: Field, order: Ordering) -> u32 {
+                (**self).load(field, order)
+            }
 
-    fn store(&self, field: Field, value: u32, order: Ordering) {
-        (**self).store(field, value, order);
-    }
+            fn store(&self, field: Field, value: u32, order: Ordering) {
+                (**self).store(field, value, order);
+            }
 
-    fn read(&self, ring: Ring, at: usize, buf: &mut [u8]) {
-        (**self).read(ring, at, buf);
-    }
+            fn read(&self, ring: Ring, at: usize, buf: &mut [u8]) {
+                (**self).read(ring, at, buf);
+            }
 
-    fn write(&self, ring: Ring, at: usize, bytes: &[u8]) {
-        (**self).write(ring, at, bytes);
-    }
+            fn write(&self, ring: Ring, at: usize, bytes: &[u8]) {
+                (**self).write(ring, at, bytes);
+            }
+        }
+    )*};
+}
+
+pointers! {
+    &P;
+    #[cfg(target_has_atomic = "ptr")]
+    alloc::sync::Arc<P>;
 }
 
 impl fmt::Debug for RingPage {

@@ -108,6 +108,12 @@ impl<P: Page> RingServer<P> {
         core::mem::take(&mut self.must_notify)
     }
 
+    /// Returns whether the guest asks for a new connection. Also after an error, which the guest may
+    /// have answered in this way.
+    pub fn is_reconnecting(&self) -> bool {
+        self.page.load(Field::Connection, Ordering::Acquire) == RECONNECT
+    }
+
     /// Empties both rings, clears the error, and tells the guest that it is connected.
     pub fn reset(&mut self) {
         for ring in [Ring::Requests, Ring::Replies] {

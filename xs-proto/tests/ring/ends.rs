@@ -185,3 +185,42 @@ fn errors_name_the_ring_and_the_cause() {
         "xenstored has given up the ring: the guest has set an invalid index"
     );
 }
+
+#[test]
+fn looking_at_the_rings_moves_nothing() {
+    let page = RingPage::new();
+    set(&page, Field::Connection, RECONNECT);
+    let mut client = RingClient::new(&page);
+    assert_eq!((client.room(), client.available()), (Ok(0), Ok(0)));
+    let mut server = RingServer::new(&page, Features::NONE).unwrap();
+    assert_eq!((client.room(), client.available()), (Ok(1024), Ok(0)));
+    assert_eq!(client.send(b"ab"), Ok(2));
+    assert_eq!(server.send(b"reply"), Ok(5));
+    assert!(client.must_notify());
+    for _ in 0..2 {
+        assert_eq!((client.room(), client.available()), (Ok(1022), Ok(5)));
+        assert!(!client.must_notify());
+    }
+    assert_eq!(client.receive(&mut [0; 3]), Ok(3));
+    assert_eq!(client.available(), Ok(2));
+
+    set(&page, Field::Producer(Ring::Replies), 5000);
+    let broken = client.available().unwrap_err();
+    assert!(matches!(broken, RingError::Indices { .. }));
+    assert_eq!(client.room(), Err(broken));
+    assert_eq!(client.send(b"x"), Err(broken));
+}
+
+#[test]
+fn server_that_has_given_up_sees_that_the_guest_asks_again() {
+    let page = RingPage::new();
+    let mut server = RingServer::new(&page, Features::RECONNECTION).unwrap();
+    let mut client = RingClient::new(&page);
+    server.give_up(ServerError::Protocol);
+    assert!(!server.is_reconnecting());
+    client.reconnect().unwrap();
+    assert!(server.is_reconnecting());
+    server.reset();
+    assert!(!server.is_reconnecting());
+    assert_eq!(client.send(b"a"), Ok(1));
+}

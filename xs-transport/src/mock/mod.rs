@@ -6,6 +6,8 @@
 //! `serve`, clients in any language connect over Unix sockets. The in-process pipe needs no thread:
 //! a request is handled before the call that sends it returns.
 //!
+//! [`Xenstored::ring`] offers a page with rings, as a guest has one.
+//!
 //! [`Kernel`] offers the xenbus device of a guest, with the peculiarities of the genuine one.
 //!
 //! A test of a program that uses Xenstore can add [guests](Xenstored::add_guest), fill the store
@@ -80,7 +82,7 @@
 //! * `requests` carries out requests on that state.
 //! * `testing` has faults, records and the text form of a store; `guest` has the nodes of a guest.
 //! * `connection` connects in-process clients, and [`Xenstored`] is the handle to all of it.
-//! * `serve` and `kernel` offer the xenstored over sockets and over a device.
+//! * `ring`, `serve` and `kernel` offer the xenstored over rings, sockets and a device.
 
 mod connection;
 mod daemon;
@@ -91,6 +93,7 @@ mod id_map;
 mod kernel;
 mod numbers;
 mod requests;
+mod ring;
 #[cfg(all(unix, feature = "serve"))]
 mod serve;
 mod store;

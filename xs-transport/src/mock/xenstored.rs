@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use xs_proto::{DomId, Path, PathError, Permissions};
+use xs_proto::{DomId, Features, Path, PathError, Permissions};
 
 use super::connection::hub::Hub;
 use super::connection::pipe::Pipe;
@@ -60,6 +60,16 @@ impl Xenstored {
     /// readable.
     pub(super) fn connect_with(&self, domid: DomId, notify: Option<Notify>) -> Pipe {
         Pipe::open(&self.hub, domid, notify)
+    }
+
+    /// Returns whether a domain is introduced.
+    pub(super) fn is_introduced(&self, domid: DomId) -> bool {
+        self.hub.lock().daemon.domains.introduced(domid).is_some()
+    }
+
+    /// Returns the features that the daemon offers in the page of a domain.
+    pub(super) fn ring_features(&self, domid: DomId) -> Features {
+        self.hub.lock().daemon.ring_features(domid)
     }
 
     /// Creates a guest with the nodes that libxl creates for one, and introduces it. Returns

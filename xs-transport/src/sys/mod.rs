@@ -3,6 +3,8 @@
 //! On systems other than Unix, there are no descriptors. The in-memory xenstored and transports of
 //! the program do without them.
 
+#[cfg(target_os = "linux")]
+mod linux;
 #[cfg(not(unix))]
 mod other;
 #[cfg(unix)]
@@ -10,6 +12,8 @@ mod unix;
 #[cfg(unix)]
 mod waker;
 
+#[cfg(target_os = "linux")]
+pub(crate) use self::linux::*;
 #[cfg(not(unix))]
 pub(crate) use self::other::*;
 #[cfg(unix)]

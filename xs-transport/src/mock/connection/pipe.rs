@@ -55,12 +55,13 @@ impl Pipe {
         self.id
     }
 
+    /// Returns whether the connection is closed. There may still be bytes to receive.
+    pub(in crate::mock) fn is_closed(&self) -> bool {
+        self.queue.is_closed()
+    }
+
     /// Takes the first part of what can be received. It is empty if there is nothing to receive yet.
     /// Returns `None` at the end of the stream.
-    #[cfg_attr(
-        not(all(unix, feature = "serve")),
-        allow(dead_code, reason = "only the server calls it")
-    )]
     pub(in crate::mock) fn take(&self) -> Option<BytesMut> {
         let taken = self.queue.take();
         self.refill();

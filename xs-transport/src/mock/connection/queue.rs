@@ -76,6 +76,11 @@ impl ReceiveQueue {
         self.lock().bytes.len()
     }
 
+    /// Returns whether nothing follows the bytes in the queue.
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().is_closed
+    }
+
     /// Returns whether the daemon may push more.
     pub(super) fn has_room(&self) -> bool {
         self.lock().bytes.len() < Self::CAPACITY
@@ -127,10 +132,6 @@ impl ReceiveQueue {
     }
 
     /// Takes the first bytes: as many as the queue holds at least, or as a fault allows at a time.
-    #[cfg_attr(
-        not(all(unix, feature = "serve")),
-        allow(dead_code, reason = "only the server calls it")
-    )]
     pub(super) fn take(&self) -> Taken<BytesMut> {
         let mut state = self.lock();
         match state.takeable(Self::CAPACITY) {

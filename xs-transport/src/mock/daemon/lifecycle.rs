@@ -1,9 +1,9 @@
 //! Domains that appear and shut down. Their release is a change of the store, so it is among the
 //! requests.
 
-use xs_proto::DomId;
+use xs_proto::{DomId, Features};
 
-use super::domains::Rings;
+use super::domains::{FEATURES, Rings};
 use super::state::Daemon;
 use crate::mock::store::tree::{INTRODUCE_DOMAIN, RELEASE_DOMAIN};
 
@@ -26,6 +26,13 @@ impl Daemon {
         domain.rings = rings;
         self.fire_special(INTRODUCE_DOMAIN, domid);
         true
+    }
+
+    /// Returns the features that the daemon offers in the page of a domain: those that it has, less
+    /// those that SET_FEATURE has switched off.
+    pub(crate) fn ring_features(&self, domid: DomId) -> Features {
+        let enabled = self.domains.get(domid).map_or(FEATURES, |domain| domain.features);
+        Features::from_bits(self.behaviour.ring_features.bits() & !(FEATURES & !enabled))
     }
 
     /// Fires special watches for a domain that has shut down.

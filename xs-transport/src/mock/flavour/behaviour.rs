@@ -1,6 +1,6 @@
 //! The differences between daemons: one field for each, whose value a flavour sets.
 
-use xs_proto::{ErrorCode, MessageType};
+use xs_proto::{ErrorCode, Features, MessageType};
 
 use crate::mock::store::quota::Quota;
 use crate::mock::store::tree::Accounting;
@@ -24,6 +24,9 @@ pub(crate) struct Behaviour {
     /// Whether the reply to WATCH and UNWATCH repeats the transaction of the request. These
     /// requests are never part of a transaction.
     pub(crate) watch_reply_repeats_transaction: bool,
+    /// The features that the daemon offers in the page that a guest shares with it. Changed in Xen
+    /// 4.22.
+    pub(crate) ring_features: Features,
 
     // Arguments.
     /// How the daemon reads a domain id. Changed in Xen 4.22.

@@ -1,6 +1,6 @@
 //! The C daemon, release by release.
 
-use xs_proto::{ErrorCode, MessageType};
+use xs_proto::{ErrorCode, Features, MessageType};
 
 use super::behaviour::{
     Behaviour, Bound, Bounds, Control, DomainIds, EventOrder, FinalNul, Isolation, LongEvents,
@@ -29,6 +29,7 @@ pub(super) const C_4_17: Behaviour = Behaviour {
     target_lends_privilege: false,
     unknown_transaction_error: &ErrorCode::NoEntry,
     watch_reply_repeats_transaction: true,
+    ring_features: Features::ERROR,
 
     domain_ids: DomainIds::Prefix,
     permission_ids: PermissionIds::AnyBase,
@@ -130,6 +131,9 @@ pub(super) const C_4_22: Behaviour = Behaviour {
         MessageType::GetQuota,
         MessageType::SetQuota,
     ],
+    ring_features: Features::from_bits(
+        Features::ERROR.bits() | Features::WATCH_DEPTH.bits() | Features::DOMID_ANY.bits(),
+    ),
     domain_ids: DomainIds::Whole,
     sets_permissions_of_any_domain: false,
     releases_owners_of_special_nodes: false,

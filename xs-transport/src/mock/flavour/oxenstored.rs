@@ -1,6 +1,6 @@
 //! oxenstored, the OCaml daemon, release by release.
 
-use xs_proto::{ErrorCode, MessageType};
+use xs_proto::{ErrorCode, Features, MessageType};
 
 use super::behaviour::{
     Behaviour, Bound, Bounds, Control, DomainIds, EventOrder, FinalNul, Isolation, LongEvents,
@@ -29,6 +29,7 @@ pub(super) const OX_4_17: Behaviour = Behaviour {
     target_lends_privilege: true,
     unknown_transaction_error: &ErrorCode::Io,
     watch_reply_repeats_transaction: false,
+    ring_features: Features::RECONNECTION,
 
     domain_ids: DomainIds::Ocaml,
     permission_ids: PermissionIds::Ocaml,
