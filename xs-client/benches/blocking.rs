@@ -8,6 +8,7 @@
 //! | variable | meaning |
 //! |---|---|
 //! | `XS_BENCH_SOCKET` | socket or device of the daemon; without it, a thread serves an in-memory xenstored |
+//! | `XS_BENCH_PATH` | node that is read, `/bench/key` by default; guests may use `data/bench` |
 //! | `XS_BENCH_READS` | reads in each round, 2000 by default; fewer suit the kernel's device, which is slow |
 //!
 //! The contenders take turns in each round. Ratios are medians over the rounds.
@@ -24,13 +25,15 @@ use xs_client::{Client, DomId};
 use xs_proto::{Header, MessageType, ReqId, TxId};
 use xs_transport::mock::{Server, Xenstored};
 
-const PATH: &str = "/bench/key";
 const VALUE: &[u8] = b"a value of usual length";
 /// Measured rounds, after one to warm up.
 const ROUNDS: usize = 21;
 const BATCH: usize = 100;
 
 fn main() {
+    let path = std::env::var("XS_BENCH_PATH").unwrap_or_else(|_| "/bench/key".into());
+    let path = path.as_str();
+    let watched = format!("{path}-watched");
     let socket = match std::env::var_os("XS_BENCH_SOCKET") {
         Some(path) => PathBuf::from(path),
         None => serve(),
@@ -43,16 +46,16 @@ fn main() {
     let pipelined = if is_device { 1 } else { batch };
     println!("daemon: {}", socket.display());
     let client = Client::open_at(&socket).expect("xenstored is running");
-    client.write(PATH, VALUE).expect("write succeeds");
+    client.write(path, VALUE).expect("write succeeds");
     let watching = Client::open_at(&socket).expect("xenstored is running");
-    let _watch = watching.watch("/bench/watched").expect("watch succeeds");
+    let _watch = watching.watch(&watched).expect("watch succeeds");
     let calling = Client::open_at(&socket).expect("xenstored is running");
-    calling.watch_with("/bench/watched", drop).expect("watch succeeds");
-    let mut bare = Bare::new(&socket);
+    calling.watch_with(&watched, drop).expect("watch succeeds");
+    let mut bare = Bare::new(&socket, path);
 
     let read = |client: &Client| {
         for _ in 0..reads {
-            assert_eq!(client.read(PATH).expect("read succeeds"), VALUE);
+            assert_eq!(client.read(path).expect("read succeeds"), VALUE);
         }
     };
     compare(
@@ -66,7 +69,7 @@ fn main() {
         ],
     );
 
-    let mut bare = Bare::new(&socket);
+    let mut bare = Bare::new(&socket, path);
     compare(
         "100 reads in a batch",
         reads,
@@ -76,13 +79,13 @@ fn main() {
             }),
             ("read_many", &mut || {
                 for _ in 0..reads / batch {
-                    let values = client.read_many(vec![PATH; batch]);
+                    let values = client.read_many(vec![path; batch]);
                     assert!(values.iter().all(|value| value.as_deref().is_ok_and(|v| v == VALUE)));
                 }
             }),
         ],
     );
-    client.rm("/bench").expect("rm succeeds");
+    client.rm(path).expect("rm succeeds");
 }
 
 type Contender<'a> = (&'a str, &'a mut dyn FnMut());
@@ -134,11 +137,11 @@ struct Bare {
 }
 
 impl Bare {
-    fn new(socket: &PathBuf) -> Self {
-        let len = PATH.len() as u32 + 1;
+    fn new(socket: &PathBuf, path: &str) -> Self {
+        let len = path.len() as u32 + 1;
         let header =
             Header { msg_type: MessageType::Read as u32, req_id: ReqId(1), tx_id: TxId::NONE, len };
-        let request = [&header.encode(), PATH.as_bytes(), b"\0"].concat();
+        let request = [&header.encode(), path.as_bytes(), b"\0"].concat();
         let stream: Box<dyn Stream> = match UnixStream::connect(socket) {
             Ok(stream) => Box::new(stream),
             Err(_) => {

@@ -138,6 +138,10 @@ impl<P: Page> RingClient<P> {
     /// Asks xenstored to reset the ring, and starts over once it has done so. Everything that belongs
     /// to the connection is lost.
     ///
+    /// While the end is not connected, do not rely on notifications alone: the oxenstored of Xen 4.17
+    /// and 4.20 resets the ring without one. Call [`receive`](Self::receive) again every few
+    /// milliseconds.
+    ///
     /// # Errors
     /// [`RingError::NotOffered`] if xenstored does not offer it
     /// ([`Features::RECONNECTION`]). Nothing has changed then.
