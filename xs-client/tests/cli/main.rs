@@ -1,6 +1,7 @@
 //! Tests of `xs` against its own `xs serve`. The `side_by_side` test compares it with the xenstore
 //! tools.
 
+mod help;
 mod host;
 mod on_daemons;
 mod output;
@@ -12,7 +13,7 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use self::host::{Host, command_names, stderr, stdout};
+use self::host::{Host, stderr, stdout};
 
 #[test]
 fn failed_write_of_several_values_changes_nothing() {
@@ -314,40 +315,6 @@ fn xenstore_tools_follow_the_newest_release() {
     let paths = stdout(run("xenstore-list", "-p /"));
     assert!(paths.lines().any(|path| path == "/a"), "{paths}");
     assert_eq!(stdout(run("xenstore-watch", "-n 1 -d 0 /a")), "/a\n");
-}
-
-#[test]
-fn manual_and_completions_contain_all_commands() {
-    let host = Host::new("");
-    let man = host.ok("man");
-    let help = host.ok("--help");
-    let commands = command_names(&help);
-    assert!(commands.len() > 15, "{help}");
-    for command in commands {
-        assert!(man.contains(&format!(".SS \"xs {command}\"")), "{command}");
-        for shell in ["bash", "zsh", "fish"] {
-            assert!(
-                host.ok(&format!("completions {shell}")).contains(&command),
-                "{shell} {command}"
-            );
-        }
-    }
-}
-
-#[test]
-fn manual_marks_repeated_arguments_and_has_valid_examples() {
-    let man = Host::new("").ok("man");
-    for repeated in [r"<\fIPATH\fR>...", r"<\fIPATH VALUE\fR>...", r"[\fIPATH\fR]..."] {
-        assert!(man.contains(repeated), "{repeated}");
-    }
-    let wait = man.lines().find(|line| line.starts_with(r"\fBxs wait")).unwrap();
-    assert!(!wait.contains("..."), "{wait}");
-    let examples = man.split(".SH EXAMPLES\n").nth(1).unwrap();
-    let commands = examples.lines().filter_map(|line| line.strip_prefix("xs ")?.split(' ').next());
-    let commands: Vec<_> = commands.collect();
-    for command in commands {
-        assert!(man.contains(&format!(".SS \"xs {command}\"")), "{command}");
-    }
 }
 
 /// Timeouts to try in turn. On a busy machine a short one may expire before the daemon has replied.

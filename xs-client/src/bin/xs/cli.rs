@@ -133,7 +133,7 @@ fn run(cli: &mut Cli, output: &mut Output) -> CommandResult {
     let reconnects = matches!(&cli.command, Command::Watch(watch) if watch.reconnect);
     let mut with_client = |run: &dyn Fn(&Client, &mut Output) -> CommandResult| {
         let client = cli.connection.open_with(cli.connection.builder().reconnect(reconnects))?;
-        run(&client, output).map_err(|error| error.suggest_existing_node(&client))
+        run(&client, output).map_err(|error| error.explain(&client))
     };
     match &cli.command {
         Command::Node(command) => with_client(&|client, output| command.run(client, output)),

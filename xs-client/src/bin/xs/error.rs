@@ -5,7 +5,8 @@ use std::io;
 
 use xs_client::{Client, Error, ErrorKind};
 
-use crate::{hint, output};
+use crate::hint;
+use crate::output::{self, Color};
 
 /// The result of a command.
 ///
@@ -56,10 +57,11 @@ impl CommandError {
         CommandError { hint: Some(hint.into()), ..self }
     }
 
-    /// If the error says that a node does not exist, hints at its nearest existing ancestor.
-    pub(crate) fn suggest_existing_node(self, client: &Client) -> Self {
+    /// Asks the daemon for what explains the error: nodes with a similar path if there is no such node,
+    /// or the permissions if access is denied.
+    pub(crate) fn explain(self, client: &Client) -> Self {
         let hint = match &self.cause {
-            Cause::Xenstore(error) => hint::existing_node(error, client),
+            Cause::Xenstore(error) => hint::from_daemon(error, client),
             _ => None,
         };
         match hint {
@@ -78,9 +80,9 @@ impl CommandError {
 
     /// Prints the error and its hint to standard error.
     pub(crate) fn report(&self, program: &str) {
-        output::message(format_args!("{program}: {self}"));
+        output::labelled(program, Color::Error, self);
         if let Some(hint) = &self.hint {
-            output::message(format_args!("hint: {hint}"));
+            output::labelled("hint", Color::Hint, hint);
         }
     }
 
@@ -160,6 +162,8 @@ fn command(error: &Error) -> &'static str {
         "get_perms" => "get-perms",
         "set_perms" => "chmod",
         "wait_for" => "wait",
+        "set_quota" | "set_domain_quota" => "quota set",
+        "get_quota" | "get_domain_quota" => "quota get",
         "introduce" => "domain introduce",
         "release" => "domain release",
         "resume" => "domain resume",

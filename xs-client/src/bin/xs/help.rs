@@ -1,10 +1,10 @@
 //! The arrangement of the help: commands by task, and connection options only where they apply.
 
-use std::fmt::Write;
+use std::fmt::Write as _;
 
 use clap::{Arg, ArgAction, Command};
 
-use crate::terminal;
+use crate::{completion, examples, terminal};
 
 /// The commands by task. Every command is in one group.
 const GROUPS: &[(&str, &[&str])] = &[
@@ -41,16 +41,53 @@ pub(crate) fn arrange(mut command: Command) -> Command {
             )
         });
     }
+    command = completion::add_completers(command).mut_subcommands(|command| {
+        let examples = examples_of(&command);
+        let command = command.mut_args(|arg| match arg.get_id().as_str() {
+            "path" | "paths" | "source" | "destination" => arg.value_parser(parse_path),
+            _ => arg,
+        });
+        command.after_long_help(examples)
+    });
     let commands = grouped(&command);
     command.help_template(format!(
         "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{commands}{{options}}{{after-help}}"
     ))
 }
 
+/// Takes a path from the command line. A slash at the end, which completion adds, is no part of it.
+fn parse_path(text: &str) -> Result<String, std::convert::Infallible> {
+    let path = match text.strip_suffix('/') {
+        Some(path) if !path.is_empty() && !path.ends_with('/') => path,
+        _ => text,
+    };
+    Ok(path.to_owned())
+}
+
+/// Returns the examples of a command, for the end of its help.
+fn examples_of(command: &Command) -> String {
+    let header = command.get_styles().get_header();
+    let literal = command.get_styles().get_literal();
+    let mut text = String::new();
+    for example in examples::of(command.get_name()) {
+        if text.is_empty() {
+            let _ = writeln!(text, "{header}Examples:{header:#}");
+        }
+        let _ = writeln!(text, "  {literal}{}{literal:#}", example.line);
+        for line in terminal::wrap(example.text, width() - 10) {
+            let _ = writeln!(text, "          {line}");
+        }
+    }
+    text.trim_end().to_owned()
+}
+
+/// Returns the width of the help.
+fn width() -> usize {
+    terminal::columns().map_or(MAX_WIDTH, |columns| usize::from(columns).clamp(40, MAX_WIDTH))
+}
+
 /// Returns the list of commands, wrapped to the width of the terminal.
 fn grouped(command: &Command) -> String {
-    let width =
-        terminal::columns().map_or(MAX_WIDTH, |columns| usize::from(columns).min(MAX_WIDTH));
     let header = command.get_styles().get_header();
     let literal = command.get_styles().get_literal();
     let mut text = String::new();
@@ -62,7 +99,7 @@ fn grouped(command: &Command) -> String {
             known.push(name);
             let Some(command) = command.find_subcommand(name) else { continue };
             let about = command.get_about().map(ToString::to_string).unwrap_or_default();
-            let lines = terminal::wrap(&about, width.saturating_sub(NAME_WIDTH).max(20));
+            let lines = terminal::wrap(&about, width() - NAME_WIDTH);
             for (at, line) in lines.iter().enumerate() {
                 let (shown, pad) = if at == 0 {
                     (name, NAME_WIDTH - 2 - name.len())

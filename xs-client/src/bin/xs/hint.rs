@@ -5,6 +5,9 @@ use std::iter;
 
 use xs_client::{Client, Error, ErrorCode, ErrorKind, Path};
 
+use crate::commands::get_perms::in_words;
+use crate::similar;
+
 /// Returns a hint for `error`, which may be to run `xs info`.
 pub(crate) fn for_error_or_info(error: &Error) -> Option<String> {
     let hint = for_error(error);
@@ -24,6 +27,7 @@ pub(crate) fn for_error_or_info(error: &Error) -> Option<String> {
 /// Returns a hint for `error`.
 pub(crate) fn for_error(error: &Error) -> Option<String> {
     let hint = match error.kind() {
+        ErrorKind::Refused(ErrorCode::Invalid) => return for_invalid(error).map(Into::into),
         ErrorKind::Refused(code) => return for_code(code, error.path()?),
         ErrorKind::NoDaemon(_) | ErrorKind::Unreachable(_)
             if error.io_kind() == io::ErrorKind::PermissionDenied =>
@@ -48,6 +52,30 @@ pub(crate) fn for_error(error: &Error) -> Option<String> {
     Some(hint.into())
 }
 
+/// Returns what daemons mean by EINVAL, where there is one meaning.
+fn for_invalid(error: &Error) -> Option<&'static str> {
+    Some(match error.operation() {
+        "rm" => "the root cannot be removed",
+        "introduce" => {
+            "the domain may not exist, or the daemon may know it with another page or event channel"
+        }
+        "watch" if error.path().is_some_and(|path| path.starts_with('@')) => {
+            "the special paths are @introduceDomain and @releaseDomain, and only dom0 may watch them \
+             unless their permissions say otherwise"
+        }
+        "set_quota" | "set_domain_quota" | "get_quota" | "get_domain_quota" => {
+            "`xs quota` lists the quotas of this daemon"
+        }
+        "set_perms" => {
+            "one of the domains may not exist, or there are more entries than the quota allows"
+        }
+        _ if error.path().is_some_and(|path| path.len() > 1024) => {
+            "the path may be longer than the quota path-max allows"
+        }
+        _ => return None,
+    })
+}
+
 fn for_code(code: &ErrorCode, path: &str) -> Option<String> {
     Some(match code {
         ErrorCode::NoEntry if !path.starts_with(['/', '@']) => {
@@ -65,14 +93,62 @@ fn for_code(code: &ErrorCode, path: &str) -> Option<String> {
     })
 }
 
-/// Returns a hint at the nearest existing ancestor, if `error` says that a node does not exist.
-pub(crate) fn existing_node(error: &Error, client: &Client) -> Option<String> {
-    let path = Path::new(error.path().filter(|_| error.is_not_found())?).ok()?;
-    let ancestors: Vec<_> = iter::successors(path.parent(), |path| path.parent()).collect();
-    let exist = client.exists_many(ancestors.iter().map(|path| path.as_str()));
-    let mut ancestors = ancestors.iter().zip(exist);
-    let (nearest, _) = ancestors.find(|(_, exists)| matches!(exists, Ok(true)))?;
-    Some(list(nearest.as_str()))
+/// Returns a hint with what the daemon says about the path of an error.
+pub(crate) fn from_daemon(error: &Error, client: &Client) -> Option<String> {
+    let path = error.path()?;
+    match error.code()? {
+        ErrorCode::NoEntry => existing_node(path, client),
+        ErrorCode::Access | ErrorCode::NotPermitted => permissions(path, client),
+        _ => None,
+    }
+}
+
+/// Returns a hint at the nearest existing ancestor, and at a child of it with a similar name.
+fn existing_node(path: &str, client: &Client) -> Option<String> {
+    let path = Path::new(path).ok()?;
+    let ancestors: Vec<_> = iter::successors(Some(path), |path| path.parent()).collect();
+    let exist = client.exists_many(ancestors.iter().skip(1).map(|path| path.as_str()));
+    let nearest = exist.iter().position(|exists| matches!(exists, Ok(true)))? + 1;
+    let (missing, parent) = (ancestors[nearest - 1], ancestors[nearest].as_str());
+    let (missing, rest) = (missing.as_str(), &path.as_str()[missing.as_str().len()..]);
+    let wanted = missing.rsplit('/').next()?;
+    let names = client.directory(parent).unwrap_or_default();
+    let similar = similar::nearest(wanted, names.iter().map(String::as_str)).map(|name| {
+        let similar = match parent {
+            "/" => format!("/{name}"),
+            parent => format!("{parent}/{name}"),
+        };
+        // The rest may exist below the similar node.
+        let whole = format!("{similar}{rest}");
+        if client.exists(&whole).unwrap_or(false) { whole } else { similar }
+    });
+    match similar {
+        Some(similar) => Some(format!("did you mean {similar}? {}", list(parent))),
+        None => Some(list(parent)),
+    }
+}
+
+/// Returns a hint with the permissions of a node, or of its nearest existing ancestor, whose
+/// permissions decide whether a child can be created.
+fn permissions(path: &str, client: &Client) -> Option<String> {
+    let path = Path::new(path).ok()?;
+    for path in iter::successors(Some(path), |path| path.parent()) {
+        match client.get_perms(path.as_str()) {
+            Ok(perms) => {
+                return Some(format!(
+                    "{path} {}; this is {}",
+                    in_words(&perms),
+                    match client.read_parsed::<u16>("domid") {
+                        Ok(domid) => format!("domain {domid}"),
+                        Err(_) => "a guest".to_owned(),
+                    }
+                ));
+            }
+            Err(error) if error.is_not_found() => {}
+            Err(_) => return None,
+        }
+    }
+    None
 }
 
 fn list(parent: &str) -> String {

@@ -9,9 +9,11 @@
 mod cli;
 mod commands;
 mod compat;
+mod completion;
 mod connection;
 mod error;
 mod escape;
+mod examples;
 mod exit;
 mod glob;
 mod help;
@@ -22,6 +24,7 @@ mod output;
 mod progress;
 mod quotas;
 mod sigpipe;
+mod similar;
 mod split_words;
 mod subtree;
 mod table;
@@ -38,7 +41,10 @@ fn main() -> ExitCode {
     let name = name.to_string_lossy().into_owned();
     let status = match compat::Tool::from_name(&name) {
         Some(tool) => tool.main(&name, args.get(1..).unwrap_or_default()),
-        None => cli::main(args),
+        None => {
+            completion::answer_shell(cli::command);
+            cli::main(args)
+        }
     };
     ExitCode::from(status)
 }

@@ -7,7 +7,7 @@ use std::fmt;
 use std::io::{self, BufWriter, Write};
 use std::time::{Duration, Instant};
 
-use crate::sigpipe;
+use crate::{sigpipe, terminal};
 
 /// Standard output, with a large buffer, also on a terminal.
 ///
@@ -97,6 +97,32 @@ impl Write for Stdout {
         let result = io::stdout().flush();
         self.check(result, ())
     }
+}
+
+/// The color of a label in front of a message, as clap colors its own.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Color {
+    Error,
+    Warning,
+    Hint,
+}
+
+/// Prints `LABEL: TEXT` to standard error, with a color if it is a terminal.
+pub(crate) fn labelled(label: &str, color: Color, text: impl fmt::Display) {
+    let code = match color {
+        Color::Error => "1;31",
+        Color::Warning => "1;33",
+        Color::Hint => "32",
+    };
+    match terminal::use_color(&io::stderr()) {
+        true => message(format_args!("\x1b[{code}m{label}:\x1b[0m {text}")),
+        false => message(format_args!("{label}: {text}")),
+    }
+}
+
+/// Prints a warning to standard error.
+pub(crate) fn warning(text: impl fmt::Display) {
+    labelled("xs: warning", Color::Warning, text);
 }
 
 /// Prints a line to standard error.

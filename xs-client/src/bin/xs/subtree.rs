@@ -53,9 +53,7 @@ pub(crate) fn read<T>(
     }
     match client.transaction_with(FEW_ATTEMPTS, |tx| read(tx, None)) {
         Err(error) if matches!(error.kind(), ErrorKind::Conflict { .. }) => {
-            output::message(
-                "xs: warning: other clients change these nodes: not a consistent snapshot",
-            );
+            output::warning("other clients change these nodes: not a consistent snapshot");
             read(client, Some(NoSnapshot::Conflict))
         }
         result => result,
@@ -107,7 +105,7 @@ pub(crate) fn is_fatal(error: &Error) -> bool {
 }
 
 pub(crate) fn warn_omitted(error: &Error) {
-    output::message(format_args!("xs: warning: node omitted: {}", describe(error)));
+    output::warning(format_args!("node omitted: {}", describe(error)));
 }
 
 /// Returns a node in the form of `xs dump`, for a terminal that may show UTF-8 as text.

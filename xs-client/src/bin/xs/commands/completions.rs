@@ -1,15 +1,17 @@
 //! `xs completions`: shell completion scripts.
 
-use std::io::Write;
-
 use clap::Args;
 use clap_complete::Shell;
+use clap_complete::env::Shells;
 
-use crate::cli;
-use crate::error::CommandResult;
+use crate::completion;
+use crate::error::{CommandError, CommandResult};
 use crate::output::Output;
 
 /// Print a completion script for a shell
+///
+/// The script asks xs for candidates, which are commands and options, and also keys, domain IDs and
+/// files. If the daemon does not answer within 200 ms, there are no keys.
 #[derive(Debug, Args)]
 pub(crate) struct Completions {
     /// Shell that the script is for
@@ -18,10 +20,11 @@ pub(crate) struct Completions {
 
 impl Completions {
     pub(crate) fn run(&self, output: &mut Output) -> CommandResult {
-        // `generate` panics if a write fails.
-        let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut cli::command(), "xs", &mut script);
-        output.write_all(&script)?;
+        let shells = Shells::builtins();
+        let shell = shells.completer(&self.shell.to_string()).ok_or_else(|| {
+            CommandError::new(format!("completions: no script for {}", self.shell))
+        })?;
+        shell.write_registration(completion::VARIABLE, "xs", "xs", "xs", output)?;
         Ok(true)
     }
 }

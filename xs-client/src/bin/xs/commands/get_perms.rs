@@ -1,11 +1,11 @@
 //! `xs get-perms`: the permissions of nodes.
 
 use clap::Args;
-use xs_client::{Result, Tree};
+use xs_client::{Access, Permissions, Result, Tree};
 
 use crate::json::Object;
 
-/// Print the permissions of nodes
+/// Print the owner and the permissions of nodes
 ///
 /// The first permission names the owner, and its letter is the access of all domains that are not
 /// listed: n for none, r for read, w for write, b for both. The other permissions name one domain
@@ -15,6 +15,9 @@ pub(crate) struct GetPerms {
     /// Print the path of each node before its permissions
     #[arg(short, long)]
     pub(crate) prefix: bool,
+    /// Say in words who owns each node and who has access
+    #[arg(short, long, conflicts_with_all = ["prefix", "json"])]
+    pub(crate) long: bool,
     /// Print a JSON object per node, with the members "path" and "perms"
     #[arg(long, conflicts_with = "prefix")]
     pub(crate) json: bool,
@@ -26,6 +29,10 @@ pub(crate) struct GetPerms {
 impl GetPerms {
     pub(super) fn run(&self, tree: &Tree, output: &mut Vec<u8>) -> Result<bool> {
         for (path, perms) in self.paths.iter().zip(tree.get_perms_many(&self.paths)) {
+            if self.long {
+                output.extend(format!("{path}: {}\n", in_words(&perms?)).bytes());
+                continue;
+            }
             if self.json {
                 output.extend(Object::new().node(path, None, Some(&perms?)).line().bytes());
                 continue;
@@ -38,5 +45,43 @@ impl GetPerms {
             output.push(b'\n');
         }
         Ok(true)
+    }
+}
+
+/// Returns a sentence about permissions.
+pub(crate) fn in_words(perms: &Permissions) -> String {
+    let right = |access: Access| match (access.can_read(), access.can_write()) {
+        (true, true) => "may read and write",
+        (true, false) => "may read",
+        (false, true) => "may write",
+        (false, false) => "may neither read nor write",
+    };
+    let owner = perms.owner();
+    let listed = perms.iter().skip(1);
+    let listed: String =
+        listed.map(|entry| format!("domain {} {}; ", entry.domid, right(entry.access))).collect();
+    format!(
+        "belongs to domain {}, which may read and write; {listed}other guests {}",
+        owner.domid,
+        right(owner.access)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn permissions_are_put_in_words() {
+        let words = |perms: &str| in_words(&perms.parse().unwrap());
+        assert_eq!(
+            words("n5 r0 b7"),
+            "belongs to domain 5, which may read and write; domain 0 may read; \
+             domain 7 may read and write; other guests may neither read nor write"
+        );
+        assert_eq!(
+            words("r0"),
+            "belongs to domain 0, which may read and write; other guests may read"
+        );
     }
 }

@@ -77,9 +77,7 @@ impl NodeCommand {
         } else {
             match in_transaction(FEW_ATTEMPTS) {
                 Err(error) if matches!(error.kind(), ErrorKind::Conflict { .. }) => {
-                    output::message(
-                        "xs: warning: other clients change these nodes: no transaction is used",
-                    );
+                    output::warning("other clients change these nodes: no transaction is used");
                     text.clear();
                     self.perform(client, &mut text)
                 }

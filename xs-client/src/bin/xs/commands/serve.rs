@@ -25,10 +25,7 @@ use crate::output::Output;
 /// Dom0 can tell this daemon what a hypervisor does with a domain: `xs control host shutdown 5`, or
 /// `die`, `absent` (gone, but the daemon is not told) or `create` in place of `shutdown`.
 #[derive(Debug, Args)]
-#[command(
-    override_usage = "xs serve --socket <FILE> [OPTIONS]",
-    after_help = "Example: xs serve --socket /tmp/xs --guest 5=/tmp/xs-5"
-)]
+#[command(override_usage = "xs serve --socket <FILE> [OPTIONS]")]
 pub(crate) struct Serve {
     /// Socket to create for dom0
     // The global options select a daemon to connect to, which this command does not do. Arguments

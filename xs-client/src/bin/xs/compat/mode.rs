@@ -146,7 +146,7 @@ impl Mode {
                 paths: if parsed.operands.is_empty() { vec!["/".into()] } else { paths.collect() },
             }),
         };
-        command.run(&client, output).map_err(|error| error.suggest_existing_node(&client))
+        command.run(&client, output).map_err(|error| error.explain(&client))
     }
 }
 

@@ -34,7 +34,6 @@ use crate::output::Output;
 /// The text has a line per message: the connection, > for a request, < for its reply or ! for an event,
 /// the type, the transaction of a request, and the payload.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: xs proxy --listen /tmp/p & XENSTORED_PATH=/tmp/p xs read domid")]
 pub(crate) struct Proxy {
     /// Socket to create, which only this user can connect to
     #[arg(long, value_name = "FILE")]

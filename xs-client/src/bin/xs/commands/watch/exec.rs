@@ -52,8 +52,8 @@ impl Runner {
             self.pending.push_back(change);
         } else if !self.has_dropped {
             self.has_dropped = true;
-            output::message(format_args!(
-                "xs: warning: more than {MAX_PENDING} changes wait for the command; some are left out"
+            output::warning(format_args!(
+                "more than {MAX_PENDING} changes wait for the command; some are left out"
             ));
         }
         self.start();
@@ -63,7 +63,7 @@ impl Runner {
     pub(super) fn exited(&mut self, Exit { key, failure }: Exit) {
         self.running.retain(|running| *running != key);
         if let Some(failure) = failure {
-            output::message(format_args!("xs: warning: the command for {key} {failure}"));
+            output::warning(format_args!("the command for {key} {failure}"));
         }
         self.start();
     }

@@ -188,8 +188,8 @@ impl Watch {
             {
                 // An invalid path is refused again.
                 set(None)?;
-                output::message(format_args!(
-                    "xs: warning: this daemon cannot limit the depth of a watch, which needs Xen \
+                output::warning(format_args!(
+                    "this daemon cannot limit the depth of a watch, which needs Xen \
                      4.22: it reports all changes below {path}, and xs leaves out the deeper ones"
                 ));
                 Ok(())
@@ -210,9 +210,9 @@ impl Watch {
 /// Tells of events that are no changes.
 fn tell(event: &WatchEvent) {
     match event.kind {
-        EventKind::Overflow => output::message(format_args!(
-            "xs: warning: too many events for {event}; some were dropped"
-        )),
+        EventKind::Overflow => {
+            output::warning(format_args!("too many events for {event}; some were dropped"))
+        }
         EventKind::Reconnected => output::message(format_args!(
             "xs: connected again; changes below {event} may have been missed"
         )),

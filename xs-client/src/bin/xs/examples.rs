@@ -1,0 +1,123 @@
+//! Examples for the help and the manual pages.
+
+/// A command line, with what it does.
+pub(crate) struct Example {
+    /// The command that the example belongs to.
+    pub(crate) command: &'static str,
+    pub(crate) line: &'static str,
+    pub(crate) text: &'static str,
+}
+
+const fn example(command: &'static str, line: &'static str, text: &'static str) -> Example {
+    Example { command, line, text }
+}
+
+/// Returns the examples of a command.
+pub(crate) fn of(command: &str) -> impl Iterator<Item = &'static Example> {
+    EXAMPLES.iter().filter(move |example| example.command == command)
+}
+
+/// Every command has an example.
+const EXAMPLES: &[Example] = &[
+    example(
+        "ls",
+        "xs ls -p /local/domain/5",
+        "List the nodes of domain 5 with values and permissions.",
+    ),
+    example("ls", "xs ls --depth 1 /local/domain", "List the domains only."),
+    example("ls", "xs ls --json /vm", "Print a subtree as one JSON object."),
+    example("read", "xs read /local/domain/5/name", "Print the name of domain 5."),
+    example("read", "xs read --raw data/key > key", "Save the bytes of a value to a file."),
+    example("list", "xs list /local/domain", "Print the numbers of all domains."),
+    example("find", "xs find / --owner 5", "Find all nodes that belong to domain 5."),
+    example("find", "xs find /local -n state -v 4", "Find connected devices, whose state is 4."),
+    example("find", "xs find / --perm w5", "Find all nodes that domain 5 may write."),
+    example("exists", "xs exists /vm/1 || echo gone", "Test whether a node exists."),
+    example(
+        "get-perms",
+        "xs get-perms --long /vm",
+        "Say who owns a node and who has access to it.",
+    ),
+    example(
+        "write",
+        "xs write data/os Debian data/cpus 4",
+        "Set two values in the home of this domain, in one transaction.",
+    ),
+    example(
+        "write",
+        "xs write /tool/offset -5 /tool/name -- -x",
+        "Write values that start with a hyphen. Only negative numbers may stand before the --.",
+    ),
+    example("write", "xs write --from key data/key", "Write the bytes of a file."),
+    example(
+        "edit",
+        "EDITOR=nano xs edit /vm/1",
+        "Change a subtree in an editor, in one transaction.",
+    ),
+    example("mkdir", "xs mkdir /tool/mine", "Create an empty node."),
+    example("rm", "xs rm /tool/mine", "Remove a node and all nodes below it."),
+    example("cp", "xs cp /vm/1 /vm/2", "Copy a subtree with its permissions."),
+    example("mv", "xs mv /tool/old /tool/new", "Rename a node."),
+    example("chmod", "xs chmod /tool/mine n0 r5", "Keep a node of dom0, and let domain 5 read it."),
+    example(
+        "transaction",
+        "printf 'exists /vm/1\\nwrite /vm/1/state up\\n' | xs transaction",
+        "Set a value only if a node exists.",
+    ),
+    example(
+        "watch",
+        "xs watch --values --timestamps /local/domain/5",
+        "Follow what changes below a node. Xenstore keeps no history: only changes from now on are seen.",
+    ),
+    example("watch", "xs watch --json --values /vm | jq .path", "Pass changes to another program."),
+    example(
+        "watch",
+        "xs watch /vm --exec 'logger \"$XS_KEY: $XS_NEW\"'",
+        "Run a command for each change.",
+    ),
+    example(
+        "wait",
+        "xs wait -T 60 /local/domain/5/control/shutdown ''",
+        "Wait until domain 5 acknowledges a shutdown request, for at most a minute.",
+    ),
+    example("dump", "xs dump /vm > vm", "Save a subtree to a file."),
+    example("restore", "xs restore vm", "Create the nodes in a file again."),
+    example("diff", "xs diff --file vm", "Show what has changed since a dump."),
+    example("diff", "xs diff /vm/1 /vm/2", "Compare two subtrees."),
+    example("info", "xs info", "Say how the daemon is found, and which one it is."),
+    example("ping", "xs ping -n 5", "Measure five round trips."),
+    example("domain", "xs domain list", "List the domains that the daemon knows."),
+    example("quota", "xs quota --domain 5", "Show what domain 5 uses, and its limits."),
+    example("quota", "xs quota set --domain 5 nodes 2000", "Raise a limit of one domain."),
+    example("features", "xs features", "Show what the daemon can do."),
+    example("control", "xs control help", "List the control commands of the daemon."),
+    example(
+        "serve",
+        "xs serve --socket /tmp/xs --guest 5=/tmp/xs-5",
+        "Run a daemon without Xen. Connect with --socket /tmp/xs, or as domain 5 with --socket /tmp/xs-5.",
+    ),
+    example(
+        "proxy",
+        "xs proxy --listen /tmp/p",
+        "Print the conversation of all clients that connect to /tmp/p.",
+    ),
+    example(
+        "proxy",
+        "xs proxy --listen /tmp/p --split 1 --slow 10",
+        "See how a client copes with a slow daemon.",
+    ),
+    example(
+        "completions",
+        "source <(xs completions bash)",
+        "Complete commands and keys in this shell. Put the line in ~/.bashrc for all.",
+    ),
+    example("man", "xs man watch | man -l -", "Show the page of a command."),
+    example("man", "xs man --directory /usr/local/share/man/man1", "Install all pages."),
+    example(
+        "install-links",
+        "xs install-links /usr/local/bin",
+        "Let xs replace the xenstore-* tools.",
+    ),
+    example("shell", "xs shell", "Start a prompt at the home of this domain."),
+    example("top", "xs top /local/domain", "Watch the nodes of all domains."),
+];
