@@ -5,12 +5,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use xs_client::{Builder, Client, DomId};
+use xs_proto::ring::RingPage;
 use xs_transport::mock::{Device, Flavour, Kernel, Unreliable, Xenstored};
+use xs_transport::ring::{MemoryChannel, RingEndpoint};
 use xs_transport::{Transport, UnixTransport};
 
 use crate::context::Context;
 use crate::settings::{self, HANG_TIMEOUT};
 use crate::socket_server::SocketServer;
+use crate::unreliable_events::UnreliableEvents;
 
 /// A xenstored, the transport to it, and the domain that the client acts as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +36,8 @@ pub enum Backend {
     RingGuest,
     /// The in-memory xenstored over a ring as a guest, behaving like the oxenstored of Xen 4.17.
     RingOxenstored,
+    /// The in-memory xenstored over a ring whose events come twice, late or without a reason, as dom0.
+    RingUnreliableEvents,
     /// The in-memory xenstored over an unreliable transport, as dom0.
     Unreliable,
     /// The same, through the simulated device.
@@ -78,6 +83,10 @@ impl Backend {
             Backend::Ring => Some(ring(Flavour::default(), DomId::DOM0)),
             Backend::RingGuest => Some(ring(Flavour::default(), GUEST)),
             Backend::RingOxenstored => Some(ring(Flavour::Ocaml417, GUEST)),
+            Backend::RingUnreliableEvents => {
+                let xenstored = with_guests(Xenstored::new());
+                Some(Instance::RingUnreliableEvents(xenstored, AtomicU64::new(settings::seed())))
+            }
             Backend::Unreliable => Some(unreliable(memory(Flavour::default(), DomId::DOM0))),
             Backend::UnreliableDevice => Some(unreliable(memory_device())),
             Backend::UnreliableSocket => Some(unreliable(memory_socket())),
@@ -109,6 +118,7 @@ fn lock(resource: &'static Mutex<()>) -> MutexGuard<'static, ()> {
 pub(crate) enum Instance {
     Memory(Xenstored, DomId),
     Ring(Xenstored, DomId),
+    RingUnreliableEvents(Xenstored, AtomicU64),
     MemoryDevice(Kernel),
     MemorySocket(SocketServer),
     Daemon {
@@ -140,6 +150,20 @@ fn ring(flavour: Flavour, domid: DomId) -> Instance {
 /// Connects over a ring of its own.
 fn connect_ring(xenstored: &Xenstored, domid: DomId) -> impl Transport + 'static {
     let endpoint = xenstored.ring(domid).expect("threads are available");
+    endpoint.connect().expect("it is the first connection")
+}
+
+/// The same, with events that are unreliable in both directions.
+fn connect_with_unreliable_events(
+    xenstored: &Xenstored,
+    domid: DomId,
+    seed: u64,
+) -> impl Transport + 'static {
+    let page = Arc::new(RingPage::new());
+    let (ours, theirs) = MemoryChannel::pair();
+    let (ours, theirs) = (UnreliableEvents::new(ours, seed), UnreliableEvents::new(theirs, !seed));
+    xenstored.serve_ring(domid, page.clone(), theirs).expect("threads are available");
+    let endpoint = RingEndpoint::new(page, ours, "a ring with unreliable events");
     endpoint.connect().expect("it is the first connection")
 }
 
@@ -187,6 +211,7 @@ impl Instance {
         match self {
             Instance::Memory(..)
             | Instance::Ring(..)
+            | Instance::RingUnreliableEvents(..)
             | Instance::MemoryDevice(_)
             | Instance::MemorySocket(_) => true,
             Instance::Unreliable(inner, _) | Instance::Faulty(inner, _) => inner.is_in_memory(),
@@ -200,6 +225,7 @@ impl Instance {
             Instance::Unreliable(inner, _) | Instance::Faulty(inner, _) => inner.is_device(),
             Instance::Memory(..)
             | Instance::Ring(..)
+            | Instance::RingUnreliableEvents(..)
             | Instance::MemorySocket(_)
             | Instance::Daemon { .. } => false,
         }
@@ -210,6 +236,10 @@ impl Instance {
         match self {
             Instance::Memory(xenstored, _) => Box::new(xenstored.connect(DomId::DOM0)),
             Instance::Ring(xenstored, _) => Box::new(connect_ring(xenstored, DomId::DOM0)),
+            Instance::RingUnreliableEvents(xenstored, seed) => {
+                let seed = seed.fetch_add(1, Ordering::Relaxed);
+                Box::new(connect_with_unreliable_events(xenstored, DomId::DOM0, seed))
+            }
             Instance::MemorySocket(server) => Box::new(
                 UnixTransport::connect(server.socket(), HANG_TIMEOUT).expect("the server runs"),
             ),
@@ -254,6 +284,7 @@ impl Instance {
             Instance::Device(path, _) => builder.open_at(path).expect("cannot open the device"),
             Instance::Memory(..)
             | Instance::Ring(..)
+            | Instance::RingUnreliableEvents(..)
             | Instance::MemoryDevice(_)
             | Instance::Unreliable(..)
             | Instance::Faulty(..) => builder.from_transport(self.transport()),
@@ -269,6 +300,11 @@ impl Instance {
             }
             Instance::Ring(xenstored, _) => {
                 (builder.from_transport(connect_ring(xenstored, OTHER_GUEST)), None)
+            }
+            Instance::RingUnreliableEvents(xenstored, seed) => {
+                let seed = seed.fetch_add(1, Ordering::Relaxed);
+                let transport = connect_with_unreliable_events(xenstored, OTHER_GUEST, seed);
+                (builder.from_transport(transport), None)
             }
             Instance::MemorySocket(server) => {
                 let path = server.dir().join("guest-7");

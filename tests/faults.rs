@@ -13,15 +13,15 @@ use crate::backend::{Backend, FaultyTransport, Instance};
 use crate::context::Context;
 use crate::settings::{self, HANG_TIMEOUT};
 
-/// Runs a test several times on a connection that is cut, or on which the header of a message is
+/// Runs a test several times on a connection to an in-memory xenstored that is cut, or on which the header of a message is
 /// garbled, after a different number of bytes each time.
 ///
 /// The test may fail, since it does not expect faults. But it must end, nothing in the client may
 /// panic, and if the test fails, the client must report that the connection is lost.
-pub fn run_with_faults(test: fn(&Context)) {
+pub fn run_with_faults(backend: Backend, test: fn(&Context)) {
     let seed = settings::seed();
     record_panics();
-    let (transport, result) = run(test, move |inner| Unreliable::new(inner, seed));
+    let (transport, result) = run(backend, test, move |inner| Unreliable::new(inner, seed));
     result.expect("the test passes without faults");
     let total = transport.passed();
     let rounds = settings::number("XS_TEST_ROUNDS").unwrap_or(4);
@@ -32,7 +32,7 @@ pub fn run_with_faults(test: fn(&Context)) {
         let at = (total as f64 * share) as usize;
         let is_cut = round % 2 == 0;
         println!("{} after {at} bytes", if is_cut { "cut" } else { "garbled" });
-        let (transport, result) = run(test, move |inner| {
+        let (transport, result) = run(backend, test, move |inner| {
             let transport = Unreliable::new(inner, seed);
             if is_cut { transport.cut_after(at) } else { transport.garble_after(at) }
         });
@@ -47,12 +47,13 @@ pub fn run_with_faults(test: fn(&Context)) {
 /// Runs a test over a transport that `make` creates from one to the in-memory xenstored. Returns
 /// the transport and the message of the panic if the test fails.
 fn run(
+    backend: Backend,
     test: fn(&Context),
     make: impl FnOnce(Box<dyn Transport>) -> Unreliable<Box<dyn Transport>> + Send + 'static,
 ) -> (FaultyTransport, Result<(), String>) {
     let (done, ended) = mpsc::channel();
     let thread = thread::spawn(move || {
-        let instance = Backend::Memory.open().expect("this backend is always available");
+        let instance = backend.open().expect("this backend is always available");
         let transport = Arc::new(make(instance.transport()));
         let instance = Instance::Faulty(Box::new(instance), transport.clone());
         let ended = panic::catch_unwind(AssertUnwindSafe(|| {

@@ -10,6 +10,7 @@ pub mod peer;
 pub mod settings;
 mod socket_server;
 mod temp_dir;
+mod unreliable_events;
 
 pub use backend::{Backend, OtherGuest};
 pub use context::Context;
@@ -32,7 +33,12 @@ macro_rules! on_every_backend {
 
             #[test]
             fn faults() {
-                $crate::run_with_faults(test);
+                $crate::run_with_faults($crate::Backend::Memory, test);
+            }
+
+            #[test]
+            fn faults_on_ring() {
+                $crate::run_with_faults($crate::Backend::Ring, test);
             }
 
             $crate::on_every_backend! { @functions
@@ -45,6 +51,7 @@ macro_rules! on_every_backend {
                 ring: Ring,
                 ring_guest: RingGuest,
                 ring_like_oxenstored: RingOxenstored,
+                ring_with_unreliable_events: RingUnreliableEvents,
                 unreliable: Unreliable,
                 unreliable_device: UnreliableDevice,
                 unreliable_socket: UnreliableSocket,

@@ -3,6 +3,7 @@
 mod disconnects;
 mod names;
 mod protocol_errors;
+mod rings;
 mod timeouts;
 mod unusual;
 

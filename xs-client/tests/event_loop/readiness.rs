@@ -9,7 +9,7 @@ use xs_transport::UnixTransport;
 use xs_transport::mock::Fault;
 
 use crate::EventLoop;
-use crate::support::daemon::{start, start_flood};
+use crate::support::daemon::{start, start_flood, start_with_ring};
 use crate::support::waiting::in_time;
 
 #[test]
@@ -25,6 +25,26 @@ fn source_is_readable_when_event_arrives() {
     assert_eq!(&*watch.try_next().unwrap().unwrap().path, "/a/b");
     assert!(watch.try_next().unwrap().is_none());
     assert_eq!(event_loop.source.process().unwrap(), []);
+}
+
+#[test]
+fn source_over_a_ring_is_readable_for_each_event() {
+    let (xenstored, client) = start_with_ring();
+    let mut watch = client.watch("/a").unwrap();
+    watch.wait().unwrap();
+    let mut event_loop = EventLoop::new(&client);
+    event_loop.run_until_idle();
+    for value in ["1", "2", "3"] {
+        xenstored.set("/a/b", value).unwrap();
+        // xenstored also notifies the loop when it has taken bytes.
+        while event_loop.turn() != [watch.token()] {}
+        assert_eq!(&*watch.try_next().unwrap().unwrap().path, "/a/b");
+        assert!(watch.try_next().unwrap().is_none());
+    }
+    // A request of another thread, whose reply arrives here or there.
+    let pending = client.start(&op::read("/a/b")).unwrap();
+    assert_eq!(client.read("/a/b").unwrap(), b"3");
+    assert_eq!(pending.wait().unwrap(), b"3");
 }
 
 #[test]

@@ -17,11 +17,16 @@ use std::future::Future;
 use xs_client::futures::Client;
 use xs_transport::mock::Xenstored;
 
-/// Runs a test on each runtime, each time with a new daemon.
+/// Runs a test on each runtime, each time with a new daemon, over a pipe and over a ring.
 fn everywhere<F: Future<Output = ()>>(test: fn(Client, Xenstored) -> F) {
     let start = || {
         let (xenstored, client) = support::daemon::start();
         (client, xenstored)
     };
     support::runtimes::on_each_runtime(start, test);
+    let start_with_ring = || {
+        let (xenstored, client) = support::daemon::start_with_ring();
+        (client, xenstored)
+    };
+    support::runtimes::on_each_runtime(start_with_ring, test);
 }

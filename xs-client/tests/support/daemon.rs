@@ -24,6 +24,13 @@ pub(crate) fn start() -> (Xenstored, Client) {
     (xenstored, client)
 }
 
+/// The same, over a ring.
+pub(crate) fn start_with_ring() -> (Xenstored, Client) {
+    let xenstored = Xenstored::new();
+    let transport = xenstored.ring(DomId::DOM0).unwrap().connect().unwrap();
+    (xenstored, Client::builder().timeout(HANG_GUARD).from_transport(transport))
+}
+
 /// Starts an in-memory daemon and connects a client to it. Whenever the client receives, the daemon
 /// has one more event of a watch on `/w`.
 pub(crate) fn start_flood() -> (Xenstored, Client) {

@@ -104,7 +104,8 @@ impl<P: Page, C: EventChannel> RingEndpoint<P, C> {
     /// source is [`RingError::NotOffered`]. Otherwise the error of the event channel.
     pub fn connect(&self) -> io::Result<RingTransport<P, C>> {
         let mut state = self.shared.lock();
-        if state.generation > 0 {
+        let is_first = state.generation == 0;
+        if !is_first {
             match state.failure.take() {
                 Some(RingError::Reconnecting) => state.client.restart(),
                 failure => {
@@ -119,7 +120,10 @@ impl<P: Page, C: EventChannel> RingEndpoint<P, C> {
         state.is_closed = false;
         let generation = state.generation;
         self.shared.tell_threads(&mut state);
-        self.shared.notify_if_needed(&mut state)?;
+        // xenstored may have missed what others have changed.
+        if state.client.must_notify() || !is_first {
+            self.shared.channel.notify()?;
+        }
         drop(state);
         Ok(RingTransport::new(self.shared.clone(), generation))
     }
