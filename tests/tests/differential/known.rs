@@ -126,11 +126,19 @@ pub(crate) const KNOWN: &[Known] = &[
     },
     Known {
         flavours: OXENSTORED,
-        what: "committing a transaction in which a request was refused that would be granted now, or the \
-               other way round",
-        reason: "if others have written meanwhile, oxenstored repeats the requests, and replies EAGAIN if one \
-                 has another result; the in-memory one compares the nodes only. A sequence ends with such a \
-                 commit",
+        what: "CONTROL live-update -f with the name of a file",
+        reason: "oxenstored replies with its own command line; the in-memory one has none",
+        avoid: |op| {
+            op.ty == Ty::Control as u32
+                && op.payload.starts_with(b"live-update\0-f\0")
+                && op.payload.len() > 15
+        },
+    },
+    Known {
+        flavours: OXENSTORED,
+        what: "committing, after a conflict, a transaction with a request that cannot be repeated",
+        reason: "oxenstored replies EINVAL if its history of other connections' requests shows the conflict, \
+                 and otherwise EAGAIN; the in-memory one keeps no history, and replies EAGAIN",
         avoid: |_| false,
     },
     Known {
@@ -179,20 +187,20 @@ pub(crate) fn is_avoided(flavour: Flavour, op: &Op) -> bool {
     KNOWN.iter().any(|known| known.flavours.contains(&flavour) && (known.avoid)(op))
 }
 
-/// Whether these answers to a commit show that oxenstored has found a conflict that the in-memory
-/// daemon does not see.
-pub(crate) fn is_other_conflict(
+/// Replaces oxenstored's other answer to a conflict.
+pub(crate) fn replace_conflict(
     flavour: Flavour,
     op: &Op,
-    genuine: &[Answer],
+    answers: &mut [Answer],
     memory: &[Answer],
-) -> bool {
-    let is_again =
-        |answer: &Answer| matches!(answer, Answer::Error(code) if code.starts_with(b"EAGAIN"));
-    is_oxenstored(flavour)
-        && op.ty == Ty::TransactionEnd as u32
-        && genuine.iter().any(is_again)
-        && !memory.iter().any(is_again)
+) {
+    let is = |answer: &Answer, name: &[u8]| matches!(answer, Answer::Error(code) if code.starts_with(name));
+    if let ([.., theirs], [.., ours]) = (answers, memory) {
+        let is_commit = is_oxenstored(flavour) && op.ty == Ty::TransactionEnd as u32;
+        if is_commit && is(theirs, b"EINVAL") && is(ours, b"EAGAIN") {
+            *theirs = ours.clone();
+        }
+    }
 }
 
 /// Whether a flavour is of oxenstored.

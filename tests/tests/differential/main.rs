@@ -91,9 +91,7 @@ fn run(genuine: &mut Genuine, flavour: Flavour, ops: &[Op]) -> Result<(), String
             // The order of its events depends on its hash tables.
             theirs.iter_mut().chain(&mut ours).for_each(|answers| sort_events(answers));
         }
-        if known::is_other_conflict(flavour, op, &theirs[op.conn], &ours[op.conn]) {
-            return Ok(());
-        }
+        known::replace_conflict(flavour, op, &mut theirs[op.conn], &ours[op.conn]);
         if theirs != ours {
             return Err(format!(
                 "request {at}, {op}\n  genuine {}\n  memory  {}",

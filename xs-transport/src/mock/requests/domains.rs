@@ -8,6 +8,7 @@ use super::call::Call;
 use crate::mock::daemon::domains::{DOMID_SELF, Domain, Rings, is_privileged};
 use crate::mock::flavour::behaviour::{DomainIds, FinalNul, Release};
 use crate::mock::numbers::{atoi, first_number, int_of_string, whole_u16};
+use crate::mock::store::transaction::Transaction;
 
 impl Call<'_> {
     pub(super) fn introduce(&mut self, payload: &[u8]) -> Result {
@@ -76,12 +77,22 @@ impl Call<'_> {
                 DONE
             }
             Release::NodesAndPermissions => {
-                if self.daemon.release(domid) {
-                    return DONE;
+                // Inside of a transaction, the nodes are removed from its snapshot.
+                self.swap_stores();
+                let is_released = self.daemon.release(domid);
+                if !is_released {
+                    self.daemon.remove_traces_of(domid);
                 }
-                self.daemon.remove_traces_of(domid);
-                Err(unknown.clone())
+                self.swap_stores();
+                if is_released { DONE } else { Err(unknown.clone()) }
             }
+        }
+    }
+
+    /// Exchanges the daemon's store and the snapshot of the request's transaction, if it has one.
+    fn swap_stores(&mut self) {
+        if let Some(snapshot) = self.transaction.as_mut().and_then(Transaction::as_snapshot_mut) {
+            std::mem::swap(&mut self.daemon.store, &mut snapshot.store);
         }
     }
 

@@ -117,7 +117,8 @@ impl Daemon {
     /// Removes each node that the domain owns, with its descendants, and the domain's entries in
     /// the permissions of other nodes. No watch fires.
     ///
-    /// The counts of nodes stay as they are, because the daemon forgets to change them.
+    /// The daemon makes the whole tree anew, so that open transactions find each node changed. The
+    /// counts of nodes stay as they are, because the daemon forgets to change them.
     pub(super) fn remove_traces_of(&mut self, domid: DomId) {
         let mut usage = self.store.all_usage();
         let mut at = vec!["/".to_owned()];
@@ -129,10 +130,7 @@ impl Daemon {
                 let _ = Call::internal(self).top_down_remove(&path);
                 continue;
             }
-            let perms = node.perms.without(domid);
-            if perms != node.perms {
-                self.store.put(Node { perms, ..Node::clone(&node) });
-            }
+            self.store.put(Node { perms: node.perms.without(domid), ..Node::clone(&node) });
             at.extend(children_of(&path, &node));
         }
         if !self.behaviour.keeps_node_counts {

@@ -62,13 +62,9 @@ impl Call<'_> {
         }
     }
 
-    /// Repeats a request. Returns whether it can be repeated and gets the same answer. A request that
-    /// has failed is not repeated.
+    /// Repeats a request. Returns whether it can be repeated and gets the same answer.
     fn repeats(&mut self, logged: &Logged) -> bool {
         let Logged { header, payload, answer } = logged;
-        if answer.is_err() {
-            return true;
-        }
         match MessageType::from_u32(header.msg_type).filter(|msg_type| can_be_repeated(*msg_type)) {
             Some(msg_type) => {
                 let again = self.dispatch(*header, msg_type, payload);

@@ -62,6 +62,11 @@ impl<'a> View<'a> {
         Ok(node)
     }
 
+    /// Counts a change that leaves every node as it is.
+    pub(crate) fn touch(&mut self) {
+        self.store.next_generation();
+    }
+
     /// Removes the node.
     ///
     /// # Errors

@@ -30,8 +30,13 @@ impl Call<'_> {
         match node {
             Some(node) => {
                 self.check(&node, WRITE)?;
-                let node = Node { value: value.into(), ..Node::clone(&node) };
-                self.view().write(path, node)?;
+                if *node.value == *value {
+                    // The node stays as it is, and is in no transaction's way.
+                    self.view().touch();
+                } else {
+                    let node = Node { value: value.into(), ..Node::clone(&node) };
+                    self.view().write(path, node)?;
+                }
                 self.note_written(path);
             }
             None => self.top_down_create(path, value)?,
