@@ -54,7 +54,7 @@ pub(crate) const KNOWN: &[Known] = &[
         },
     },
     Known {
-        flavours: &[Flavour::C422],
+        flavours: &[Flavour::C420, Flavour::C422],
         what: "RELEASE of a domain that owns the permissions of a special watch",
         reason: "the daemon crashes; the in-memory one replies EINVAL",
         avoid: |op| {
@@ -106,8 +106,9 @@ pub(crate) const KNOWN: &[Known] = &[
         what: "the highest numbers that CONTROL quota reports for a domain",
         reason: "they count from the start of the daemon, which serves many sequences",
         avoid: |op| {
+            // Any other word is a number, perhaps 0.
             let is_domain =
-                |rest: &[u8]| rest == b"\0" || rest.first().is_some_and(u8::is_ascii_digit);
+                |rest: &[u8]| ![&b"set\0"[..], b"max\0"].iter().any(|word| rest.starts_with(word));
             op.ty == Ty::Control as u32
                 && op.payload.strip_prefix(b"quota\0").is_some_and(is_domain)
         },
@@ -117,12 +118,6 @@ pub(crate) const KNOWN: &[Known] = &[
         what: "the number of nodes that CONTROL quota reports for a domain",
         reason: "oxenstored miscounts nodes that domains give to each other, and keeps the error",
         avoid: |op| op.ty == Ty::Control as u32 && op.payload.starts_with(b"quota\0"),
-    },
-    Known {
-        flavours: &[Flavour::C420],
-        what: "SET_PERMS of a special watch while a client watches the root",
-        reason: "the daemon tells watches on the root of it; the in-memory one does not",
-        avoid: |op| op.ty == Ty::SetPerms as u32 && op.payload.starts_with(b"@"),
     },
     Known {
         flavours: OXENSTORED,

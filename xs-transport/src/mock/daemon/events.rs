@@ -24,10 +24,9 @@ impl Daemon {
         scope: Scope,
         old_perms: Option<&NodePerms>,
     ) {
-        let root_sees_special = self.behaviour.root_watches_see_special_events;
         let mut permitted = None;
         let order = self.behaviour.event_order;
-        for fired in self.watches.matching(path, scope, root_sees_special, order) {
+        for fired in self.watches.matching(path, scope, order) {
             let conn = fired.conn();
             let is_permitted = match permitted {
                 Some((of, is_permitted)) if of == conn => is_permitted,
@@ -86,7 +85,7 @@ impl Daemon {
             perms.extend(new.perms_around(path));
         }
         let order = self.behaviour.event_order;
-        for fired in self.watches.matching(path, Scope::Subtree, true, order) {
+        for fired in self.watches.matching(path, Scope::Subtree, order) {
             let relative = shown(&path[fired.prefix..]);
             self.fire_if_readable(fired.conn(), &relative, &fired.token, &perms);
         }

@@ -103,13 +103,7 @@ impl Watches {
     }
 
     /// Returns the watches that a change fires, in the order of their events.
-    pub(super) fn matching(
-        &self,
-        path: &str,
-        scope: Scope,
-        root_sees_special: bool,
-        order: EventOrder,
-    ) -> Vec<Fired> {
+    pub(super) fn matching(&self, path: &str, scope: Scope, order: EventOrder) -> Vec<Fired> {
         let mut fired = Vec::new();
         if self.by_path.is_empty() {
             return fired;
@@ -127,7 +121,7 @@ impl Watches {
                 let (mut at, mut levels) = (path, 0);
                 while at != "/" {
                     (at, levels) = (parent_of(at), levels + 1);
-                    if at == "/" && path.starts_with('@') && !root_sees_special {
+                    if at == "/" && scope == Scope::SpecialOfDomain {
                         break;
                     }
                     collect(at, &|watch| match watch.depth {
@@ -202,7 +196,7 @@ mod tests {
     }
 
     fn tokens(watches: &Watches, path: &str, scope: Scope) -> Vec<String> {
-        let fired = watches.matching(path, scope, true, EventOrder::OldestFirst);
+        let fired = watches.matching(path, scope, EventOrder::OldestFirst);
         fired.iter().map(|fired| String::from_utf8_lossy(&fired.token).into_owned()).collect()
     }
 

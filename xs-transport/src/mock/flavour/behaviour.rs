@@ -101,8 +101,6 @@ pub(crate) struct Behaviour {
     pub(crate) merges_equal_events: bool,
     /// Whether WATCH accepts a depth. Changed in Xen 4.22.
     pub(crate) watches_have_depth: bool,
-    /// Whether a watch on the root fires for special events. Changed by Xen 4.20.
-    pub(crate) root_watches_see_special_events: bool,
     /// Whether special events also fire for `@releaseDomain/<domid>` and the like. Changed in Xen
     /// 4.22.
     pub(crate) special_events_name_domain: bool,

@@ -62,7 +62,6 @@ pub(super) const C_4_17: Behaviour = Behaviour {
     long_events: LongEvents::Dropped,
     merges_equal_events: true,
     watches_have_depth: false,
-    root_watches_see_special_events: true,
     special_events_name_domain: false,
     // The daemon does not validate the path, and no watch has it.
     unwatch_malformed_path_error: &ErrorCode::NoEntry,
@@ -106,7 +105,6 @@ pub(super) const C_4_20: Behaviour = Behaviour {
     special_watches: SpecialWatches::Paths,
     path_lengths: PathLengths::QuotaForGuests,
     special_permission_changes_fire: true,
-    root_watches_see_special_events: false,
     unwatch_malformed_path_error: &ErrorCode::Invalid,
     unwatch_empty_path_error: &ErrorCode::Invalid,
     control: Control::Full(&CONTROL_4_20),

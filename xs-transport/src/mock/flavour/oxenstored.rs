@@ -66,7 +66,6 @@ pub(super) const OX_4_17: Behaviour = Behaviour {
     long_events: LongEvents::Reported,
     merges_equal_events: false,
     watches_have_depth: false,
-    root_watches_see_special_events: true,
     special_events_name_domain: false,
     unwatch_malformed_path_error: &ErrorCode::NoEntry,
     unwatch_empty_path_error: &ErrorCode::Invalid,

@@ -10,6 +10,6 @@ pub(crate) enum Scope {
     /// Watches without a depth on the path itself. A special event that does not name its domain.
     Special,
     /// Watches on the path itself, and watches above it whose depth reaches it. A special event
-    /// that names its domain.
+    /// that names its domain. The root is above no special event.
     SpecialOfDomain,
 }
