@@ -154,6 +154,26 @@ fn rings(shown: &mut Shown) {
     }
 }
 
+fn ring_transports(shown: &mut Shown) {
+    use xs_proto::ring::RingPage;
+    use xs_transport::Transport;
+    use xs_transport::ring::*;
+
+    let (channel, _peer) = MemoryChannel::pair();
+    let endpoint = RingEndpoint::new(RingPage::new(), channel, "a ring");
+    let transport = endpoint.connect().unwrap();
+    transport.send(SECRET.as_bytes()).unwrap();
+    let (stream, _peer) = UnixStream::pair().unwrap();
+    let zeros = fs::File::options().read(true).write(true).open("/dev/zero").unwrap();
+    show! { shown:
+        xs_transport::ring::EvtchnChannel = EvtchnChannel::from_fd(stream.into(), 7).unwrap();
+        xs_transport::ring::MappedPage = MappedPage::map(zeros, 0).unwrap();
+        xs_transport::ring::MemoryChannel = MemoryChannel::pair().0;
+        xs_transport::ring::RingEndpoint<RingPage, MemoryChannel> = endpoint;
+        xs_transport::ring::RingTransport<RingPage, MemoryChannel> = transport;
+    }
+}
+
 fn transport(shown: &mut Shown) {
     use xs_transport::*;
 
@@ -316,6 +336,7 @@ fn debug_text_of_every_public_type_is_short_and_without_values() {
     let mut shown = Shown::default();
     proto(&mut shown);
     rings(&mut shown);
+    ring_transports(&mut shown);
     transport(&mut shown);
     in_memory(&mut shown);
     client(&mut shown);

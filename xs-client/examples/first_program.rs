@@ -1,3 +1,5 @@
+//! The first program of the README: a guest.
+
 use std::time::Duration;
 use xs_client::Client;
 
