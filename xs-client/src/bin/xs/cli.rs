@@ -24,6 +24,10 @@ use crate::commands::proxy::Proxy;
 use crate::commands::quota::Quota;
 use crate::commands::restore::Restore;
 use crate::commands::serve::Serve;
+#[cfg(feature = "shell")]
+use crate::commands::shell::Shell;
+#[cfg(feature = "top")]
+use crate::commands::top::Top;
 use crate::commands::transaction::Transaction;
 use crate::commands::wait::Wait;
 use crate::commands::watch::Watch;
@@ -64,6 +68,10 @@ enum Command {
     Dump(Dump),
     Restore(Restore),
     Transaction(Transaction),
+    #[cfg(feature = "shell")]
+    Shell(Shell),
+    #[cfg(feature = "top")]
+    Top(Top),
     Serve(Serve),
     Proxy(Proxy),
     Ping(Ping),
@@ -130,7 +138,14 @@ fn run(cli: &mut Cli, output: &mut Output) -> CommandResult {
     if let Command::Node(command) = &mut cli.command {
         command.load()?;
     }
-    let reconnects = matches!(&cli.command, Command::Watch(watch) if watch.reconnect);
+    let reconnects = match &cli.command {
+        Command::Watch(watch) => watch.reconnect,
+        #[cfg(feature = "shell")]
+        Command::Shell(_) => true,
+        #[cfg(feature = "top")]
+        Command::Top(_) => true,
+        _ => false,
+    };
     let mut with_client = |run: &dyn Fn(&Client, &mut Output) -> CommandResult| {
         let client = cli.connection.open_with(cli.connection.builder().reconnect(reconnects))?;
         run(&client, output).map_err(|error| error.explain(&client))
@@ -152,6 +167,10 @@ fn run(cli: &mut Cli, output: &mut Output) -> CommandResult {
         Command::Dump(command) => with_client(&|client, output| command.run(client, output)),
         Command::Restore(command) => with_client(&|client, _| command.run(client)),
         Command::Transaction(command) => with_client(&|client, output| command.run(client, output)),
+        #[cfg(feature = "shell")]
+        Command::Shell(command) => with_client(&|client, output| command.run(client, output)),
+        #[cfg(feature = "top")]
+        Command::Top(command) => with_client(&|client, _| command.run(client)),
         Command::Serve(command) => command.run(&cli.connection, output),
         Command::Proxy(command) => command.run(&cli.connection, output),
         Command::Ping(command) => with_client(&|client, output| command.run(client, output)),

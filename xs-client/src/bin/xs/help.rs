@@ -8,6 +8,7 @@ use crate::{completion, examples, terminal};
 
 /// The commands by task. Every command is in one group.
 const GROUPS: &[(&str, &[&str])] = &[
+    ("Look around", &["shell", "top"]),
     ("Look at nodes", &["ls", "read", "list", "find", "exists", "get-perms"]),
     ("Change nodes", &["write", "edit", "mkdir", "rm", "cp", "mv", "chmod", "transaction"]),
     ("Follow changes", &["watch", "wait"]),
@@ -94,6 +95,12 @@ fn grouped(command: &Command) -> String {
     let mut known = vec!["help"];
     let groups = GROUPS.iter().map(|(title, names)| (*title, names.to_vec()));
     for (title, names) in groups {
+        // Some commands are features of their own.
+        let names: Vec<_> =
+            names.into_iter().filter(|name| command.find_subcommand(name).is_some()).collect();
+        if names.is_empty() {
+            continue;
+        }
         let _ = writeln!(text, "{header}{title}:{header:#}");
         for name in names {
             known.push(name);

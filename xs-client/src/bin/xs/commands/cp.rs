@@ -50,11 +50,51 @@ impl Cp {
 impl Mv {
     pub(crate) fn run(&self, client: &Client) -> CommandResult {
         self.paths.check("mv")?;
-        client.transaction(|tx| {
-            self.paths.copy(tx, "mv")?;
-            tx.rm(&self.paths.source)
-        })?;
+        client.transaction(|tx| self.move_nodes(tx))?;
         Ok(true)
+    }
+
+    fn move_nodes(&self, tx: &Tree) -> Result<()> {
+        self.paths.copy(tx, "mv")?;
+        tx.rm(&self.paths.source)
+    }
+}
+
+/// What the shell needs besides.
+#[cfg(feature = "shell")]
+mod in_shell {
+    use super::*;
+
+    impl Cp {
+        /// Copies in a transaction of the caller.
+        pub(crate) fn perform(&self, tx: &Tree) -> CommandResult {
+            self.paths.check("cp")?;
+            self.paths.copy(tx, "cp")?;
+            Ok(true)
+        }
+
+        pub(crate) fn for_each_path(&mut self, change: impl FnMut(&mut String)) {
+            self.paths.both().into_iter().for_each(change);
+        }
+    }
+
+    impl Mv {
+        /// Moves in a transaction of the caller.
+        pub(crate) fn perform(&self, tx: &Tree) -> CommandResult {
+            self.paths.check("mv")?;
+            self.move_nodes(tx)?;
+            Ok(true)
+        }
+
+        pub(crate) fn for_each_path(&mut self, change: impl FnMut(&mut String)) {
+            self.paths.both().into_iter().for_each(change);
+        }
+    }
+
+    impl Paths {
+        fn both(&mut self) -> [&mut String; 2] {
+            [&mut self.source, &mut self.destination]
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use clap::Args;
-use xs_client::{Client, DomId, Error, Node, Permission, Permissions};
+use xs_client::{DomId, Error, Node, Permission, Permissions, Tree};
 use xs_transport::mock::text::Line;
 
 use crate::error::CommandResult;
@@ -55,7 +55,13 @@ struct Conditions<'a> {
 }
 
 impl Find {
-    pub(crate) fn run(&self, client: &Client, output: &mut Output) -> CommandResult {
+    /// Calls `change` for each path.
+    #[cfg(feature = "shell")]
+    pub(crate) fn for_each_path(&mut self, change: impl FnMut(&mut String)) {
+        self.paths.iter_mut().for_each(change);
+    }
+
+    pub(crate) fn run(&self, tree: &Tree, output: &mut Output) -> CommandResult {
         let conditions = Conditions {
             find: self,
             name: self.name.as_deref().map(Glob::new),
@@ -64,7 +70,7 @@ impl Find {
         let prints_all = self.long || self.json;
         let (mut is_complete, mut is_found) = (true, false);
         for path in &self.paths {
-            let mut walk = client.walk(path).max_depth(self.depth.unwrap_or(usize::MAX));
+            let mut walk = tree.walk(path).max_depth(self.depth.unwrap_or(usize::MAX));
             if prints_all || self.value.is_some() {
                 walk = walk.with_values();
             }

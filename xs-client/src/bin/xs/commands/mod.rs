@@ -25,6 +25,10 @@ pub(crate) mod read;
 pub(crate) mod restore;
 pub(crate) mod rm;
 pub(crate) mod serve;
+#[cfg(feature = "shell")]
+pub(crate) mod shell;
+#[cfg(feature = "top")]
+pub(crate) mod top;
 pub(crate) mod transaction;
 pub(crate) mod wait;
 pub(crate) mod watch;

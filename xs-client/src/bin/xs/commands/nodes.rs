@@ -49,6 +49,28 @@ impl NodeCommand {
         }
     }
 
+    /// Calls `change` for each path.
+    #[cfg(feature = "shell")]
+    pub(crate) fn for_each_path(&mut self, mut change: impl FnMut(&mut String)) {
+        match self {
+            NodeCommand::Read(Read { paths, .. })
+            | NodeCommand::Exists(Exists { paths })
+            | NodeCommand::List(List { paths, .. })
+            | NodeCommand::Ls(Ls { paths, .. })
+            | NodeCommand::Rm(Rm { paths, .. })
+            | NodeCommand::Mkdir(Mkdir { paths })
+            | NodeCommand::GetPerms(GetPerms { paths, .. }) => paths.iter_mut().for_each(change),
+            NodeCommand::Chmod(args) => change(&mut args.path),
+            NodeCommand::Write(args) => {
+                for path in args.pairs.iter_mut().step_by(2) {
+                    let mut text = path.to_string_lossy().into_owned();
+                    change(&mut text);
+                    *path = text.into();
+                }
+            }
+        }
+    }
+
     /// Reads the files that the command needs.
     pub(crate) fn load(&mut self) -> CommandResult<()> {
         match self {
