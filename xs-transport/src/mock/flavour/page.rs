@@ -205,6 +205,7 @@ fn known_differences(source: &str) -> String {
             Some("&[Flavour::C417]") => "C daemon of 4.17",
             Some("&[Flavour::C420]") => "C daemon of 4.20",
             Some("&[Flavour::C422]") => "C daemon of 4.22",
+            Some("&[Flavour::C420, Flavour::C422]") => "C daemon of 4.20 and 4.22",
             other => panic!("a difference of unknown flavours: {other:?}"),
         };
         let _ = writeln!(out, "| {daemon} | {} | {} |", text("what"), text("reason"));
