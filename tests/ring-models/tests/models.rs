@@ -2,8 +2,19 @@
 //!
 //! The ends are those of xs-proto. Only the page is another one: its bytes are cells, in which loom
 //! finds any access that is not ordered with respect to a write, and its rings are small, so that
-//! they wrap around and fill up with a few bytes. `weaken` in this directory shows that each ordering
-//! of the ends is needed.
+//! they wrap around and fill up with a few bytes.
+//!
+//! `weaken` in this directory replaces one ordering of the ends after the other by `Relaxed`, and prints
+//! which models fail. Each of the ten is noticed:
+//!
+//! | ordering | noticed by |
+//! |---|---|
+//! | load and store of the indices | the models whose bytes arrive in full |
+//! | load of the connection state by the guest, store by a reset | all models with a reset |
+//! | store of the connection state by the guest | the models `…after_the_guest_has_finished` |
+//! | loads of it by the server, when it starts, serves and has given up | one of these models each |
+//!
+//! Loom runs no store before an earlier load (load buffering): see `xs-proto/tests/ring/litmus.rs`.
 
 use std::sync::Arc;
 
@@ -12,7 +23,7 @@ use loom::sync::Notify;
 use loom::sync::atomic::{AtomicU32, Ordering};
 use loom::thread;
 use xs_proto::Features;
-use xs_proto::ring::{Field, Page, Ring, RingClient, RingError, RingServer};
+use xs_proto::ring::{Field, Page, Ring, RingClient, RingError, RingServer, ServerError};
 
 /// A page with rings of `SIZE` bytes.
 struct Model<const SIZE: usize> {
@@ -242,6 +253,95 @@ fn reconnection_separates_the_old_bytes_from_the_new() {
                     break;
                 }
             }
+        },
+    );
+}
+
+/// What the server of [`old_replies_are_read_before_they_are_overwritten`] does when the guest asks
+/// for a reset.
+type Reset = for<'a> fn(&'a Shared<2>, &mut RingServer<&'a Model<2>>);
+
+/// The client reads a reply and asks for a reset. The server may then write over the bytes of that
+/// reply, although it has not seen that the client has taken them: the state of the connection alone
+/// says so.
+fn old_replies_are_read_before_they_are_overwritten(reset: Reset) {
+    model::<2>(
+        0,
+        |shared| {
+            let mut client = RingClient::new(&shared.page);
+            shared.client_receives(&mut client, b"r");
+            client.reconnect().unwrap();
+            assert!(client.must_notify());
+            shared.to_server.notify();
+            shared.client_receives(&mut client, b"s");
+        },
+        move |shared| {
+            let mut server = RingServer::new(&shared.page, Features::RECONNECTION).unwrap();
+            assert_eq!(server.send(b"r"), Ok(1));
+            shared.settle_server(&mut server, 1);
+            reset(shared, &mut server);
+            assert_eq!(server.send(b"s"), Ok(1));
+            shared.settle_server(&mut server, 1);
+        },
+    );
+}
+
+#[test]
+fn server_that_serves_the_ring_resets_it_after_the_guest_has_finished() {
+    old_replies_are_read_before_they_are_overwritten(|shared, server| {
+        loop {
+            match server.receive(&mut [0; 4]) {
+                Ok(moved) => shared.settle_server(server, moved),
+                Err(error) => break assert_eq!(error, RingError::Reconnecting),
+            }
+        }
+        server.reset();
+    });
+}
+
+#[test]
+fn server_that_starts_anew_resets_the_ring_after_the_guest_has_finished() {
+    old_replies_are_read_before_they_are_overwritten(|shared, server| {
+        while shared.page.load(Field::Connection, Ordering::Relaxed) == 0 {
+            shared.to_server.wait();
+        }
+        // The next server of the same page.
+        *server = RingServer::new(&shared.page, Features::RECONNECTION).unwrap();
+    });
+}
+
+#[test]
+fn server_that_has_given_up_resets_the_ring_after_the_guest_has_finished() {
+    old_replies_are_read_before_they_are_overwritten(|shared, server| {
+        server.give_up(ServerError::Protocol);
+        while !server.is_reconnecting() {
+            shared.to_server.wait();
+        }
+        server.reset();
+    });
+}
+
+#[test]
+fn error_reaches_a_client_that_waits() {
+    let features = Features::ERROR;
+    model::<1>(
+        0,
+        |shared| {
+            let mut client = RingClient::new(&shared.page);
+            loop {
+                match client.receive(&mut [0; 4]) {
+                    Ok(moved) => shared.settle_client(&mut client, moved),
+                    Err(error) => {
+                        break assert_eq!(error, RingError::GivenUp(ServerError::RingIndex));
+                    }
+                }
+            }
+        },
+        move |shared| {
+            let mut server = RingServer::new(&shared.page, features).unwrap();
+            shared.settle_server(&mut server, 1);
+            server.give_up(ServerError::RingIndex);
+            shared.settle_server(&mut server, 1);
         },
     );
 }

@@ -201,7 +201,9 @@ impl<P: Page> RingClient<P> {
             (State::Connected { .. }, RECONNECT) => return Err(RingError::Reconnecting),
             (_, value) => return Err(RingError::Connection { value }),
         }
-        let error = ServerError::from_number(self.page.load(Field::Error, Ordering::Acquire));
+        // Nothing else is read on account of this value. If it is seen before the features are, the
+        // call after the next event sees both.
+        let error = ServerError::from_number(self.page.load(Field::Error, Ordering::Relaxed));
         // Without this feature, the field may hold anything.
         match error.filter(|_| self.server_features().contains(Features::ERROR)) {
             Some(error) => Err(RingError::GivenUp(error)),

@@ -6,8 +6,14 @@
 //! reads bytes and then publishes its own index (`Release`), and the producer reads that index
 //! (`Acquire`) before it writes over them. Without the second pair, a processor that executes loads
 //! late or stores early could let the consumer read bytes that the producer wrote in the next round
-//! (load buffering). No tool shows this outcome, since none runs stores before loads on which they
-//! do not depend; the pair forbids it.
+//! (load buffering). Loom and Miri do not show this outcome, since neither runs a store before an
+//! earlier load; the pair forbids it. `tests/ring/litmus.rs` looks for it on the machine.
+//!
+//! A reset works in the same way: the guest has finished with both rings when it stores
+//! XENSTORE_RECONNECT (`Release`), which xenstored reads (`Acquire`) before it empties them, and the
+//! guest reads XENSTORE_CONNECTED (`Acquire`), which xenstored stores last (`Release`).
+//!
+//! `tests/ring-models/weaken` shows that a model fails without any one of these orderings.
 //!
 //! An index belongs to one end, which keeps its own copy and only writes the shared one. The index
 //! of the other end is read once per call, and checked: it can have moved forward only, and no
@@ -119,9 +125,13 @@ impl Consumer {
 }
 
 /// Reads the indices of a ring, which need not be 0.
+///
+/// No byte is accessed on account of these values: each end reads the index of the other one again
+/// (`Acquire`) before it does. Nor does the order of the two matter, since only the other end's index
+/// can change meanwhile, and only forward.
 fn start<P: Page>(page: &P, ring: Ring) -> Result<(u32, u32), RingError> {
-    let consumer = page.load(Field::Consumer(ring), Ordering::Acquire);
-    let producer = page.load(Field::Producer(ring), Ordering::Acquire);
+    let consumer = page.load(Field::Consumer(ring), Ordering::Relaxed);
+    let producer = page.load(Field::Producer(ring), Ordering::Relaxed);
     match producer.wrapping_sub(consumer) <= P::SIZE {
         true => Ok((consumer, producer)),
         false => Err(RingError::Indices { ring, consumer, producer }),

@@ -133,7 +133,7 @@ impl<P: Page> RingServer<P> {
     pub fn give_up(&mut self, error: ServerError) {
         self.state = Err(RingError::GivenUp(error));
         if self.features.contains(Features::ERROR) {
-            self.page.store(Field::Error, error.number(), Ordering::Release);
+            self.page.store(Field::Error, error.number(), Ordering::Relaxed);
             self.must_notify = true;
         }
     }

@@ -2,4 +2,5 @@
 
 mod ends;
 mod hostile;
+mod litmus;
 mod streams;
