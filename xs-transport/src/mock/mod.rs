@@ -88,6 +88,8 @@ mod connection;
 mod daemon;
 mod flavour;
 mod guest;
+#[cfg(all(target_os = "linux", feature = "xen"))]
+pub mod host;
 mod id_map;
 #[cfg(unix)]
 mod kernel;

@@ -298,7 +298,7 @@ impl Xenstored {
     }
 
     /// Changes the daemon, and delivers the events that this causes.
-    fn act<T>(&self, act: impl FnOnce(&mut Daemon) -> T) -> T {
+    pub(super) fn act<T>(&self, act: impl FnOnce(&mut Daemon) -> T) -> T {
         let mut state = self.hub.lock();
         let result = act(&mut state.daemon);
         state.finish();

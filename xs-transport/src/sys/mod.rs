@@ -11,6 +11,8 @@ mod other;
 mod unix;
 #[cfg(unix)]
 mod waker;
+#[cfg(all(target_os = "linux", feature = "xen"))]
+pub(crate) mod xen;
 
 #[cfg(target_os = "linux")]
 pub(crate) use self::linux::*;

@@ -1,6 +1,7 @@
 //! The domains that the daemon knows.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -27,6 +28,8 @@ pub(crate) struct Domains {
     known: IdMap<DomId, Domain>,
     /// The domains that do not exist. Any other domain does, because there is no hypervisor to ask.
     absent: HashSet<DomId>,
+    /// The machine, if there is one to ask.
+    pub(crate) machine: Option<Box<dyn Machine>>,
     /// The quotas of new domains.
     pub(crate) defaults: Quotas,
     /// The highest counts of all guests.
@@ -58,6 +61,27 @@ pub(crate) struct Domain {
     pub(crate) held: i64,
     outstanding: Arc<AtomicU32>,
     pub(crate) maxima: Maxima,
+}
+
+/// The state of a domain, as the hypervisor knows it.
+#[cfg(all(target_os = "linux", feature = "xen"))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DomainState {
+    /// The domain runs, is paused, or is being built.
+    Running,
+    /// The domain has shut down or crashed, and still exists.
+    ShutDown,
+    /// There is no such domain, or it is being destroyed.
+    Gone,
+}
+
+/// The machine whose domains the daemon serves.
+pub(crate) trait Machine: fmt::Debug + Send {
+    /// Returns whether there is a domain of this number, which is not about to go.
+    fn exists(&self, domid: DomId) -> bool;
+
+    /// Opens the ring of a domain that is introduced. Returns whether the ring can be served.
+    fn open_ring(&self, domid: DomId, port: u32) -> bool;
 }
 
 /// How a domain is reached, as a toolstack tells it. Only compared here.
@@ -111,6 +135,7 @@ impl Domains {
         let mut domains = Domains {
             known: IdMap::default(),
             absent: HashSet::new(),
+            machine: None,
             defaults: Quotas::default(),
             maxima: Maxima::default(),
         };
@@ -154,7 +179,24 @@ impl Domains {
 
     /// Returns whether there is such a domain.
     pub(crate) fn exists(&self, domid: DomId) -> bool {
-        domid < FIRST_RESERVED && !self.absent.contains(&domid)
+        domid < FIRST_RESERVED
+            && match &self.machine {
+                Some(machine) => machine.exists(domid),
+                None => !self.absent.contains(&domid),
+            }
+    }
+
+    /// Opens the ring of a domain that exists and is about to be introduced. Returns whether it can be
+    /// served. Without a machine, there are no rings to open.
+    pub(crate) fn open_ring(&mut self, domid: DomId, port: i64) -> bool {
+        let Some(machine) = &self.machine else {
+            return true;
+        };
+        let opened = u32::try_from(port).is_ok_and(|port| machine.open_ring(domid, port));
+        if opened {
+            self.set_present(domid);
+        }
+        opened
     }
 
     /// Notes that a domain, which is not dom0, no longer exists.

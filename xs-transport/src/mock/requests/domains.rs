@@ -32,6 +32,10 @@ impl Call<'_> {
             }
             return Err(if known == Some(rings.gfn) { ErrorCode::Io } else { INVALID });
         }
+        let is_new = self.daemon.domains.introduced(domid).is_none();
+        if is_new && !self.daemon.domains.open_ring(domid, rings.port) {
+            return Err(INVALID);
+        }
         if self.daemon.introduce_with(domid, rings) {
             return DONE;
         }

@@ -4,6 +4,8 @@ use xs_proto::DomId;
 
 use super::call::Call;
 use crate::mock::daemon::Daemon;
+#[cfg(all(target_os = "linux", feature = "xen"))]
+use crate::mock::daemon::domains::DomainState;
 use crate::mock::flavour::behaviour::Release;
 use crate::mock::store::join;
 use crate::mock::store::node::Node;
@@ -56,6 +58,39 @@ impl Daemon {
         } else if !gone {
             self.report_shutdowns();
         }
+    }
+
+    /// Handles the report that some domains have changed, of which the machine does not say which.
+    /// Returns the known domains that have shut down or are gone since the last report.
+    #[cfg(all(target_os = "linux", feature = "xen"))]
+    pub(crate) fn look_at_domains(
+        &mut self,
+        state: impl Fn(DomId) -> DomainState,
+    ) -> Vec<(DomId, DomainState)> {
+        let mut news = Vec::new();
+        let known: Vec<_> = self.domains.iter().map(|(domid, _)| domid).collect();
+        for domid in known.into_iter().filter(|domid| *domid != DomId::DOM0) {
+            let state = state(domid);
+            match state {
+                DomainState::Running => continue,
+                DomainState::Gone => self.domains.set_absent(domid),
+                DomainState::ShutDown => match self.domains.introduced(domid) {
+                    Some(domain) if !domain.shut_down => domain.shut_down = true,
+                    _ => continue,
+                },
+            }
+            news.push((domid, state));
+        }
+        news.sort_unstable_by_key(|(domid, _)| *domid);
+        let gone = self.release_absent();
+        if self.behaviour.reports_shutdown_once {
+            for (domid, _) in news.iter().filter(|(_, state)| *state == DomainState::ShutDown) {
+                self.report_shutdown(*domid);
+            }
+        } else if !gone {
+            self.report_shutdowns();
+        }
+        news
     }
 
     /// Releases all domains that no longer exist. Returns whether any was introduced.

@@ -84,7 +84,7 @@ impl Xenstored {
         self.serve_ring_with(domid, page, channel, self.ring_features(domid))
     }
 
-    pub(super) fn serve_ring_with(
+    pub(in crate::mock) fn serve_ring_with(
         &self,
         domid: DomId,
         page: impl Page + Send + 'static,

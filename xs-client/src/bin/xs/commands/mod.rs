@@ -12,6 +12,8 @@ pub(crate) mod exists;
 pub(crate) mod features;
 pub(crate) mod find;
 pub(crate) mod get_perms;
+#[cfg(all(target_os = "linux", feature = "xen"))]
+pub(crate) mod host;
 pub(crate) mod info;
 pub(crate) mod list;
 pub(crate) mod ls;

@@ -1,7 +1,9 @@
 //! `xs serve`: an in-memory xenstored on Unix sockets.
 
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::process;
 use std::thread;
 use std::time::Duration;
 
@@ -45,6 +47,16 @@ pub(crate) struct Serve {
     /// Print each request, reply and event to standard error
     #[arg(long)]
     trace: bool,
+    /// Serve the domains of this Xen host, in dom0, in place of its xenstored
+    ///
+    /// For development and tests. The default of --socket is /run/xenstored/socket then. Reports to
+    /// standard error which domains come and go, and to systemd when it is ready.
+    #[cfg(all(target_os = "linux", feature = "xen"))]
+    #[arg(long)]
+    xen: bool,
+    /// Write the process id to a file, which is removed at the end
+    #[arg(long, value_name = "FILE")]
+    pid_file: Option<PathBuf>,
     /// Daemon to emulate: c or ox for the newest release of xenstored or oxenstored, or one of c417,
     /// c420, c422, ox417, ox420 and ox422
     #[arg(long, value_name = "DAEMON", default_value_t, hide_default_value = true)]
@@ -53,12 +65,15 @@ pub(crate) struct Serve {
 
 impl Serve {
     pub(crate) fn run(&self, connection: &ConnectionArgs, output: &mut Output) -> CommandResult {
-        let socket = connection.socket.as_ref().ok_or_else(|| {
+        let default = self.is_host().then(|| PathBuf::from("/run/xenstored/socket"));
+        let socket = connection.socket.clone().or(default).ok_or_else(|| {
             CommandError::new("serve: --socket is required")
                 .with_hint("for example `xs serve --socket /tmp/xs`")
         })?;
         let xenstored = Xenstored::with_flavour(self.like);
-        xenstored.allow_host_commands();
+        if !self.is_host() {
+            xenstored.allow_host_commands();
+        }
         for (domid, _) in &self.guests {
             xenstored.add_guest(*domid);
         }
@@ -71,6 +86,10 @@ impl Serve {
             xenstored.set_trace(|trace| drop(writeln!(io::stderr(), "{trace}")));
         }
         let failed = |error| CommandError::io("cannot run the daemon", error);
+        #[cfg(all(target_os = "linux", feature = "xen"))]
+        if self.xen {
+            super::host::serve(&xenstored)?;
+        }
         let mut server = Server::new(xenstored).map_err(failed)?;
         // Handlers are installed before the sockets exist: a signal always removes the sockets.
         let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
@@ -80,12 +99,40 @@ impl Serve {
                 stop.stop();
             }
         });
-        bind(&mut server, socket, DomId::DOM0, output)?;
+        bind(&mut server, &socket, DomId::DOM0, output)?;
         for (domid, path) in &self.guests {
             bind(&mut server, path, *domid, output)?;
         }
+        let _pid_file = self.pid_file.as_deref().map(PidFile::create).transpose()?;
+        #[cfg(all(target_os = "linux", feature = "xen"))]
+        super::host::report_ready();
         server.run().map_err(failed)?;
         Ok(true)
+    }
+
+    fn is_host(&self) -> bool {
+        #[cfg(all(target_os = "linux", feature = "xen"))]
+        return self.xen;
+        #[cfg(not(all(target_os = "linux", feature = "xen")))]
+        false
+    }
+}
+
+/// A file with the id of this process. Removed when dropped.
+struct PidFile<'a>(&'a Path);
+
+impl<'a> PidFile<'a> {
+    fn create(path: &'a Path) -> CommandResult<Self> {
+        fs::write(path, format!("{}\n", process::id()))
+            .map_err(|error| CommandError::io(format!("cannot write {}", path.display()), error))?;
+        Ok(PidFile(path))
+    }
+}
+
+impl Drop for PidFile<'_> {
+    fn drop(&mut self) {
+        // Another program may have removed it.
+        let _ = fs::remove_file(self.0);
     }
 }
 

@@ -1,0 +1,19 @@
+//! The domains of a real Xen host.
+//!
+//! [`Xenstored::serve_host`](crate::mock::Xenstored::serve_host) serves the ring of dom0's kernel, and
+//! the ring of each domain that a toolstack introduces. It learns from the hypervisor when a domain
+//! shuts down or is destroyed. [`Hypervisor`] is what it needs for this, and [`XenHypervisor`] is the
+//! one of a dom0 with Linux.
+//!
+//! The in-memory xenstored stays a daemon for development and tests: it has no live update, and no
+//! quota protects it as a daemon for production needs it.
+
+mod hypervisor;
+mod serve;
+#[cfg(test)]
+mod tests;
+mod xen;
+
+pub use self::hypervisor::{HostEvent, Hypervisor};
+pub use self::xen::{XenHypervisor, XenPage};
+pub use super::daemon::domains::DomainState;

@@ -1,0 +1,208 @@
+//! System calls of a Linux dom0: grants, event channels, and hypercalls.
+//!
+//! The numbers and layouts are those of Linux's `xen/evtchn.h`, `xen/gntdev.h` and `xen/privcmd.h`,
+//! and of Xen's `public/domctl.h`, on x86-64.
+#![allow(unsafe_code)]
+
+use std::ffi::c_ulong;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ptr::{self, NonNull};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+const EVTCHN_BIND_VIRQ: u32 = 0x44500;
+const XENBUS_BACKEND_EVTCHN: u32 = 0x4200;
+const GNTDEV_MAP_GRANT_REF: u32 = 0x18_4700;
+const GNTDEV_UNMAP_GRANT_REF: u32 = 0x10_4701;
+const PRIVCMD_HYPERCALL: u32 = 0x30_5000;
+
+/// Makes an ioctl(2), and returns its result.
+///
+/// # Safety
+/// The request of the descriptor's driver accesses memory as part of `T` only. Drivers for which the
+/// number has another meaning reject it, or access as much memory, because the number contains the
+/// size.
+unsafe fn ioctl<T>(fd: BorrowedFd<'_>, request: u32, argument: &mut T) -> io::Result<u32> {
+    // SAFETY: the pointer is that of a value that outlives the call. The caller answers for the rest.
+    let rc = unsafe {
+        libc::ioctl(fd.as_raw_fd(), c_ulong::from(request) as _, ptr::from_mut(argument))
+    };
+    u32::try_from(rc).map_err(|_| io::Error::last_os_error())
+}
+
+/// Binds a virtual interrupt to a new port of an event channel device.
+pub(crate) fn evtchn_bind_virq(fd: BorrowedFd<'_>, virq: u32) -> io::Result<u32> {
+    // SAFETY: `struct ioctl_evtchn_bind_virq` is one u32.
+    unsafe { ioctl(fd, EVTCHN_BIND_VIRQ, &mut { virq }) }
+}
+
+/// Returns the port of dom0's own ring, from `/dev/xen/xenbus_backend`.
+pub(crate) fn xenbus_backend_port(fd: BorrowedFd<'_>) -> io::Result<u32> {
+    // SAFETY: the request ignores its argument.
+    unsafe { ioctl(fd, XENBUS_BACKEND_EVTCHN, &mut 0u64) }
+}
+
+/// Prepares to map a page that a domain has granted, and returns the offset at which mmap(2) maps it.
+/// Succeeds for grants that do not exist, too: mmap(2) fails for them.
+pub(crate) fn grant_map(fd: BorrowedFd<'_>, domid: u16, reference: u32) -> io::Result<u64> {
+    /// `struct ioctl_gntdev_map_grant_ref` with one reference.
+    #[repr(C)]
+    struct Map {
+        count: u32,
+        pad: u32,
+        index: u64,
+        domid: u32,
+        reference: u32,
+    }
+    let mut map = Map { count: 1, pad: 0, index: 0, domid: domid.into(), reference };
+    // SAFETY: the driver reads the structure and writes `index`.
+    unsafe { ioctl(fd, GNTDEV_MAP_GRANT_REF, &mut map) }?;
+    Ok(map.index)
+}
+
+/// Gives a grant back. The page must have been unmapped, or never been mapped.
+pub(crate) fn grant_unmap(fd: BorrowedFd<'_>, index: u64) -> io::Result<()> {
+    /// `struct ioctl_gntdev_unmap_grant_ref`
+    #[repr(C)]
+    struct Unmap {
+        index: u64,
+        count: u32,
+        pad: u32,
+    }
+    // SAFETY: the driver reads the structure.
+    unsafe { ioctl(fd, GNTDEV_UNMAP_GRANT_REF, &mut Unmap { index, count: 1, pad: 0 }) }.map(|_| ())
+}
+
+/// The hypercall XEN_DOMCTL_getdomaininfo, through `/dev/xen/privcmd`.
+pub(crate) struct DomainInfo {
+    device: File,
+    buffer: Mutex<HypercallBuffer>,
+    /// The version of the interface, which differs between releases of Xen.
+    version: u32,
+}
+
+/// A page of `/dev/xen/hypercall`. Xen can access it at any time: it stays where it is, whatever the
+/// kernel does with other memory, and also across fork(2).
+struct HypercallBuffer(NonNull<Domctl>);
+
+/// `struct xen_domctl` with `struct xen_domctl_getdomaininfo`, as far as it is used here. Xen writes to
+/// it, hence the atomics.
+#[repr(C)]
+struct Domctl {
+    command: AtomicU32,
+    version: AtomicU32,
+    domid: AtomicU32,
+    pad: AtomicU32,
+    /// The domain, in the lower half.
+    found: AtomicU32,
+    flags: AtomicU32,
+    rest: [AtomicU64; 15],
+    end: [AtomicU8; 8],
+}
+
+const _: () = assert!(size_of::<Domctl>() >= 144 && size_of::<Domctl>() <= PAGE_SIZE);
+const PAGE_SIZE: usize = 4096;
+
+// SAFETY: the mapping belongs to the process, not to a thread, and all access is through atomics.
+unsafe impl Send for HypercallBuffer {}
+
+/// XEN_DOMINF_*: the domain is being destroyed; it has shut down.
+pub(crate) const DYING: u32 = 1;
+pub(crate) const SHUT_DOWN: u32 = 4;
+
+impl DomainInfo {
+    /// Opens the devices, and finds out which version of the interface Xen has.
+    pub(crate) fn open() -> io::Result<Self> {
+        let mut options = File::options();
+        options.read(true).write(true);
+        let memory = options.open("/dev/xen/hypercall")?;
+        let buffer = Mutex::new(HypercallBuffer::new(&memory)?);
+        let mut info = DomainInfo { device: options.open("/dev/xen/privcmd")?, buffer, version: 0 };
+        // Xen 4.17, 4.18, 4.19 to 4.21, and 4.22.
+        for version in 0x15..=0x18 {
+            info.version = version;
+            match info.flags(0) {
+                // Xen has another version.
+                Err(error) if error.raw_os_error() == Some(libc::EACCES) => {}
+                result => return result.map(|_| info),
+            }
+        }
+        Err(io::Error::new(io::ErrorKind::Unsupported, "unknown version of Xen's domctl interface"))
+    }
+
+    /// Returns the flags of a domain; `None` if there is none of this number.
+    pub(crate) fn flags(&self, domid: u16) -> io::Result<Option<u32>> {
+        const GET_DOMAIN_INFO: u32 = 5;
+        const HYPERVISOR_DOMCTL: u64 = 36;
+        let buffer = self.buffer.lock().unwrap_or_else(|error| error.into_inner());
+        let domctl = buffer.domctl();
+        domctl.command.store(GET_DOMAIN_INFO, Ordering::Relaxed);
+        domctl.version.store(self.version, Ordering::Relaxed);
+        domctl.domid.store(domid.into(), Ordering::Relaxed);
+        domctl.found.store(0, Ordering::Relaxed);
+        domctl.flags.store(0, Ordering::Relaxed);
+        // `struct privcmd_hypercall`: the number and five arguments.
+        let mut call = [HYPERVISOR_DOMCTL, buffer.0.as_ptr() as u64, 0, 0, 0, 0];
+        let fd = std::os::fd::AsFd::as_fd(&self.device);
+        // SAFETY: the driver reads the six numbers. Xen reads and writes the structure in the buffer,
+        // which is locked.
+        match unsafe { ioctl(fd, PRIVCMD_HYPERCALL, &mut call) } {
+            Ok(_) => {}
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(None),
+            Err(error) => return Err(error),
+        }
+        // Xen 4.17 returns the next higher domain instead of an error.
+        let found = domctl.found.load(Ordering::Relaxed) as u16;
+        Ok((found == domid).then(|| domctl.flags.load(Ordering::Relaxed)))
+    }
+}
+
+impl HypercallBuffer {
+    fn new(memory: &File) -> io::Result<Self> {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: without an address and MAP_FIXED, mmap(2) changes no existing mapping.
+        let address = unsafe {
+            let fd = memory.as_raw_fd();
+            libc::mmap(ptr::null_mut(), PAGE_SIZE, protection, libc::MAP_SHARED, fd, 0)
+        };
+        if address == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let address = NonNull::new(address.cast()).ok_or(io::ErrorKind::Other)?;
+        Ok(HypercallBuffer(address))
+    }
+
+    fn domctl(&self) -> &Domctl {
+        // SAFETY: the address is that of a mapped page, which is zeroed, aligned, and large enough. It
+        // lasts until `self` is dropped. The type consists of atomics.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Drop for HypercallBuffer {
+    fn drop(&mut self) {
+        // SAFETY: the mapping has this address and size, and nothing borrows from it any more.
+        unsafe { libc::munmap(self.0.as_ptr().cast(), PAGE_SIZE) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    #[cfg_attr(miri, ignore = "Miri does not know ioctl(2)")]
+    fn sockets_reject_the_requests_of_xen_devices() {
+        let (socket, _other) = UnixStream::pair().unwrap();
+        let fd = socket.as_fd();
+        assert!(evtchn_bind_virq(fd, 3).is_err());
+        assert!(xenbus_backend_port(fd).is_err());
+        assert!(grant_map(fd, 1, 1).is_err());
+        assert!(grant_unmap(fd, 0).is_err());
+    }
+}
