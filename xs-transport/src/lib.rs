@@ -37,6 +37,7 @@
 //!
 //! * `mock`: the module `mock`, the in-memory daemon.
 //! * `serve`: lets the in-memory daemon listen on Unix sockets. Implies `mock`.
+//! * `xen`: lets the in-memory daemon serve the domains of a Xen host, on Linux. Implies `serve`.
 #![deny(unsafe_code)]
 // docs.rs marks the items that need a feature.
 #![cfg_attr(docsrs, feature(doc_cfg))]

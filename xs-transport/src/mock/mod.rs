@@ -83,6 +83,7 @@
 //! * `testing` has faults, records and the text form of a store; `guest` has the nodes of a guest.
 //! * `connection` connects in-process clients, and [`Xenstored`] is the handle to all of it.
 //! * `ring`, `serve` and `kernel` offer the xenstored over rings, sockets and a device.
+//! * `host` serves the domains of a real Xen host.
 
 mod connection;
 mod daemon;

@@ -1,1 +1,256 @@
 //! A host in memory.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use xs_proto::ring::{Field, Page, RingPage};
+use xs_proto::{DomId, ErrorCode, Event, Path, Reply, Request, TxId};
+
+use super::{DomainState, HostEvent, Hypervisor};
+use crate::mock::{Flavour, Xenstored};
+use crate::ring::{MemoryChannel, RingEndpoint};
+use crate::{Drive, Transport, Wait};
+
+const GUEST: DomId = DomId::new(3);
+const PORT: u32 = 7;
+const HANG_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A hypervisor whose domains are those that a test creates.
+#[derive(Clone, Debug, Default)]
+struct Machine(Arc<(Mutex<Domains>, Condvar)>);
+
+#[derive(Debug, Default)]
+struct Domains {
+    states: HashMap<DomId, (DomainState, Arc<RingPage>)>,
+    /// The guests' ends of channels.
+    channels: HashMap<DomId, MemoryChannel>,
+    /// The states have changed since the last wait.
+    has_changed: bool,
+}
+
+impl Machine {
+    fn create(&self, domid: DomId) {
+        let domain = (DomainState::Running, Arc::default());
+        self.0.0.lock().unwrap().states.insert(domid, domain);
+    }
+
+    fn change(&self, domid: DomId, state: DomainState) {
+        let mut domains = self.0.0.lock().unwrap();
+        domains.states.get_mut(&domid).unwrap().0 = state;
+        domains.has_changed = true;
+        self.0.1.notify_all();
+    }
+
+    fn page(&self, domid: DomId) -> Arc<RingPage> {
+        self.0.0.lock().unwrap().states[&domid].1.clone()
+    }
+
+    /// Returns a guest's connection over its ring.
+    fn connect(&self, domid: DomId) -> Client {
+        let channel = self.0.0.lock().unwrap().channels.remove(&domid).unwrap();
+        let endpoint = RingEndpoint::new(self.page(domid), channel, "a guest");
+        Client::new(endpoint.connect().unwrap())
+    }
+}
+
+impl Hypervisor for Machine {
+    type Page = Arc<RingPage>;
+    type Channel = MemoryChannel;
+
+    fn open_dom0(&self) -> io::Result<(Self::Page, MemoryChannel)> {
+        self.create(DomId::DOM0);
+        self.open(DomId::DOM0, PORT)
+    }
+
+    fn open(&self, domid: DomId, port: u32) -> io::Result<(Self::Page, MemoryChannel)> {
+        if port != PORT {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let (ours, theirs) = MemoryChannel::pair();
+        let page = self.page(domid);
+        self.0.0.lock().unwrap().channels.insert(domid, ours);
+        Ok((page, theirs))
+    }
+
+    fn state(&self, domid: DomId) -> io::Result<DomainState> {
+        let domains = self.0.0.lock().unwrap();
+        Ok(domains.states.get(&domid).map_or(DomainState::Gone, |(state, _)| *state))
+    }
+
+    fn wait(&self) -> io::Result<()> {
+        let mut domains = self.0.0.lock().unwrap();
+        while !std::mem::take(&mut domains.has_changed) {
+            domains = self.0.1.wait(domains).unwrap();
+        }
+        Ok(())
+    }
+}
+
+/// A client with one request in flight.
+struct Client {
+    drive: Drive<()>,
+    events: Vec<String>,
+}
+
+impl Client {
+    fn new(transport: impl Transport + 'static) -> Self {
+        Client { drive: Drive::new(transport, 4096), events: Vec::new() }
+    }
+
+    fn call(&mut self, request: &Request<'_>) -> Reply<'static> {
+        self.drive.connection().submit(TxId::NONE, request, ()).unwrap();
+        loop {
+            if let Some(reply) = self.turn() {
+                return reply;
+            }
+        }
+    }
+
+    fn watch(&mut self, path: &str) {
+        let path = Path::new(path).unwrap();
+        let request = Request::Watch { path, token: b"token", depth: None };
+        assert_eq!(self.call(&request), Reply::Done);
+        while self.events.is_empty() {
+            self.turn();
+        }
+        self.events.clear();
+    }
+
+    fn next_event(&mut self) -> String {
+        while self.events.is_empty() {
+            self.turn();
+        }
+        self.events.remove(0)
+    }
+
+    fn turn(&mut self) -> Option<Reply<'static>> {
+        let (mut answer, events) = (None, &mut self.events);
+        let turned = self.drive.turn(Wait::Until(None), |event| match event {
+            Event::Reply { reply, .. } => answer = Some(reply.into_owned()),
+            Event::Watch { path, .. } => events.push(path.to_owned()),
+            _ => {}
+        });
+        turned.unwrap();
+        answer
+    }
+}
+
+struct Host {
+    machine: Machine,
+    xenstored: Xenstored,
+    dom0: Client,
+    log: Receiver<String>,
+}
+
+impl Host {
+    fn new(flavour: Flavour) -> Self {
+        let (machine, xenstored) = (Machine::default(), Xenstored::with_flavour(flavour));
+        let (sender, log) = channel();
+        let report = move |event: &HostEvent| drop(sender.send(event.to_string()));
+        xenstored.serve_host(machine.clone(), report).unwrap();
+        let dom0 = machine.connect(DomId::DOM0);
+        Host { machine, xenstored, dom0, log }
+    }
+
+    fn introduce(&mut self, domid: DomId, evtchn: u32) -> Reply<'static> {
+        self.dom0.call(&Request::Introduce { domid, gfn: 1, evtchn })
+    }
+
+    fn logged(&self) -> String {
+        self.log.recv_timeout(HANG_TIMEOUT).unwrap()
+    }
+}
+
+#[test]
+fn introduced_domains_are_served_over_their_rings() {
+    let mut host = Host::new(Flavour::default());
+    host.machine.create(GUEST);
+    assert_eq!(host.introduce(GUEST, PORT), Reply::Done);
+    assert_eq!(host.logged(), "domain 3 is introduced");
+    host.xenstored.set("/local/domain/3/name", "guest").unwrap();
+    host.xenstored.seed("/local/domain/3/name [n0 r3]").unwrap();
+    let mut guest = host.machine.connect(GUEST);
+    let read = Request::Read(Path::new("name").unwrap());
+    assert_eq!(guest.call(&read), Reply::Value(b"guest".into()));
+    // The features are offered in the page.
+    let features = host.machine.page(GUEST).load(Field::ServerFeatures, Ordering::Relaxed);
+    assert_ne!(features, 0);
+}
+
+#[test]
+fn domains_that_cannot_be_served_are_not_introduced() {
+    for flavour in [Flavour::C417, Flavour::Ocaml417] {
+        let mut host = Host::new(flavour);
+        let invalid = Reply::Error(ErrorCode::Invalid);
+        assert_eq!(host.introduce(GUEST, PORT), invalid, "there is no such domain");
+        host.machine.create(GUEST);
+        assert_eq!(host.introduce(GUEST, PORT + 1), invalid, "there is no such port");
+        assert!(host.logged().starts_with("cannot serve the ring of domain 3: "));
+        assert_eq!(host.dom0.call(&Request::IsDomainIntroduced(GUEST)), Reply::Boolean(false));
+        assert_eq!(host.introduce(GUEST, PORT), Reply::Done);
+    }
+}
+
+#[test]
+fn destroyed_domains_are_released_and_their_pages_given_back() {
+    for flavour in [Flavour::C417, Flavour::C422, Flavour::Ocaml417] {
+        let mut host = Host::new(flavour);
+        host.dom0.watch("@releaseDomain");
+        for _ in 0..3 {
+            host.machine.create(GUEST);
+            assert_eq!(host.introduce(GUEST, PORT), Reply::Done);
+            assert_eq!(host.logged(), "domain 3 is introduced");
+            host.xenstored.seed("/local/domain/3 [n3] = ").unwrap();
+            let mut guest = host.machine.connect(GUEST);
+            guest.watch("/local/domain/3");
+            let page = Arc::downgrade(&host.machine.page(GUEST));
+
+            host.machine.change(GUEST, DomainState::Gone);
+            assert!(host.dom0.next_event().starts_with("@releaseDomain"));
+            assert_eq!(host.logged(), "domain 3 is gone");
+            let introduced = host.dom0.call(&Request::IsDomainIntroduced(GUEST));
+            assert_eq!(introduced, Reply::Boolean(false));
+            assert!(host.xenstored.connections(GUEST).is_empty());
+            host.machine.0.0.lock().unwrap().states.remove(&GUEST);
+            drop(guest);
+            while page.strong_count() > 0 {
+                std::thread::yield_now();
+            }
+        }
+    }
+}
+
+#[test]
+fn shutdowns_are_reported_and_domains_stay() {
+    for flavour in [Flavour::C417, Flavour::Ocaml417] {
+        let mut host = Host::new(flavour);
+        host.dom0.watch("@releaseDomain");
+        host.machine.create(GUEST);
+        assert_eq!(host.introduce(GUEST, PORT), Reply::Done);
+        assert_eq!(host.logged(), "domain 3 is introduced");
+        host.machine.change(GUEST, DomainState::ShutDown);
+        assert_eq!(host.logged(), "domain 3 has shut down");
+        assert!(host.dom0.next_event().starts_with("@releaseDomain"));
+        assert_eq!(host.dom0.call(&Request::IsDomainIntroduced(GUEST)), Reply::Boolean(true));
+        host.machine.change(GUEST, DomainState::Gone);
+        assert_eq!(host.logged(), "domain 3 is gone");
+        assert!(host.dom0.next_event().starts_with("@releaseDomain"));
+    }
+}
+
+#[test]
+fn domains_that_only_permissions_name_are_released_as_well() {
+    let mut host = Host::new(Flavour::default());
+    host.machine.create(GUEST);
+    host.dom0.call(&Request::Mkdir(Path::new("/a").unwrap()));
+    let perms = std::borrow::Cow::Owned(xs_proto::Permissions::owned_by(0).read(GUEST));
+    let request = Request::SetPerms { path: Path::new("/a").unwrap(), perms };
+    assert_eq!(host.dom0.call(&request), Reply::Done);
+    host.machine.change(GUEST, DomainState::Gone);
+    assert_eq!(host.logged(), "domain 3 is gone");
+    assert_eq!(host.xenstored.perms("/a").unwrap().to_string(), "n0");
+}

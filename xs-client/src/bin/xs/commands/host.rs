@@ -7,6 +7,7 @@ use std::os::unix::net::UnixDatagram;
 use xs_transport::mock::Xenstored;
 use xs_transport::mock::host::XenHypervisor;
 
+use super::info::IMPLEMENTATION;
 use crate::error::{CommandError, CommandResult};
 
 /// Serves the rings of this host's domains, and reports to standard error which come and go.
@@ -22,7 +23,9 @@ pub(crate) fn serve(xenstored: &Xenstored) -> CommandResult<()> {
     xenstored
         // The daemon keeps running if standard error is closed.
         .serve_host(hypervisor, |event| drop(writeln!(io::stderr(), "xs serve: {event}")))
-        .map_err(|error| CommandError::io("cannot serve the ring of dom0", error))
+        .map_err(|error| CommandError::io("cannot serve the ring of dom0", error))?;
+    // Tells programs such as `xs info` that this is no genuine daemon.
+    xenstored.set(IMPLEMENTATION, "xs serve").map_err(|error| CommandError::new(error.to_string()))
 }
 
 /// Tells systemd that clients can connect (sd_notify(3)).

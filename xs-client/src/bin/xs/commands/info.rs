@@ -28,6 +28,9 @@ pub(crate) struct Info {
     json: bool,
 }
 
+/// The node in which `xs serve --xen` names itself. Genuine daemons have none.
+pub(crate) const IMPLEMENTATION: &str = "/tool/xenstored/implementation";
+
 /// How many single requests the latency is measured with.
 const ROUND_TRIPS: usize = 20;
 
@@ -70,7 +73,7 @@ fn describe_as_json(connection: &ConnectionArgs, output: &mut Output) -> Command
         _ => None,
     };
     let object = Object::new().string("connection", &client.transport_name());
-    let object = object.string("daemon", version);
+    let object = object.string("daemon", &version);
     let object = match features.map(|features| features.to_string()) {
         Some(names) if names == "none" => object.raw("features", "[]"),
         Some(names) => object.strings("features", names.split(", ")),
@@ -137,7 +140,7 @@ fn origin(connection: &ConnectionArgs, path: &Path) -> &'static str {
 
 /// The properties of a daemon, as far as its replies reveal them.
 struct Daemon {
-    version: &'static str,
+    version: String,
     /// The features and the quotas, if the daemon lists them to this domain.
     features: Option<Features>,
     quotas: Option<Vec<Quota>>,
@@ -145,11 +148,22 @@ struct Daemon {
 
 impl Daemon {
     fn identify(client: &Client) -> Result<Self> {
-        let unlisted = |version| Ok(Daemon { version, features: None, quotas: None });
+        let mut daemon = Self::identify_by_replies(client)?;
+        if let Ok(name) = client.read(IMPLEMENTATION) {
+            let name = String::from_utf8_lossy(&name);
+            daemon.version = format!("{}, like {}", printable(&name), daemon.version);
+        }
+        Ok(daemon)
+    }
+
+    fn identify_by_replies(client: &Client) -> Result<Self> {
+        let unlisted = |version: &str| {
+            Ok(Daemon { version: version.to_owned(), features: None, quotas: None })
+        };
         match client.get_features() {
             Ok(features) => {
                 return Ok(Daemon {
-                    version: "C xenstored, Xen 4.22 or later",
+                    version: "C xenstored, Xen 4.22 or later".to_owned(),
                     features: Some(features),
                     quotas: client.quotas().ok(),
                 });
