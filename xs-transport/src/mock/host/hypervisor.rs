@@ -1,4 +1,4 @@
-//! What a host needs of its hypervisor.
+//! The contract of a hypervisor.
 
 use std::fmt;
 use std::io;

@@ -2,11 +2,11 @@
 //!
 //! [`Xenstored::serve_host`](crate::mock::Xenstored::serve_host) serves the ring of dom0's kernel, and
 //! the ring of each domain that a toolstack introduces. It learns from the hypervisor when a domain
-//! shuts down or is destroyed. [`Hypervisor`] is what it needs for this, and [`XenHypervisor`] is the
-//! one of a dom0 with Linux.
+//! shuts down or is destroyed. [`Hypervisor`] is the interface to the hypervisor. [`XenHypervisor`]
+//! implements it for a dom0 with Linux.
 //!
-//! The in-memory xenstored stays a daemon for development and tests: it has no live update, and no
-//! quota protects it as a daemon for production needs it.
+//! The in-memory xenstored stays a daemon for development and tests: a restart loses its state, and it
+//! has no live update.
 
 mod hypervisor;
 mod serve;

@@ -14,7 +14,7 @@ use crate::mock::xenstored::Xenstored;
 
 type Log = Arc<dyn Fn(&HostEvent) + Send + Sync>;
 
-/// A ring that was opened for a domain, and is to be served.
+/// A ring that is open, and has no thread yet.
 struct Opened<H: Hypervisor> {
     domid: DomId,
     page: H::Page,
@@ -33,7 +33,7 @@ struct Host<H: Hypervisor> {
 impl Xenstored {
     /// Serves the domains of a host: the ring of dom0's kernel, and those of the domains that dom0
     /// introduces (INTRODUCE). Releases domains that are destroyed, and fires `@releaseDomain` for
-    /// those that shut down, as the [flavour](crate::mock::Flavour) does.
+    /// domains that shut down, as the [flavour](crate::mock::Flavour) does.
     ///
     /// From now on, a domain exists if the hypervisor says so, and INTRODUCE fails with EINVAL for
     /// domains whose ring cannot be opened. An INTRODUCE of a domain that is introduced already does

@@ -19,7 +19,7 @@ const GUEST: DomId = DomId::new(3);
 const PORT: u32 = 7;
 const HANG_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A hypervisor whose domains are those that a test creates.
+/// A hypervisor with the domains that a test creates.
 #[derive(Clone, Debug, Default)]
 struct Machine(Arc<(Mutex<Domains>, Condvar)>);
 
