@@ -5,8 +5,8 @@
 //! cargo run -p xs-client --features tokio --example toolstack [-- --socket PATH]
 //! ```
 //!
-//! On a machine without a xenstored, it uses an in-memory one. Nodes below `/tool` stand for those of
-//! guests, and further tasks play the guests, so the example runs beside real guests.
+//! On a machine without a xenstored, it uses an in-memory one. The guests are simulated, with nodes
+//! below `/tool` and a task each, so the example runs beside real guests.
 
 #[path = "simulation/connect.rs"]
 mod connect;

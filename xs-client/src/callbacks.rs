@@ -41,8 +41,7 @@ pub(crate) fn stop(engine: &Engine) {
     guard.wait(None, Returned(running));
 }
 
-/// If the running callback is one of those that are asked for, waits until it returns, unless it
-/// is the caller itself.
+/// Waits until the running callback returns, if it is asked for and not the caller itself.
 pub(crate) fn await_return(guard: &mut Guard<'_>, is_asked_for: impl Fn(&Running) -> bool) {
     let running = running_elsewhere(guard).filter(is_asked_for);
     guard.wait(None, Returned(running));

@@ -22,7 +22,7 @@ pub(super) struct Entry {
     pub(super) refused: Option<ErrorCode>,
 }
 
-/// What a caller asks for when it sets a watch.
+/// The options of a caller that sets a watch.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WatchOptions<'a> {
     pub(crate) path: &'a str,

@@ -1,4 +1,4 @@
-//! A program in a pseudoterminal, and what its screen shows.
+//! A program in a pseudoterminal, and the contents of its screen.
 
 use std::io::{Read, Write};
 use std::sync::{Arc, Condvar, Mutex};

@@ -37,8 +37,8 @@ use crate::features::Features;
 /// ([`RingError::Reconnecting`]). Start over with the protocol as well then
 /// ([`ClientConnection::restart`](crate::ClientConnection::restart)).
 ///
-/// The other end may be faulty or hostile. Whatever it writes to the page, no call accesses anything
-/// outside of the rings, and each does a bounded amount of work.
+/// The other end may be faulty or hostile. No call accesses bytes outside of the rings, and each does a
+/// bounded amount of work, with any contents of the page.
 ///
 /// ```
 /// use xs_proto::Features;

@@ -30,7 +30,7 @@ pub enum RingError {
     },
     /// The other end asks for the ring to be connected again.
     ///
-    /// What was in the rings is lost, as are watches, transactions and requests in flight.
+    /// The bytes in the rings are lost, as are watches, transactions and requests in flight.
     #[error("the other end has asked to reconnect")]
     Reconnecting,
     /// xenstored has given up the ring.

@@ -2,7 +2,7 @@
 //!
 //! # Orderings
 //! The producer writes bytes and then publishes its index (`Release`). The consumer reads that index
-//! (`Acquire`) and then the bytes, which are thus the ones that were written. Likewise, the consumer
+//! (`Acquire`) and then the bytes, and thus finds the written ones. Likewise, the consumer
 //! reads bytes and then publishes its own index (`Release`), and the producer reads that index
 //! (`Acquire`) before it writes over them. Without the second pair, a processor that executes loads
 //! late or stores early could let the consumer read bytes that the producer wrote in the next round

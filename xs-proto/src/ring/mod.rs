@@ -3,8 +3,8 @@
 //! Below the socket and the device `/dev/xen/xenbus`, each guest talks to xenstored through one
 //! shared page and one event channel (`docs/misc/xenstore-ring.txt` in Xen's source tree, and
 //! `struct xenstore_domain_interface` of xs_wire.h). The page has two rings of 1024 bytes: one for
-//! requests, and one for replies and watch events. This module is for those who are below: kernels,
-//! unikernels and firmware that are guests, and daemons that serve them.
+//! requests, and one for replies and watch events. This module is for programs at this level: kernels,
+//! unikernels and firmware of guests, and daemons that serve them.
 //!
 //! [`RingPage`] is the page, [`RingClient`] the guest's end, and [`RingServer`] xenstored's end. An
 //! end turns bytes into bytes in the page and back, and says when to notify the event channel and
@@ -18,8 +18,8 @@
 //! page comes later: wait for the event channel and ask again.
 //!
 //! # Example
-//! A guest reads a node. `notify` and `wait` stand for the hypercalls EVTCHNOP_send and SCHEDOP_poll
-//! or SCHEDOP_block.
+//! A guest reads a node. A kernel implements `notify` with the hypercall EVTCHNOP_send, and `wait`
+//! with SCHEDOP_poll or SCHEDOP_block.
 //!
 //! ```
 //! use xs_proto::ring::{RingClient, RingError, RingPage};

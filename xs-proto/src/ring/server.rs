@@ -24,9 +24,9 @@ use crate::features::Features;
 ///   old one (watches, transactions, requests in flight), and then call [`reset`](Self::reset).
 /// * Any other error: the guest has broken the page. [`give_up`](Self::give_up) tells it why.
 ///
-/// The guest may be faulty or hostile. Whatever it writes to the page, no call accesses anything
-/// outside of the rings, and each does a bounded amount of work. It can write to the fields that
-/// belong to this end; they are not read again.
+/// The guest may be faulty or hostile. No call accesses bytes outside of the rings, and each does a
+/// bounded amount of work, with any contents of the page. The guest can also write to the fields of
+/// this end, which are not read again.
 ///
 /// ```
 /// use xs_proto::Features;

@@ -113,7 +113,7 @@ fn guest_learns_that_the_other_side_reconnects() {
     set(&page, Field::Connection, RECONNECT);
     assert_eq!(client.send(b"a"), Err(RingError::Reconnecting));
     server.reset();
-    // What belonged to the connection is lost, so the caller has to start over.
+    // The state of the connection is lost, so the caller has to start over.
     assert_eq!(client.send(b"a"), Err(RingError::Reconnecting));
     client.restart();
     assert_eq!(client.send(b"a"), Ok(1));

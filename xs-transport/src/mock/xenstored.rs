@@ -253,7 +253,7 @@ impl Xenstored {
         Ok(())
     }
 
-    /// Returns all nodes in the [text form](text), except those that have no valid [`Path`]: oxenstored
+    /// Returns all nodes in the [text form](text), except for nodes without a valid [`Path`]: oxenstored
     /// may hold names with slashes, and the C daemon since Xen 4.20 paths that are too long. Special
     /// nodes, to which oxenstored gives values, are shown without them.
     pub fn dump(&self) -> String {

@@ -130,8 +130,8 @@ mod tests {
 
     use super::*;
 
-    /// A socket in place of the device. Its other end sends pending ports, and receives those that are
-    /// unmasked and those that are notified.
+    /// A socket in place of the device. Its other end sends pending ports, and receives unmasked and
+    /// notified ones.
     struct Socket(UnixStream);
 
     impl EventDevice for Socket {

@@ -31,7 +31,7 @@ pub struct MemoryChannel {
     process: Process,
 }
 
-/// What one end has been told.
+/// The notifications for one end.
 #[derive(Default)]
 struct Line {
     state: Mutex<State>,

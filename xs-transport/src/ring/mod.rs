@@ -4,8 +4,7 @@
 //! shared page, and an event channel. `xs_proto::ring` has both ends of the rings as pure state. This
 //! module makes a [`Transport`](crate::Transport) of the guest's end:
 //!
-//! * [`EventChannel`] is what the program has to bring besides the page: notify the other end, and
-//!   wait.
+//! * [`EventChannel`] notifies the other end and waits. The program brings it, and the page.
 //! * [`RingEndpoint`] owns the page and the channel, and connects.
 //! * [`RingTransport`] is one connection.
 //! * [`MemoryChannel`] is an event channel within the process. `mock::Xenstored::ring` serves a guest

@@ -1,4 +1,4 @@
-//! What the system offers: descriptors, system calls, and the number of forks.
+//! Descriptors, system calls, and the number of forks.
 //!
 //! On systems other than Unix, there are no descriptors. The in-memory xenstored and transports of
 //! the program do without them.

@@ -1,4 +1,4 @@
-//! Completion of keys, domain IDs and quotas, with what the daemon has at the moment.
+//! Completion of keys, domain IDs and quotas that the daemon has at the moment.
 
 use std::env;
 use std::ffi::{OsStr, OsString};

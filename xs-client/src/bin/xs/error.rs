@@ -57,8 +57,8 @@ impl CommandError {
         CommandError { hint: Some(hint.into()), ..self }
     }
 
-    /// Asks the daemon for what explains the error: nodes with a similar path if there is no such node,
-    /// or the permissions if access is denied.
+    /// Asks the daemon for an explanation of the error: nodes with a similar path if there is no such
+    /// node, or the permissions if access is denied.
     pub(crate) fn explain(self, client: &Client) -> Self {
         let hint = match &self.cause {
             Cause::Xenstore(error) => hint::from_daemon(error, client),

@@ -1,6 +1,6 @@
 //! Examples for the help and the manual pages.
 
-/// A command line, with what it does.
+/// A command line and its purpose.
 pub(crate) struct Example {
     /// The command that the example belongs to.
     pub(crate) command: &'static str,

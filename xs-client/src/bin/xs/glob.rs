@@ -75,7 +75,7 @@ impl Glob {
     }
 }
 
-/// Parses a class behind its opening bracket. Returns it and what follows.
+/// Parses a class behind its opening bracket. Returns it and the rest of the text.
 fn class(text: &[u8]) -> Option<(Part, &[u8])> {
     let (is_negated, body) = match text {
         [b'!' | b'^', body @ ..] => (true, body),

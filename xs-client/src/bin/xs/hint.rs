@@ -93,7 +93,7 @@ fn for_code(code: &ErrorCode, path: &str) -> Option<String> {
     })
 }
 
-/// Returns a hint with what the daemon says about the path of an error.
+/// Returns a hint about the path of an error, for which it asks the daemon.
 pub(crate) fn from_daemon(error: &Error, client: &Client) -> Option<String> {
     let path = error.path()?;
     match error.code()? {

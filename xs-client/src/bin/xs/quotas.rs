@@ -40,7 +40,7 @@ pub(crate) fn meaning(name: &str) -> Meaning {
     Meaning { unit, text }
 }
 
-/// Returns the limits for one domain, or those that new domains get.
+/// Returns the limits for one domain, or for new domains.
 pub(crate) fn limits(client: &Client, domid: Option<DomId>) -> CommandResult<Vec<Number>> {
     let quotas = match client.quotas() {
         Ok(quotas) => quotas,
@@ -69,7 +69,7 @@ pub(crate) fn usage(client: &Client, domid: DomId) -> xs_client::Result<Vec<Numb
     Ok(parse(&text))
 }
 
-/// Sets a limit for one domain, or the one that new domains get.
+/// Sets a limit for one domain, or for new domains.
 pub(crate) fn set(
     client: &Client,
     domid: Option<DomId>,

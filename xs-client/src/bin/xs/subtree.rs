@@ -127,7 +127,7 @@ pub(crate) fn below<'a>(path: &'a str, root: &str) -> Option<&'a str> {
     (rest.is_empty() || rest.starts_with('/')).then_some(rest)
 }
 
-/// Returns the path of a node below `root`, from what [`below`] returns.
+/// Returns the path of a node below `root`, from the result of [`below`].
 pub(crate) fn at(root: &str, below: &str) -> String {
     match root {
         "/" if below.is_empty() => "/".to_owned(),

@@ -6,7 +6,7 @@ use crate::terminal;
 #[derive(Debug)]
 pub(crate) struct Table {
     rows: Vec<Vec<String>>,
-    /// Which columns have numbers, which end at the same column.
+    /// Whether a column has numbers, which are aligned to the right.
     is_numeric: Vec<bool>,
 }
 

@@ -60,7 +60,7 @@ impl Pipe {
         self.queue.is_closed()
     }
 
-    /// Takes the first part of what can be received. It is empty if there is nothing to receive yet.
+    /// Takes the first part of the bytes to receive. It is empty if there are none yet.
     /// Returns `None` at the end of the stream.
     pub(in crate::mock) fn take(&self) -> Option<BytesMut> {
         let taken = self.queue.take();

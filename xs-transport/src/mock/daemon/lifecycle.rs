@@ -28,8 +28,8 @@ impl Daemon {
         true
     }
 
-    /// Returns the features that the daemon offers in the page of a domain: those that it has, less
-    /// those that SET_FEATURE has switched off.
+    /// Returns the features that the daemon offers in the page of a domain: its own, without the
+    /// features that SET_FEATURE has switched off.
     pub(crate) fn ring_features(&self, domid: DomId) -> Features {
         let enabled = self.domains.get(domid).map_or(FEATURES, |domain| domain.features);
         Features::from_bits(self.behaviour.ring_features.bits() & !(FEATURES & !enabled))

@@ -34,7 +34,7 @@ pub(crate) struct Daemon {
     pub(crate) log_switches: LogSwitches,
     /// The error that the daemon met last, which some daemons reply with.
     pub(crate) last_error: Cell<&'static ErrorCode>,
-    /// Whether CONTROL has commands for what a hypervisor does.
+    /// Whether CONTROL has commands that play the hypervisor.
     pub(crate) has_host_commands: bool,
     pub(crate) tracer: Tracer,
     pub(super) conns: IdMap<ConnId, Conn>,

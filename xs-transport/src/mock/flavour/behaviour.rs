@@ -52,7 +52,7 @@ pub(crate) struct Behaviour {
     pub(crate) releases_owners_of_special_nodes: bool,
     /// The types of requests that accept the path of a special watch, besides WATCH and UNWATCH. Changed by Xen 4.20.
     pub(crate) special_paths: &'static [MessageType],
-    /// What the path of a special watch is. Changed by Xen 4.20.
+    /// The form of the path of a special watch. Changed by Xen 4.20.
     pub(crate) special_watches: SpecialWatches,
     /// The lengths that paths may have, besides the quota. Changed by Xen 4.20.
     pub(crate) path_lengths: PathLengths,
@@ -110,7 +110,7 @@ pub(crate) struct Behaviour {
     pub(crate) unwatch_empty_path_error: &'static ErrorCode,
 
     // Domains.
-    /// What the release of a domain removes. Changed in Xen 4.22.
+    /// The traces of a domain that its release removes. Changed in Xen 4.22.
     pub(crate) release: Release,
     /// The error of RELEASE and RESUME for a domain that is not introduced.
     pub(crate) unknown_domain_error: &'static ErrorCode,
@@ -151,7 +151,7 @@ pub(crate) struct Behaviour {
     pub(crate) counts_nodes_of_transaction: bool,
     /// Whether a domain's count of nodes outlives the domain. Changed by Xen 4.20.
     pub(crate) keeps_node_counts: bool,
-    /// What the values of quotas allow. Changed by Xen 4.20, and in Xen 4.22.
+    /// The meaning of the values of quotas. Changed by Xen 4.20, and in Xen 4.22.
     pub(crate) bounds: Bounds,
     /// The error for too many watches. Changed in Xen 4.22.
     pub(crate) watch_quota_error: &'static ErrorCode,
@@ -214,7 +214,7 @@ pub(crate) enum LongEvents {
     Reported,
 }
 
-/// What the release of a domain removes.
+/// The traces of a domain that its release removes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Release {
     /// The domain's nodes are removed and watches on them fire. Its entries in the permissions of
@@ -260,11 +260,11 @@ pub(crate) enum FinalNul {
     Separates,
 }
 
-/// What the path of a special watch is.
+/// The form of the path of a special watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SpecialWatches {
     /// Any text of up to 2,048 bytes. SET_PERMS knows `@introduceDomain` and `@releaseDomain` only,
-    /// and ignores the transaction and who owns them.
+    /// and ignores the transaction and their owners.
     Texts,
     /// A path that is checked like one of a node.
     Paths,
@@ -312,7 +312,7 @@ pub(crate) struct ControlTexts {
     pub(crate) has_switches_and_maxima: bool,
 }
 
-/// What the values of quotas allow.
+/// The meaning of the values of quotas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bounds {
     pub(crate) nodes: Bound,
@@ -324,7 +324,7 @@ pub(crate) struct Bounds {
     pub(crate) node_size: Bound,
 }
 
-/// What the value of a quota allows.
+/// The meaning of the value of a quota.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bound {
     /// The value.

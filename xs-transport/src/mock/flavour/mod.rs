@@ -26,7 +26,7 @@ macro_rules! flavours {
         /// Daemons differ in few and small points. A client should work with all of them, and its
         /// tests can run once with each.
         ///
-        /// The display form is what a person would say. It can be parsed, as can the
+        /// The display form is for people. It can be parsed, as can the
         /// [short name](Self::short_name), and `c` and `ox` for the newest release of each daemon.
         ///
         /// ```

@@ -123,7 +123,7 @@ impl Call<'_> {
             ("outstanding", Quota::Outstanding),
             ("memory", Quota::Memory),
         ] {
-            // Of dom0, the daemon counts what its sockets use apart from the domain.
+            // The watches and transactions of dom0's sockets are counted apart from the domain.
             let is_apart = matches!(quota, Quota::Watches | Quota::Transactions);
             let is_counted = !(is_apart && is_privileged(domid));
             let used = if is_counted { self.usage(domid, quota) } else { 0 };

@@ -59,7 +59,7 @@ impl Call<'_> {
 
 /// Answers `live-update`, for which there is no other daemon to start.
 fn live_update(arguments: &[&[u8]]) -> Result {
-    // The last word is what follows the last NUL.
+    // The last word follows the last NUL.
     let arguments = arguments.split_last().map_or(arguments, |(_, arguments)| arguments);
     match arguments {
         [b"-a"] | [b"-c", _] => DONE,

@@ -145,7 +145,7 @@ fn guest_that_breaks_its_ring_loses_its_own_connection() {
         assert_eq!(xenstored.connections(GUEST).len(), 0, "{error}");
         let reported = guest.page.load(Field::Error, Ordering::Relaxed);
         assert_eq!(ServerError::from_number(reported), Some(error));
-        // Whatever the guest does now, nothing happens.
+        // The daemon ignores the guest from now on.
         let notified = guest.notified.load(Ordering::Relaxed);
         guest.serve();
         assert_eq!(guest.notified.load(Ordering::Relaxed), notified);

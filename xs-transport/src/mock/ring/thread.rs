@@ -115,8 +115,8 @@ impl Xenstored {
 /// Serves a ring until the domain or the other end of the channel is gone.
 fn serve(mut connection: Connection<impl Page>, channel: &dyn EventChannel) {
     loop {
-        // The event is cleared before the turn, so that the next one starts a turn of its own. What a
-        // guest has sent before it is gone is handled, too.
+        // The event is cleared before the turn, so that the next one starts a turn of its own. The
+        // last requests of a guest that is gone are handled, too.
         let cleared = channel.clear();
         let turn = connection.take_turn();
         let is_over = match turn {

@@ -60,7 +60,7 @@ impl Mv {
     }
 }
 
-/// What the shell needs besides.
+/// Further parts for the shell.
 #[cfg(feature = "shell")]
 mod in_shell {
     use super::*;

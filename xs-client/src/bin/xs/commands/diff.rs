@@ -193,7 +193,7 @@ pub(super) fn differences<'a>(
 }
 
 impl Side {
-    /// A side with the given root, or with the one that all nodes have in common.
+    /// A side with the given root, or with the common root of all nodes.
     fn new(root: Option<String>, lines: Vec<Line>) -> Self {
         let root = root.unwrap_or_else(|| {
             let first = lines.first().map(|line| line.path.clone()).unwrap_or_default();

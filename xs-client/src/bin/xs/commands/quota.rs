@@ -1,4 +1,4 @@
-//! `xs quota`: the limits on what domains may use, and what they use.
+//! `xs quota`: the limits of domains, and their use.
 
 use std::io::Write;
 
@@ -35,7 +35,7 @@ enum QuotaCommand {
 
 #[derive(Debug, Args)]
 struct Get {
-    /// Print the limits of a domain and what it uses [default: the limits of new domains]
+    /// Print the limits of a domain and its use [default: the limits of new domains]
     #[arg(short, long, value_name = "DOMID")]
     domain: Option<DomId>,
     /// Print a JSON object per quota, with the members "name", "limit", "unit", and with --domain
@@ -76,7 +76,7 @@ impl Get {
     fn run(&self, client: &Client, output: &mut Output) -> CommandResult {
         let limits = quotas::limits(client, self.domain)?;
         let used = match self.domain {
-            // What a domain uses is extra information.
+            // The use is extra information.
             Some(domid) => quotas::usage(client, domid).unwrap_or_default(),
             None => Vec::new(),
         };

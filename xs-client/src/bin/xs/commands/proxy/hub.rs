@@ -1,4 +1,4 @@
-//! Passes on one request at a time, and what it causes.
+//! Passes on one request at a time, with its reply and events.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::io;
@@ -21,7 +21,7 @@ pub(super) struct Hub<'a> {
     timeout: Duration,
     sender: SyncSender<Input>,
     inputs: Receiver<Input>,
-    /// What has come while a request was in flight.
+    /// The inputs that have come while a request was in flight.
     backlog: VecDeque<Input>,
     links: BTreeMap<usize, Link>,
     /// The number of connections so far.
@@ -37,7 +37,7 @@ pub(super) enum Input {
     Stop,
 }
 
-/// What comes from a socket.
+/// The input from a socket.
 pub(super) enum Message {
     Whole(Header, Vec<u8>),
     Closed,

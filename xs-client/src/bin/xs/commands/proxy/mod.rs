@@ -52,7 +52,7 @@ pub(crate) struct Proxy {
     cut: Option<usize>,
 }
 
-/// What the proxy does to messages on their way to a client.
+/// Faults of messages on their way to a client.
 #[derive(Clone, Copy, Debug)]
 struct Faults {
     slow: Duration,

@@ -38,7 +38,7 @@ pub(super) struct App {
     pub(super) has_color: bool,
     pub(super) usage: Option<Usage>,
     jobs: Sender<Job>,
-    /// Nodes to read again, once those that are being read have come.
+    /// Nodes to read again, once the present reads are complete.
     pending: BTreeSet<String>,
     is_refreshing: bool,
     usage_asked: Option<(DomId, Instant)>,
@@ -46,7 +46,7 @@ pub(super) struct App {
     is_first_event: bool,
 }
 
-/// What keys mean.
+/// The meaning of keys.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Mode {
     Browse,
@@ -59,7 +59,7 @@ pub(super) enum Mode {
     },
 }
 
-/// What a domain uses of its quotas.
+/// A domain's use of its quotas.
 #[derive(Debug)]
 pub(super) struct Usage {
     pub(super) domid: DomId,

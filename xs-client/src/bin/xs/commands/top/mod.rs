@@ -24,7 +24,7 @@ use crate::error::{CommandError, CommandResult};
 ///
 /// Arrows or h, j, k and l move, open and close nodes. Nodes that change are marked with a star for some
 /// seconds. The first line counts events per second, also by domain, and the last lines show the
-/// selected node, and what its domain uses of its quotas.
+/// selected node, and its domain's use of quotas.
 ///
 /// / filters by path and value, e edits the value, p shows permissions, r reads all nodes again, and q
 /// leaves.
@@ -34,7 +34,7 @@ pub(crate) struct Top {
     path: Option<String>,
 }
 
-/// What the view reacts to.
+/// An input of the view.
 enum Input {
     /// A key, or another size of the terminal.
     Terminal(event::Event),

@@ -34,7 +34,7 @@ pub(super) enum Answer {
     Loaded(Vec<Loaded>),
     /// All nodes to load have come.
     Complete,
-    /// The nodes to refresh: `None` for those that do not exist.
+    /// The nodes to refresh: `None` for a node that does not exist.
     Refreshed(Vec<(String, Option<Loaded>)>),
     Written {
         path: String,

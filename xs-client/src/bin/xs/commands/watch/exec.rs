@@ -22,7 +22,7 @@ pub(super) struct Runner {
     sender: SyncSender<Message>,
 }
 
-/// How a command has ended: its key, and what is wrong if it has failed.
+/// The end of a command: its key, and the failure, if there is one.
 pub(super) struct Exit {
     key: String,
     failure: Option<String>,

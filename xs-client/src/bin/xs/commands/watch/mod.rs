@@ -68,7 +68,7 @@ pub(crate) struct Watch {
     pub(crate) paths: Vec<String>,
 }
 
-/// What the command waits for.
+/// The messages that the command waits for.
 enum Message {
     Event(Result<WatchEvent>),
     /// A command of `--exec` has ended.

@@ -38,7 +38,7 @@ pub(super) enum Kind {
     Reconnected,
 }
 
-/// How many nodes are remembered. The old values of others are not known.
+/// How many values are remembered. The old values of further nodes are not known.
 const MAX_NODES: usize = 1 << 20;
 
 impl<'a> Values<'a> {
