@@ -8,6 +8,7 @@
 //! | [`testing`] | tests of any of these programs, with faults |
 //! | [`permissions`] | the rules that decide about access to a node |
 //! | [`xenbus_device`] | the traps of the kernel's device, and which of them a program still sees |
+//! | [`kernel`] | a kernel or unikernel, which reaches xenstored through a shared page |
 //! | [`coming_from`] | programs that use libxenstore, pyxs, xenstore-rs, krata-xenstore or xen-store |
 //!
 //! The code in the guides is compiled and run by the tests of this crate, on the in-memory
@@ -30,5 +31,8 @@ pub mod permissions {}
 
 #[doc = include_str!("xenbus_device.md")]
 pub mod xenbus_device {}
+
+#[doc = include_str!("kernel.md")]
+pub mod kernel {}
 
 pub mod coming_from;
