@@ -144,3 +144,30 @@ fn proxy_needs_a_daemon_and_a_free_path() {
     let output = host.xs(&format!("proxy --listen {}", host.socket()));
     assert!(stderr(&output).contains("cannot listen on"), "{}", stderr(&output));
 }
+
+#[test]
+fn commands_on_subtrees_need_no_more_requests_than_dump() {
+    let seed: String = (0..300).map(|at| format!("/t/{}/{at} = {at}\n", at % 9)).collect();
+    let host = Host::new(&seed);
+    let file = host.dir.join("recorded");
+    let requests = |command: &str| {
+        let proxy = Proxy::start(&host, &format!("--record {}", file.display()));
+        let output = host.xs(&format!("--socket {} {command}", proxy.path));
+        assert!(output.stderr.is_empty(), "{command}: {}", stderr(&output));
+        proxy.stop();
+        let recorded = fs::read_to_string(&file).unwrap();
+        let reads = ["> DIRECTORY ", "> READ ", "> GET_PERMS "];
+        recorded.lines().filter(|line| reads.iter().any(|read| line.contains(read))).count()
+    };
+    let of_dump = requests("dump /t");
+    assert!(of_dump >= 3 * 310, "{of_dump}");
+    for (command, nodes) in [
+        ("find /t -v 1* --perm r5 -l", 310),
+        ("find /t -n 7", 310),
+        ("cp /t /u", 310),
+        ("diff /t /u", 2 * 310),
+    ] {
+        let count = requests(command);
+        assert!(count * 310 <= of_dump * nodes + 310, "{command}: {count}, dump: {of_dump}");
+    }
+}

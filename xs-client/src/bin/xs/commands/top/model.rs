@@ -64,7 +64,7 @@ impl Model {
     }
 
     pub(super) fn set_filter(&mut self, filter: &str) {
-        self.filter = filter.to_lowercase();
+        self.filter = filter.to_ascii_lowercase();
         self.is_stale = true;
     }
 
@@ -172,7 +172,7 @@ impl Model {
             let mut rows = Vec::new();
             match self.filter.is_empty() {
                 true => self.add_open(&mut rows),
-                false => drop(self.add_matching(&self.root, 0, &mut rows)),
+                false => self.add_matching(&mut rows),
             }
             self.rows = rows;
         }
@@ -192,26 +192,81 @@ impl Model {
         }
     }
 
-    /// Adds a node if it or a descendant meets the filter. The paths of Xenstore bound the recursion.
-    fn add_matching(&self, path: &str, depth: usize, rows: &mut Vec<Row>) -> bool {
-        let Some(entry) = self.nodes.get(path) else { return false };
-        let at = rows.len();
-        rows.push(Row { path: path.to_owned(), depth });
-        let mut matches = self.matches(path, entry);
+    /// Adds the nodes that meet the filter, and their ancestors.
+    fn add_matching(&self, rows: &mut Vec<Row>) {
+        let mut search = Search {
+            nodes: &self.nodes,
+            filter: self.filter.as_bytes(),
+            path: self.root.clone(),
+            unmatched: Vec::new(),
+            rows,
+        };
+        let is_in_root = contains(self.root.as_bytes(), search.filter);
+        search.visit(is_in_root);
+    }
+}
+
+/// The search for a filter, which takes most of the time that a key of a filter takes.
+struct Search<'a> {
+    nodes: &'a HashMap<String, Entry>,
+    /// In lower case.
+    filter: &'a [u8],
+    /// The path of the present node.
+    path: String,
+    /// The lengths of the paths of its ancestors that are no rows yet.
+    unmatched: Vec<usize>,
+    rows: &'a mut Vec<Row>,
+}
+
+impl Search<'_> {
+    /// Looks at a node and its descendants, whose paths contain the filter if `is_in_path` says so. The
+    /// length of paths bounds the recursion.
+    fn visit(&mut self, is_in_path: bool) {
+        let Some(entry) = self.nodes.get(&self.path) else { return };
+        let length = self.path.len();
+        self.unmatched.push(length);
+        if is_in_path || entry.value.as_ref().is_ok_and(|value| contains(value, self.filter)) {
+            self.add_rows();
+        }
         for name in &entry.children {
-            matches |= self.add_matching(&join(path, name), depth + 1, rows);
+            if self.path != "/" {
+                self.path.push('/');
+            }
+            self.path.push_str(name);
+            // The text that an ancestor does not have ends in the name.
+            let start = length.saturating_sub(self.filter.len());
+            self.visit(is_in_path || contains(&self.path.as_bytes()[start..], self.filter));
+            self.path.truncate(length);
         }
-        if !matches {
-            rows.truncate(at);
+        // It has not become a row if it is still there.
+        if self.unmatched.last() == Some(&length) {
+            self.unmatched.pop();
         }
-        matches
     }
 
-    fn matches(&self, path: &str, entry: &Entry) -> bool {
-        let contains = |text: &str| text.to_lowercase().contains(&self.filter);
-        contains(path)
-            || entry.value.as_ref().is_ok_and(|value| contains(&String::from_utf8_lossy(value)))
+    /// Makes rows of the present node and of its ancestors that are none yet.
+    fn add_rows(&mut self) {
+        for length in self.unmatched.drain(..) {
+            let path = self.path[..length].to_owned();
+            // The first row is the root of the view.
+            let depth = self.rows.first().map_or(0, |root| slashes(&path) - slashes(&root.path));
+            self.rows.push(Row { path, depth });
+        }
     }
+}
+
+/// Returns the depth of a node below `/`.
+fn slashes(path: &str) -> usize {
+    if path == "/" { 0 } else { path.matches('/').count() }
+}
+
+/// Returns whether `text` contains `wanted`, which is in lower case.
+fn contains(text: &[u8], wanted: &[u8]) -> bool {
+    let Some((first, rest)) = wanted.split_first() else { return true };
+    text.iter().enumerate().any(|(at, byte)| {
+        byte.to_ascii_lowercase() == *first
+            && text[at + 1..].get(..rest.len()).is_some_and(|next| next.eq_ignore_ascii_case(rest))
+    })
 }
 
 fn join(parent: &str, name: &str) -> String {
