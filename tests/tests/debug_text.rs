@@ -192,6 +192,8 @@ fn transport(shown: &mut Shown) {
         xs_transport::Failure = Failure::Io(io::Error::from_raw_os_error(libc::EPIPE).into());
         xs_transport::Interest = Interest::Both;
         xs_transport::Process = Process::current();
+        xs_transport::mock::host::DomainState = mock::host::DomainState::Running;
+        xs_transport::mock::host::HostEvent = mock::host::HostEvent::Introduced(DomId::new(5));
         xs_transport::Progress = Progress::Refused(ErrorCode::NoEntry);
         xs_transport::Received = Received::Bytes(1);
         xs_transport::Sent = Sent::Refused(ErrorCode::NoEntry);
@@ -316,6 +318,10 @@ fn tasks(shown: &mut Shown) {
     });
 }
 
+/// Types whose values exist on a Xen host only.
+const ON_XEN: [&str; 2] =
+    ["xs_transport::mock::host::XenHypervisor", "xs_transport::mock::host::XenPage"];
+
 /// Returns the types in the lists of the public API.
 fn public_types() -> BTreeSet<String> {
     let api = FilePath::new(env!("CARGO_MANIFEST_DIR")).join("../api");
@@ -343,7 +349,8 @@ fn debug_text_of_every_public_type_is_short_and_without_values() {
     tasks(&mut shown);
     let public = public_types();
     assert!(public.len() > 70, "{} types", public.len());
-    let missing: Vec<_> = public.difference(&shown.0).collect();
+    let missing = public.difference(&shown.0).filter(|name| !ON_XEN.contains(&name.as_str()));
+    let missing: Vec<_> = missing.collect();
     assert!(missing.is_empty(), "add values of these types above: {missing:#?}");
 }
 
