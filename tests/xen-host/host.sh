@@ -5,6 +5,7 @@
 # shellcheck shell=dash # busybox's shell has `local`
 set -eu
 cycles=${CYCLES:-10}
+export XENSTORED_PATH=/dev/xen/xenbus
 fail() {
     echo "FAILED: $*"
     exit 1
@@ -67,5 +68,28 @@ until left >/run/after && cmp -s /run/before /run/after; do
     [ $i -lt 50 ] || fail "not everything is given back: $(diff /run/before /run/after)"
     sleep 0.1
 done
+
+# The daemon is stopped and started again under a guest and under the kernel of dom0, which notice
+# nothing: the watches of both still fire.
+/job/xs write data/restart before
+/job/xs watch -n 2 data/restart >/run/events &
+watcher=$!
+until [ -s /run/events ]; do sleep 0.1; done
+create restart
+id=$(xl domid restart)
+/job/xs wait -T 60 "/local/domain/$id/data/waits" yes || fail "the guest does not wait"
+kill "$daemon"
+while grep -qs '^State:[[:space:]]*[^XZ]' "/proc/$daemon/status"; do sleep 0.1; done
+[ -s /run/xenstored.state ] || fail "no state was kept"
+/job/xenstored.sh >/dev/console 2>&1 &
+until [ -e /run/xenstored.pid ]; do sleep 0.1; done
+[ ! -e /run/xenstored.state ] || fail "the state was not taken up"
+/job/xs write data/restart after
+wait "$watcher"
+/job/xs write "/local/domain/$id/control/shutdown" poweroff
+/job/xs wait -T 60 "/local/domain/$id/control/shutdown" '' || fail "the watch of the guest is lost"
+xl destroy "$id"
+destroyed "$id"
+echo "a guest and the kernel have survived a restart"
 kill "$(cat /run/console-of-host.pid)"
 echo "$cycles times two guests were created and destroyed"

@@ -12,9 +12,9 @@ use crate::{Options, print_line};
 pub fn requested(store: &mut Store, options: Options<'_>) -> Result<Shutdown> {
     const PATH: &str = "control/shutdown";
     store.watch(PATH, b"shutdown")?;
-    if options.has("dom0") {
+    if options.has("dom0") || options.has("wait") {
         store.write("data/waits", b"yes")?;
-    } else if !options.has("wait") && store.read(PATH).is_ok_and(|value| value.is_empty()) {
+    } else if store.read(PATH).is_ok_and(|value| value.is_empty()) {
         store.write(PATH, b"poweroff")?;
     }
     loop {

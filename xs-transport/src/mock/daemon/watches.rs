@@ -20,7 +20,7 @@ pub(crate) struct Watches {
 type Key = (ConnId, u64);
 
 /// A watch on a node and its descendants.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Watch {
     pub(crate) token: Arc<[u8]>,
     /// The length of the prefix that is removed from an event's path. Not 0 for a watch on a
@@ -100,6 +100,16 @@ impl Watches {
             let watch = self.by_path.get(path)?.get(&(conn, *age))?;
             Some((&**path, &*watch.token))
         })
+    }
+
+    /// Returns the path and a copy of each watch of a connection, oldest first.
+    #[cfg(all(target_os = "linux", feature = "xen"))]
+    pub(crate) fn saved(&self, conn: ConnId) -> Vec<(String, Watch)> {
+        let all = self.by_conn.get(&conn).into_iter().flatten();
+        let watches = all.filter_map(|(age, path)| {
+            Some((path.to_string(), self.by_path.get(path)?.get(&(conn, *age))?.clone()))
+        });
+        watches.collect()
     }
 
     /// Returns the watches that a change fires, in the order of their events.

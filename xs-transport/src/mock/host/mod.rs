@@ -5,15 +5,17 @@
 //! shuts down or is destroyed. [`Hypervisor`] is the interface to the hypervisor. [`XenHypervisor`]
 //! implements it for a dom0 with Linux.
 //!
-//! The in-memory xenstored stays a daemon for development and tests: a restart loses its state, and it
-//! has no live update.
+//! The in-memory xenstored stays a daemon for development and tests. [`Host::stop`] keeps its state for the
+//! next start. A crash loses it.
 
 mod hypervisor;
 mod serve;
+mod state;
 #[cfg(test)]
 mod tests;
 mod xen;
 
 pub use self::hypervisor::{HostEvent, Hypervisor};
+pub use self::serve::Host;
 pub use self::xen::{XenHypervisor, XenPage};
 pub use super::daemon::domains::DomainState;

@@ -2,14 +2,17 @@
 
 use std::fmt;
 use std::io;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use xs_proto::DomId;
 
+use super::state::State;
 use super::{DomainState, HostEvent, Hypervisor};
 use crate::mock::daemon::domains::Machine;
+use crate::mock::ring::connection::{Connection, Saved};
+use crate::mock::ring::thread::RingThread;
 use crate::mock::xenstored::Xenstored;
 
 type Log = Arc<dyn Fn(&HostEvent) + Send + Sync>;
@@ -22,13 +25,23 @@ struct Opened<H: Hypervisor> {
 }
 
 /// The hypervisor as the daemon sees it.
-struct Host<H: Hypervisor> {
+struct View<H: Hypervisor> {
     hypervisor: Arc<H>,
     /// The daemon is locked while it opens a ring, and a connection needs the lock. Therefore another
     /// thread connects.
     opened: Sender<Opened<H>>,
     log: Log,
 }
+
+/// A host that a xenstored serves, see [`Xenstored::serve_host`].
+///
+/// Dropping it has no effect: the host is served until the process ends.
+pub struct Host<H: Hypervisor> {
+    xenstored: Xenstored,
+    rings: Rings<H>,
+}
+
+type Rings<H> = Arc<Mutex<Vec<RingThread<<H as Hypervisor>::Page>>>>;
 
 impl Xenstored {
     /// Serves the domains of a host: the ring of dom0's kernel, and those of the domains that dom0
@@ -48,37 +61,138 @@ impl Xenstored {
         &self,
         hypervisor: H,
         log: impl Fn(&HostEvent) + Send + Sync + 'static,
-    ) -> io::Result<()> {
+    ) -> io::Result<Host<H>> {
+        self.start_host(hypervisor, Arc::new(log), State::default())
+    }
+
+    /// Like [`serve_host`](Self::serve_host), but goes on with the state that another xenstored has
+    /// left ([`Host::stop`]): nodes, introduced domains, and the watches and half-finished messages of
+    /// their rings. Domains that are gone by now are released.
+    ///
+    /// # Errors
+    /// `InvalidData` if the state cannot be read, or an error of [`serve_host`](Self::serve_host).
+    pub fn resume_host<H: Hypervisor>(
+        &self,
+        hypervisor: H,
+        log: impl Fn(&HostEvent) + Send + Sync + 'static,
+        state: &str,
+    ) -> io::Result<Host<H>> {
+        let state = State::parse(state)?;
+        let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+        self.act(|daemon| {
+            for (domid, rings, is_down) in &state.domains {
+                daemon.introduce_with(*domid, *rings);
+                if let Some(domain) = daemon.domains.introduced(*domid) {
+                    domain.shut_down = *is_down;
+                }
+            }
+        });
+        self.seed(&state.nodes).map_err(invalid)?;
+        self.start_host(hypervisor, Arc::new(log), state)
+    }
+
+    fn start_host<H: Hypervisor>(
+        &self,
+        hypervisor: H,
+        log: Log,
+        mut state: State,
+    ) -> io::Result<Host<H>> {
         let hypervisor = Arc::new(hypervisor);
-        let log: Log = Arc::new(log);
-        let (opened, rings) = channel();
-        let host = Host { hypervisor: hypervisor.clone(), opened, log: log.clone() };
-        self.act(|daemon| daemon.domains.machine = Some(Box::new(host)));
+        let (opened, receiver) = channel();
+        let view = View { hypervisor: hypervisor.clone(), opened, log: log.clone() };
+        let host = Host { xenstored: self.clone(), rings: Rings::<H>::default() };
+        self.act(|daemon| daemon.domains.machine = Some(Box::new(view)));
 
         let (page, channel) = hypervisor.open_dom0()?;
-        self.serve_ring_with(DomId::DOM0, page, channel, self.ring_features(DomId::DOM0))?;
-        let (xenstored, log_of_rings) = (self.clone(), log.clone());
+        host.start(DomId::DOM0, page, channel, state.rings.remove(&DomId::DOM0))?;
+        for (domid, rings, _) in &state.domains {
+            // A domain that is gone is released by the first look at the domains.
+            let port = u32::try_from(rings.port).unwrap_or(0);
+            let opened = hypervisor.open(*domid, port).and_then(|(page, channel)| {
+                host.start(*domid, page, channel, state.rings.remove(domid))
+            });
+            log(&match opened {
+                Ok(()) => HostEvent::Introduced(*domid),
+                Err(error) => HostEvent::Refused(*domid, Arc::new(error)),
+            });
+        }
+        let (log_of_rings, host_of_rings) = (log.clone(), host.clone());
         let thread = thread::Builder::new().name("new rings".into());
-        thread.spawn(move || serve_rings(&xenstored, &rings, &log_of_rings))?;
+        thread.spawn(move || host_of_rings.serve_opened(&receiver, &log_of_rings))?;
         let xenstored = self.clone();
         let thread = thread::Builder::new().name("states of domains".into());
         thread.spawn(move || watch_domains(&xenstored, &*hypervisor, &log))?;
-        Ok(())
+        Ok(host)
     }
 }
 
-/// Serves the rings that INTRODUCE has opened.
-fn serve_rings<H: Hypervisor>(xenstored: &Xenstored, rings: &Receiver<Opened<H>>, log: &Log) {
-    for Opened { domid, page, channel } in rings {
-        // The domain may be gone already. Its connection would introduce it again.
-        if !xenstored.is_introduced(domid) {
-            continue;
-        }
-        let features = xenstored.ring_features(domid);
-        log(&match xenstored.serve_ring_with(domid, page, channel, features) {
-            Ok(()) => HostEvent::Introduced(domid),
-            Err(error) => HostEvent::Refused(domid, Arc::new(error)),
+impl<H: Hypervisor> Host<H> {
+    /// Stops to serve the rings, and returns the state for [`Xenstored::resume_host`]. The text is that
+    /// of one version of this crate.
+    ///
+    /// Sockets should have been closed before. Their watches and all open transactions are lost, and so
+    /// are quotas and features that were set.
+    pub fn stop(self) -> String {
+        let rings: Vec<_> = std::mem::take(&mut *self.lock_rings());
+        // All are stopped before the first one is saved, so that each has the events of the others.
+        let connections: Vec<_> = rings.into_iter().filter_map(RingThread::stop).collect();
+        let rings = connections.into_iter().filter_map(Connection::save).collect();
+        let nodes = self.xenstored.dump();
+        let domains = self.xenstored.act(|daemon| {
+            let all = daemon.domains.iter();
+            let introduced = all.filter(|(domid, it)| it.introduced && *domid != DomId::DOM0);
+            introduced.map(|(domid, domain)| (domid, domain.rings, domain.shut_down)).collect()
         });
+        State { domains, nodes, rings }.to_string()
+    }
+
+    fn start(
+        &self,
+        domid: DomId,
+        page: H::Page,
+        channel: H::Channel,
+        saved: Option<Saved>,
+    ) -> io::Result<()> {
+        let features = self.xenstored.ring_features(domid);
+        let thread = self.xenstored.start_ring(domid, page, channel, features, |connection| {
+            if let Some(saved) = saved {
+                connection.restore(saved);
+            }
+        })?;
+        let mut rings = self.lock_rings();
+        rings.retain(|ring| !ring.is_over());
+        rings.push(thread);
+        Ok(())
+    }
+
+    /// Serves the rings that INTRODUCE has opened.
+    fn serve_opened(&self, rings: &Receiver<Opened<H>>, log: &Log) {
+        for Opened { domid, page, channel } in rings {
+            // The domain may be gone already. Its connection would introduce it again.
+            if !self.xenstored.is_introduced(domid) {
+                continue;
+            }
+            log(&match self.start(domid, page, channel, None) {
+                Ok(()) => HostEvent::Introduced(domid),
+                Err(error) => HostEvent::Refused(domid, Arc::new(error)),
+            });
+        }
+    }
+
+    fn lock_rings(&self) -> MutexGuard<'_, Vec<RingThread<H::Page>>> {
+        self.rings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<H: Hypervisor> Clone for Host<H> {
+    fn clone(&self) -> Self {
+        Host { xenstored: self.xenstored.clone(), rings: self.rings.clone() }
+    }
+}
+
+impl<H: Hypervisor> fmt::Debug for Host<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host").field("rings", &self.lock_rings().len()).finish_non_exhaustive()
     }
 }
 
@@ -98,7 +212,7 @@ fn watch_domains(xenstored: &Xenstored, hypervisor: &impl Hypervisor, log: &Log)
     }
 }
 
-impl<H: Hypervisor> Machine for Host<H> {
+impl<H: Hypervisor> Machine for View<H> {
     fn exists(&self, domid: DomId) -> bool {
         self.hypervisor.state(domid).is_ok_and(|state| state != DomainState::Gone)
     }
@@ -114,7 +228,7 @@ impl<H: Hypervisor> Machine for Host<H> {
     }
 }
 
-impl<H: Hypervisor> fmt::Debug for Host<H> {
+impl<H: Hypervisor> fmt::Debug for View<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.hypervisor.fmt(f)
     }

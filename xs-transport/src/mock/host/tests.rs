@@ -7,12 +7,13 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use xs_proto::ring::{Field, Page, RingPage};
-use xs_proto::{DomId, ErrorCode, Event, Path, Reply, Request, TxId};
+use bytes::{Buf, BytesMut};
+use xs_proto::ring::{Field, Page, Ring, RingClient, RingPage};
+use xs_proto::{ClientConnection, DomId, ErrorCode, Event, Limits, Path, Reply, Request, TxId};
 
 use super::{DomainState, HostEvent, Hypervisor};
 use crate::mock::{Flavour, Xenstored};
-use crate::ring::{MemoryChannel, RingEndpoint};
+use crate::ring::{EventChannel, MemoryChannel, RingEndpoint};
 use crate::{Drive, Transport, Wait};
 
 const GUEST: DomId = DomId::new(3);
@@ -144,6 +145,7 @@ struct Host {
     xenstored: Xenstored,
     dom0: Client,
     log: Receiver<String>,
+    host: super::Host<Machine>,
 }
 
 impl Host {
@@ -151,9 +153,20 @@ impl Host {
         let (machine, xenstored) = (Machine::default(), Xenstored::with_flavour(flavour));
         let (sender, log) = channel();
         let report = move |event: &HostEvent| drop(sender.send(event.to_string()));
-        xenstored.serve_host(machine.clone(), report).unwrap();
+        let host = xenstored.serve_host(machine.clone(), report).unwrap();
         let dom0 = machine.connect(DomId::DOM0);
-        Host { machine, xenstored, dom0, log }
+        Host { machine, xenstored, dom0, log, host }
+    }
+
+    /// Stops the daemon, starts another one that goes on with its state, and returns the state.
+    fn restart(&mut self) -> String {
+        let state = self.host.clone().stop();
+        self.xenstored = Xenstored::new();
+        let (sender, log) = channel();
+        let report = move |event: &HostEvent| drop(sender.send(event.to_string()));
+        self.log = log;
+        self.host = self.xenstored.resume_host(self.machine.clone(), report, &state).unwrap();
+        state
     }
 
     fn introduce(&mut self, domid: DomId, evtchn: u32) -> Reply<'static> {
@@ -253,4 +266,116 @@ fn domains_that_only_permissions_name_are_released_as_well() {
     host.machine.change(GUEST, DomainState::Gone);
     assert_eq!(host.logged(), "domain 3 is gone");
     assert_eq!(host.xenstored.perms("/a").unwrap().to_string(), "n0");
+}
+
+/// A guest that goes on with its ring, whatever happens to the daemon.
+struct Guest {
+    ring: RingClient<Arc<RingPage>>,
+    connection: ClientConnection<()>,
+    output: BytesMut,
+}
+
+impl Guest {
+    fn new(machine: &Machine) -> Self {
+        let ring = RingClient::new(machine.page(GUEST));
+        let connection = ClientConnection::new(Limits::default());
+        Guest { ring, connection, output: BytesMut::new() }
+    }
+
+    fn submit(&mut self, request: &Request<'_>) {
+        self.connection.submit(TxId::NONE, request, ()).unwrap();
+        self.output.unsplit(self.connection.take_output());
+    }
+
+    fn send(&mut self, machine: &Machine, most: usize) {
+        let most = most.min(self.output.len());
+        let sent = self.ring.send(&self.output[..most]).unwrap();
+        self.output.advance(sent);
+        machine.0.0.lock().unwrap().channels[&GUEST].notify().unwrap();
+    }
+
+    /// Returns the next reply or event, as text.
+    fn next(&mut self, machine: &Machine) -> String {
+        loop {
+            // A byte at a time, so that nothing is left when a message is complete.
+            let mut byte = [0];
+            if self.ring.receive(&mut byte).unwrap() == 0 {
+                machine.0.0.lock().unwrap().channels[&GUEST].notify().unwrap();
+                std::thread::yield_now();
+            } else if let Some(event) = self.connection.receive(&byte).unwrap().event {
+                return match event {
+                    Event::Reply { reply: Reply::Value(value), .. } => {
+                        String::from_utf8_lossy(&value).into_owned()
+                    }
+                    Event::Watch { path, .. } => format!("event of {path}"),
+                    other => format!("{other:?}"),
+                };
+            }
+        }
+    }
+}
+
+#[test]
+fn guests_go_on_after_a_restart() {
+    let mut host = Host::new(Flavour::default());
+    host.machine.create(GUEST);
+    assert_eq!(host.introduce(GUEST, PORT), Reply::Done);
+    host.logged();
+    let long = "x".repeat(3000);
+    host.xenstored.set("/local/domain/3/name", "guest").unwrap();
+    host.xenstored.set("/local/domain/3/long", &long).unwrap();
+    host.xenstored.seed("/local/domain/3 [n3]\n/local/domain/3/name [n3]").unwrap();
+    host.xenstored.seed("/local/domain/3/long [n3]").unwrap();
+
+    let mut guest = Guest::new(&host.machine);
+    let name = Path::new("name").unwrap();
+    guest.submit(&Request::Watch { path: name, token: b"token", depth: None });
+    guest.send(&host.machine, 1000);
+    let mut first = [guest.next(&host.machine), guest.next(&host.machine)];
+    first.sort();
+    assert!(first[1].starts_with("event of name"), "{first:?}");
+
+    // A reply that does not fit into the ring, and half of a request.
+    guest.submit(&Request::Read(Path::new("long").unwrap()));
+    guest.submit(&Request::Read(name));
+    let whole = guest.output.len();
+    guest.send(&host.machine, whole - 3);
+    let page = host.machine.page(GUEST);
+    while page.load(Field::Consumer(Ring::Requests), Ordering::Acquire)
+        != page.load(Field::Producer(Ring::Requests), Ordering::Acquire)
+        || page
+            .load(Field::Producer(Ring::Replies), Ordering::Acquire)
+            .wrapping_sub(page.load(Field::Consumer(Ring::Replies), Ordering::Acquire))
+            < 1024
+    {
+        std::thread::yield_now();
+    }
+    let state = host.restart();
+    assert_eq!(host.logged(), "domain 3 is introduced", "{state}");
+    assert!(state.contains("watch 3 "), "{state}");
+
+    assert_eq!(guest.next(&host.machine), long);
+    guest.send(&host.machine, whole);
+    assert_eq!(guest.next(&host.machine), "guest");
+    host.xenstored.set("/local/domain/3/name", "changed").unwrap();
+    assert_eq!(guest.next(&host.machine), "event of name");
+    assert_eq!(host.xenstored.perms("/local/domain/3/name").unwrap().to_string(), "n3");
+}
+
+#[test]
+fn domains_that_go_while_no_daemon_runs_are_released_by_the_next() {
+    let mut host = Host::new(Flavour::default());
+    host.dom0.watch("@releaseDomain");
+    host.machine.create(GUEST);
+    assert_eq!(host.introduce(GUEST, PORT), Reply::Done);
+    host.logged();
+    let state = host.host.clone().stop();
+    host.machine.0.0.lock().unwrap().states.get_mut(&GUEST).unwrap().0 = DomainState::Gone;
+    let (xenstored, (sender, log)) = (Xenstored::new(), channel());
+    let report = move |event: &HostEvent| drop(sender.send(event.to_string()));
+    let _host = xenstored.resume_host(host.machine.clone(), report, &state).unwrap();
+    while log.recv_timeout(HANG_TIMEOUT).unwrap() != "domain 3 is gone" {}
+    assert!(!xenstored.is_introduced(GUEST));
+    // The kernel of dom0 has set its watch before, and does not set it again.
+    assert_eq!(xenstored.watches(DomId::DOM0).len(), 1);
 }

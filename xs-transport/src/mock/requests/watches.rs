@@ -1,13 +1,29 @@
 //! WATCH, UNWATCH and RESET_WATCHES.
 
-use xs_proto::ErrorCode;
+use xs_proto::{DomId, ErrorCode};
 
 use super::answer::{DONE, INVALID, Result};
 use super::call::Call;
 use crate::mock::daemon::domains::is_privileged;
 use crate::mock::daemon::watches::{Watch, footprint_of, size_of};
+use crate::mock::daemon::{ConnId, Daemon};
 use crate::mock::numbers::atoi;
 use crate::mock::store::quota::Quota;
+
+impl Daemon {
+    /// Adds a watch, without a first event.
+    pub(crate) fn add_watch(&mut self, conn: ConnId, domid: DomId, path: &str, watch: Watch) {
+        let bytes = size_of(path, &watch.token);
+        self.watches.add(conn, path, watch);
+        if let Some(domain) = self.domains.get_mut(domid) {
+            domain.watches += 1;
+            domain.bytes += bytes as i64;
+            domain.held += footprint_of(1, bytes);
+            let count = domain.watches.into();
+            self.domains.note(domid, Quota::Watches, count);
+        }
+    }
+}
 
 impl Call<'_> {
     pub(super) fn watch(&mut self, payload: &[u8]) -> Result {
@@ -33,14 +49,7 @@ impl Call<'_> {
         }
         let prefix = if is_relative { canonical.len() - path.len() } else { 0 };
         let watch = Watch { token: token.into(), prefix, depth };
-        self.daemon.watches.add(self.conn, &canonical, watch);
-        if let Some(domain) = self.daemon.domains.get_mut(self.domid) {
-            domain.watches += 1;
-            domain.bytes += bytes;
-            domain.held += footprint_of(1, bytes as usize);
-            let count = domain.watches.into();
-            self.daemon.domains.note(self.domid, Quota::Watches, count);
-        }
+        self.daemon.add_watch(self.conn, self.domid, &canonical, watch);
         DONE
     }
 

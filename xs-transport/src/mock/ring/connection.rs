@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
 use xs_proto::ring::{Page, RingError, RingServer, ServerError};
-use xs_proto::{DomId, Features};
+use xs_proto::{DomId, Features, Header};
 
 use crate::mock::connection::pipe::Pipe;
 use crate::mock::connection::queue::Notify;
+#[cfg(all(target_os = "linux", feature = "xen"))]
+use crate::mock::daemon::watches::Watch;
 use crate::mock::xenstored::Xenstored;
 use crate::transport::{Sent, Transport};
 
@@ -30,11 +32,25 @@ pub(in crate::mock) struct Connection<P> {
     pipe: Option<Pipe>,
     /// Requests that the pipe has not taken.
     to_pipe: BytesMut,
+    /// The part of a request that the pipe has taken, while the rest is missing.
+    partial: BytesMut,
     /// Output of the pipe that the ring had no room for.
     to_ring: BytesMut,
     /// Called, with locks held, when the pipe has changed.
     changed: Arc<dyn Fn() + Send + Sync>,
     notify: Box<dyn Fn() -> io::Result<()> + Send>,
+}
+
+/// The part of a connection that the next xenstored goes on with. Transactions are lost.
+#[cfg(all(target_os = "linux", feature = "xen"))]
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(in crate::mock) struct Saved {
+    /// Bytes of the guest that were not handled.
+    pub(in crate::mock) input: Vec<u8>,
+    /// Bytes for the guest that the ring had no room for.
+    pub(in crate::mock) output: Vec<u8>,
+    /// The watches, with their absolute paths.
+    pub(in crate::mock) watches: Vec<(String, Watch)>,
 }
 
 /// How a turn ended.
@@ -83,6 +99,7 @@ impl<P: Page> Connection<P> {
             features,
             pipe: None,
             to_pipe: BytesMut::new(),
+            partial: BytesMut::new(),
             to_ring: BytesMut::new(),
             changed: Arc::new(changed),
             notify: Box::new(notify),
@@ -104,6 +121,35 @@ impl<P: Page> Connection<P> {
     #[cfg(test)]
     pub(in crate::mock) fn held(&self) -> usize {
         self.to_pipe.len() + self.to_ring.len()
+    }
+
+    /// Ends the connection, and returns what another xenstored needs to go on with it. `None` if the
+    /// ring is given up.
+    #[cfg(all(target_os = "linux", feature = "xen"))]
+    pub(in crate::mock) fn save(mut self) -> Option<(DomId, Saved)> {
+        let pipe = self.pipe.take()?;
+        let mut output = self.to_ring.to_vec();
+        while let Some(bytes) = pipe.take().filter(|bytes| !bytes.is_empty()) {
+            output.extend_from_slice(&bytes);
+        }
+        let input = [&self.partial[..], &self.to_pipe].concat();
+        let watches = self.xenstored.act(|daemon| daemon.watches.saved(pipe.id()));
+        Some((self.domid, Saved { input, output, watches }))
+    }
+
+    /// Goes on with a connection of another xenstored.
+    #[cfg(all(target_os = "linux", feature = "xen"))]
+    pub(in crate::mock) fn restore(&mut self, saved: Saved) {
+        self.to_pipe.extend_from_slice(&saved.input);
+        self.to_ring.extend_from_slice(&saved.output);
+        if let Some(pipe) = &self.pipe {
+            let (id, domid) = (pipe.id(), self.domid);
+            self.xenstored.act(|daemon| {
+                for (path, watch) in saved.watches {
+                    daemon.add_watch(id, domid, &path, watch);
+                }
+            });
+        }
     }
 
     fn transfer(&mut self) -> Result<Turn, End> {
@@ -135,7 +181,8 @@ impl<P: Page> Connection<P> {
             if !self.to_pipe.is_empty() {
                 match pipe.send(&self.to_pipe) {
                     Ok(Sent::Bytes(taken)) => {
-                        self.to_pipe.advance(taken);
+                        self.partial.unsplit(self.to_pipe.split_to(taken));
+                        drop_messages(&mut self.partial);
                         moved += taken;
                     }
                     // The pipe calls `changed` once it takes more.
@@ -154,6 +201,7 @@ impl<P: Page> Connection<P> {
         // Ends the watches and transactions.
         self.pipe = None;
         self.to_pipe.clear();
+        self.partial.clear();
         self.to_ring.clear();
         let is_introduced = self.xenstored.is_introduced(self.domid);
         let error = match end {
@@ -176,6 +224,17 @@ impl<P: Page> Connection<P> {
         let changed = self.changed.clone();
         let notify = Notify(Box::new(move || changed()));
         self.pipe = Some(self.xenstored.connect_with(self.domid, Some(notify)));
+    }
+}
+
+/// Removes whole messages from the start of `bytes`, and leaves the part of the last one.
+fn drop_messages(bytes: &mut BytesMut) {
+    while let Some(header) = bytes.first_chunk() {
+        let len = Header::LEN + Header::decode(header).len as usize;
+        if bytes.len() < len {
+            return;
+        }
+        bytes.advance(len);
     }
 }
 

@@ -4,7 +4,7 @@
 //! length. It needs a page and a way to notify the guest, and nothing else of a host. [`thread`] gives
 //! each ring in memory a thread that takes the turns.
 
-mod connection;
+pub(super) mod connection;
 #[cfg(test)]
 mod tests;
-mod thread;
+pub(super) mod thread;

@@ -1,8 +1,9 @@
 //! Rings in memory, each served by a thread.
 
 use std::io;
-use std::sync::Arc;
-use std::thread;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::thread::{self, JoinHandle};
 
 use xs_proto::ring::{Page, RingPage};
 use xs_proto::{DomId, Features};
@@ -84,16 +85,28 @@ impl Xenstored {
         self.serve_ring_with(domid, page, channel, self.ring_features(domid))
     }
 
-    pub(in crate::mock) fn serve_ring_with(
+    pub(super) fn serve_ring_with(
         &self,
         domid: DomId,
         page: impl Page + Send + 'static,
         channel: impl EventChannel + 'static,
         features: Features,
     ) -> io::Result<()> {
+        self.start_ring(domid, page, channel, features, |_| {}).map(drop)
+    }
+
+    /// Starts the thread of a ring, after `prepare`.
+    pub(in crate::mock) fn start_ring<P: Page + Send + 'static>(
+        &self,
+        domid: DomId,
+        page: P,
+        channel: impl EventChannel + 'static,
+        features: Features,
+        prepare: impl FnOnce(&mut Connection<P>),
+    ) -> io::Result<RingThread<P>> {
         let channel = Arc::new(channel);
         let (changed, notified) = (Arc::downgrade(&channel), channel.clone());
-        let connection = Connection::new(
+        let mut connection = Connection::new(
             self,
             domid,
             page,
@@ -106,15 +119,54 @@ impl Xenstored {
             move || notified.notify(),
         )
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        prepare(&mut connection);
+        let is_stopped = Arc::new(AtomicBool::new(false));
+        let (stopped, raised) = (is_stopped.clone(), Arc::downgrade(&channel));
         let thread = thread::Builder::new().name(format!("ring of domain {domid}"));
-        thread.spawn(move || serve(connection, &*channel))?;
-        Ok(())
+        let handle = thread.spawn(move || serve(connection, &*channel, &stopped))?;
+        Ok(RingThread { is_stopped, channel: raised, handle })
     }
 }
 
-/// Serves a ring until the domain or the other end of the channel is gone.
-fn serve(mut connection: Connection<impl Page>, channel: &dyn EventChannel) {
+/// The thread of a ring.
+#[cfg_attr(
+    not(all(target_os = "linux", feature = "xen")),
+    allow(dead_code, reason = "only a host stops its rings")
+)]
+pub(in crate::mock) struct RingThread<P> {
+    is_stopped: Arc<AtomicBool>,
+    channel: Weak<dyn EventChannel>,
+    handle: JoinHandle<Option<Connection<P>>>,
+}
+
+#[cfg(all(target_os = "linux", feature = "xen"))]
+impl<P> RingThread<P> {
+    /// Returns whether the thread has ended, because its domain is gone.
+    pub(in crate::mock) fn is_over(&self) -> bool {
+        self.handle.is_finished()
+    }
+
+    /// Stops the thread, and returns the connection if it was still served.
+    pub(in crate::mock) fn stop(self) -> Option<Connection<P>> {
+        self.is_stopped.store(true, Ordering::SeqCst);
+        if let Some(channel) = self.channel.upgrade() {
+            channel.raise();
+        }
+        self.handle.join().ok().flatten()
+    }
+}
+
+/// Serves a ring until the domain or the other end of the channel is gone, or until it is stopped. The
+/// connection is returned in the latter case.
+fn serve<P: Page>(
+    mut connection: Connection<P>,
+    channel: &dyn EventChannel,
+    is_stopped: &AtomicBool,
+) -> Option<Connection<P>> {
     loop {
+        if is_stopped.load(Ordering::SeqCst) {
+            return Some(connection);
+        }
         // The event is cleared before the turn, so that the next one starts a turn of its own. The
         // last requests of a guest that is gone are handled, too.
         let cleared = channel.clear();
@@ -125,7 +177,7 @@ fn serve(mut connection: Connection<impl Page>, channel: &dyn EventChannel) {
             Turn::Idle => cleared.is_err() || channel.wait(None).is_err(),
         };
         if is_over {
-            return;
+            return None;
         }
     }
 }

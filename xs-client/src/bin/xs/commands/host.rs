@@ -1,17 +1,24 @@
 //! The part of `xs serve --xen` that needs a Xen host.
 
 use std::env;
+use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 
 use xs_transport::mock::Xenstored;
-use xs_transport::mock::host::XenHypervisor;
+use xs_transport::mock::host::{Host, HostEvent, XenHypervisor};
 
 use super::info::IMPLEMENTATION;
 use crate::error::{CommandError, CommandResult};
 
-/// Serves the rings of this host's domains, and reports to standard error which come and go.
-pub(crate) fn serve(xenstored: &Xenstored) -> CommandResult<()> {
+/// Serves the rings of this host's domains, and reports to standard error which come and go. Goes on
+/// with the state in a file, if it exists.
+pub(crate) fn serve(
+    xenstored: &Xenstored,
+    state: Option<&Path>,
+) -> CommandResult<Host<XenHypervisor>> {
     let hypervisor = XenHypervisor::open().map_err(|error| {
         let hint = match error.kind() {
             io::ErrorKind::AlreadyExists => "another xenstored runs: stop it first",
@@ -20,12 +27,43 @@ pub(crate) fn serve(xenstored: &Xenstored) -> CommandResult<()> {
         };
         CommandError::io("cannot use the hypervisor", error).with_hint(hint)
     })?;
-    xenstored
-        // The daemon keeps running if standard error is closed.
-        .serve_host(hypervisor, |event| drop(writeln!(io::stderr(), "xs serve: {event}")))
-        .map_err(|error| CommandError::io("cannot serve the ring of dom0", error))?;
+    // The daemon keeps running if standard error is closed.
+    let log = |event: &HostEvent| drop(writeln!(io::stderr(), "xs serve: {event}"));
+    let failed = |error| CommandError::io("cannot serve the ring of dom0", error);
+    let host = match state.filter(|path| path.exists()) {
+        None => xenstored.serve_host(hypervisor, log).map_err(failed)?,
+        Some(path) => {
+            let at = |error| CommandError::io(format!("cannot use {}", path.display()), error);
+            let text = fs::read_to_string(path).map_err(at)?;
+            let host = xenstored.resume_host(hypervisor, log, &text).map_err(at)?;
+            // The state is out of date from now on.
+            fs::remove_file(path).map_err(at)?;
+            host
+        }
+    };
     // Tells programs such as `xs info` that this is no genuine daemon.
-    xenstored.set(IMPLEMENTATION, "xs serve").map_err(|error| CommandError::new(error.to_string()))
+    xenstored
+        .set(IMPLEMENTATION, "xs serve")
+        .map_err(|error| CommandError::new(error.to_string()))?;
+    Ok(host)
+}
+
+/// Stops to serve the rings, and writes the state to a file that only this user can read.
+pub(crate) fn save(host: Host<XenHypervisor>, path: &Path) -> CommandResult<()> {
+    let state = host.stop();
+    let failed = |error| CommandError::io(format!("cannot write {}", path.display()), error);
+    let mut options = File::options();
+    // The file has its name only once it is complete.
+    let unfinished = path.with_extension("unfinished");
+    let mut file = options
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(&unfinished)
+        .map_err(failed)?;
+    file.write_all(state.as_bytes()).map_err(failed)?;
+    fs::rename(&unfinished, path).map_err(failed)
 }
 
 /// Tells systemd that clients can connect (sd_notify(3)).

@@ -54,6 +54,13 @@ pub(crate) struct Serve {
     #[cfg(all(target_os = "linux", feature = "xen"))]
     #[arg(long)]
     xen: bool,
+    /// Keep nodes, domains and watches in a file from the end of the daemon to its next start
+    ///
+    /// Guests and the kernel do not notice such a restart. Transactions are lost, and so are the watches
+    /// of clients on the socket. The file is removed once it has been read.
+    #[cfg(all(target_os = "linux", feature = "xen"))]
+    #[arg(long, value_name = "FILE", requires = "xen")]
+    state: Option<PathBuf>,
     /// Write the process id to a file, which is removed at the end
     #[arg(long, value_name = "FILE")]
     pid_file: Option<PathBuf>,
@@ -87,9 +94,10 @@ impl Serve {
         }
         let failed = |error| CommandError::io("cannot run the daemon", error);
         #[cfg(all(target_os = "linux", feature = "xen"))]
-        if self.xen {
-            super::host::serve(&xenstored)?;
-        }
+        let host = match self.xen {
+            true => Some(super::host::serve(&xenstored, self.state.as_deref())?),
+            false => None,
+        };
         let mut server = Server::new(xenstored).map_err(failed)?;
         // Handlers are installed before the sockets exist: a signal always removes the sockets.
         let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
@@ -107,6 +115,10 @@ impl Serve {
         #[cfg(all(target_os = "linux", feature = "xen"))]
         super::host::report_ready();
         server.run().map_err(failed)?;
+        #[cfg(all(target_os = "linux", feature = "xen"))]
+        if let (Some(host), Some(path)) = (host, &self.state) {
+            super::host::save(host, path)?;
+        }
         Ok(true)
     }
 
