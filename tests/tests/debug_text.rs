@@ -319,8 +319,11 @@ fn tasks(shown: &mut Shown) {
 }
 
 /// Types whose values exist on a Xen host only.
-const ON_XEN: [&str; 2] =
-    ["xs_transport::mock::host::XenHypervisor", "xs_transport::mock::host::XenPage"];
+const ON_XEN: [&str; 3] = [
+    "xs_transport::mock::host::Host",
+    "xs_transport::mock::host::XenHypervisor",
+    "xs_transport::mock::host::XenPage",
+];
 
 /// Returns the types in the lists of the public API.
 fn public_types() -> BTreeSet<String> {
