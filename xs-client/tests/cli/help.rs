@@ -166,7 +166,7 @@ fn completion_scripts_work_in_their_shells() {
     let bash = "source <(xs completions bash); COMP_WORDS=(xs read /vm/w); COMP_CWORD=2; \
                 COMP_TYPE=9; _clap_complete_xs xs /vm/w read; printf '%s\\n' \"${COMPREPLY[@]}\"";
     let fish = "xs completions fish | source; complete -C 'xs read /vm/w'";
-    let zsh = "autoload -U compinit; compinit -u -d /dev/null; source <(xs completions zsh); \
+    let zsh = "autoload -U compinit; compinit -u -D; source <(xs completions zsh); \
                functions _clap_dynamic_completer_xs >/dev/null && echo /vm/web";
     for (shell, args, script) in [
         ("bash", vec!["-c"], bash),
