@@ -24,10 +24,13 @@ const BYTES: usize = 4 << 20;
 /// How many requests are sent in each round.
 const REQUESTS: usize = 4_096;
 
+/// Runs an alternative once, and returns how many units it has done.
+type Run = Box<dyn FnMut() -> usize>;
+
 fn main() {
     println!("{BYTES} bytes, of which the sender has 16 KiB at a time:");
     let chunk = vec![7; 16 << 10];
-    let mut alternatives: Vec<(&str, Box<dyn FnMut() -> usize>)> = vec![
+    let mut alternatives: Vec<(&str, Run)> = vec![
         ("memcpy, 1 KiB at a time", {
             let (mut to, chunk) = ([0; 1024], chunk.clone());
             Box::new(move || {
@@ -64,7 +67,7 @@ fn main() {
         let ring = xenstored.ring(DomId::DOM0).and_then(|ring| ring.connect());
         let ring = ring.expect("threads are available");
         let socket = UnixTransport::connect(&path, Duration::from_secs(10)).expect("it listens");
-        let mut alternatives: Vec<(&str, Box<dyn FnMut() -> usize>)> = vec![
+        let mut alternatives: Vec<(&str, Run)> = vec![
             ("pipe, which needs no thread", Box::new(move || requests(&pipe, in_flight))),
             ("ring", Box::new(move || requests(&ring, in_flight))),
             ("Unix socket", Box::new(move || requests(&socket, in_flight))),
@@ -77,7 +80,7 @@ fn main() {
 }
 
 /// Runs the alternatives in turn, and returns for each of them the median of its units per second.
-fn measure<'a>(alternatives: &mut [(&'a str, Box<dyn FnMut() -> usize>)]) -> Vec<(&'a str, f64)> {
+fn measure<'a>(alternatives: &mut [(&'a str, Run)]) -> Vec<(&'a str, f64)> {
     let mut rates = vec![Vec::new(); alternatives.len()];
     for _ in 0..ROUNDS {
         for ((_, run), rates) in alternatives.iter_mut().zip(&mut rates) {
