@@ -89,11 +89,16 @@ fn refused_requests_are_explained() {
             guest("write /open/new x"),
             "hint: /open belongs to domain 0, which may read and write; other guests may read",
         ),
+        (guest("chmod data n7"), "hint: only dom0 can give a node to another domain"),
+        (guest("control help"), "hint: only dom0 may do this"),
         (stderr(&host.xs("rm /")), "hint: the root cannot be removed"),
         (stderr(&host.xs("quota set apples 1")), "hint: `xs quota` lists"),
     ] {
         assert!(error.contains(hint), "{error}");
     }
+    host.ok("quota set --domain 5 nodes 1");
+    let error = guest("write data/more 1");
+    assert!(error.contains("in dom0, `xs quota --domain 5` shows which"), "{error}");
     let long = host.ok("get-perms --long /local/domain/5/data");
     assert!(long.starts_with("/local/domain/5/data: belongs to domain 5, "), "{long}");
 }

@@ -15,6 +15,7 @@ pub(crate) struct Terminal {
     writer: Box<dyn Write + Send>,
     child: Box<dyn Child + Send + Sync>,
     screen: Arc<Screen>,
+    reading: Option<thread::JoinHandle<()>>,
 }
 
 struct Screen {
@@ -59,15 +60,18 @@ impl Terminal {
         let parser = Mutex::new(vt100::Parser::new(ROWS, columns, 0));
         let screen = Arc::new(Screen { parser, changed: Condvar::new() });
         let shown = screen.clone();
-        thread::spawn(move || {
+        let reading = thread::spawn(move || {
             let mut buffer = [0; 4096];
             while let Ok(received @ 1..) = reader.read(&mut buffer) {
-                shown.parser.lock().unwrap().process(&buffer[..received]);
+                // A test that fails leaves the lock poisoned.
+                let Ok(mut parser) = shown.parser.lock() else { return };
+                parser.process(&buffer[..received]);
+                drop(parser);
                 shown.changed.notify_all();
             }
         });
         let writer = pair.master.take_writer().unwrap();
-        Terminal { master: pair.master, writer, child, screen }
+        Terminal { master: pair.master, writer, child, screen, reading: Some(reading) }
     }
 
     pub(crate) fn type_text(&mut self, text: &str) {
@@ -76,7 +80,11 @@ impl Terminal {
     }
 
     pub(crate) fn resize(&mut self, columns: u16) {
-        self.screen.parser.lock().unwrap().set_size(ROWS, columns);
+        let mut parser = self.screen.parser.lock().unwrap();
+        parser.set_size(ROWS, columns);
+        // Only what the program draws for the new size is compared.
+        parser.process(b"\x1b[2J");
+        drop(parser);
         self.master.resize(size(columns)).unwrap();
     }
 
@@ -119,7 +127,10 @@ impl Terminal {
 
     /// Waits until the program ends. Returns its exit status.
     pub(crate) fn wait(&mut self) -> u32 {
-        self.child.wait().unwrap().exit_code()
+        let status = self.child.wait().unwrap().exit_code();
+        // All output has come when nothing has the terminal open any more.
+        self.reading.take().map(thread::JoinHandle::join);
+        status
     }
 }
 

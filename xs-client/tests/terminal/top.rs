@@ -5,6 +5,12 @@ use crate::pty::Terminal;
 
 const SEED: &str = "/view/web/name = needle\n/view/web/state = 1\n/view/db\n/view/db/memory = 1024";
 
+/// Returns all daemons with the nodes of [`SEED`] below a root of the test's own: tests run at the same
+/// time.
+fn hosts(root: &str) -> Vec<Host> {
+    Host::on_every_daemon(root, &SEED.replace("/view", root))
+}
+
 const DOWN: &str = "\x1b[B";
 const RIGHT: &str = "\x1b[C";
 const LEFT: &str = "\x1b[D";
@@ -12,7 +18,7 @@ const ESC: &str = "\x1b";
 
 #[test]
 fn screens_fit_the_width_of_the_terminal() {
-    for host in Host::on_every_daemon("/view", SEED) {
+    for host in hosts("/view") {
         let mut top = Terminal::start(&host, 80, "top /view");
         top.wait_for_screen(&[
             "xs top /view  0.0 events/s  3 nodes read  …",
@@ -56,19 +62,19 @@ fn screens_fit_the_width_of_the_terminal() {
 
 #[test]
 fn changes_are_marked_as_they_happen() {
-    for host in Host::on_every_daemon("/view", SEED) {
-        let mut top = Terminal::start(&host, 80, "top /view");
+    for host in hosts("/live") {
+        let mut top = Terminal::start(&host, 80, "top /live");
         top.wait_for("   ▸ web");
         top.type_text(&format!("{DOWN}{DOWN}{RIGHT}"));
         top.wait_for("       state = \"1\"");
-        host.ok("write /view/web/state 2");
+        host.ok("write /live/web/state 2");
         top.wait_for("\n*      state = \"2\"");
-        top.wait_for("xs top /view  0.2 events/s");
-        host.ok("write /view/web/zone eu");
+        top.wait_for("xs top /live  0.2 events/s");
+        host.ok("write /live/web/zone eu");
         top.wait_for("\n*      zone = \"eu\"");
-        host.ok("rm /view/web/name");
+        host.ok("rm /live/web/name");
         let rows =
-            ["xs top…", " ▾ /view", "   ▸ db", "   ▾ web", "*      state = \"2\"", "*      zone…"];
+            ["xs top…", " ▾ /live", "   ▸ db", "   ▾ web", "*      state = \"2\"", "*      zone…"];
         top.wait_for_screen(&rows);
         top.type_text("q");
         assert_eq!(top.wait(), 0);
@@ -91,14 +97,14 @@ fn quotas_and_events_are_shown_by_domain() {
 
 #[test]
 fn filter_shows_matching_nodes_of_the_whole_tree() {
-    for host in Host::on_every_daemon("/view", SEED) {
-        let mut top = Terminal::start(&host, 80, "top /view");
+    for host in hosts("/sift") {
+        let mut top = Terminal::start(&host, 80, "top /sift");
         top.wait_for("   ▸ web");
         top.type_text("/NEED");
-        top.wait_for_screen(&["xs top…", " ▾ /view", "   ▸ web", "       name = \"needle\"", ""]);
+        top.wait_for_screen(&["xs top…", " ▾ /sift", "   ▸ web", "       name = \"needle\"", ""]);
         top.wait_for("filter: NEED");
         top.type_text(&format!("\r{DOWN}{DOWN}"));
-        top.wait_for("/view/web/name = \"needle\"");
+        top.wait_for("/sift/web/name = \"needle\"");
         top.type_text(ESC);
         top.wait_for("   ▸ db");
         top.type_text("q");
@@ -108,21 +114,21 @@ fn filter_shows_matching_nodes_of_the_whole_tree() {
 
 #[test]
 fn values_are_edited_in_place() {
-    for host in Host::on_every_daemon("/view", SEED) {
-        let mut top = Terminal::start(&host, 80, "top /view/db");
+    for host in hosts("/edit") {
+        let mut top = Terminal::start(&host, 80, "top /edit/db");
         top.wait_for("memory = \"1024\"");
         top.type_text(&format!("{DOWN}e"));
         top.wait_for("new value: 1024");
         top.type_text("\x7f\x7fa\\n\r");
-        top.wait_for("/view/db/memory is written");
+        top.wait_for("/edit/db/memory is written");
         top.wait_for("memory = \"10a\\n\"");
-        assert_eq!(host.ok("read /view/db/memory"), "10a\\n\n");
+        assert_eq!(host.ok("read /edit/db/memory"), "10a\\n\n");
         // Escape leaves the value as it is.
         top.type_text("ex");
         top.wait_for("new value: 10a\\nx");
         top.type_text(ESC);
         top.wait_for("arrows move");
-        assert_eq!(host.ok("read /view/db/memory"), "10a\\n\n");
+        assert_eq!(host.ok("read /edit/db/memory"), "10a\\n\n");
         top.type_text("\x03");
         assert_eq!(top.wait(), 0);
     }

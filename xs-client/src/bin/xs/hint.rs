@@ -28,6 +28,15 @@ pub(crate) fn for_error_or_info(error: &Error) -> Option<String> {
 pub(crate) fn for_error(error: &Error) -> Option<String> {
     let hint = match error.kind() {
         ErrorKind::Refused(ErrorCode::Invalid) => return for_invalid(error).map(Into::into),
+        ErrorKind::Refused(ErrorCode::Access | ErrorCode::NotPermitted)
+            if error.path().is_none() =>
+        {
+            "only dom0 may do this, and this is a guest"
+        }
+        ErrorKind::Refused(ErrorCode::NotPermitted) if error.operation() == "set_perms" => {
+            "only dom0 can give a node to another domain: keep the first permission that \
+             `xs get-perms` shows"
+        }
         ErrorKind::Refused(code) => return for_code(code, error.path()?),
         ErrorKind::NoDaemon(_) | ErrorKind::Unreachable(_)
             if error.io_kind() == io::ErrorKind::PermissionDenied =>
@@ -98,7 +107,14 @@ pub(crate) fn from_daemon(error: &Error, client: &Client) -> Option<String> {
     let path = error.path()?;
     match error.code()? {
         ErrorCode::NoEntry => existing_node(path, client),
-        ErrorCode::Access | ErrorCode::NotPermitted => permissions(path, client),
+        ErrorCode::Access => permissions(path, client),
+        ErrorCode::NoSpace | ErrorCode::Quota | ErrorCode::TooBig => {
+            let domid: u16 = client.read_parsed("domid").ok()?;
+            Some(format!(
+                "this domain has exceeded a quota: in dom0, `xs quota --domain {domid}` shows which, \
+                 and `xs quota set` raises it"
+            ))
+        }
         _ => None,
     }
 }

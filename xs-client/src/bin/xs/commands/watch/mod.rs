@@ -22,7 +22,8 @@ use crate::subtree;
 /// Print the path of each node that changes
 ///
 /// Watches each PATH and all nodes below it. Prints each PATH once at the start, whether or not the
-/// node exists. Fails when the connection to the daemon is lost, unless --reconnect is given.
+/// node exists. Xenstore keeps no history: to see what has changed before, compare with an earlier dump
+/// (`xs diff --file`). Fails when the connection to the daemon is lost, unless --reconnect is given.
 #[derive(Debug, Default, Args)]
 pub(crate) struct Watch {
     /// Exit after printing N paths
