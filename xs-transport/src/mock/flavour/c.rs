@@ -29,7 +29,7 @@ pub(super) const C_4_17: Behaviour = Behaviour {
     target_lends_privilege: false,
     unknown_transaction_error: &ErrorCode::NoEntry,
     watch_reply_repeats_transaction: true,
-    ring_features: Features::ERROR,
+    ring_features: Features::NONE,
 
     domain_ids: DomainIds::Prefix,
     permission_ids: PermissionIds::AnyBase,

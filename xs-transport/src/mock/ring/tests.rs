@@ -295,7 +295,7 @@ fn turns_are_bounded_whatever_the_guest_sends() {
 #[test]
 fn flavours_offer_the_features_of_their_daemons() {
     let offered = |flavour| Xenstored::with_flavour(flavour).ring_features(GUEST).to_string();
-    assert_eq!(offered(Flavour::C417), "connection-error");
+    assert_eq!(offered(Flavour::C417), "none");
     assert_eq!(offered(Flavour::Ocaml417), "reconnection");
     let xenstored = xenstored();
     assert_eq!(
