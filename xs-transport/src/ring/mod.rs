@@ -26,6 +26,7 @@ mod evtchn;
 mod memory;
 #[cfg(target_os = "linux")]
 mod page;
+mod shared;
 #[cfg(test)]
 mod tests;
 mod transport;

@@ -9,7 +9,7 @@ use std::time::Instant;
 use xs_proto::ring::Page;
 
 use super::channel::EventChannel;
-use super::endpoint::{Shared, State};
+use super::shared::{Shared, State};
 use crate::sys::Descriptor;
 use crate::transport::{Interest, Sent, Transport, Wait};
 

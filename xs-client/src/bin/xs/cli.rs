@@ -177,7 +177,7 @@ fn run(cli: &mut Cli, output: &mut Output) -> CommandResult {
         Command::Info(command) => command.run(&cli.connection, output),
         Command::InstallLinks(command) => command.run(output),
         Command::Completions(command) => command.run(output),
-        Command::Man(command) => command.run(output),
+        Command::Man(page) => page.run(command(), output),
     }
 }
 

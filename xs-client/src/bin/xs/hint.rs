@@ -5,7 +5,7 @@ use std::iter;
 
 use xs_client::{Client, Error, ErrorCode, ErrorKind, Path};
 
-use crate::commands::get_perms::in_words;
+use crate::in_words::in_words;
 use crate::similar;
 
 /// Returns a hint for `error`, which may be to run `xs info`.

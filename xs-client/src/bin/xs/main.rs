@@ -6,6 +6,7 @@
 // Both panic if a write fails; see the module `output`.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+mod ancestors;
 mod cli;
 mod commands;
 mod compat;
@@ -18,6 +19,7 @@ mod exit;
 mod glob;
 mod help;
 mod hint;
+mod in_words;
 mod input;
 mod json;
 mod output;

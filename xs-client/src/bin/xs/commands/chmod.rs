@@ -3,7 +3,7 @@
 use clap::Args;
 use xs_client::{Error, Permission, Permissions, Result, Tree};
 
-use super::nodes::{all_ok, ancestors};
+use crate::ancestors::ancestors;
 
 /// Set the permissions of a node
 ///
@@ -38,7 +38,8 @@ impl Chmod {
         };
         tree.set_perms(&self.path, &perms)?;
         if self.upto {
-            all_ok(tree.set_perms_many(ancestors(&self.path).map(|parent| (parent, &perms))))?;
+            let parents = ancestors(&self.path).map(|parent| (parent, &perms));
+            tree.set_perms_many(parents).into_iter().collect::<Result<()>>()?;
         }
         if self.recurse {
             let below = tree.walk(&self.path).skip(1);
@@ -48,7 +49,8 @@ impl Chmod {
                 let results = tree.set_perms_many(batch.iter().map(|path| (path, &perms)));
                 // A node may be removed between the walk and the change.
                 let is_gone = |result: &Result<()>| result.as_ref().is_err_and(Error::is_not_found);
-                all_ok(results.into_iter().filter(|result| !is_gone(result)).collect())?;
+                let results = results.into_iter().filter(|result| !is_gone(result));
+                results.collect::<Result<()>>()?;
             }
         }
         Ok(true)

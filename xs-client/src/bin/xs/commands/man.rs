@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use clap::{Args, Command};
 use clap_mangen::Man as ManPage;
 
-use crate::cli;
 use crate::error::{CommandError, CommandResult};
 use crate::examples::{self, Example};
 use crate::output::Output;
@@ -24,8 +23,8 @@ pub(crate) struct Man {
 }
 
 impl Man {
-    pub(crate) fn run(&self, output: &mut Output) -> CommandResult {
-        let mut xs = cli::command();
+    /// Prints pages of the command line `xs`.
+    pub(crate) fn run(&self, mut xs: Command, output: &mut Output) -> CommandResult {
         xs.build();
         let commands = || xs.get_subcommands().filter(|command| command.get_name() != "help");
         if let Some(directory) = &self.directory {

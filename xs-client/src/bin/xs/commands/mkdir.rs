@@ -3,8 +3,6 @@
 use clap::Args;
 use xs_client::{Result, Tree};
 
-use super::nodes::all_ok;
-
 /// Create nodes with empty values
 ///
 /// Creates parents as needed. Does not change nodes that already exist.
@@ -17,6 +15,7 @@ pub(crate) struct Mkdir {
 
 impl Mkdir {
     pub(super) fn run(&self, tree: &Tree) -> Result<bool> {
-        all_ok(tree.mkdir_many(&self.paths))
+        tree.mkdir_all(&self.paths)?;
+        Ok(true)
     }
 }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use clap::Subcommand;
-use xs_client::{Client, ErrorKind, Path, Result, Retries, Tree};
+use xs_client::{Client, ErrorKind, Result, Retries, Tree};
 
 use super::chmod::Chmod;
 use super::exists::Exists;
@@ -155,19 +155,4 @@ impl NodeCommand {
             NodeCommand::Ls(_) => false,
         }
     }
-}
-
-/// Returns the ancestors of a node, starting with its parent, without the root.
-pub(super) fn ancestors(path: &str) -> impl Iterator<Item = &str> {
-    let first = Path::new(path).ok();
-    std::iter::successors(first, |path| path.parent())
-        .skip(1)
-        .filter(|path| *path != Path::ROOT)
-        .map(Path::as_str)
-}
-
-/// Returns the first error of several operations.
-pub(super) fn all_ok(results: Vec<Result<()>>) -> Result<bool> {
-    results.into_iter().collect::<Result<()>>()?;
-    Ok(true)
 }

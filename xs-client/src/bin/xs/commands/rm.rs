@@ -3,7 +3,7 @@
 use clap::Args;
 use xs_client::{Result, Tree};
 
-use super::nodes::{all_ok, ancestors};
+use crate::ancestors::ancestors;
 
 /// Remove nodes and all nodes below them
 #[derive(Debug, Args)]
@@ -19,7 +19,8 @@ pub(crate) struct Rm {
 impl Rm {
     pub(super) fn run(&self, tree: &Tree) -> Result<bool> {
         if !self.tidy {
-            return all_ok(tree.rm_many(&self.paths));
+            tree.rm_all(&self.paths)?;
+            return Ok(true);
         }
         for path in &self.paths {
             tree.rm(path)?;

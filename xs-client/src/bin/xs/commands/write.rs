@@ -6,7 +6,6 @@ use std::os::unix::ffi::OsStrExt;
 use clap::Args;
 use xs_client::{Result, Tree};
 
-use super::nodes::all_ok;
 use crate::error::CommandResult;
 use crate::escape::unescape;
 use crate::input;
@@ -72,6 +71,7 @@ impl WriteValues {
             let value = if self.raw { value.to_vec() } else { unescape(value) };
             (path.to_string_lossy(), value)
         });
-        all_ok(tree.write_many(pairs))
+        tree.write_all(pairs)?;
+        Ok(true)
     }
 }

@@ -11,6 +11,7 @@ use xs_proto::{Header, MessageType, ReqId, TxId};
 
 use super::Faults;
 use super::conversation::Conversation;
+use super::input::{Input, Message};
 use super::link::Link;
 
 /// All connections, and the conversation on them.
@@ -27,20 +28,6 @@ pub(super) struct Hub<'a> {
     /// The number of connections so far.
     count: usize,
     is_stopped: bool,
-}
-
-/// Something happens.
-pub(super) enum Input {
-    NewClient(UnixStream),
-    Client(usize, Message),
-    Daemon(usize, Message),
-    Stop,
-}
-
-/// The input from a socket.
-pub(super) enum Message {
-    Whole(Header, Vec<u8>),
-    Closed,
 }
 
 /// The id of the proxy's own requests, whose replies show that all earlier events have arrived.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use xs_proto::{Decoder, Header};
 
 use super::Faults;
-use super::hub::{Input, Message};
+use super::input::{Input, Message};
 
 /// A connection of a client, and the one to the daemon that belongs to it.
 pub(super) struct Link {

@@ -2,6 +2,7 @@
 
 mod conversation;
 mod hub;
+mod input;
 mod link;
 
 use std::fs::{self, File};
@@ -20,7 +21,8 @@ use signal_hook::iterator::Signals;
 use xs_transport::discover;
 
 use self::conversation::Conversation;
-use self::hub::{Hub, Input};
+use self::hub::Hub;
+use self::input::Input;
 use crate::connection::ConnectionArgs;
 use crate::error::{CommandError, CommandResult};
 use crate::output::Output;

@@ -2,17 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use xs_client::{DomId, EventKind, WatchEvent};
 
 use super::Input;
 use super::model::Model;
 use super::stats::{Stats, domid_of};
-use super::view;
 use super::worker::{Answer, Job};
 use crate::error::describe;
 use crate::escape::{Form, unescape};
@@ -67,17 +65,11 @@ pub(super) struct Usage {
     pub(super) limits: Vec<Number>,
 }
 
-/// How often rates and marks are drawn again.
-const TICK: Duration = Duration::from_secs(1);
-
 /// How often the daemon is asked for the use of quotas.
 const USAGE_INTERVAL: Duration = Duration::from_secs(3);
 
 /// How many nodes are read again at a time.
 const REFRESH_AT_ONCE: usize = 256;
-
-/// How long inputs are collected before the view is drawn, at most.
-const DRAW_WITHIN: Duration = Duration::from_millis(20);
 
 impl App {
     pub(super) fn new(root: String, daemon: String, jobs: Sender<Job>) -> Self {
@@ -104,34 +96,6 @@ impl App {
         };
         app.load(&app.root.clone(), 1);
         app
-    }
-
-    /// Runs until the user leaves.
-    pub(super) fn run(
-        &mut self,
-        terminal: &mut DefaultTerminal,
-        inputs: &Receiver<Input>,
-    ) -> io::Result<()> {
-        loop {
-            self.select();
-            self.ask_for_usage();
-            terminal.draw(|frame| view::draw(self, frame))?;
-            let mut input = match inputs.recv_timeout(TICK) {
-                Ok(input) => Some(input),
-                Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => return Ok(()),
-            };
-            let deadline = Instant::now() + DRAW_WITHIN;
-            while let Some(next) = input {
-                let is_key = matches!(next, Input::Terminal(_));
-                if !self.handle(next) {
-                    return Ok(());
-                }
-                // The effect of a key is shown at once.
-                let goes_on = !is_key && Instant::now() < deadline;
-                input = if goes_on { inputs.try_recv().ok() } else { None };
-            }
-        }
     }
 
     /// Returns false if the view ends.
@@ -292,7 +256,7 @@ impl App {
 
     /// Finds the row of the selected node, and keeps it on the screen. If the node is gone, the node in
     /// its row is selected.
-    fn select(&mut self) {
+    pub(super) fn select(&mut self) {
         let rows = self.model.rows();
         if rows.get(self.row).is_none_or(|row| row.path != self.selected) {
             match rows.iter().position(|row| row.path == self.selected) {
@@ -345,7 +309,7 @@ impl App {
     }
 
     /// Asks for the quotas of the domain of the selected node.
-    fn ask_for_usage(&mut self) {
+    pub(super) fn ask_for_usage(&mut self) {
         let owner = || Some(self.model.get(&self.selected)?.perms.as_ref()?.owner().domid);
         let Some(domid) = domid_of(&self.selected).map(DomId::new).or_else(owner) else { return };
         let now = Instant::now();

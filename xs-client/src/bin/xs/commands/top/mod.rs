@@ -1,6 +1,7 @@
 //! `xs top`: a live view of the tree.
 
 mod app;
+mod display;
 mod model;
 mod stats;
 mod view;
@@ -75,7 +76,7 @@ impl Top {
             }
         });
         let mut app = App::new(root, client.transport_name(), jobs);
-        let result = app.run(&mut terminal, &inputs);
+        let result = display::run(&mut app, &mut terminal, &inputs);
         ratatui::restore();
         result.map_err(|error| CommandError::io("cannot draw the view", error))?;
         Ok(true)

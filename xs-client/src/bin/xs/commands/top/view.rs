@@ -9,8 +9,8 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
 use super::app::{App, Mode, Usage};
-use crate::commands::get_perms::in_words;
 use crate::escape::Form;
+use crate::in_words::in_words;
 
 /// The width from which permissions are shown beside the tree.
 const WIDE: u16 = 100;
