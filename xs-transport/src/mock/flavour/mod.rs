@@ -78,8 +78,7 @@ flavours! {
     /// The C daemon of Xen 4.22, with features, quotas over the wire, and watches with a depth.
     C422 => c::C_4_22, "c422", "C xenstored of Xen 4.22";
     /// oxenstored of Xen 4.17, as in Debian 12. A transaction copies the index of all nodes when it
-    /// starts. A few commits fail that oxenstored would merge, because it detects that the changes
-    /// do not overlap.
+    /// starts.
     Ocaml417 => oxenstored::OX_4_17, "ox417", "oxenstored of Xen 4.17";
     /// oxenstored of Xen 4.20, as in Debian 13.
     Ocaml420 => oxenstored::OX_4_20, "ox420", "oxenstored of Xen 4.20";
