@@ -5,7 +5,7 @@ use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 use xs_proto::ring::{Field, Page, Ring, RingClient, RingPage};
@@ -130,12 +130,14 @@ impl Client {
 
     fn turn(&mut self) -> Option<Reply<'static>> {
         let (mut answer, events) = (None, &mut self.events);
-        let turned = self.drive.turn(Wait::Until(None), |event| match event {
+        let deadline = Some(Instant::now() + HANG_TIMEOUT);
+        let turned = self.drive.turn(Wait::Until(deadline), |event| match event {
             Event::Reply { reply, .. } => answer = Some(reply.into_owned()),
             Event::Watch { path, .. } => events.push(path.to_owned()),
             _ => {}
         });
         turned.unwrap();
+        assert!(Some(Instant::now()) < deadline, "the daemon does not answer");
         answer
     }
 }
@@ -230,7 +232,9 @@ fn destroyed_domains_are_released_and_their_pages_given_back() {
             assert!(host.xenstored.connections(GUEST).is_empty());
             host.machine.0.0.lock().unwrap().states.remove(&GUEST);
             drop(guest);
+            let deadline = Instant::now() + HANG_TIMEOUT;
             while page.strong_count() > 0 {
+                assert!(Instant::now() < deadline, "the page is not given back");
                 std::thread::yield_now();
             }
         }
@@ -296,7 +300,9 @@ impl Guest {
 
     /// Returns the next reply or event, as text.
     fn next(&mut self, machine: &Machine) -> String {
+        let deadline = Instant::now() + HANG_TIMEOUT;
         loop {
+            assert!(Instant::now() < deadline, "the daemon sends nothing");
             // A byte at a time, so that nothing is left when a message is complete.
             let mut byte = [0];
             if self.ring.receive(&mut byte).unwrap() == 0 {
@@ -341,6 +347,7 @@ fn guests_go_on_after_a_restart() {
     let whole = guest.output.len();
     guest.send(&host.machine, whole - 3);
     let page = host.machine.page(GUEST);
+    let deadline = Instant::now() + HANG_TIMEOUT;
     while page.load(Field::Consumer(Ring::Requests), Ordering::Acquire)
         != page.load(Field::Producer(Ring::Requests), Ordering::Acquire)
         || page
@@ -348,6 +355,7 @@ fn guests_go_on_after_a_restart() {
             .wrapping_sub(page.load(Field::Consumer(Ring::Replies), Ordering::Acquire))
             < 1024
     {
+        assert!(Instant::now() < deadline, "the daemon does not fill the ring");
         std::thread::yield_now();
     }
     let state = host.restart();
