@@ -147,6 +147,20 @@ fn edit_changes_creates_and_removes_nodes() {
 }
 
 #[test]
+fn guest_edits_the_value_of_a_node_that_it_does_not_own() {
+    on_every_daemon("cli-shared", |host| {
+        host.ok("chmod /cli-shared/a n0 b5");
+        let mut command = host.command("edit /cli-shared/a");
+        command.env("XENSTORED_PATH", host.guest());
+        let editor = command.env_remove("VISUAL").env("EDITOR", "sed -i 's/\"[^\"]*\"/\"new\"/'");
+        let output = editor.output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert_eq!(host.ok("read /cli-shared/a"), "new\n");
+        assert_eq!(host.ok("get-perms /cli-shared/a"), "n0 b5\n");
+    });
+}
+
+#[test]
 fn edit_conflicts_with_changes_by_other_clients() {
     on_every_daemon("cli-conflict", |host| {
         // The editor is the other client.

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::{self, Command};
 
 use clap::Args;
-use xs_client::{Client, Error, Tree, op};
+use xs_client::{Client, Error, Tree};
 use xs_transport::mock::text::Line;
 
 use super::diff::{Difference, differences};
@@ -111,8 +111,10 @@ fn apply(tx: &Tree, changes: &[Difference<'_>]) -> xs_client::Result<()> {
                 if has_new_value {
                     tx.write(path, value.clone().unwrap_or_default())?;
                 }
-                if let Some(perms) = perms {
-                    tx.run(&op::set_perms(path, perms))?;
+                // Only the owner may set permissions, even those that the node has.
+                let has_new_perms = old.is_none_or(|old| old.perms != *perms);
+                if let Some(perms) = perms.as_ref().filter(|_| has_new_perms) {
+                    tx.set_perms(path, perms)?;
                 }
             }
         }
