@@ -257,7 +257,7 @@ fn reconnection_separates_the_old_bytes_from_the_new() {
     );
 }
 
-/// What the server of [`old_replies_are_read_before_they_are_overwritten`] does when the guest asks
+/// The reaction of the server in [`old_replies_are_read_before_they_are_overwritten`] when the guest asks
 /// for a reset.
 type Reset = for<'a> fn(&'a Shared<2>, &mut RingServer<&'a Model<2>>);
 

@@ -84,7 +84,7 @@ on_every_backend! {
 
         let error = ctx.client.read_all([&*a, &missing, "not a path"]).unwrap_err();
         assert_eq!(error.path(), Some(&*missing));
-        // The requests after the one that fails are carried out, too.
+        // Requests after a failed one are carried out, too.
         let error = ctx.client.write_all([("not a path", "3"), (&*a, "3")]).unwrap_err();
         assert_eq!(error.path(), Some("not a path"));
         assert_eq!(ctx.client.read(&a).unwrap(), b"3");

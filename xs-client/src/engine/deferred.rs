@@ -39,8 +39,8 @@ impl Waiter {
 ///
 /// Wake-ups of blocked threads are quick, and run after every release. The rest is user code:
 /// wakers, which may drop a whole task when they are called or dropped; the drop of a transport or
-/// a callback; timers of a runtime; `tracing` subscribers. User code may block, panic or call the client again, so it
-/// runs only while the thread holds neither the lock nor a role.
+/// a callback; timers of a runtime; `tracing` subscribers. User code may block, panic or call the
+/// client again, so it runs only while the thread holds neither the lock nor a role.
 #[derive(Debug, Default)]
 pub(crate) struct Deferred {
     pub(super) wakeups: WakeUps,

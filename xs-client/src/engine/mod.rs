@@ -52,8 +52,8 @@
 //! # Modules
 //! `guard` is the access to the state, `wait` the loop of blocked threads, `poll` what drivers and
 //! event loops do instead, `connect` the connector role. In `state` and `tasks`, requests change the
-//! state, and in `dispatch`, replies and events do. The other modules are tables and values, which know
-//! neither the lock nor each other.
+//! state, and in `dispatch`, replies and events do. The other modules are tables and values, which
+//! know neither the lock nor each other.
 //!
 //! [`State`]: state::State
 //! [`Waiter`]: deferred::Waiter

@@ -10,7 +10,6 @@ use super::alarm::Alarm;
 use super::deferred::Waiter;
 use super::gathers::Gathers;
 use super::state::State;
-
 use super::timers::Timer;
 
 impl State {

@@ -14,6 +14,7 @@ use xs_client::{Client, Quota};
 
 use crate::commands::domain;
 use crate::connection::ConnectionArgs;
+use crate::home;
 
 /// The variable by which the scripts of `xs completions` ask for candidates.
 pub(crate) const VARIABLE: &str = "XS_COMPLETE";
@@ -63,7 +64,7 @@ pub(crate) fn keys_of(client: &Client, current: &str) -> Option<Vec<String>> {
         None => (".", current),
     };
     let listed = match parent {
-        "." => client.directory(home(client)?),
+        "." => client.directory(home::path(client).ok()?),
         parent => client.directory(parent),
     };
     let prefix = match parent {
@@ -82,12 +83,6 @@ pub(crate) fn keys_of(client: &Client, current: &str) -> Option<Vec<String>> {
     paths.extend(with_slash);
     paths.sort();
     Some(paths)
-}
-
-/// Returns the path of the home of this client's domain.
-fn home(client: &Client) -> Option<String> {
-    let domid: u16 = client.read_parsed("domid").unwrap_or(0);
-    client.get_domain_path(domid).ok()
 }
 
 fn domids(current: &OsStr) -> Vec<CompletionCandidate> {

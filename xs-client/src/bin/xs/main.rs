@@ -19,6 +19,7 @@ mod exit;
 mod glob;
 mod help;
 mod hint;
+mod home;
 mod in_words;
 mod input;
 mod json;

@@ -130,8 +130,8 @@ impl<H: Hypervisor> Host<H> {
     /// Stops to serve the rings, and returns the state for [`Xenstored::resume_host`]. The text is that
     /// of one version of this crate.
     ///
-    /// Sockets should have been closed before. Their watches and all open transactions are lost, and so
-    /// are quotas and features that were set.
+    /// Sockets should have been closed before. Their watches and all open transactions are lost. So are
+    /// quotas and features that were set, and nodes that a [dump](Xenstored::dump) leaves out.
     pub fn stop(self) -> String {
         let rings: Vec<_> = std::mem::take(&mut *self.lock_rings());
         // All are stopped before the first one is saved, so that each has the events of the others.

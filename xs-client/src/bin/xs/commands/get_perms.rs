@@ -16,7 +16,7 @@ pub(crate) struct GetPerms {
     /// Print the path of each node before its permissions
     #[arg(short, long)]
     pub(crate) prefix: bool,
-    /// Say in words who owns each node and who has access
+    /// Print the owner and the rights of each node in words
     #[arg(short, long, conflicts_with_all = ["prefix", "json"])]
     pub(crate) long: bool,
     /// Print a JSON object per node, with the members "path" and "perms"

@@ -25,6 +25,7 @@ use self::hub::Hub;
 use self::input::Input;
 use crate::connection::ConnectionArgs;
 use crate::error::{CommandError, CommandResult};
+use crate::home;
 use crate::output::Output;
 
 /// Stand between clients and the daemon, and write down their conversation
@@ -161,7 +162,7 @@ fn domid_at(connection: &ConnectionArgs, daemon: &Path) -> u16 {
     if client.directory("/").is_ok() {
         return 0;
     }
-    client.read_parsed("domid").unwrap_or(0)
+    home::domid(&client)
 }
 
 fn bind(path: &Path) -> CommandResult<UnixListener> {

@@ -8,6 +8,7 @@ use xs_client::{Client, Transaction, Tree};
 use super::language::{self, Cd, ShellCommand};
 use super::paths::resolve;
 use crate::error::{CommandError, CommandResult};
+use crate::home;
 use crate::output::Output;
 
 pub(super) struct Session<'a> {
@@ -28,8 +29,7 @@ pub(super) enum Next {
 
 impl<'a> Session<'a> {
     pub(super) fn new(client: &'a Client, path: Option<&str>) -> CommandResult<Self> {
-        let domid: u16 = client.read_parsed("domid").unwrap_or(0);
-        let home = client.get_domain_path(domid)?;
+        let home = home::path(client)?;
         let mut session = Session { client, home, current: String::new(), transaction: None };
         match path {
             Some(path) => session.enter(resolve(&session.home, path))?,

@@ -20,6 +20,7 @@ use xs_client::{Client, WatchEvent};
 use self::app::App;
 use self::worker::Answer;
 use crate::error::{CommandError, CommandResult};
+use crate::home;
 
 /// Browse the tree in a view that shows changes as they happen
 ///
@@ -87,17 +88,13 @@ impl Top {
         let path = match &self.path {
             Some(path) => path.clone(),
             None if client.directory("/").is_ok() => "/".to_owned(),
-            None => {
-                let domid: u16 = client.read_parsed("domid").unwrap_or(0);
-                client.get_domain_path(domid)?
-            }
+            None => home::path(client)?,
         };
         client.directory(&path)?;
         // Events of a relative path are relative, too.
         if path.starts_with('/') {
             return Ok(path);
         }
-        let domid: u16 = client.read_parsed("domid").unwrap_or(0);
-        Ok(format!("{}/{path}", client.get_domain_path(domid)?))
+        Ok(format!("{}/{path}", home::path(client)?))
     }
 }

@@ -1,0 +1,13 @@
+//! The domain that xs runs in, and its home, at which relative paths start.
+
+use xs_client::{Client, Result};
+
+/// Returns the number of the domain. Dom0 need not have a node with its number.
+pub(crate) fn domid(client: &Client) -> u16 {
+    client.read_parsed("domid").unwrap_or(0)
+}
+
+/// Returns the path of the home.
+pub(crate) fn path(client: &Client) -> Result<String> {
+    client.get_domain_path(domid(client))
+}
