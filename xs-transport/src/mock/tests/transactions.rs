@@ -70,6 +70,72 @@ fn oxenstored_transactions_see_a_snapshot_and_merge() {
     assert_eq!(dom0.end(third, true), "!EAGAIN|");
 }
 
+/// Requests inside a transaction that oxenstored repeats, because the root has changed meanwhile.
+#[test]
+fn oxenstored_repeats_refused_requests_as_well() {
+    let xenstored = Xenstored::with_flavour(Flavour::Ocaml417);
+    let mut dom0 = Client::new(&xenstored, 0);
+    let tx = dom0.start();
+    dom0.call(Ty::Write, tx, "/a/b|");
+    // The parents of a node that is too large stay.
+    let too_large = format!("/c/d/e|{}", "x".repeat(3000));
+    assert_eq!(dom0.call(Ty::Write, tx, too_large), "!E2BIG|");
+    dom0.write("/other", "");
+    assert_eq!(dom0.end(tx, true), "OK|");
+    assert_eq!(dom0.one(Ty::Directory, "/c"), "d|");
+    assert_eq!(dom0.one(Ty::Directory, "/c/d"), "");
+
+    let tx = dom0.start();
+    assert_eq!(dom0.call(Ty::Read, tx, "/no|"), "!ENOENT|");
+    dom0.call(Ty::Write, tx, "/f|");
+    dom0.write("/no", "now it exists");
+    assert_eq!(dom0.end(tx, true), "!EAGAIN|");
+}
+
+#[test]
+fn writes_of_equal_values_conflict_with_no_transaction_in_oxenstored() {
+    let xenstored = Xenstored::with_flavour(Flavour::Ocaml417);
+    let mut dom0 = Client::new(&xenstored, 0);
+    for (value, answer) in [("same", "OK|"), ("other", "!EAGAIN|")] {
+        dom0.write("/a/b", "same");
+        let tx = dom0.start();
+        // Cannot be repeated, so that the transaction succeeds only if its nodes are unchanged.
+        dom0.call(Ty::IsDomainIntroduced, tx, "5|");
+        dom0.call(Ty::Write, tx, "/a/b|inside");
+        dom0.write("/a/b", value);
+        assert_eq!(dom0.end(tx, true), answer, "{value}");
+    }
+}
+
+#[test]
+fn releases_conflict_with_each_transaction_in_oxenstored() {
+    let xenstored = Xenstored::with_flavour(Flavour::Ocaml417);
+    let mut dom0 = Client::new(&xenstored, 0);
+    dom0.write("/a", "");
+    for (release, answer) in [(false, "OK|"), (true, "!EAGAIN|")] {
+        let tx = dom0.start();
+        dom0.call(Ty::IsDomainIntroduced, tx, "5|");
+        dom0.call(Ty::Write, tx, format!("/a|{release}"));
+        if release {
+            assert_eq!(dom0.one(Ty::Release, "9"), "!EINVAL|");
+        }
+        assert_eq!(dom0.end(tx, true), answer);
+    }
+}
+
+#[test]
+fn releases_inside_a_transaction_remove_nodes_from_its_snapshot_in_oxenstored() {
+    let xenstored = Xenstored::with_flavour(Flavour::Ocaml417);
+    xenstored.seed("/a [n9]").unwrap();
+    let mut dom0 = Client::new(&xenstored, 0);
+    let tx = dom0.start();
+    assert_eq!(dom0.call(Ty::Release, tx, "9|"), "!EINVAL|");
+    assert_eq!(dom0.call(Ty::Read, tx, "/a|"), "!ENOENT|");
+    assert_eq!(dom0.read_value("/a"), "");
+    assert_eq!(dom0.end(tx, true), "OK|");
+    assert_eq!(dom0.read_value("/a"), "");
+}
+
 #[test]
 fn oxenstored_cannot_end_a_full_transaction() {
     let xenstored = Xenstored::with_flavour(Flavour::Ocaml417);

@@ -88,3 +88,16 @@ fn depth_limits_the_watched_levels() {
     let old = Xenstored::with_flavour(Flavour::C417);
     assert_eq!(Client::new(&old, 0).call(Ty::Watch, NONE, "/a|t|1|"), "!EINVAL|");
 }
+
+#[test]
+fn permissions_of_special_watches_fire_watches_on_the_root_since_4_20() {
+    for flavour in [Flavour::C417, Flavour::C420, Flavour::C422] {
+        let xenstored = Xenstored::with_flavour(flavour);
+        let mut dom0 = Client::new(&xenstored, 0);
+        dom0.watch("/", "t");
+        dom0.events();
+        assert_eq!(dom0.call(Ty::SetPerms, NONE, "@releaseDomain|n0|r5|"), "OK|");
+        let fires = flavour != Flavour::C417;
+        assert_eq!(dom0.events().len(), usize::from(fires), "{flavour}");
+    }
+}
