@@ -70,12 +70,15 @@ impl Host {
     /// Starts a daemon that dies after `bytes` bytes of requests, behind a wire that takes
     /// `capacity` bytes.
     fn new(capacity: usize, bytes: usize) -> Self {
+        Self::with_wire(Wire::new(capacity), bytes)
+    }
+
+    fn with_wire(wire: Wire, bytes: usize) -> Self {
         let xenstored = Xenstored::new();
         for at in 0..4 {
             xenstored.set(&format!("/{at}"), at.to_string()).unwrap();
         }
         let pipe = Arc::new(xenstored.connect(DomId::DOM0));
-        let wire = Wire::new(capacity);
         // A wait with a deadline is repeated, which would hide a lost wake-up.
         let client = Client::builder().timeout(None).from_transport(wire.clone());
         let (far, served) = (wire.clone(), pipe.clone());

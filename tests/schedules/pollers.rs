@@ -56,11 +56,19 @@ impl Clock for NoTimers {
 pub(crate) fn drive(host: &Host) -> (Client, thread::JoinHandle<()>) {
     let reactor = OneWire(host.wire.clone());
     let (client, driver) = Client::with_reactor(host.client.clone(), reactor).unwrap();
-    (client, thread::spawn(move || block_on(driver).unwrap()))
+    let drive = move || block_on(driver).unwrap();
+    (client, thread::Builder::new().name(DRIVER.into()).spawn(drive).unwrap())
+}
+
+const DRIVER: &str = "driver";
+
+/// Returns whether this is the thread of a driver, without which no task goes on.
+pub(crate) fn is_driver() -> bool {
+    thread::current().name() == Some(DRIVER)
 }
 
 /// Starts a task that reads its own node twice at once, and then sets a watch.
-fn task(client: &Client, at: usize) -> thread::JoinHandle<()> {
+pub(crate) fn task(client: &Client, at: usize) -> thread::JoinHandle<()> {
     let client = client.clone();
     thread::spawn(move || {
         block_on(async {

@@ -5,11 +5,13 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
+use shuttle::future::block_on;
 use shuttle::sync::{Mutex, mpsc};
 use shuttle::thread;
-use xs_client::{Client, Pending, op};
+use xs_client::{Client, Pending, futures, op};
 
-use crate::{Host, SMALL, UNLIMITED, explore, join};
+use crate::wire::Wire;
+use crate::{Host, SMALL, UNLIMITED, explore, join, pollers};
 
 /// A waker that calls a function once.
 struct Once<F>(Mutex<Option<F>>);
@@ -63,6 +65,53 @@ fn waker_may_block_until_another_thread_has_its_answer() {
             join([host.reader(2, 1), helper]);
             drop(pending);
             host.end();
+        });
+    }
+}
+
+/// Starts a task that reads a node and then calls `then`.
+fn read_in_task_and(
+    client: &futures::Client,
+    then: impl FnOnce() + Send + 'static,
+) -> thread::JoinHandle<()> {
+    let client = client.clone();
+    let read = move || {
+        assert_eq!(block_on(client.read("/1")).unwrap(), b"1");
+        then();
+    };
+    thread::Builder::new().name(HELPER.into()).spawn(read).unwrap()
+}
+
+/// Requests of tasks are left to the driver, whose own wake-up may be due together with that waker.
+#[test]
+fn waker_beside_driver_may_block_until_another_party_has_its_answer() {
+    for by_task in [false, true] {
+        explore(move || {
+            let host = Host::with_wire(Wire::one_at_a_time(), UNLIMITED);
+            let (client, driving) = pollers::drive(&host);
+            let (sender, receiver) = mpsc::channel();
+            let waker = Waker::from(Arc::new(Once(Mutex::new(Some(move || {
+                if !is_helper() && !pollers::is_driver() {
+                    receiver.recv().unwrap();
+                }
+            })))));
+            let tasks = client.clone();
+            let polling = thread::spawn(move || {
+                let mut read = Box::pin(async move { tasks.read("/0").await });
+                let _ = read.as_mut().poll(&mut Context::from_waker(&waker));
+                read
+            });
+            let then = move || {
+                let _ = sender.send(());
+            };
+            let helper = match by_task {
+                true => read_in_task_and(&client, then),
+                false => read_and(&host.client, then),
+            };
+            join([pollers::task(&client, 3), host.reader(2, 2), helper]);
+            drop((polling.join().unwrap(), client));
+            host.end();
+            join([driving]);
         });
     }
 }

@@ -9,6 +9,7 @@ use std::task::Waker;
 use std::time::Instant;
 
 use shuttle::sync::{Condvar, Mutex, MutexGuard};
+use xs_proto::Limits;
 use xs_transport::mock::Pipe;
 use xs_transport::{Interest, Sent, Transport, Wait};
 
@@ -22,6 +23,9 @@ struct Inner {
     changed: Condvar,
     /// How many bytes may be on their way to the server.
     capacity: usize,
+    /// How many bytes one call sends.
+    send_limit: usize,
+    limits: Limits,
     /// A descriptor that no reactor really watches.
     fd: File,
 }
@@ -40,9 +44,18 @@ struct State {
 
 impl Wire {
     pub(crate) fn new(capacity: usize) -> Self {
+        Self::with_limits(capacity, usize::MAX, Limits::default())
+    }
+
+    /// Like the kernel's device, the wire carries one request at a time. One call sends a few bytes.
+    pub(crate) fn one_at_a_time() -> Self {
+        Self::with_limits(usize::MAX, 10, Limits::default().with_one_at_a_time())
+    }
+
+    fn with_limits(capacity: usize, send_limit: usize, limits: Limits) -> Self {
         let fd = File::open("/dev/null").unwrap();
         let state = Mutex::new(State { receive_limit: usize::MAX, ..State::default() });
-        let inner = Inner { state, changed: Condvar::new(), capacity, fd };
+        let inner = Inner { state, changed: Condvar::new(), capacity, send_limit, limits, fd };
         Wire(Arc::new(inner))
     }
 
@@ -108,12 +121,16 @@ impl Wire {
 }
 
 impl Transport for Wire {
+    fn limits(&self) -> Limits {
+        self.0.limits
+    }
+
     fn send(&self, bytes: &[u8]) -> io::Result<Sent> {
         let mut state = self.lock();
         if state.closed {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        let n = bytes.len().min(self.0.capacity - state.to_server.len());
+        let n = bytes.len().min(self.0.send_limit).min(self.0.capacity - state.to_server.len());
         if n == 0 {
             return Err(io::ErrorKind::WouldBlock.into());
         }

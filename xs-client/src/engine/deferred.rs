@@ -88,6 +88,15 @@ impl Deferred {
         }
     }
 
+    /// Wakes a driver or an event loop, before any other user code. That may block until the driver
+    /// has sent something.
+    pub(crate) fn wake_first(&mut self, waiter: Waiter) {
+        match waiter {
+            Waiter::Task(waker) => self.user_code.0.insert(0, Call::Wake(waker)),
+            waiter => self.wake(waiter),
+        }
+    }
+
     pub(crate) fn wake_all(&mut self, waiters: impl IntoIterator<Item = Waiter>) {
         waiters.into_iter().for_each(|waiter| self.wake(waiter));
     }

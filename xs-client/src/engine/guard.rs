@@ -28,8 +28,10 @@ impl<'a> Guard<'a> {
         Guard { lock, state: Some(lock.access()) }
     }
 
-    /// Runs `f` without the lock. The caller holds no role.
+    /// Sends what there is to send, and runs `f` without the lock. The caller holds no role. `f` and
+    /// the user code that is due may block until another party has its answer.
     pub(crate) fn unlocked<T>(&mut self, f: impl FnOnce() -> T) -> T {
+        self.flush();
         let user_code = std::mem::take(&mut self.deferred.user_code);
         self.release(|| {
             user_code.run();

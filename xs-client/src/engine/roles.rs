@@ -136,7 +136,7 @@ impl Pumps {
         }
         for poller in [&mut self.driver, &mut self.event_loop] {
             if let Some(poller) = poller.take_if(|poller| poller.wants_role) {
-                deferred.wake(poller.waiter);
+                deferred.wake_first(poller.waiter);
             }
         }
     }
@@ -154,15 +154,18 @@ impl Pumps {
             return;
         }
         for poller in [&mut self.driver, &mut self.event_loop] {
-            let woken = poller.take_if(|poller| !poller.watches_room);
-            deferred.wake_all(woken.map(|poller| poller.waiter));
+            if let Some(poller) = poller.take_if(|poller| !poller.watches_room) {
+                deferred.wake_first(poller.waiter);
+            }
         }
     }
 
     /// Wakes the driver and the event loop to look again.
     pub(super) fn wake_pollers(&mut self, deferred: &mut Deferred) {
         for poller in [&mut self.driver, &mut self.event_loop] {
-            deferred.wake_all(poller.take().map(|poller| poller.waiter));
+            if let Some(poller) = poller.take() {
+                deferred.wake_first(poller.waiter);
+            }
         }
     }
 

@@ -103,6 +103,9 @@ impl Guard<'_> {
                 self.park(&mut sleeper, &mut condition, until);
             }
         };
+        // The driver, to which requests are left, may be woken only after user code that waits for
+        // the rest of what this thread has begun to send.
+        self.gathered = false;
         if let Some(ticket) = sleeper.room {
             self.leave_room(ticket);
         }
