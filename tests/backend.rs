@@ -6,12 +6,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use xs_client::{Builder, Client, DomId};
 use xs_proto::ring::RingPage;
-use xs_transport::mock::{Device, Flavour, Kernel, Unreliable, Xenstored};
+use xs_transport::Transport;
+#[cfg(unix)]
+use xs_transport::UnixTransport;
+#[cfg(unix)]
+use xs_transport::mock::{Device, Kernel};
+use xs_transport::mock::{Flavour, Unreliable, Xenstored};
 use xs_transport::ring::{MemoryChannel, RingEndpoint};
-use xs_transport::{Transport, UnixTransport};
 
 use crate::context::Context;
 use crate::settings::{self, HANG_TIMEOUT};
+#[cfg(unix)]
 use crate::socket_server::SocketServer;
 use crate::unreliable_events::UnreliableEvents;
 
@@ -72,14 +77,15 @@ impl Backend {
         }
     }
 
+    /// Returns `None` where the system or the environment has no such backend.
     pub(crate) fn open(self) -> Option<Instance> {
         match self {
             Backend::Memory => Some(memory(Flavour::default(), DomId::DOM0)),
             Backend::MemoryC417 => Some(memory(Flavour::C417, DomId::DOM0)),
             Backend::MemoryOxenstored => Some(memory(Flavour::Ocaml417, DomId::DOM0)),
             Backend::MemoryGuest => Some(memory(Flavour::default(), GUEST)),
-            Backend::MemoryDevice => Some(memory_device()),
-            Backend::MemorySocket => Some(memory_socket()),
+            Backend::MemoryDevice => memory_device(),
+            Backend::MemorySocket => memory_socket(),
             Backend::Ring => Some(ring(Flavour::default(), DomId::DOM0)),
             Backend::RingGuest => Some(ring(Flavour::default(), GUEST)),
             Backend::RingOxenstored => Some(ring(Flavour::Ocaml417, GUEST)),
@@ -88,8 +94,8 @@ impl Backend {
                 Some(Instance::RingUnreliableEvents(xenstored, AtomicU64::new(settings::seed())))
             }
             Backend::Unreliable => Some(unreliable(memory(Flavour::default(), DomId::DOM0))),
-            Backend::UnreliableDevice => Some(unreliable(memory_device())),
-            Backend::UnreliableSocket => Some(unreliable(memory_socket())),
+            Backend::UnreliableDevice => memory_device().map(unreliable),
+            Backend::UnreliableSocket => memory_socket().map(unreliable),
             Backend::UnreliableRing => Some(unreliable(ring(Flavour::default(), DomId::DOM0))),
             Backend::C => daemon("XS_TEST_C", None),
             Backend::CGuest => daemon("XS_TEST_C", Some(&C_GUEST5)),
@@ -119,7 +125,9 @@ pub(crate) enum Instance {
     Memory(Xenstored, DomId),
     Ring(Xenstored, DomId),
     RingUnreliableEvents(Xenstored, AtomicU64),
+    #[cfg(unix)]
     MemoryDevice(Kernel),
+    #[cfg(unix)]
     MemorySocket(SocketServer),
     Daemon {
         /// The common prefix of the environment variables.
@@ -167,13 +175,28 @@ fn connect_with_unreliable_events(
     endpoint.connect().expect("it is the first connection")
 }
 
-fn memory_device() -> Instance {
-    Instance::MemoryDevice(Kernel::new(&with_guests(Xenstored::new()), GUEST))
+#[cfg(unix)]
+fn memory_device() -> Option<Instance> {
+    Some(Instance::MemoryDevice(Kernel::new(&with_guests(Xenstored::new()), GUEST)))
 }
 
-fn memory_socket() -> Instance {
+#[cfg(unix)]
+fn memory_socket() -> Option<Instance> {
     let xenstored = with_guests(Xenstored::new());
-    Instance::MemorySocket(SocketServer::start_with(xenstored, &[("guest-7", OTHER_GUEST)]))
+    let server = SocketServer::start_with(xenstored, &[("guest-7", OTHER_GUEST)]);
+    Some(Instance::MemorySocket(server))
+}
+
+#[cfg(not(unix))]
+fn memory_device() -> Option<Instance> {
+    settings::skip("this system has no xenbus device");
+    None
+}
+
+#[cfg(not(unix))]
+fn memory_socket() -> Option<Instance> {
+    settings::skip("this system has no Unix sockets");
+    None
 }
 
 fn unreliable(instance: Instance) -> Instance {
@@ -209,25 +232,19 @@ fn daemon(prefix: &'static str, guest: Option<&'static Mutex<()>>) -> Option<Ins
 impl Instance {
     pub(crate) fn is_in_memory(&self) -> bool {
         match self {
-            Instance::Memory(..)
-            | Instance::Ring(..)
-            | Instance::RingUnreliableEvents(..)
-            | Instance::MemoryDevice(_)
-            | Instance::MemorySocket(_) => true,
             Instance::Unreliable(inner, _) | Instance::Faulty(inner, _) => inner.is_in_memory(),
             Instance::Daemon { .. } | Instance::Device(..) => false,
+            _ => true,
         }
     }
 
     pub(crate) fn is_device(&self) -> bool {
         match self {
-            Instance::MemoryDevice(_) | Instance::Device(..) => true,
+            #[cfg(unix)]
+            Instance::MemoryDevice(_) => true,
+            Instance::Device(..) => true,
             Instance::Unreliable(inner, _) | Instance::Faulty(inner, _) => inner.is_device(),
-            Instance::Memory(..)
-            | Instance::Ring(..)
-            | Instance::RingUnreliableEvents(..)
-            | Instance::MemorySocket(_)
-            | Instance::Daemon { .. } => false,
+            _ => false,
         }
     }
 
@@ -240,9 +257,11 @@ impl Instance {
                 let seed = seed.fetch_add(1, Ordering::Relaxed);
                 Box::new(connect_with_unreliable_events(xenstored, DomId::DOM0, seed))
             }
+            #[cfg(unix)]
             Instance::MemorySocket(server) => Box::new(
                 UnixTransport::connect(server.socket(), HANG_TIMEOUT).expect("the server runs"),
             ),
+            #[cfg(unix)]
             Instance::MemoryDevice(kernel) => Box::new(
                 kernel.open().and_then(Device::transport).expect("descriptors are available"),
             ),
@@ -275,6 +294,7 @@ impl Instance {
     /// Connects a further client, with at least the same access. Any number of them can exist.
     pub(crate) fn connect_another(&self, builder: Builder) -> Client {
         match self {
+            #[cfg(unix)]
             Instance::MemorySocket(server) => {
                 builder.open_at(server.socket()).expect("cannot connect to the server")
             }
@@ -282,12 +302,7 @@ impl Instance {
                 builder.open_at(dom0).expect("cannot connect to the daemon")
             }
             Instance::Device(path, _) => builder.open_at(path).expect("cannot open the device"),
-            Instance::Memory(..)
-            | Instance::Ring(..)
-            | Instance::RingUnreliableEvents(..)
-            | Instance::MemoryDevice(_)
-            | Instance::Unreliable(..)
-            | Instance::Faulty(..) => builder.from_transport(self.transport()),
+            _ => builder.from_transport(self.transport()),
         }
     }
 
@@ -306,6 +321,7 @@ impl Instance {
                 let transport = connect_with_unreliable_events(xenstored, OTHER_GUEST, seed);
                 (builder.from_transport(transport), None)
             }
+            #[cfg(unix)]
             Instance::MemorySocket(server) => {
                 let path = server.dir().join("guest-7");
                 (builder.open_at(path).expect("cannot connect to the server"), None)
@@ -319,7 +335,9 @@ impl Instance {
             Instance::Unreliable(inner, _) | Instance::Faulty(inner, _) => {
                 return inner.connect_other_guest();
             }
-            Instance::MemoryDevice(_) | Instance::Device(..) => return None,
+            #[cfg(unix)]
+            Instance::MemoryDevice(_) => return None,
+            Instance::Device(..) => return None,
         };
         Some(OtherGuest { client, domid: OTHER_GUEST, _guard: guard })
     }

@@ -6,8 +6,10 @@
 mod backend;
 mod context;
 mod faults;
+#[cfg(unix)]
 pub mod peer;
 pub mod settings;
+#[cfg(unix)]
 mod socket_server;
 mod temp_dir;
 mod unreliable_events;
@@ -16,6 +18,7 @@ pub use backend::{Backend, OtherGuest};
 pub use context::Context;
 pub use faults::run_with_faults;
 pub use settings::{HANG_TIMEOUT, SHORT_TIMEOUT};
+#[cfg(unix)]
 pub use socket_server::SocketServer;
 pub use temp_dir::TempDir;
 

@@ -1,11 +1,11 @@
 //! An event channel whose events come twice, late, or without a reason.
 
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use xs_transport::Descriptor;
 use xs_transport::ring::EventChannel;
 
 /// Makes the events that one end sends unreliable, at random. None is lost.
@@ -73,7 +73,7 @@ impl<C: EventChannel + 'static> EventChannel for UnreliableEvents<C> {
         self.inner.raise();
     }
 
-    fn fd(&self) -> io::Result<BorrowedFd<'_>> {
+    fn fd(&self) -> io::Result<Descriptor<'_>> {
         self.inner.fd()
     }
 }

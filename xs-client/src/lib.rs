@@ -116,7 +116,7 @@
 #![cfg_attr(not(feature = "futures"), doc = "[futures]: #features")]
 #![forbid(unsafe_code)]
 // Event loops and drivers watch descriptors, which only Unix has.
-#![cfg_attr(not(unix), allow(dead_code))]
+#![cfg_attr(not(unix), allow(dead_code, unused_imports))]
 // docs.rs marks the items that need a feature.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -5,6 +5,7 @@
 mod bad_input;
 mod batches;
 mod callbacks;
+#[cfg(unix)]
 mod device_backends;
 mod directories;
 mod domains;
@@ -13,6 +14,7 @@ mod permissions;
 mod python_api;
 mod threads;
 mod transactions;
+#[cfg(unix)]
 mod unlimited_device;
 mod values;
 mod watch_sets;

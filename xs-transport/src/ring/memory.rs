@@ -111,10 +111,11 @@ impl EventChannel for MemoryChannel {
             // Cannot fail: every caller holds the lock.
             let _ = self.ours.readiness.set(readiness);
         }
-        match self.ours.readiness.get() {
-            Some(readiness) => Ok(readiness.descriptor()),
-            None => Err(io::ErrorKind::Unsupported.into()),
-        }
+        self.ours
+            .readiness
+            .get()
+            .map(Waker::descriptor)
+            .ok_or_else(|| io::ErrorKind::Unsupported.into())
     }
 }
 

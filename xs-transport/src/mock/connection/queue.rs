@@ -211,10 +211,7 @@ impl ReceiveQueue {
             // Cannot fail: every caller holds the lock.
             let _ = self.readiness.set(readiness);
         }
-        match self.readiness.get() {
-            Some(readiness) => Ok(readiness.descriptor()),
-            None => Err(io::ErrorKind::Unsupported.into()),
-        }
+        self.readiness.get().map(Waker::descriptor).ok_or_else(|| io::ErrorKind::Unsupported.into())
     }
 
     /// Clears the descriptor's readiness once the queue is empty.
