@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::channel::EventChannel;
 use crate::process::Process;
-use crate::sys::{Descriptor, Waker};
+use crate::sys::{Descriptor, LazyWaker};
 
 /// One end of an event channel between two threads of this process.
 ///
@@ -36,8 +36,8 @@ pub struct MemoryChannel {
 struct Line {
     state: Mutex<State>,
     changed: Condvar,
-    /// Readable while the end is pending. Created on first use.
-    readiness: OnceLock<Waker>,
+    /// Readable while the end is pending.
+    readiness: LazyWaker,
 }
 
 #[derive(Default)]
@@ -90,9 +90,7 @@ impl EventChannel for MemoryChannel {
         let mut state = self.ours.lock();
         state.check()?;
         if std::mem::take(&mut state.is_pending) {
-            if let Some(readiness) = self.ours.readiness.get() {
-                readiness.clear();
-            }
+            self.ours.readiness.clear();
         }
         Ok(())
     }
@@ -103,19 +101,7 @@ impl EventChannel for MemoryChannel {
 
     fn fd(&self) -> io::Result<Descriptor<'_>> {
         let state = self.ours.lock();
-        if self.ours.readiness.get().is_none() {
-            let readiness = Waker::new()?;
-            if state.is_pending || state.is_closed {
-                readiness.wake();
-            }
-            // Cannot fail: every caller holds the lock.
-            let _ = self.ours.readiness.set(readiness);
-        }
-        self.ours
-            .readiness
-            .get()
-            .map(Waker::descriptor)
-            .ok_or_else(|| io::ErrorKind::Unsupported.into())
+        self.ours.readiness.descriptor(state.is_pending || state.is_closed)
     }
 }
 
@@ -130,9 +116,7 @@ impl Line {
     /// Ends the wait. The caller holds the lock.
     fn tell(&self) {
         self.changed.notify_all();
-        if let Some(readiness) = self.readiness.get() {
-            readiness.wake();
-        }
+        self.readiness.wake();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

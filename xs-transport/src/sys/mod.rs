@@ -3,6 +3,7 @@
 //! On systems other than Unix, there are no descriptors. The in-memory xenstored and transports of
 //! the program do without them.
 
+mod lazy_waker;
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(not(unix))]
@@ -14,6 +15,7 @@ mod waker;
 #[cfg(all(target_os = "linux", feature = "xen"))]
 pub(crate) mod xen;
 
+pub(crate) use self::lazy_waker::LazyWaker;
 #[cfg(target_os = "linux")]
 pub(crate) use self::linux::*;
 #[cfg(not(unix))]

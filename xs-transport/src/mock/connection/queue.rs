@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::io;
-use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use bytes::{Buf, BytesMut};
 
-use crate::sys::{Descriptor, Waker};
+use crate::sys::{Descriptor, LazyWaker};
 use crate::transport::{Interest, Wait};
 
 /// The bytes that a client can receive, filled by the hub and emptied by the client.
@@ -18,8 +18,8 @@ use crate::transport::{Interest, Wait};
 pub(in crate::mock) struct ReceiveQueue {
     state: Mutex<State>,
     changed: Condvar,
-    /// Readable while bytes or the end of the stream can be received. Created on first use.
-    readiness: OnceLock<Waker>,
+    /// Readable while bytes or the end of the stream can be received.
+    readiness: LazyWaker,
     notify: Option<Notify>,
 }
 
@@ -66,7 +66,7 @@ impl ReceiveQueue {
         ReceiveQueue {
             state: Mutex::default(),
             changed: Condvar::new(),
-            readiness: OnceLock::new(),
+            readiness: LazyWaker::default(),
             notify,
         }
     }
@@ -203,32 +203,20 @@ impl ReceiveQueue {
     /// Returns a descriptor that poll(2) reports as readable while the client can receive.
     pub(super) fn fd(&self) -> io::Result<Descriptor<'_>> {
         let state = self.lock();
-        if self.readiness.get().is_none() {
-            let readiness = Waker::new()?;
-            if !state.bytes.is_empty() || state.is_closed {
-                readiness.wake();
-            }
-            // Cannot fail: every caller holds the lock.
-            let _ = self.readiness.set(readiness);
-        }
-        self.readiness.get().map(Waker::descriptor).ok_or_else(|| io::ErrorKind::Unsupported.into())
+        self.readiness.descriptor(!state.bytes.is_empty() || state.is_closed)
     }
 
     /// Clears the descriptor's readiness once the queue is empty.
     fn update_readiness(&self, state: &State) {
         if state.bytes.is_empty() && !state.is_closed {
-            if let Some(readiness) = self.readiness.get() {
-                readiness.clear();
-            }
+            self.readiness.clear();
         }
     }
 
     /// Tells the client that it can receive. The caller holds the lock.
     fn became_readable(&self) {
         self.changed.notify_all();
-        if let Some(readiness) = self.readiness.get() {
-            readiness.wake();
-        }
+        self.readiness.wake();
         self.call_notify();
     }
 
