@@ -33,7 +33,10 @@ impl Reactor for OneWire {
         self.0.wake_at_change(cx.waker());
         match attempt() {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
-            result => Poll::Ready(result),
+            result => {
+                self.0.wake_no_longer(cx.waker());
+                Poll::Ready(result)
+            }
         }
     }
 
@@ -62,7 +65,7 @@ pub(crate) fn drive(host: &Host) -> (Client, thread::JoinHandle<()>) {
 
 const DRIVER: &str = "driver";
 
-/// Returns whether this is the thread of a driver, without which no task goes on.
+/// Returns whether this is the thread of a driver.
 pub(crate) fn is_driver() -> bool {
     thread::current().name() == Some(DRIVER)
 }

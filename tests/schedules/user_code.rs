@@ -23,10 +23,15 @@ impl<F: FnOnce() + Send + 'static> Wake for Once<F> {
     }
 }
 
+/// Returns a waker that calls a function once.
+fn once(call: impl FnOnce() + Send + 'static) -> Waker {
+    Waker::from(Arc::new(Once(Mutex::new(Some(call)))))
+}
+
 /// Starts a request, whose task calls `on_wake` instead of running.
 fn start(client: &Client, on_wake: impl FnOnce() + Send + 'static) -> Pending<Vec<u8>> {
     let mut pending = client.start(&op::read("/0")).unwrap();
-    let waker = Waker::from(Arc::new(Once(Mutex::new(Some(on_wake)))));
+    let waker = once(on_wake);
     let _ = pin!(&mut pending).poll(&mut Context::from_waker(&waker));
     pending
 }
@@ -90,11 +95,12 @@ fn waker_beside_driver_may_block_until_another_party_has_its_answer() {
             let host = Host::with_wire(Wire::one_at_a_time(), UNLIMITED);
             let (client, driving) = pollers::drive(&host);
             let (sender, receiver) = mpsc::channel();
-            let waker = Waker::from(Arc::new(Once(Mutex::new(Some(move || {
-                if !is_helper() && !pollers::is_driver() {
+            let waker = once(move || {
+                // No task goes on while the driver is blocked, but threads do.
+                if !is_helper() && !(by_task && pollers::is_driver()) {
                     receiver.recv().unwrap();
                 }
-            })))));
+            });
             let tasks = client.clone();
             let polling = thread::spawn(move || {
                 let mut read = Box::pin(async move { tasks.read("/0").await });
@@ -197,6 +203,24 @@ fn callback_may_block_on_another_thread_that_uses_client() {
     }
 }
 
+/// The callback thread had the reader role, which the driver takes over.
+#[test]
+fn callback_may_block_until_task_has_its_answer() {
+    explore(|| {
+        let host = Host::new(UNLIMITED, UNLIMITED);
+        let (client, driving) = pollers::drive(&host);
+        let (sender, receiver) = mpsc::channel::<()>();
+        let token = host.client.watch_with("/w", move |_| _ = receiver.recv()).unwrap();
+        let helper = read_in_task_and(&client, move || drop(sender));
+        join([helper]);
+        host.client.unwatch(token).unwrap();
+        host.client.watch_stop();
+        drop(client);
+        host.end();
+        join([driving]);
+    });
+}
+
 /// The request does not fit on the wire, and only the callback thread can wait for room.
 #[test]
 fn callback_thread_sends_what_another_thread_could_not() {
@@ -207,9 +231,7 @@ fn callback_thread_sends_what_another_thread_could_not() {
         let client = host.client.clone();
         let mut pending =
             client.start(&op::read("/a/path/that/is/longer/than/the/wire/is")).unwrap();
-        let waker = Waker::from(Arc::new(Once(Mutex::new(Some(move || {
-            sender.send(()).unwrap();
-        })))));
+        let waker = once(move || sender.send(()).unwrap());
         let result = match pin!(&mut pending).poll(&mut Context::from_waker(&waker)) {
             Poll::Ready(result) => result,
             Poll::Pending => {

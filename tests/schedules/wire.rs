@@ -89,6 +89,11 @@ impl Wire {
         self.lock().wakers.push(waker.clone());
     }
 
+    /// Does not wake that driver.
+    pub(crate) fn wake_no_longer(&self, waker: &Waker) {
+        self.lock().wakers.retain(|known| !known.will_wake(waker));
+    }
+
     /// Passes to the client what the daemon has sent.
     pub(crate) fn pump(&self, pipe: &Pipe) {
         let mut buf = [0; 4096];

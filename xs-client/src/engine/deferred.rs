@@ -88,8 +88,8 @@ impl Deferred {
         }
     }
 
-    /// Wakes a driver or an event loop, before any other user code. That may block until the driver
-    /// has sent something.
+    /// Wakes a driver or an event loop before other user code runs, which may block until the driver
+    /// has sent a request.
     pub(crate) fn wake_first(&mut self, waiter: Waiter) {
         match waiter {
             Waiter::Task(waker) => self.user_code.0.insert(0, Call::Wake(waker)),

@@ -2,7 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 
-use super::deferred::WakeUps;
+use super::deferred::{UserCode, WakeUps};
 use super::lock::{Access, Lock};
 use super::state::State;
 
@@ -28,20 +28,16 @@ impl<'a> Guard<'a> {
         Guard { lock, state: Some(lock.access()) }
     }
 
-    /// Sends what there is to send, and runs `f` without the lock. The caller holds no role. `f` and
-    /// the user code that is due may block until another party has its answer.
+    /// Sends all output, and runs the user code that is due and `f` without the lock. Both may block
+    /// until another party has its answer. The caller holds no role.
     pub(crate) fn unlocked<T>(&mut self, f: impl FnOnce() -> T) -> T {
         self.flush();
-        let user_code = std::mem::take(&mut self.deferred.user_code);
-        self.release(|| {
-            user_code.run();
-            f()
-        })
+        self.release(true, f)
     }
 
     /// Runs `f` without the lock, while the caller holds a role.
     pub(super) fn with_role<T>(&mut self, f: impl FnOnce() -> T) -> T {
-        self.release(f)
+        self.release(false, f)
     }
 
     /// Runs the user code that is due, without the lock. Returns false if there is none.
@@ -112,12 +108,18 @@ impl<'a> Guard<'a> {
         wakeups
     }
 
-    /// Runs the wake-ups and `f` without the lock. `f` must not panic, or the caller's role is
-    /// lost.
-    fn release<T>(&mut self, f: impl FnOnce() -> T) -> T {
+    /// Runs the wake-ups, the user code if wanted, and `f` without the lock. `f` must not panic, or
+    /// the caller's role is lost.
+    fn release<T>(&mut self, runs_user_code: bool, f: impl FnOnce() -> T) -> T {
         let wakeups = self.prepare_release();
+        let user_code = match runs_user_code {
+            // The preparation may have added the wake-up of a driver.
+            true => std::mem::take(&mut self.deferred.user_code),
+            false => UserCode::default(),
+        };
         self.state = None;
         wakeups.run();
+        user_code.run();
         let result = f();
         // The user code that has just run may have forked.
         self.state = Some(self.lock.access());
@@ -152,5 +154,29 @@ impl Deref for Guard<'_> {
 impl DerefMut for Guard<'_> {
     fn deref_mut(&mut self) -> &mut State {
         self.state.as_deref_mut().expect("the lock is held between calls")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use xs_proto::{DomId, Request};
+    use xs_transport::mock::Xenstored;
+
+    use super::super::Engine;
+    use super::super::transactions::Scope;
+
+    #[test]
+    fn output_is_sent_before_other_code_runs_without_the_lock() {
+        let pipe = Xenstored::new().connect(DomId::DOM0);
+        let engine = Engine::new(Arc::new(pipe), 1, None);
+        let mut guard = engine.lock();
+        let request = Request::GetDomainPath(DomId::DOM0);
+        guard.submit(Scope::NONE, &request).unwrap();
+        // As if a driver were to send it.
+        guard.gathered = true;
+        assert!(guard.has_output());
+        assert!(!guard.unlocked(|| engine.lock().has_output()));
     }
 }

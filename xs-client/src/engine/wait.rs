@@ -103,8 +103,8 @@ impl Guard<'_> {
                 self.park(&mut sleeper, &mut condition, until);
             }
         };
-        // The driver, to which requests are left, may be woken only after user code that waits for
-        // the rest of what this thread has begun to send.
+        // This thread may have sent a part of the output. It sends the rest, too: the wake-up of the
+        // driver may be due behind user code that waits for an answer to that rest.
         self.gathered = false;
         if let Some(ticket) = sleeper.room {
             self.leave_room(ticket);
