@@ -232,9 +232,11 @@ fn daemon(prefix: &'static str, guest: Option<&'static Mutex<()>>) -> Option<Ins
 impl Instance {
     pub(crate) fn is_in_memory(&self) -> bool {
         match self {
+            Instance::Memory(..) | Instance::Ring(..) | Instance::RingUnreliableEvents(..) => true,
+            #[cfg(unix)]
+            Instance::MemoryDevice(_) | Instance::MemorySocket(_) => true,
             Instance::Unreliable(inner, _) | Instance::Faulty(inner, _) => inner.is_in_memory(),
             Instance::Daemon { .. } | Instance::Device(..) => false,
-            _ => true,
         }
     }
 
@@ -242,9 +244,14 @@ impl Instance {
         match self {
             #[cfg(unix)]
             Instance::MemoryDevice(_) => true,
+            #[cfg(unix)]
+            Instance::MemorySocket(_) => false,
             Instance::Device(..) => true,
             Instance::Unreliable(inner, _) | Instance::Faulty(inner, _) => inner.is_device(),
-            _ => false,
+            Instance::Memory(..)
+            | Instance::Ring(..)
+            | Instance::RingUnreliableEvents(..)
+            | Instance::Daemon { .. } => false,
         }
     }
 
@@ -302,7 +309,13 @@ impl Instance {
                 builder.open_at(dom0).expect("cannot connect to the daemon")
             }
             Instance::Device(path, _) => builder.open_at(path).expect("cannot open the device"),
-            _ => builder.from_transport(self.transport()),
+            #[cfg(unix)]
+            Instance::MemoryDevice(_) => builder.from_transport(self.transport()),
+            Instance::Memory(..)
+            | Instance::Ring(..)
+            | Instance::RingUnreliableEvents(..)
+            | Instance::Unreliable(..)
+            | Instance::Faulty(..) => builder.from_transport(self.transport()),
         }
     }
 
