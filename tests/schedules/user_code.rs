@@ -97,7 +97,8 @@ fn waker_beside_driver_may_block_until_another_party_has_its_answer() {
             let (sender, receiver) = mpsc::channel();
             let waker = once(move || {
                 // No task goes on while the driver is blocked, but threads do.
-                if !is_helper() && !(by_task && pollers::is_driver()) {
+                let must_go_on = is_helper() || by_task && pollers::is_driver();
+                if !must_go_on {
                     receiver.recv().unwrap();
                 }
             });
