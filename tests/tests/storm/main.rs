@@ -1,15 +1,15 @@
-//! A storm: everything that can use a client uses the same one at once, in the worst way, while its
-//! daemon is killed and its connection is cut.
+//! A storm: all kinds of users share one client and misuse it, while its daemon is killed and its
+//! connection is cut.
 //!
 //! Threads, callbacks, futures and an event loop share a client that reconnects. Callbacks and
 //! wakers use the client, wait for other threads, and panic. Futures are dropped before they end,
-//! and timeouts are anything from zero to none. An [oracle](oracle) knows which values a read may
-//! return. After each round, when the connection is left in peace, every watcher has to see the last
-//! value of every counter, and has to be told of the last [connection](connections). In the end, no
-//! thread and no descriptor may be left.
+//! some timeouts are zero, and some operations have none. An [oracle](oracle) knows which values a
+//! read may return. After each round the connection is left alone. Then every watcher has to see the
+//! last value of every counter, and has to receive the event of the last
+//! [reconnection](connections). In the end, no thread and no descriptor may be left.
 //!
-//! This is the only test of its process, since it counts those. `tests/README.md` lists the
-//! environment variables.
+//! This is the only test of its process, since it counts threads and descriptors. `tests/README.md`
+//! lists the environment variables.
 #![cfg(target_os = "linux")]
 
 mod activities;
