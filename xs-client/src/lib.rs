@@ -61,10 +61,10 @@
 //!
 //! A thread that waits for an answer or an event also receives for the other threads. While no
 //! thread waits (and no event loop or futures driver runs), nothing is received, and watch events
-//! stay with the daemon. If about 2,000 events stay with oxenstored, the daemon written in OCaml,
-//! it leaves other clients whose writes fire these watches without an answer until the events are
-//! received. A program that sets watches and rarely waits should therefore use `watch_with`, whose
-//! callback thread receives all the time.
+//! stay with the daemon. This matters with oxenstored, the daemon that is written in OCaml: once
+//! about 2,000 events wait for a client, oxenstored does not answer the other clients whose writes
+//! fire these watches until the events are received. A program that sets watches and rarely waits
+//! should therefore use `watch_with`, whose callback thread receives all the time.
 //!
 //! # Event loops and futures
 //!
@@ -87,6 +87,8 @@
 //! | `mio` | the [event source][mio] for event loops |
 //! | `tracing` | an event of the crate `tracing` for each operation |
 //! | `cli` | the command-line tool `xs`; the library does not change |
+//! | `shell`, `top` | the commands `xs shell` and `xs top`; each enables `cli` |
+//! | `xen` | the option `xs serve --xen`, on Linux; enables `cli` |
 //!
 //! # Testing
 //!

@@ -11,8 +11,8 @@
 //! here cites by name: `docs/misc/xenstore.txt` and `xen/include/public/io/xs_wire.h`.
 //!
 //! Most programs want the crate `xs-client` instead, which connects to the daemon and reads and
-//! writes nodes, and whose module `guide` has complete programs. Use this crate for a client without an operating system, for a server, or for a
-//! proxy.
+//! writes nodes, and whose module `guide` has complete programs. Use this crate for a client without
+//! an operating system, for a server, or for a proxy.
 //!
 //! # Overview
 //!

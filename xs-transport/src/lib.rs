@@ -1,9 +1,10 @@
 //! Byte transports to a Xenstore daemon, and the loop that drives the protocol over them.
 //!
-//! A domain reaches the Xenstore daemon in one of two ways: a process in dom0 connects to a Unix
-//! socket, and any domain can use the kernel's xenbus device. The two behave differently: the
-//! device takes one message at a time and loses what follows it. This crate hides the difference
-//! behind one trait.
+//! A program reaches the Xenstore daemon in one of three ways. A process in dom0 connects to a Unix
+//! socket. A process in any domain can use the xenbus device of its kernel. A program without a
+//! kernel shares a page with the daemon. The three behave differently: for example, the device takes
+//! one message at a time, and loses the bytes that follow it in the same write. This crate hides the
+//! differences behind one trait.
 //!
 //! Most programs want the crate `xs-client` instead, whose `Client` reads and writes nodes and sets
 //! watches. Use this crate directly to write another client, to implement a transport of your own,
@@ -12,7 +13,7 @@
 //! * [`Transport`] is the contract: send bytes, receive bytes, wait, wake, close.
 //! * [`UnixTransport`] and [`XenbusTransport`] implement it for the daemon's socket and the device, and
 //!   [`StreamTransport`] for any stream socket: vsock, a TCP tunnel, an inherited descriptor.
-//! * [`ring`] has a transport for programs that share a page with xenstored, without a kernel between.
+//! * [`ring`] has a transport for programs that share a page with the daemon.
 //! * [`discover`](mod@discover) finds the daemon of this machine, in the order of libxenstore.
 //! * [`Drive`] runs a `ClientConnection` of `xs-proto` over a transport, in one thread.
 //! * [`send_once`], [`receive_once`] and [`wait_once`] are the steps of this loop. A client with

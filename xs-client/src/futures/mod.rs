@@ -25,8 +25,8 @@
 //! ```
 //!
 //! # The driver
-//! The [`Driver`] is a future that sends and receives for all other futures. It uses a runtime through a [`Reactor`] and needs no thread. The
-//! constructor depends on the runtime:
+//! The [`Driver`] is a future that sends and receives for all other futures. It uses a runtime
+//! through a [`Reactor`] and needs no thread. The constructor depends on the runtime:
 //!
 //! | runtime | constructor | feature |
 //! |---|---|---|
@@ -41,16 +41,17 @@
 //! the connection ends.
 //!
 //! The last three return the driver to the program, which spawns it or polls it beside its other
-//! futures. While the driver is not polled, calls do not complete. Each call then fails at its
-//! deadline with [`ErrorKind::NotDriven`](crate::ErrorKind::NotDriven), for which the runtime has a
-//! timer; only calls without a timeout wait on. Watch events stay with the daemon meanwhile, which
-//! can [delay other clients](crate#threads). A usual mistake is a `select!` that polls the driver
-//! and awaits a call in the body of another branch: nothing polls the driver during the body.
+//! futures. While the driver is not polled, calls do not complete. A timer of the runtime then ends
+//! each call at its deadline with [`ErrorKind::NotDriven`](crate::ErrorKind::NotDriven); a call
+//! without a timeout waits until the driver is polled again. Watch events stay with the daemon
+//! meanwhile, which can [delay other clients](crate#threads). A common mistake is a `select!` that
+//! polls the driver and awaits a call in the body of another branch: the driver is not polled while
+//! the body runs.
 //!
 //! # Time
 //! Deadlines refer to the clock of the runtime. Under tokio's paused clock, a call that is not
 //! answered times out as soon as all tasks wait, which takes neither time nor CPU. As with all I/O
-//! under a paused clock, that is also the case if the answer of another process is only late; the
+//! under a paused clock, a call also times out if the answer of another process is merely late. The
 //! in-memory daemon answers before the clock advances. Deadlines that a program passes as an
 //! [`Instant`](std::time::Instant) have to be instants of this clock, too.
 //!

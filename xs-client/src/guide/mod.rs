@@ -1,18 +1,18 @@
 //! Guides: complete programs, step by step, and tables for programs that use another library.
 //!
-//! | guide | for |
+//! | guide | subject |
 //! |---|---|
 //! | [`guest_agent`] | a program in a guest that publishes facts and acknowledges shutdown requests |
 //! | [`device_backend`] | a program that offers a device to guests |
 //! | [`toolstack`] | a program in dom0 that creates and stops guests, on tokio |
 //! | [`testing`] | tests of any of these programs, with faults |
 //! | [`permissions`] | the rules that decide about access to a node |
-//! | [`xenbus_device`] | the traps of the kernel's device, and which of them a program still sees |
+//! | [`xenbus_device`] | the pitfalls of the kernel's device, and those that a program has to handle |
 //! | [`kernel`] | a kernel or unikernel, which reaches xenstored through a shared page |
 //! | [`coming_from`] | programs that use libxenstore, pyxs, xenstore-rs, krata-xenstore or xen-store |
 //!
-//! The code in the guides is compiled and run by the tests of this crate, on the in-memory
-//! xenstored.
+//! The tests of this crate compile the code in the guides and run it on the in-memory xenstored. In
+//! the manifests, `CHECKOUT` stands for the directory of this project.
 
 #[doc = include_str!("guest_agent.md")]
 pub mod guest_agent {}

@@ -1,6 +1,6 @@
-//! Tables that replace each public function of another library.
+//! Tables that list the replacement of each public function of another library.
 //!
-//! The rules that hold for all of them:
+//! These rules hold for all libraries:
 //!
 //! * A [`Client`](crate::Client) is shared by reference or cloned. No lock around it is necessary.
 //! * Values are bytes. [`read_str`](crate::Tree::read_str) returns text, and
