@@ -8,10 +8,11 @@ use std::time::Instant;
 pub(crate) trait Alarm: Debug + Send + Sync {
     fn now(&self) -> Instant;
 
-    /// Calls [`State::on_alarm`](super::state::State::on_alarm) at `at` or before. Then, or if it is
-    /// armed for an earlier instant already, it has to be armed again for a later one.
+    /// Arms the alarm, which then calls [`State::on_alarm`](super::state::State::on_alarm) at `at`. If
+    /// it is already armed for an earlier instant, it keeps that instant. In both cases it calls once,
+    /// and has to be armed again for a later instant.
     fn arm(&self, at: Instant);
 
-    /// Forgets for when it was armed.
+    /// Cancels the instant for which the alarm is armed.
     fn disarm(&self);
 }

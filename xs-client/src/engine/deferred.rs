@@ -1,4 +1,4 @@
-//! Wake-ups and user code that are due, kept until the lock has been released.
+//! Wake-ups and user code that run after the lock has been released.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,12 +12,12 @@ use super::alarm::Alarm;
 use super::parker::Parker;
 use crate::trace::Note;
 
-/// The handle that wakes a party which waits.
+/// The handle that wakes a waiting party.
 #[derive(Clone, Debug)]
 pub(crate) enum Waiter {
     /// A blocked thread.
     Thread(Arc<Parker>),
-    /// A thread of the client, which is parked or receives.
+    /// A thread that the client has started, which is parked or receives.
     Background(Arc<Parker>),
     /// A task, a driver or an event loop.
     Task(Waker),
@@ -35,9 +35,9 @@ impl Waiter {
     }
 }
 
-/// The duties of a party once it has released the lock.
+/// The calls that a party makes after it has released the lock.
 ///
-/// Wake-ups of blocked threads are quick, and run after every release. The rest is user code:
+/// Wake-ups of blocked threads are quick, and run after every release. All other calls are user code:
 /// wakers, which may drop a whole task when they are called or dropped; the drop of a transport or
 /// a callback; timers of a runtime; `tracing` subscribers. User code may block, panic or call the
 /// client again, so it runs only while the thread holds neither the lock nor a role.
@@ -45,9 +45,10 @@ impl Waiter {
 pub(crate) struct Deferred {
     pub(super) wakeups: WakeUps,
     pub(super) user_code: UserCode,
-    /// If a thread of the client receives, it has to look again.
+    /// If a thread that the client has started receives, it has to check its condition again.
     pub(super) interrupt_background: bool,
-    /// The party that waits in the transport has to look again. [`Transport::wake`] ends its wait.
+    /// The party that waits in the transport has to check its condition again. [`Transport::wake`]
+    /// ends its wait.
     pub(super) interrupt: bool,
 }
 
@@ -88,8 +89,8 @@ impl Deferred {
         }
     }
 
-    /// Wakes a driver or an event loop before other user code runs, which may block until the driver
-    /// has sent a request.
+    /// Wakes a driver or an event loop before any other user code runs, because other user code may
+    /// block until the driver has sent something.
     pub(crate) fn wake_first(&mut self, waiter: Waiter) {
         match waiter {
             Waiter::Task(waker) => self.user_code.0.insert(0, Call::Wake(waker)),
@@ -177,7 +178,8 @@ impl UserCode {
     }
 }
 
-/// Runs user code. The panic hook reports a panic, which must not prevent the calls that follow.
+/// Runs user code and catches a panic, so that the following calls still run. The panic hook has
+/// reported the panic.
 fn without_panic(call: impl FnOnce()) {
     let _ = catch_unwind(AssertUnwindSafe(call));
 }

@@ -1,4 +1,4 @@
-//! How the results of sends and receives change the state, and how a connection fails.
+//! The changes of the state by the results of sends and receives, and by failures.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -46,8 +46,8 @@ impl State {
         self.roles.writer = Some(writer);
         match sent {
             Ok(Progress::Sent) => {}
-            // If another party has received meanwhile, there may be room again, but that party has
-            // found the writer role taken. In this case, try once more.
+            // If another party has received meanwhile, there may be room again. That party could not
+            // send, because the writer role was taken. In this case, sending is tried once more.
             Ok(Progress::Blocked) => self.roles.send_blocked = self.received == received,
             Ok(Progress::Refused(code)) => {
                 self.refused(code);
@@ -63,7 +63,7 @@ impl State {
         let reader = self.roles.reader.take()?;
         self.roles.offered = false;
         self.roles.interruptible = interruptible;
-        // A thread of the client has just checked its condition, so it needs no interrupt.
+        // An interruptible party has just checked its condition, so it needs no interrupt.
         self.deferred.interrupt_background &= !interruptible;
         Some(reader)
     }
@@ -116,7 +116,7 @@ impl State {
         Ok(())
     }
 
-    /// The transport has refused the message that it was given last.
+    /// Handles the refusal of the last message by the transport, which becomes the reply.
     fn refused(&mut self, code: ErrorCode) {
         if let Some((_, Some(purpose))) = self.connection.refused() {
             self.answered(purpose, Reply::Error(code));
@@ -124,7 +124,7 @@ impl State {
         self.submit_housekeeping();
     }
 
-    /// A request was answered.
+    /// Passes a reply on to the purpose of its request.
     fn answered(&mut self, purpose: Purpose, reply: Reply<'static>) {
         self.wake_waiting();
         match purpose {
@@ -149,7 +149,7 @@ impl State {
         }
     }
 
-    /// TRANSACTION_START was answered. If the caller has given up, aborts the transaction.
+    /// Handles the reply to TRANSACTION_START. If its call was cancelled, aborts the transaction.
     fn started(&mut self, key: CallKey, reply: Reply<'static>) {
         let started = match reply {
             Reply::Transaction(tx_id) => Some(tx_id),
@@ -179,7 +179,7 @@ impl State {
         self.wake_all();
     }
 
-    /// The program closes the client for good.
+    /// Closes the client for good.
     pub(super) fn close(&mut self) {
         self.closed = true;
         // An alarm that is armed refers to itself.
@@ -195,7 +195,7 @@ impl State {
     fn wake_all(&mut self) {
         self.wake_waiting();
         self.pumps.wake_all(&mut self.deferred);
-        // Perhaps no party is left that watches the clock for tasks.
+        // The party that watched the clock for tasks may be gone.
         self.timers.wake_all(&mut self.deferred);
     }
 

@@ -1,11 +1,11 @@
-//! The requests of tasks that are sent together.
+//! The choice of the requests that a driver gathers.
 
-/// The requests of tasks that are left to the driver.
+/// The requests that tasks leave to the driver, which sends several at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Gathers {
     #[default]
     None,
-    /// Those beside other requests in flight. The first one is sent at once.
+    /// A request that is submitted while others are in flight. The task sends the first one itself.
     #[cfg_attr(not(feature = "futures"), expect(dead_code, reason = "set by the driver"))]
     Further,
     #[cfg_attr(not(feature = "futures"), expect(dead_code, reason = "set by the driver"))]

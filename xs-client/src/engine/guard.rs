@@ -1,4 +1,4 @@
-//! The guard: the only access to the state, with the duties at each release of the lock.
+//! The guard: the only access to the state. It sends and wakes at each release of the lock.
 
 use std::ops::{Deref, DerefMut};
 
@@ -6,13 +6,16 @@ use super::deferred::{UserCode, WakeUps};
 use super::lock::{Access, Lock};
 use super::state::State;
 
-/// The only access to the state, so that no party can release the lock and leave its duties undone.
+/// The only access to the state.
 ///
 /// The lock is released when the guard is dropped, and during [`unlocked`](Self::unlocked) and
 /// [`with_role`](Self::with_role). Before each release, the guard selects the pump that has to take
-/// a free role; after it, the guard runs the wake-ups. User code that is due also runs when the
-/// guard is dropped and in `unlocked`, but not in `with_role`: no user code runs while the thread
-/// holds a role.
+/// a free role. After the release, it runs the wake-ups. A party therefore cannot release the lock
+/// without them.
+///
+/// A drop and `unlocked` also send all pending output and run the deferred user code. (A drop leaves
+/// gathered requests to the driver.) `with_role` does neither, because no user code may run while the
+/// thread holds a role.
 #[derive(Debug)]
 pub(crate) struct Guard<'a> {
     lock: &'a Lock,
@@ -20,7 +23,7 @@ pub(crate) struct Guard<'a> {
     state: Option<Access<'a>>,
 }
 
-/// The number of sends of one thread in a row, before it looks for another one to go on.
+/// The number of sends after which a thread hands sending over to a parked thread.
 const MOST_SENDS: u32 = 16;
 
 impl<'a> Guard<'a> {
@@ -28,8 +31,11 @@ impl<'a> Guard<'a> {
         Guard { lock, state: Some(lock.access()) }
     }
 
-    /// Sends all output, and runs the user code that is due and `f` without the lock. Both may block
-    /// until another party has its answer. The caller holds no role.
+    /// Sends all pending output, and runs the deferred user code and `f` without the lock. The caller
+    /// holds no role.
+    ///
+    /// The output is sent first, because the user code and `f` may block until another party has the
+    /// answer to its request.
     pub(crate) fn unlocked<T>(&mut self, f: impl FnOnce() -> T) -> T {
         self.flush();
         self.release(true, f)
@@ -40,7 +46,7 @@ impl<'a> Guard<'a> {
         self.release(false, f)
     }
 
-    /// Runs the user code that is due, without the lock. Returns false if there is none.
+    /// Runs the deferred user code, without the lock. Returns false if there is none.
     pub(crate) fn run_user_code(&mut self) -> bool {
         let is_due = !self.deferred.user_code.is_empty();
         if is_due {
@@ -49,23 +55,23 @@ impl<'a> Guard<'a> {
         is_due
     }
 
-    /// Returns whether user code is due, such as the waker of a task.
+    /// Returns whether there is deferred user code, such as the waker of a task.
     #[cfg(feature = "futures")]
     pub(crate) fn has_user_code(&self) -> bool {
         !self.deferred.user_code.is_empty()
     }
 
-    /// Sends what there is to send, until the transport accepts no more. If another party holds the
-    /// writer role, that party sends all.
+    /// Sends all pending output, or as much as the transport accepts. If another party holds the
+    /// writer role, that party sends everything.
     ///
-    /// If other parties keep adding output, a parked thread is woken to go on.
+    /// If other parties keep adding output, wakes a parked thread, which then sends the rest.
     pub(super) fn flush(&mut self) {
         for _ in 0..MOST_SENDS {
             if !self.send_once() {
                 return;
             }
         }
-        // Without such a thread, only this one sends.
+        // If no thread is parked, this thread continues.
         while !self.wake_parked() && self.send_once() {}
     }
 
@@ -87,7 +93,7 @@ impl<'a> Guard<'a> {
         let needs_room = self.roles.needs_room() && self.has_output();
         let state = &mut **self;
         let deferred = &mut state.deferred;
-        // A party that waits for room was interrupted, and receives next or offers the role itself.
+        // The party that waits for room was interrupted. It receives next, or offers the role itself.
         let may_offer = state.roles.reader.is_some() && !state.roles.awaiting_room;
         if state.roles.offered && may_offer {
             state.roles.offered = false;
@@ -108,8 +114,8 @@ impl<'a> Guard<'a> {
         wakeups
     }
 
-    /// Runs the wake-ups, the user code if wanted, and `f` without the lock. `f` must not panic, or
-    /// the caller's role is lost.
+    /// Runs the wake-ups, the deferred user code if `runs_user_code` is set, and `f` without the lock.
+    /// If `f` panics, the role of the caller is lost, so `f` must not panic.
     fn release<T>(&mut self, runs_user_code: bool, f: impl FnOnce() -> T) -> T {
         let wakeups = self.prepare_release();
         let user_code = match runs_user_code {

@@ -34,8 +34,8 @@
 //! 1. A party registers as a pump only after it has found the reader role taken. When the role is
 //!    put back, it is *offered*: before the lock is released, the next pump is woken
 //!    ([`Pumps::wake_next`]). A pump that was woken and does not take the role offers it again.
-//! 2. The lock is released only through [`Guard`], which wakes this pump, and sends what there is
-//!    to send.
+//! 2. The lock is released only through [`Guard`], which wakes this pump, and sends all pending
+//!    output.
 //! 3. A party that holds a role or the lock runs no user code. Wakers, dropped transports and
 //!    callbacks, and `tracing` events are [`Deferred`], and run when the thread holds neither.
 //! 4. A thread sleeps on a [`Parker`] that belongs to one wait, so user code cannot consume the
@@ -50,10 +50,10 @@
 //! nor wait for a lock. There, [`Guard`] gives access to a new state, which is closed.
 //!
 //! # Modules
-//! `guard` is the access to the state, `wait` the loop of blocked threads, `poll` what drivers and
-//! event loops do instead, `connect` the connector role. In `state` and `tasks`, requests change the
-//! state, and in `dispatch`, replies and events do. The other modules are tables and values, which
-//! know neither the lock nor each other.
+//! `guard` is the access to the state. `wait` has the loop of blocked threads, `poll` the steps of
+//! drivers and event loops, and `connect` the connector role. `state` and `tasks` change the state for
+//! requests, and `dispatch` changes it for replies and events. The other modules are tables and
+//! values, which know neither the lock nor each other.
 //!
 //! [`State`]: state::State
 //! [`Waiter`]: deferred::Waiter

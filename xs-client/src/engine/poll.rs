@@ -23,7 +23,7 @@ pub(crate) enum Turn {
 }
 
 impl Guard<'_> {
-    /// Sends what there is to send and receives once, without waiting.
+    /// Sends all pending output and receives once, without waiting.
     pub(crate) fn try_receive(&mut self) -> Turn {
         if self.failure().is_some() {
             return Turn::Failed;
@@ -44,8 +44,8 @@ impl Guard<'_> {
         turn
     }
 
-    /// Sends what there is to send, even if the transport accepted no more before. Returns false if
-    /// it still accepts no more.
+    /// Sends all pending output, even if the transport accepted no more at the last attempt. Returns
+    /// false if it still accepts no more.
     pub(crate) fn try_send(&mut self) -> bool {
         self.gathered = false;
         self.roles.send_blocked &= self.roles.awaiting_room;

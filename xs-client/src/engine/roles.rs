@@ -39,13 +39,13 @@ pub(super) struct Roles {
     pub(super) writer: Option<Writer>,
     /// A party holds the connector role: it is making a new connection.
     pub(super) connecting: bool,
-    /// The reader role was put back, and no other party has been told yet.
+    /// The reader role was put back, and no other party has been woken to take it yet.
     pub(super) offered: bool,
     /// The holder of the reader role can be interrupted by `Transport::wake`.
     pub(super) interruptible: bool,
-    /// The transport accepted no more, and one party has to wait until it does.
+    /// The transport accepted no more bytes. One party has to wait until it does.
     pub(super) send_blocked: bool,
-    /// A party waits until the transport accepts more.
+    /// A party waits until the transport accepts more bytes.
     pub(super) awaiting_room: bool,
 }
 
@@ -83,14 +83,14 @@ impl Roles {
     }
 }
 
-/// The pumps: the parties that can take the reader role, or wait for room to send, when the present
-/// holder stops.
+/// The pumps: the parties that can take over the reader role, or the wait for room to send, when the
+/// present party stops.
 ///
 /// A party registers only after it has found the role taken, so the table is empty while a lone
 /// thread uses the client.
 #[derive(Debug, Default)]
 pub(super) struct Pumps {
-    /// Blocked threads, in the order in which they came.
+    /// Blocked threads, in the order of their registration.
     parked: BTreeMap<Ticket, Arc<Parker>>,
     last_ticket: u64,
     /// The driver of tasks.
@@ -103,14 +103,14 @@ pub(super) struct Pumps {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Ticket(u64);
 
-/// A driver or an event loop: a pump that is woken to look again, and never parks.
+/// A driver or an event loop: a pump that never parks. When it is woken, it checks the state again.
 #[derive(Debug)]
 pub(super) struct Poller {
     pub(super) waiter: Waiter,
-    /// It has found the reader role taken, and has to be woken when the role is free. Otherwise its
-    /// reactor watches the descriptor.
+    /// The poller has found the reader role taken, and has to be woken when the role is free.
+    /// Otherwise its reactor watches the descriptor.
     pub(super) wants_role: bool,
-    /// It has found sending blocked, and its reactor watches for room to send.
+    /// The poller has found sending blocked, and its reactor watches for room to send.
     pub(super) watches_room: bool,
 }
 
@@ -160,7 +160,7 @@ impl Pumps {
         }
     }
 
-    /// Wakes the driver and the event loop to look again.
+    /// Wakes the driver and the event loop, which then check the state again.
     pub(super) fn wake_pollers(&mut self, deferred: &mut Deferred) {
         for poller in [&mut self.driver, &mut self.event_loop] {
             if let Some(poller) = poller.take() {
@@ -169,7 +169,7 @@ impl Pumps {
         }
     }
 
-    /// Wakes all pumps to look again.
+    /// Wakes all pumps, which then check the state again.
     pub(super) fn wake_all(&mut self, deferred: &mut Deferred) {
         let parked = std::mem::take(&mut self.parked);
         deferred.wake_all(parked.into_values().map(Waiter::Thread));

@@ -1,4 +1,5 @@
-//! The state behind the lock, and how requests change it. `dispatch` holds the other direction.
+//! The state behind the lock, and its changes by requests. `dispatch` has the changes by replies and
+//! events.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -48,7 +49,7 @@ pub(crate) struct State {
     pub(super) transactions: Transactions,
     pub(super) housekeeping: HousekeepingQueue,
     pub(crate) timers: Timers,
-    /// Watches the timers, unless a thread of the client does.
+    /// Watches the timers, unless the task thread does.
     pub(super) alarm: Option<Arc<dyn Alarm>>,
     pub(crate) callback_thread: CallbackThread,
     /// The thread that drives tasks where no runtime does.
@@ -291,8 +292,8 @@ impl State {
         }
     }
 
-    /// Takes what comes next for the owner of a group of watches. Events that were received before
-    /// the connection failed can still be taken.
+    /// Takes the next event of a group of watches, or the failure of the connection. Events that were
+    /// received before the failure come first.
     pub(crate) fn take_next(&mut self, group: GroupId) -> Option<Next> {
         if self.is_forked() {
             return Some(Next::Failed(Failure::Forked));
@@ -318,7 +319,7 @@ impl State {
         self.waiting.extend(slot.map(|waiter| (ticket, waiter)));
     }
 
-    /// The party no longer waits for room.
+    /// Removes a party that no longer waits for room.
     pub(crate) fn leave_room(&mut self, ticket: RoomTicket) {
         let waiter = self.waiting.remove(&ticket);
         self.deferred.release(waiter);
@@ -384,7 +385,7 @@ impl State {
         self.callback_thread.changed(&mut self.deferred);
     }
 
-    /// Wakes the driver and the event loop to look again.
+    /// Wakes the driver and the event loop, which then check the state again.
     pub(crate) fn wake_pollers(&mut self) {
         self.pumps.wake_pollers(&mut self.deferred);
     }

@@ -1,4 +1,4 @@
-//! The services of the state for tasks: gathered sends, and timers.
+//! The parts of the state that serve tasks: gathered sends, and timers.
 
 #[cfg(feature = "futures")]
 use std::sync::Arc;
@@ -14,8 +14,9 @@ use super::timers::Timer;
 
 impl State {
     /// Leaves the request that a task has just submitted to the driver, which sends it together
-    /// with those of other tasks. Returns false if there is no such driver, or if no other request
-    /// is in flight, so that waiting gains nothing in general.
+    /// with the requests of other tasks. Returns false if the task has to send the request itself:
+    /// there is no driver that gathers, or the driver gathers only [further](Gathers::Further)
+    /// requests and this one is alone in flight.
     pub(crate) fn gather(&mut self) -> bool {
         let gather = match self.gathers {
             Gathers::None => false,
@@ -29,7 +30,7 @@ impl State {
         gather
     }
 
-    /// Returns ready once `at` has passed. Otherwise wakes the task then.
+    /// Returns ready if `at` has passed. Otherwise sets a timer that wakes the task at this instant.
     pub(crate) fn poll_timer(
         &mut self,
         timer: &mut Option<Timer>,
@@ -67,7 +68,8 @@ impl State {
         self.alarm = Some(alarm);
     }
 
-    /// The alarm has rung. It is armed again for the next timer.
+    /// Handles the expiry of the alarm: wakes the tasks whose timers have expired, and arms the alarm
+    /// for the next timer.
     #[cfg(feature = "futures")]
     pub(crate) fn on_alarm(&mut self, now: Instant) {
         let next = self.expire_timers(now);
@@ -76,13 +78,14 @@ impl State {
         }
     }
 
-    /// Returns whether the driver has been polled since there were `polls` polls. True without a
+    /// Returns whether the driver has been polled since its poll number `polls`. True if there is no
     /// driver.
     pub(crate) fn is_driven_since(&self, polls: u64) -> bool {
         self.alarm.is_none() || self.driver_polls != polls
     }
 
-    /// Wakes the tasks whose timers are due, and returns when to look again.
+    /// Wakes the tasks whose timers have expired, and returns the instant of the next call, if one is
+    /// needed.
     #[cfg(feature = "futures")]
     pub(crate) fn expire_timers(&mut self, now: Instant) -> Option<Instant> {
         self.timers.expire(now, &mut self.deferred)

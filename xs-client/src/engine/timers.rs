@@ -9,8 +9,9 @@ use super::deferred::{Deferred, Waiter};
 ///
 /// A timer that is not in the table has fired, so no task has to read the clock.
 ///
-/// Deadlines come and go with each request, so the party that watches the clock is not told of each.
-/// It states when it looks again ([`Timers::expire`]), and is told only of timers before that.
+/// Each request adds a timer and removes it. The party that watches the clock therefore does not learn
+/// of each timer. It states the instant of its next look at the clock ([`Timers::expire`]), and only a
+/// timer before this instant is reported to it.
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
     /// The waiter of a timer, unless it was woken early.
@@ -27,7 +28,7 @@ pub(crate) struct Timer {
 }
 
 impl Timers {
-    /// Adds a timer. Returns true if the party that watches the clock has to be told.
+    /// Adds a timer. Returns true if it has to be reported to the party that watches the clock.
     pub(crate) fn add(&mut self, at: Instant, waiter: Waiter) -> (Timer, bool) {
         self.last += 1;
         let timer = Timer { at, id: self.last };
@@ -35,7 +36,7 @@ impl Timers {
         (timer, self.next_look.is_none_or(|look| at < look))
     }
 
-    /// States when the party that watches the clock looks again.
+    /// States the instant at which the party that watches the clock looks at it next.
     pub(crate) fn look_at(&mut self, at: Instant) {
         self.next_look = Some(at);
     }
@@ -63,7 +64,7 @@ impl Timers {
         deferred.wake_all(self.entries.values_mut().filter_map(Option::take));
     }
 
-    /// Fires the timers that are due, and returns when to look again.
+    /// Fires the timers that have expired, and returns the instant of the next look at the clock.
     #[cfg(any(test, feature = "futures"))]
     pub(crate) fn expire(&mut self, now: Instant, deferred: &mut Deferred) -> Option<Instant> {
         while let Some(entry) = self.entries.first_entry() {
@@ -72,7 +73,8 @@ impl Timers {
             }
             deferred.wake_all(entry.remove());
         }
-        // Keeping an earlier promise costs less than changing it each time.
+        // If the party has already stated an earlier instant, it keeps that one: arming its alarm
+        // anew for each timer would cost more than one look too many.
         let next = self.entries.first_key_value().map(|(timer, _)| timer.at);
         let promised = self.next_look.filter(|look| *look > now);
         self.next_look = next.into_iter().chain(promised).min();

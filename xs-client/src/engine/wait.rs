@@ -20,12 +20,12 @@ use crate::error::ErrorKind;
 pub(crate) trait Condition {
     type Output;
 
-    /// Whether the party drives the connection while it waits: it sends, receives and connects for
-    /// all. Otherwise it only sleeps.
+    /// Whether the party sends, receives and connects for all parties while it waits. Otherwise it
+    /// only sleeps.
     const DRIVES: bool = true;
 
-    /// Whether the party is a thread of the client, which other parties can interrupt while it
-    /// receives.
+    /// Whether the party is a thread that the client has started. Other parties can interrupt such a
+    /// thread while it receives.
     const IS_BACKGROUND: bool = false;
 
     /// Whether the party waits for room in flight.
@@ -34,23 +34,24 @@ pub(crate) trait Condition {
     /// Returns the output as soon as the condition holds.
     fn check(&mut self, state: &mut State) -> Option<Self::Output>;
 
-    /// Registers the party to wake when it should check again.
+    /// Registers `waiter`, which is woken when the condition may hold.
     fn register(&mut self, state: &mut State, waiter: &Waiter);
 
-    /// Gives up, because the deadline has passed.
+    /// Cleans up after the deadline has passed.
     fn cancel(&mut self, _: &mut State) {}
 
-    /// Returns until when to leave the reader role to other parties. Called before each receive.
+    /// Returns the instant until which the party leaves the reader role to others, if it does. Called
+    /// before each receive.
     fn hold_off(&mut self, _: &mut State) -> Option<Instant> {
         None
     }
 
-    /// Returns until when an attempt to connect may last, given the deadline of the wait.
+    /// Returns the deadline of an attempt to connect, given the deadline of the wait.
     fn connect_deadline(&self, deadline: Option<Instant>) -> Option<Instant> {
         deadline
     }
 
-    /// Returns when to check again at the latest. Called in each turn of the loop.
+    /// Returns the latest instant of the next check, if there is one. Called in each turn of the loop.
     fn next_check(&mut self, _: &mut State, _: &LazyParker) -> Option<Instant> {
         None
     }
@@ -69,7 +70,7 @@ impl Guard<'_> {
         mut condition: C,
     ) -> Option<C::Output> {
         let mut sleeper = Sleeper::default();
-        // The clock is read only after a step that may have taken time.
+        // The clock is read only after a step that may have taken long.
         let (mut check_clock, mut has_sent) = (false, false);
         self.waits += u64::from(!C::IS_BACKGROUND);
         let output = loop {
@@ -93,7 +94,8 @@ impl Guard<'_> {
                     self.sleep(&mut sleeper, &mut condition, until);
                 }
             } else if self.send_once() {
-                // The first send takes no time. Several may, while other parties add output.
+                // One send does not take long. Several sends in a row may, if other parties keep
+                // adding output.
                 check_clock = std::mem::replace(&mut has_sent, true);
             } else if let Some(pause) = condition.hold_off(self) {
                 self.sleep(&mut sleeper, &mut condition, earlier(Some(pause), until));
@@ -103,8 +105,9 @@ impl Guard<'_> {
                 self.park(&mut sleeper, &mut condition, until);
             }
         };
-        // This thread may have sent a part of the output. It sends the rest, too: the wake-up of the
-        // driver may be due behind user code that waits for an answer to that rest.
+        // The guard now sends all pending output itself, including requests that tasks have left to
+        // the driver. The wake-up of the driver is deferred, and other user code that runs before it
+        // may block until this output has been sent.
         self.gathered = false;
         if let Some(ticket) = sleeper.room {
             self.leave_room(ticket);
@@ -120,7 +123,7 @@ impl Guard<'_> {
         condition: &mut C,
         until: Option<Instant>,
     ) -> bool {
-        // The party that waits for room is about to receive, too.
+        // The party that waits for room receives next.
         if self.roles.awaiting_room {
             return false;
         }
@@ -135,7 +138,8 @@ impl Guard<'_> {
         let send_blocked = self.roles.send_blocked;
         self.roles.awaiting_room = send_blocked;
         let received = self.with_role(|| reader.receive(wait, send_blocked));
-        // Another party may have begun to wait for room meanwhile, which this one must not hide.
+        // Without `send_blocked`, this party did not wait for room, and the flags may belong to
+        // another party that does.
         if send_blocked && reader.generation == self.generation {
             self.roles.awaiting_room = false;
             self.roles.send_blocked = false;
@@ -144,11 +148,11 @@ impl Guard<'_> {
         true
     }
 
-    /// Waits for room to send, while another party receives. Returns false if there is no need, or
-    /// if another party waits for it.
+    /// Waits for room to send, while another party receives. Returns false if sending is not blocked,
+    /// if there is nothing to send, or if another party waits for room.
     fn room_step(&mut self, until: Option<Instant>) -> bool {
-        // A reader that can be interrupted waits for room as well: `Transport::wake` ends one wait
-        // only.
+        // `Transport::wake` ends only one wait. If the reader has to be interruptible, it must be the
+        // only party that waits in the transport, and it waits for room as well.
         if !self.roles.needs_room() || !self.has_output() || self.roles.interruptible {
             return false;
         }
@@ -174,12 +178,13 @@ impl Guard<'_> {
         let ticket = self.pumps.park(sleeper.parker.arc());
         self.sleep(sleeper, condition, until);
         if !self.pumps.unpark(ticket) {
-            // This thread was woken to take the role. If it does not, it wakes the next pump.
+            // This thread was woken to take the role. If it does not take the role, the guard wakes
+            // the next pump.
             self.roles.offered = true;
         }
     }
 
-    /// Sleeps until there is a reason to check again.
+    /// Sleeps until the condition may hold, or until an instant.
     fn sleep<C: Condition>(
         &mut self,
         sleeper: &mut Sleeper,
@@ -202,7 +207,7 @@ impl Guard<'_> {
 /// How a thread sleeps during one wait.
 #[derive(Default)]
 struct Sleeper {
-    /// Made when the thread sleeps for the first time, which a single thread never does.
+    /// Created when the thread sleeps for the first time. A single thread never sleeps.
     parker: LazyParker,
     /// Set when the thread waits for room in flight or a connection for the first time.
     room: Option<RoomTicket>,
@@ -230,7 +235,7 @@ impl Condition for Submit<'_> {
     fn register(&mut self, _: &mut State, _: &Waiter) {}
 }
 
-/// Waits for the result of a call. If it does not come in time, the call is cancelled.
+/// Waits for the result of a call. If the deadline passes first, cancels the call.
 impl Condition for CallId {
     type Output = CallResult;
 
@@ -250,7 +255,7 @@ impl Condition for CallId {
 /// Waits for the next event of a group of watches, on this connection or a new one.
 pub(crate) struct NextEvent<'a> {
     group: GroupId,
-    /// `None` once it has counted this wait, in which the thread may be woken several times.
+    /// Counts each wait once, although the thread may be woken several times in it. `None` afterwards.
     pace: Option<&'a mut Pace>,
 }
 
