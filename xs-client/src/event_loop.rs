@@ -25,13 +25,13 @@ use crate::handle::Handle;
 /// and the results of the operations that were [started](crate::Tree::start)
 /// ([`Pending::try_take`](crate::Pending::try_take)), until none is left.
 ///
-/// The descriptor reports what is new since the last `process`, so take everything before the next
-/// wait. Wait no longer than until [`deadline`](Self::deadline) and the
+/// The descriptor reports only changes since the last `process`, so take all events and results before
+/// the next wait. Wait no longer than until [`deadline`](Self::deadline) and the
 /// [`Pending::deadline`](crate::Pending::deadline) of each operation.
 ///
-/// The loop and other threads may also use blocking operations: whatever those receive for others
-/// makes the descriptor readable. A client has one event source. A second one replaces the first,
-/// which then misses what other threads receive.
+/// The loop and other threads may also use blocking operations. If these receive events or results for
+/// the loop, the descriptor becomes readable. A client has one event source. A second one replaces the
+/// first, whose descriptor then does not report the events and results that other threads receive.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -67,7 +67,7 @@ pub struct EventSource {
     retry: Option<Instant>,
 }
 
-/// The number of receives before the loop takes what has come.
+/// The number of receives after which the loop takes the replies and events.
 const BUDGET: u32 = 32;
 
 const TRANSPORT: mio::Token = mio::Token(0);
@@ -109,8 +109,8 @@ impl EventSource {
         Ok(source)
     }
 
-    /// Receives what has come and sends what there is to send, without waiting. Returns the watches
-    /// that have events to take, whether new or not.
+    /// Receives all bytes that have arrived and sends all pending output, without waiting. Returns the
+    /// watches that have events to take, whether new or not.
     ///
     /// # Errors
     /// The connection is lost and [not replaced](crate::Builder::reconnect). The watches and the

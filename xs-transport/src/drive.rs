@@ -18,7 +18,7 @@ use crate::transport::{Interest, Sent, Transport, Wait};
 /// Drive it like this:
 ///
 /// * [`submit`] requests to [`connection`](Self::connection);
-/// * call [`turn`](Self::turn), which sends what there is to send, waits for bytes, and hands each
+/// * call [`turn`](Self::turn), which sends all pending output, waits for bytes, and hands each
 ///   [`Event`] in them to a closure.
 ///
 /// A failure is final: [`turn`](Self::turn) and [`flush`](Self::flush) return it from then on.
@@ -89,8 +89,8 @@ impl<K> Drive<K> {
         &*self.transport
     }
 
-    /// Sends what there is to send, until nothing is left or the transport accepts no more. Returns
-    /// whether all was sent. `handler` gets the replies to requests that the transport refuses.
+    /// Sends all pending output, or as much as the transport accepts. Returns whether all was sent.
+    /// `handler` gets the replies to requests that the transport refuses.
     ///
     /// # Errors
     /// The connection has failed, now or before.
@@ -99,8 +99,8 @@ impl<K> Drive<K> {
         self.keep_failure(sent)
     }
 
-    /// Sends what there is to send, waits until bytes can be received, and hands the events in them
-    /// to `handler`. While the transport accepts no more to send, the turn waits for that as well.
+    /// Sends all pending output, waits until bytes can be received, and hands the events in them to
+    /// `handler`. While the transport accepts no more output, the turn also waits until it does.
     ///
     /// # Errors
     /// The connection has failed, now or before.
@@ -195,7 +195,7 @@ pub enum Progress {
     Refused(xs_proto::ErrorCode),
 }
 
-/// Calls [`Transport::send`] once, and removes from `output` what was sent or refused.
+/// Calls [`Transport::send`] once, and removes the bytes that were sent or refused from `output`.
 ///
 /// # Errors
 /// The connection has failed. A panic of the transport counts as a failure.

@@ -10,8 +10,9 @@ use crate::engine::{Alarm, Engine};
 
 /// One timer of the runtime for the deadlines of all tasks.
 ///
-/// It is polled with a waker of its own, which wakes the tasks that are due. Deadlines thus pass
-/// even if the program does not poll the driver, and calls need no timer each.
+/// The timer is polled with its own waker, which wakes the tasks whose deadlines have passed.
+/// Deadlines are therefore kept even if the program does not poll the driver, and a call needs no timer
+/// of its own in the runtime.
 pub(super) struct RuntimeAlarm {
     clock: Arc<dyn Clock>,
     engine: Weak<Engine>,
@@ -22,9 +23,9 @@ pub(super) struct RuntimeAlarm {
 #[derive(Default)]
 struct Armed {
     at: Option<Instant>,
-    /// `None` while a thread polls the future for the first time.
+    /// The timer. `None` while a thread polls it for the first time, and while the alarm is not armed.
     sleep: Option<Sleep>,
-    /// Counts the changes.
+    /// Counts the changes, so that a thread notices that another one has changed the alarm.
     changes: u64,
 }
 
@@ -55,7 +56,7 @@ impl RuntimeAlarm {
         changes
     }
 
-    fn ring(&self) {
+    fn expire(&self) {
         self.change(None);
         if let Some(engine) = self.engine.upgrade() {
             let now = self.clock.now();
@@ -78,10 +79,10 @@ impl Alarm for RuntimeAlarm {
         let mut sleep = self.clock.sleep_until(at);
         let waker = Waker::from(this);
         if sleep.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
-            return self.ring();
+            return self.expire();
         }
         let mut armed = self.armed();
-        // Unless the timer has already ended, or another thread has set another one.
+        // The new timer is kept, unless it has already expired or another thread has changed the alarm.
         let sleep = match armed.changes == change {
             true => armed.sleep.replace(sleep),
             false => Some(sleep),
@@ -97,7 +98,7 @@ impl Alarm for RuntimeAlarm {
 
 impl Wake for RuntimeAlarm {
     fn wake(self: Arc<Self>) {
-        self.ring();
+        self.expire();
     }
 }
 

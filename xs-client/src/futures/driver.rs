@@ -1,4 +1,4 @@
-//! The future that moves the bytes.
+//! The future that sends and receives for all tasks of a client.
 
 use std::fmt;
 use std::future::Future;
@@ -27,13 +27,13 @@ pub struct Driver<R> {
     clock: Arc<dyn Clock>,
     /// The instant of the last poll.
     now: Instant,
-    /// A wait before something is tried again.
+    /// The wait before a failed step is tried again.
     pause: Option<(Instant, Sleep)>,
     /// The generation of the connection whose descriptor is registered.
     generation: u64,
-    /// How often the driver has yielded since it last sent or received something.
+    /// The number of times that the driver has yielded since it last sent or received.
     yields: u32,
-    /// The same, for a clock that stands still.
+    /// The number of times that it has yielded because the clock stands still.
     idle_yields: u32,
 }
 
@@ -49,7 +49,7 @@ const RETRY: Duration = Duration::from_millis(10);
 
 impl<R: Reactor> Driver<R> {
     pub(super) fn new(engine: Arc<Engine>, mut reactor: R) -> io::Result<Self> {
-        // Dropping a driver closes the client, which is too much if only the descriptor is missing.
+        // This comes before the driver exists, because the drop of a driver would close the client.
         let generation = register(&engine, &mut reactor)?;
         let clock = reactor.clock();
         let alarm: Arc<dyn Alarm> = RuntimeAlarm::new(clock.clone(), &engine);
@@ -74,16 +74,16 @@ impl<R: Reactor> Driver<R> {
         Poll::Pending
     }
 
-    /// Does what can be done now, and registers for more.
+    /// Sends, receives and connects as far as possible without waiting, and registers for wake-ups.
     fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         let last = std::mem::replace(&mut self.now, self.clock.now());
-        // A clock that stands still is one of a test, which advances as soon as no task is ready.
-        // The driver then stays ready until the runtime has reported what has come.
+        // Only the clock of a test stands still. It advances as soon as no task is ready, so the
+        // driver stays ready until the runtime has reported all bytes that have arrived.
         let is_still = last == self.now;
         let mut guard = self.engine.lock();
         guard.driver_polls += 1;
         guard.gathers = if is_still { Gathers::All } else { Gathers::Further };
-        // The other tasks that are ready may add requests to the same write.
+        // Other tasks that are ready run first, and may add requests to the same write.
         let has_gathered = guard.gathered && self.yields == 0;
         let is_crowded = guard.watches.are_crowded(self.yields < PATIENCE);
         drop(guard);
@@ -128,7 +128,7 @@ impl<R: Reactor> Driver<R> {
                 turn = guard.try_receive();
                 is_news = guard.has_user_code() || guard.watches.are_crowded(true);
                 is_blocked = guard.is_send_blocked();
-                // A party that receives now tells the driver when it stops.
+                // If another party receives now, it wakes the driver when it stops.
                 guard.set_driver(&waiter, turn == Turn::Taken);
                 match turn {
                     Turn::Nothing => Err(io::ErrorKind::WouldBlock.into()),
@@ -136,9 +136,10 @@ impl<R: Reactor> Driver<R> {
                 }
             };
             match self.reactor.poll_io(cx, Interest::Receive, &mut receive) {
-                // The reactor is not told to wait: the other party may leave something behind.
+                // `WouldBlock` would make the reactor wait for new bytes, but the other party may
+                // leave bytes unread.
                 Poll::Ready(Ok(())) if turn == Turn::Taken => {}
-                // The tasks take what has come before more is received.
+                // The tasks take the received replies and events before the driver receives more.
                 Poll::Ready(Ok(())) if is_news => {
                     self.idle_yields = 0;
                     return self.yield_now(cx);
@@ -160,7 +161,8 @@ impl<R: Reactor> Driver<R> {
                 }
             }
 
-            // A shortage of the system may have blocked sending. The reactor does not report its end.
+            // If a shortage in the system has blocked sending, the reactor does not report its end.
+            // The driver then tries again after a pause.
             if is_still && self.idle_yields < PATIENCE {
                 self.idle_yields += 1;
                 cx.waker().wake_by_ref();

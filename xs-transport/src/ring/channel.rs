@@ -9,17 +9,17 @@ use crate::sys::Descriptor;
 
 /// One end of an event channel.
 ///
-/// A channel carries no data. It is *pending* from an event until [`clear`](Self::clear), and any
-/// number of events in between count as one. The caller clears it and then looks at the ring, in this
-/// order, so that no event is lost.
+/// A channel carries no data. It is *pending* from an event until [`clear`](Self::clear). Further
+/// events while it is pending have no effect. The caller clears the channel first and checks the ring
+/// afterwards, so that no event is lost.
 ///
 /// At most one thread is in [`wait`](Self::wait) at a time. All other methods may be called at any
 /// time, by any thread.
 pub trait EventChannel: Debug + Send + Sync {
     /// Makes the other end pending.
     ///
-    /// Everything that this thread has written to the page before becomes visible to the other end
-    /// before the event does.
+    /// Earlier writes of this thread to the page become visible to the other end before the event
+    /// does.
     ///
     /// # Errors
     /// The channel can no longer be used, for example because the other end is gone.

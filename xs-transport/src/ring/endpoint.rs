@@ -12,8 +12,9 @@ use super::transport::RingTransport;
 
 /// A page that is shared with xenstored, and its event channel.
 ///
-/// [`connect`](Self::connect) makes a [`RingTransport`]. The page has one connection at a time, since
-/// xenstored has no other way to tell connections apart: connecting again ends the connection before.
+/// [`connect`](Self::connect) makes a [`RingTransport`]. The page has one connection at a time,
+/// because the bytes in the rings do not name a connection. Connecting again ends the previous
+/// connection.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -50,11 +51,11 @@ impl<P: Page, C: EventChannel> RingEndpoint<P, C> {
         RingEndpoint { shared: Arc::new(Shared::new(page, channel, name.into())) }
     }
 
-    /// Connects, and ends the connection before, if there was one.
+    /// Connects, and ends the previous connection, if there was one.
     ///
     /// The first connection uses the ring as it is. Each later one asks xenstored to reset the ring
-    /// (`XENSTORE_RECONNECT`), unless xenstored or the toolstack has asked for it already. In either
-    /// case this does not wait: until xenstored serves the ring, the transport sends and receives
+    /// (`XENSTORE_RECONNECT`), unless xenstored or the toolstack has asked for it already. `connect`
+    /// does not wait for xenstored: until xenstored serves the ring, the transport sends and receives
     /// nothing.
     ///
     /// # Errors
@@ -78,7 +79,8 @@ impl<P: Page, C: EventChannel> RingEndpoint<P, C> {
         state.is_closed = false;
         let generation = state.generation;
         self.shared.tell_threads(&mut state);
-        // xenstored may have missed what others have changed.
+        // xenstored may have missed the event for an earlier change of the page, such as one by the
+        // toolstack.
         if state.client.must_notify() || !is_first {
             self.shared.channel.notify()?;
         }

@@ -26,7 +26,7 @@ pub struct EvtchnChannel {
 /// An open non-blocking device: the kernel's, or a simulated one.
 trait EventDevice: Send + Sync {
     fn notify(&self, port: u32) -> io::Result<()>;
-    /// Reads the ports that are pending, each of them a u32. The device masks them.
+    /// Reads the numbers of the pending ports, each as a u32. The device masks these ports.
     fn read(&self, ports: &mut [u8]) -> io::Result<usize>;
     /// Unmasks ports.
     fn write(&self, ports: &[u8]) -> io::Result<usize>;
@@ -52,8 +52,8 @@ impl EventDevice for File {
 }
 
 impl EvtchnChannel {
-    /// Opens the device at `path`, usually `/dev/xen/evtchn`, and binds a port to the port `remote` of
-    /// another domain, which has offered it to this one.
+    /// Opens the device at `path`, usually `/dev/xen/evtchn`, and binds a local port to the port
+    /// `remote`, which the domain `domid` has offered to this domain.
     ///
     /// # Errors
     /// The error of open(2), or of the device: ESRCH if there is no such domain, EINVAL if it does not
@@ -66,11 +66,11 @@ impl EvtchnChannel {
         Self::with_device(file, port)
     }
 
-    /// Creates a channel from an open descriptor of the device, to which the local port `port` is
-    /// bound and no other.
+    /// Creates a channel from an open descriptor of the device. Only the local port `port` must be
+    /// bound to it.
     ///
     /// # Errors
-    /// The error of making the descriptor non-blocking, or of creating those with which a wait ends.
+    /// The descriptor cannot be made non-blocking, or the system has no descriptors left.
     pub fn from_fd(fd: OwnedFd, port: u32) -> io::Result<Self> {
         sys::set_nonblocking(fd.as_fd(), true)?;
         Self::with_device(File::from(fd), port)

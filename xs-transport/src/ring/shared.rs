@@ -1,4 +1,4 @@
-//! The state of a ring that its endpoint and its connections share, and how threads wait for events.
+//! The state of a ring that its endpoint and its connections share, and the wait for events.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,8 +15,8 @@ pub(super) struct Shared<P, C> {
     /// Notified when the thread that waits for the channel returns, for the threads that rely on it.
     changed: Condvar,
     pub(super) channel: C,
-    /// The descriptor of the channel may be watched, so that it has to be readable while there are
-    /// bytes to receive.
+    /// A reactor may watch the descriptor of the channel, which therefore has to be readable while
+    /// there are bytes to receive.
     pub(super) is_watched: AtomicBool,
     pub(super) name: String,
 }
@@ -66,7 +66,7 @@ impl<P: Page, C: EventChannel> Shared<P, C> {
         }
     }
 
-    /// Lets all waiting threads look at the state again.
+    /// Ends the waits of all threads, which then check the state again.
     pub(super) fn tell_threads(&self, state: &mut State<P>) {
         self.changed.notify_all();
         if state.is_waiting {
@@ -77,7 +77,7 @@ impl<P: Page, C: EventChannel> Shared<P, C> {
     /// Waits for an event, until the deadline or until [`tell_threads`](Self::tell_threads), and
     /// clears the event. May return spuriously.
     ///
-    /// One thread waits for the channel. If others wait as well, it wakes them.
+    /// One thread waits for the channel. The others wait until this thread wakes them.
     pub(super) fn wait_for_event<'a>(
         &'a self,
         mut state: MutexGuard<'a, State<P>>,
@@ -94,8 +94,8 @@ impl<P: Page, C: EventChannel> Shared<P, C> {
             _ => Ok(()),
         };
         std::mem::forget(role);
-        // No other thread begins to wait for the channel before the event has been cleared, and all
-        // look at the ring afterwards.
+        // The event is cleared before another thread can begin to wait for the channel, and before
+        // the threads check the ring.
         let mut state = self.lock();
         state.is_waiting = false;
         let cleared = self.channel.clear();
@@ -103,8 +103,8 @@ impl<P: Page, C: EventChannel> Shared<P, C> {
         (state, waited.and(cleared))
     }
 
-    /// Clears the event without waiting. Leaves that to a thread that waits for it, if there is one,
-    /// since that thread may be told of the event only once.
+    /// Clears the event without waiting. If a thread waits for the channel, does nothing: that thread
+    /// clears the event, and may miss an event that another thread has cleared.
     pub(super) fn clear_event(&self, state: &State<P>) -> io::Result<()> {
         match state.is_waiting {
             true => Ok(()),
@@ -135,7 +135,7 @@ impl<P: Page, C: EventChannel> Shared<P, C> {
 }
 
 impl<P> State<P> {
-    /// Notes why a connection has failed.
+    /// Keeps the first error of the ring, and converts the error for the transport.
     pub(super) fn fail(&mut self, error: RingError) -> io::Error {
         self.failure.get_or_insert(error);
         io_error(error)
@@ -152,7 +152,7 @@ impl<P: Page, C: EventChannel> Drop for WaitingRole<'_, P, C> {
     }
 }
 
-/// Turns an error of the ring into one of the transport, of which it is the source.
+/// Converts an error of the ring to an I/O error that has it as its source.
 pub(super) fn io_error(error: RingError) -> io::Error {
     let kind = match error {
         RingError::Indices { .. } | RingError::Connection { .. } => io::ErrorKind::InvalidData,

@@ -18,9 +18,9 @@ use crate::transport::{Interest, Sent, Transport, Wait};
 /// # Errors
 /// If the ring fails, [`send`](Transport::send), [`recv`](Transport::recv) and
 /// [`wait`](Transport::wait) fail with an [`io::Error`] that holds the
-/// [`RingError`](xs_proto::ring::RingError), among them what xenstored has written into the error
-/// field of the page. If the endpoint connects again, the connection before reports the end of the
-/// stream.
+/// [`RingError`](xs_proto::ring::RingError). This includes an error that xenstored has written into
+/// the error field of the page. If the endpoint connects again, the previous connection reports the
+/// end of the stream.
 ///
 /// Closing or dropping a transport does not tell xenstored, which keeps the watches and transactions
 /// until the ring is reset or the domain is gone.
@@ -39,8 +39,8 @@ impl<P: Page, C: EventChannel> RingTransport<P, C> {
         state.generation == self.generation && !state.is_closed
     }
 
-    /// Receives what is there. Returns `None` if there is nothing, and `Some(0)` at the end of the
-    /// stream.
+    /// Receives bytes without waiting. Returns `None` if there are none, and `Some(0)` at the end of
+    /// the stream.
     fn take(&self, state: &mut State<P>, buf: &mut [u8]) -> io::Result<Option<usize>> {
         if state.generation != self.generation {
             return Ok(Some(0));
@@ -51,7 +51,7 @@ impl<P: Page, C: EventChannel> RingTransport<P, C> {
             Err(error) => return Err(state.fail(error)),
         };
         if len > 0 {
-            // The bytes are here. If the other end is gone, a later call says so.
+            // The bytes have been received. If the other end is gone, a later call fails.
             let _ = self.shared.notify_if_needed(state);
         }
         if len == buf.len() {
@@ -100,7 +100,7 @@ impl<P: Page + Send, C: EventChannel> Transport for RingTransport<P, C> {
             waited?;
             let is_woken =
                 matches!(wait, Wait::UntilWoken(_)) && std::mem::take(&mut state.is_woken);
-            // Returns after every event, since it may mean that there is room to send.
+            // Every event ends the wait, since it may mean that there is room to send.
             if has_waited || is_woken {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
@@ -127,7 +127,7 @@ impl<P: Page + Send, C: EventChannel> Transport for RingTransport<P, C> {
                 break;
             }
             (state, waited) = self.shared.wait_for_event(state, deadline);
-            // The event may be for a thread that watches the descriptor.
+            // If a thread watches the descriptor, the event may be for that thread.
             has_waited = self.shared.is_watched.load(Ordering::Relaxed);
         }
         self.shared.update_readiness(&mut state);
@@ -154,7 +154,7 @@ impl<P: Page + Send, C: EventChannel> Transport for RingTransport<P, C> {
     fn fd(&self) -> io::Result<Descriptor<'_>> {
         self.shared.is_watched.store(true, Ordering::Relaxed);
         let fd = self.shared.channel.fd()?;
-        // An event may have been cleared before.
+        // An event may have been cleared before the descriptor was watched.
         self.shared.channel.raise();
         Ok(fd)
     }

@@ -111,7 +111,7 @@ fn apply(tx: &Tree, changes: &[Difference<'_>]) -> xs_client::Result<()> {
                 if has_new_value {
                     tx.write(path, value.clone().unwrap_or_default())?;
                 }
-                // Only the owner may set permissions, even those that the node has.
+                // Unchanged permissions are not set: only the owner may do so, even if they are equal.
                 let has_new_perms = old.is_none_or(|old| old.perms != *perms);
                 if let Some(perms) = perms.as_ref().filter(|_| has_new_perms) {
                     tx.set_perms(path, perms)?;

@@ -1,4 +1,5 @@
-//! The text form of a conversation, which tests/tests/conversations/README.md describes and replays.
+//! The text form of a conversation. `tests/tests/conversations/README.md` describes it, and the test
+//! there can replay it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write};
@@ -6,7 +7,7 @@ use std::path::Path;
 
 use xs_proto::{Header, MessageType};
 
-/// Writes down the messages on all connections, request by request.
+/// Records the messages on all connections, request by request.
 pub(super) struct Conversation<'a> {
     out: Box<dyn Write + 'a>,
     domid: u16,
@@ -37,7 +38,7 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    /// Writes the beginning. The scenario has the name of the file.
+    /// Writes the first lines. The scenario has the name of the file.
     pub(super) fn begin(&mut self, daemon: &Path, file: Option<&Path>) -> io::Result<()> {
         let name = file.and_then(Path::file_stem).unwrap_or("recorded".as_ref());
         let name = name.to_string_lossy().replace(char::is_whitespace, "-");
@@ -73,7 +74,7 @@ impl<'a> Conversation<'a> {
         self.transactions.retain(|(owner, _), _| owner != name);
     }
 
-    /// Takes a reply or an event.
+    /// Adds a reply or an event to the present step.
     pub(super) fn answer(&mut self, name: &str, header: Header, payload: &[u8]) {
         let text = match MessageType::from_u32(header.msg_type) {
             Some(MessageType::WatchEvent) => {
@@ -101,7 +102,7 @@ impl<'a> Conversation<'a> {
         let mut answers = std::mem::take(&mut self.answers);
         let own = first.and_then(|first| answers.remove(first)).unwrap_or_default();
         for (at, text) in own.iter().chain(answers.values().flatten()).enumerate() {
-            // A connection that is closed after the reply is not the answer to the request.
+            // The end of a connection after the reply is an event, not the answer to the request.
             let is_late = at > 0 && text.ends_with(" < CLOSED");
             writeln!(self.out, "{}", if is_late { text.replace('<', "!") } else { text.clone() })?;
         }
@@ -117,7 +118,7 @@ impl<'a> Conversation<'a> {
         self.out.flush()
     }
 
-    /// Returns the ids of a reply, as far as they are not those of the request.
+    /// Returns the ids of a reply that differ from those of the request.
     fn ids(&self, header: Header) -> String {
         let Some((request, _)) = &self.request else { return String::new() };
         let ids = [
@@ -158,7 +159,7 @@ impl<'a> Conversation<'a> {
                 let generation = self.generations.entry(key).or_insert_with(|| format!("g{next}"));
                 format!("{{{generation}}}{}", encode(&payload[end..]))
             }
-            // The memory that is in use differs.
+            // The figures for memory differ from run to run.
             Some(MessageType::Control) if asked.starts_with(b"quota\0") => "*".to_owned(),
             _ => encode(payload),
         }
@@ -177,7 +178,7 @@ fn line(start: &str, payload: &str) -> String {
     if payload.is_empty() { start.to_owned() } else { format!("{start} {payload}") }
 }
 
-/// A byte that is repeated at least this often is written once, with the count.
+/// The number of repetitions from which a byte is written once, with the count.
 const RUN_MIN: usize = 24;
 
 /// Returns the text form of a payload.

@@ -1,4 +1,4 @@
-//! Passes on one request at a time, with its reply and events.
+//! The loop of the proxy, which passes on one request at a time, with its reply and events.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::io;
@@ -22,7 +22,7 @@ pub(super) struct Hub<'a> {
     timeout: Duration,
     sender: SyncSender<Input>,
     inputs: Receiver<Input>,
-    /// The inputs that have come while a request was in flight.
+    /// The inputs that arrived while a request was in flight.
     backlog: VecDeque<Input>,
     links: BTreeMap<usize, Link>,
     /// The number of connections so far.
@@ -30,7 +30,8 @@ pub(super) struct Hub<'a> {
     is_stopped: bool,
 }
 
-/// The id of the proxy's own requests, whose replies show that all earlier events have arrived.
+/// The id of the requests that the proxy itself sends. The reply to such a request shows that all
+/// earlier events have arrived.
 const PING: ReqId = ReqId(0xffff_fff0);
 
 impl<'a> Hub<'a> {
@@ -86,13 +87,13 @@ impl<'a> Hub<'a> {
     fn accept(&mut self, stream: UnixStream) {
         let name = self.conversation.name_of(self.count);
         self.count += 1;
-        // A daemon that is gone closes the connection of the client, too.
+        // If the daemon is gone, the drop of the stream closes the connection of the client.
         if let Ok(link) = Link::open(self.count, name, stream, &self.daemon, &self.sender) {
             self.links.insert(self.count, link);
         }
     }
 
-    /// Passes on a request, waits for its reply and for the events that it causes.
+    /// Passes on a request, and waits for its reply and for the events that it causes.
     fn request(&mut self, id: usize, header: Header, payload: &[u8]) -> io::Result<()> {
         let Some(link) = self.links.get_mut(&id) else { return Ok(()) };
         let name = link.name.clone();
@@ -146,15 +147,15 @@ impl<'a> Hub<'a> {
         self.conversation.end_step(first)
     }
 
-    /// Writes down a message from the daemon, and passes it on.
+    /// Records a message from the daemon, and passes it on.
     fn take(&mut self, id: usize, message: Message) {
         let Some(link) = self.links.get_mut(&id) else { return };
         match message {
             Message::Whole(header, payload) => {
                 self.conversation.answer(&link.name, header, &payload);
                 if link.send_to_client(header, &payload, self.faults).is_err() {
-                    // The thread that reads from this client notices its end, which is written down
-                    // then.
+                    // The thread that reads from this client then reports the end of the stream,
+                    // which is recorded as a step.
                     link.hang_up();
                 }
             }

@@ -4,7 +4,7 @@ use std::os::unix::net::UnixStream;
 
 use xs_proto::Header;
 
-/// Something happens.
+/// An input of the proxy, with the number of its connection.
 pub(super) enum Input {
     NewClient(UnixStream),
     Client(usize, Message),
@@ -12,7 +12,7 @@ pub(super) enum Input {
     Stop,
 }
 
-/// The input from a socket.
+/// An input from a socket: a message, or the end of the stream.
 pub(super) enum Message {
     Whole(Header, Vec<u8>),
     Closed,

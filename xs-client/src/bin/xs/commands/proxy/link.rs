@@ -13,16 +13,16 @@ use xs_proto::{Decoder, Header};
 use super::Faults;
 use super::input::{Input, Message};
 
-/// A connection of a client, and the one to the daemon that belongs to it.
+/// A connection of a client, with its connection to the daemon.
 pub(super) struct Link {
     pub(super) name: String,
     client: UnixStream,
     daemon: UnixStream,
-    /// How many bytes the client was sent.
+    /// The number of bytes that were sent to the client.
     sent: usize,
 }
 
-/// How long a client may leave its socket full.
+/// The time after which a client that does not read is disconnected.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The pause between the pieces of a message, so that they arrive one by one.
@@ -50,7 +50,7 @@ impl Link {
         self.daemon.write_all(&[&header.encode()[..], payload].concat())
     }
 
-    /// Passes on a message to the client, with the faults that are asked for.
+    /// Passes on a message to the client, with the requested faults.
     pub(super) fn send_to_client(
         &mut self,
         header: Header,

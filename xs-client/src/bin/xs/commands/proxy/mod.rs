@@ -1,4 +1,4 @@
-//! `xs proxy`: passes on the messages between clients and a daemon, and writes them down.
+//! `xs proxy`: passes on the messages between clients and a daemon, and records them.
 
 mod conversation;
 mod hub;
@@ -63,18 +63,18 @@ struct Faults {
     cut: Option<usize>,
 }
 
-/// How long the proxy waits for the answer to a request, unless --timeout says so.
+/// The time for which the proxy waits for the answer to a request, unless --timeout sets another one.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The messages that wait for the hub. Then their senders wait.
+/// The number of inputs that may wait for the hub. If there are more, their senders wait.
 const INPUTS_AHEAD: usize = 64;
 
-/// The socket, which is removed with this value.
+/// The path of the socket, which is removed when this value is dropped.
 struct Listening<'a>(&'a Path);
 
 impl Drop for Listening<'_> {
     fn drop(&mut self) {
-        // A socket that remains is reported as in use by the next command that wants it.
+        // If the socket remains, the next command that creates it reports that it is in use.
         let _ = fs::remove_file(self.0);
     }
 }
@@ -104,7 +104,7 @@ impl Proxy {
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let Ok(stream) = stream else {
-                    // Out of descriptors, until a connection ends.
+                    // The process has no descriptors left until a connection ends.
                     thread::sleep(Duration::from_millis(100));
                     continue;
                 };
@@ -129,7 +129,7 @@ impl Proxy {
     }
 }
 
-/// Says that the socket accepts connections.
+/// Prints the path of the socket, which tells scripts that it accepts connections.
 fn println(path: &Path) -> io::Result<()> {
     let mut stdout = io::stdout();
     stdout.write_all(format!("{}\n", path.display()).as_bytes())?;
@@ -149,14 +149,14 @@ fn find(connection: &ConnectionArgs) -> CommandResult<PathBuf> {
     match candidates.iter().find(|path| UnixStream::connect(path).is_ok()) {
         Some(path) => Ok(path.clone()),
         None => {
-            // An attempt to open a client says what is wrong.
+            // The error of opening a client explains the cause.
             connection.open()?;
             Err(CommandError::new("proxy: only the socket of a daemon can be passed on"))
         }
     }
 }
 
-/// Returns the number of the domain that the daemon takes its clients for.
+/// Returns the number of the domain as which clients of this socket act.
 fn domid_at(connection: &ConnectionArgs, daemon: &Path) -> u16 {
     let Ok(client) = connection.builder().open_at(daemon) else { return 0 };
     if client.directory("/").is_ok() {

@@ -34,10 +34,10 @@ struct Assistant {
     current: String,
 }
 
-/// How long completion may take.
+/// The longest time for which a completion waits for the daemon.
 const DEADLINE: Duration = Duration::from_millis(200);
 
-/// How many lines the history keeps.
+/// The number of lines that the history keeps.
 const HISTORY: usize = 1000;
 
 impl Editor {
@@ -58,7 +58,7 @@ impl Editor {
         }));
         let history = history_file();
         if let Some(path) = &history {
-            // There is none at first.
+            // The file does not exist at first.
             let _ = editor.load_history(path);
         }
         Ok(Editor { editor, history })
@@ -73,7 +73,7 @@ impl Editor {
         if !line.trim().is_empty() {
             self.editor.add_history_entry(line.as_str())?;
             if let Some(path) = &self.history {
-                // A history that cannot be kept is no reason to stop.
+                // The shell also works without a history.
                 let _ = self.editor.append_history(path);
             }
         }
@@ -115,7 +115,7 @@ impl Completer for Assistant {
 impl Assistant {
     /// Returns the nodes whose paths, relative to the current node, begin with `word`.
     fn keys(&self, word: &str) -> Vec<Pair> {
-        // The last part of the word is incomplete, and no path.
+        // The part after the last slash is the incomplete name of a node.
         let (parent, name) = word.rsplit_once('/').map_or(("", word), |(parent, name)| {
             (if parent.is_empty() { "/" } else { parent }, name)
         });
@@ -124,7 +124,7 @@ impl Assistant {
         let keys = keys_of(&self.client, &format!("{absolute}{name}")).unwrap_or_default();
         let kept = &word[..word.len() - name.len()];
         let has_slash = |key: &String| keys.contains(&format!("{key}/"));
-        // A node with children is completed with the slash.
+        // `keys_of` returns a node with children twice. The key with the slash is the candidate.
         let shown = keys.iter().filter(|key| !has_slash(key));
         let pairs = shown.filter_map(|key| {
             let rest = key.strip_prefix(&absolute)?;

@@ -8,7 +8,7 @@ use crate::commands::cp::{Cp, Mv};
 use crate::commands::find::Find;
 use crate::commands::nodes::NodeCommand;
 
-/// One line.
+/// A line of the shell: a command and its arguments.
 #[derive(Debug, Parser)]
 #[command(
     name = "xs",
@@ -57,7 +57,7 @@ pub(super) fn parse(words: &[String], current: &str) -> Result<ShellCommand, cla
     let words = words.iter().map(|word| if word == "cat" { "read" } else { word.as_str() });
     let matches = Line::command().try_get_matches_from(words)?;
     let mut command = Line::from_arg_matches(&matches)?.command;
-    // The default of commands that list a subtree is the current node here.
+    // In the shell, commands that list a subtree start at the current node by default.
     let is_default = match matches.subcommand() {
         Some(("ls" | "find", matches)) => {
             matches.value_source("paths") == Some(ValueSource::DefaultValue)

@@ -75,7 +75,7 @@ fn run_script(
     input: impl BufRead,
     output: &mut Output,
 ) -> CommandResult {
-    // The lines of a command whose quotes are not closed yet.
+    // The lines that were read of the present command. Open quotes continue a command on the next line.
     let mut text = String::new();
     let mut first = 1;
     for (number, line) in (1..).zip(input.lines()) {

@@ -18,7 +18,7 @@ pub(super) struct Session<'a> {
     transaction: Option<Transaction>,
 }
 
-/// How to go on after a command.
+/// The continuation after a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
     Continue,

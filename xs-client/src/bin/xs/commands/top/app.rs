@@ -1,4 +1,4 @@
-//! The state of the view, and its reaction to keys, events and answers.
+//! The state of the view, and its reactions to keys, events and answers.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -27,7 +27,7 @@ pub(super) struct App {
     pub(super) row: usize,
     /// The first row on the screen.
     pub(super) offset: usize,
-    /// How many rows fit on the screen.
+    /// The number of rows that fit on the screen.
     pub(super) page: usize,
     pub(super) mode: Mode,
     pub(super) status: String,
@@ -40,17 +40,17 @@ pub(super) struct App {
     pending: BTreeSet<String>,
     is_refreshing: bool,
     usage_asked: Option<(DomId, Instant)>,
-    /// Whether the first event of the watch, which is no change, has not come.
+    /// Whether the first event of the watch, which reports no change, is still to come.
     is_first_event: bool,
 }
 
-/// The meaning of keys.
+/// The mode of the view, which determines the meaning of keys.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Mode {
     Browse,
-    /// A filter is typed.
+    /// The user types a filter.
     Filter(String),
-    /// The value of the node is typed, in escaped form.
+    /// The user types the value of the node, in escaped form.
     Edit {
         path: String,
         text: String,
@@ -65,10 +65,10 @@ pub(super) struct Usage {
     pub(super) limits: Vec<Number>,
 }
 
-/// How often the daemon is asked for the use of quotas.
+/// The shortest time between two requests for the use of a domain's quotas.
 const USAGE_INTERVAL: Duration = Duration::from_secs(3);
 
-/// How many nodes are read again at a time.
+/// The maximum number of nodes that one job reads again.
 const REFRESH_AT_ONCE: usize = 256;
 
 impl App {
@@ -98,7 +98,7 @@ impl App {
         app
     }
 
-    /// Returns false if the view ends.
+    /// Handles an input. Returns false if the view ends.
     pub(super) fn handle(&mut self, input: Input) -> bool {
         match input {
             Input::Quit => return false,
@@ -168,7 +168,7 @@ impl App {
         }
     }
 
-    /// Returns false if the view ends.
+    /// Handles a key. Returns false if the view ends.
     fn key(&mut self, key: KeyEvent) -> bool {
         if key.modifiers.contains(KeyModifiers::CONTROL) && key.code == KeyCode::Char('c') {
             return false;
@@ -285,7 +285,7 @@ impl App {
     }
 
     fn load(&mut self, path: &str, levels: usize) {
-        // The children of the root are known to be wanted.
+        // The model notes that the children are about to be read.
         self.model.open(path);
         self.send(Job::Load { path: path.to_owned(), levels });
     }

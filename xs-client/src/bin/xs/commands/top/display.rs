@@ -1,4 +1,4 @@
-//! The loop of the view: draws, waits for inputs, and hands them to the state.
+//! The loop of the view, which draws, waits for inputs, and hands them to the state.
 
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -9,10 +9,10 @@ use ratatui::DefaultTerminal;
 use super::app::App;
 use super::{Input, view};
 
-/// How often rates and marks are drawn again.
+/// The interval at which rates and marks are drawn again without an input.
 const TICK: Duration = Duration::from_secs(1);
 
-/// How long inputs are collected before the view is drawn, at most.
+/// The longest time for which inputs are collected before the view is drawn.
 const DRAW_WITHIN: Duration = Duration::from_millis(20);
 
 /// Shows the view until the user leaves.

@@ -45,7 +45,8 @@ enum Input {
     Quit,
 }
 
-/// How many inputs wait for the view. Then their senders wait, and events of the same node are merged.
+/// The number of inputs that may wait for the view. If there are more, their senders wait, and the
+/// client merges events of the same node meanwhile.
 const INPUTS_AHEAD: usize = 256;
 
 impl Top {

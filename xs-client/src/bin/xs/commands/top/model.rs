@@ -14,7 +14,7 @@ pub(super) struct Model {
     nodes: HashMap<String, Entry>,
     rows: Vec<Row>,
     filter: String,
-    /// Whether `rows` may no longer be right.
+    /// Whether `rows` have to be computed again.
     is_stale: bool,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct Row {
     pub(super) depth: usize,
 }
 
-/// How long a node is marked after a change.
+/// The time for which a node is marked after a change.
 pub(super) const MARK_TIME: Duration = Duration::from_secs(5);
 
 impl Model {
@@ -68,7 +68,7 @@ impl Model {
         self.is_stale = true;
     }
 
-    /// Adds a node, or replaces what is known of it.
+    /// Adds a node, or replaces a known one.
     pub(super) fn insert(&mut self, loaded: Loaded) {
         let Loaded { path, mut children, value, perms } = loaded;
         children.sort_by_cached_key(|name| (name.parse::<u64>().unwrap_or(u64::MAX), name.clone()));
@@ -165,7 +165,8 @@ impl Model {
         Some((parent.to_owned(), name.to_owned()))
     }
 
-    /// Returns the rows: the open nodes, or all that meet the filter with their ancestors.
+    /// Returns the rows. Without a filter, these are the open nodes and their children. With a filter,
+    /// they are the nodes that match it, and their ancestors.
     pub(super) fn rows(&mut self) -> &[Row] {
         if self.is_stale {
             self.is_stale = false;
@@ -192,7 +193,7 @@ impl Model {
         }
     }
 
-    /// Adds the nodes that meet the filter, and their ancestors.
+    /// Adds the nodes that match the filter, and their ancestors.
     fn add_matching(&self, rows: &mut Vec<Row>) {
         let mut search = Search {
             nodes: &self.nodes,
@@ -206,21 +207,22 @@ impl Model {
     }
 }
 
-/// The search for a filter, which takes most of the time that a key of a filter takes.
+/// The search for the nodes that match a filter. It takes most of the time between a key and the next
+/// drawing, so it avoids an allocation per node.
 struct Search<'a> {
     nodes: &'a HashMap<String, Entry>,
     /// In lower case.
     filter: &'a [u8],
     /// The path of the present node.
     path: String,
-    /// The lengths of the paths of its ancestors that are no rows yet.
+    /// The lengths of the paths of the nodes from the root to the present one that are not rows yet.
     unmatched: Vec<usize>,
     rows: &'a mut Vec<Row>,
 }
 
 impl Search<'_> {
-    /// Looks at a node and its descendants, whose paths contain the filter if `is_in_path` says so. The
-    /// length of paths bounds the recursion.
+    /// Visits a node and its descendants. `is_in_path` says whether the path of the node contains the
+    /// filter, and so the paths of all descendants do. The maximum length of paths bounds the recursion.
     fn visit(&mut self, is_in_path: bool) {
         let Some(entry) = self.nodes.get(&self.path) else { return };
         let length = self.path.len();
@@ -233,7 +235,7 @@ impl Search<'_> {
                 self.path.push('/');
             }
             self.path.push_str(name);
-            // The text that an ancestor does not have ends in the name.
+            // The path of the parent does not contain the filter, so a match ends in the name.
             let start = length.saturating_sub(self.filter.len());
             self.visit(is_in_path || contains(&self.path.as_bytes()[start..], self.filter));
             self.path.truncate(length);

@@ -13,12 +13,12 @@ pub(super) struct Stats {
 /// The time over which rates are averaged.
 const WINDOW: Duration = Duration::from_secs(5);
 
-/// The length of a slot: memory does not depend on the number of events.
+/// The length of a slot. Events are counted by slot, so that memory does not grow with their number.
 const SLOT: Duration = Duration::from_millis(250);
 
 impl Stats {
     pub(super) fn count(&mut self, path: &str, now: Instant) {
-        self.forget(now);
+        self.drop_old(now);
         if self.slots.back().is_none_or(|(start, _)| now.duration_since(*start) >= SLOT) {
             self.slots.push_back((now, BTreeMap::new()));
         }
@@ -27,9 +27,9 @@ impl Stats {
         }
     }
 
-    /// Returns the events per second, and those of the domains with most, the busiest first.
+    /// Returns the number of events per second, in total and by domain, the busiest domain first.
     pub(super) fn rates(&mut self, now: Instant) -> (f64, Vec<(u16, f64)>) {
-        self.forget(now);
+        self.drop_old(now);
         let mut sums: BTreeMap<Option<u16>, u32> = BTreeMap::new();
         for (domid, count) in self.slots.iter().flat_map(|(_, counts)| counts) {
             *sums.entry(*domid).or_default() += count;
@@ -42,7 +42,8 @@ impl Stats {
         (total, domains)
     }
 
-    fn forget(&mut self, now: Instant) {
+    /// Drops the slots that are older than the window.
+    fn drop_old(&mut self, now: Instant) {
         while self.slots.front().is_some_and(|(start, _)| now.duration_since(*start) >= WINDOW) {
             self.slots.pop_front();
         }

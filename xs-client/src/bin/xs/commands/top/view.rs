@@ -138,7 +138,7 @@ fn label(mode: &Mode) -> &'static str {
     }
 }
 
-/// Returns what a domain uses, for quotas whose use the daemon tells.
+/// Returns the use of a domain's quotas as text, for the quotas whose use the daemon reports.
 fn usage_text(usage: &Usage) -> String {
     let shown = ["nodes", "watches", "transactions", "outstanding", "memory"];
     let text = |name: &&str| {

@@ -1,4 +1,4 @@
-//! Requests of the view, on a thread of its own: a slow daemon does not delay keys.
+//! The thread that sends the requests of the view, so that a slow daemon does not delay keys.
 
 use std::sync::mpsc::{self, Sender, SyncSender};
 use std::thread;
@@ -23,7 +23,7 @@ pub(super) enum Job {
         path: String,
         value: Vec<u8>,
     },
-    /// Read what a domain uses of its quotas.
+    /// Read a domain's use of its quotas.
     Usage(DomId),
 }
 
@@ -32,7 +32,7 @@ pub(super) enum Job {
 pub(super) enum Answer {
     /// Some of the nodes to load.
     Loaded(Vec<Loaded>),
-    /// All nodes to load have come.
+    /// All nodes to load were sent.
     Complete,
     /// The nodes to refresh: `None` for a node that does not exist.
     Refreshed(Vec<(String, Option<Loaded>)>),
@@ -53,12 +53,12 @@ pub(super) enum Answer {
 pub(super) struct Loaded {
     pub(super) path: String,
     pub(super) children: Vec<String>,
-    /// The value, or why it cannot be read.
+    /// The value, or the error of reading it.
     pub(super) value: Result<Vec<u8>, String>,
     pub(super) perms: Option<Permissions>,
 }
 
-/// How many nodes come at a time.
+/// The maximum number of nodes in one answer.
 const NODES_AT_ONCE: usize = 256;
 
 /// Starts the thread. It ends when the sender of jobs is dropped.
