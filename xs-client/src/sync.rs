@@ -1,5 +1,5 @@
-//! The synchronisation of threads: that of the standard library, or that of shuttle, which explores
-//! schedules. `tests/schedules` selects shuttle.
+//! Locks and threads: those of the standard library, or those of the crate shuttle, which explores
+//! schedules of threads. `tests/schedules` selects shuttle.
 
 #[cfg(not(xs_shuttle))]
 pub(crate) use std::{

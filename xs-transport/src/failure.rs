@@ -1,4 +1,4 @@
-//! Why a connection has failed.
+//! The cause of a failed connection.
 
 use std::fmt;
 use std::io;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use xs_proto::ConnectionError;
 
-/// Why a connection has failed. A failed connection cannot be used any more.
+/// The cause of a failed connection, which cannot be used any more.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Failure {

@@ -2,10 +2,11 @@
 
 use crate::sys;
 
-/// The process that created a value, which a fork(2) also puts into another process.
+/// The process that created a value. After a fork(2), the value also exists in the child, which is
+/// another process.
 ///
-/// [`is_current`](Self::is_current) costs no system call: a handler of pthread_atfork(3) counts the
-/// forks. Children that run no such handlers, as those of vfork(2), are taken for their parents.
+/// [`is_current`](Self::is_current) needs no system call: a handler of pthread_atfork(3) counts the
+/// forks. A child that runs no such handlers, as after vfork(2), is taken for its parent.
 ///
 /// ```
 /// use xs_transport::Process;

@@ -13,7 +13,7 @@ use xs_proto::ring::{RingClient, RingPage};
 #[cfg(feature = "store")]
 use xs_proto::{ClientConnection, Event, Limits, Path, Reply, Request, TxId};
 
-/// An allocator that does nothing: memory is not what is measured here.
+/// An allocator that does nothing, since only the size of the code is measured.
 struct NoHeap;
 
 // SAFETY: the null pointer says that there is no memory, which is always allowed.
@@ -36,7 +36,7 @@ fn panic(_: &PanicInfo<'_>) -> ! {
     }
 }
 
-/// The entry. The optimiser knows neither the page nor what is in it.
+/// The entry. The optimiser knows neither the page nor its content.
 #[unsafe(no_mangle)]
 extern "C" fn _start() -> ! {
     #[cfg(feature = "ring")]

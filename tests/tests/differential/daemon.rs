@@ -152,7 +152,7 @@ pub(crate) trait Daemon {
             let answer = self.call(0, Ty::Control, format!("quota\0{domid}\0").as_bytes());
             let text =
                 String::from_utf8_lossy(&answer.expect("CONTROL reports quotas")).into_owned();
-            // The highest counts depend on what was done before.
+            // The highest counts depend on earlier requests.
             let lines = text.lines().map(|line| line.split(" (max").next().unwrap_or(line));
             let text = lines.collect::<Vec<_>>().join("\n");
             let numbers: Vec<_> =

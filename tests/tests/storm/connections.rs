@@ -1,4 +1,4 @@
-//! Counts the connections of the client, and knows which of them each watcher was told of.
+//! Counts the connections of the client, and the events by which each watcher learns of them.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,7 +21,7 @@ pub(crate) struct Connections {
     changed: Condvar,
 }
 
-/// What one watcher was told.
+/// The events of one watcher that report a connection.
 #[derive(Debug)]
 struct Told {
     /// The number of connections when the watch was set.
@@ -31,7 +31,7 @@ struct Told {
     events: u64,
 }
 
-/// How long a watcher may take to be told of a connection that is left in peace.
+/// The time within which a watcher must receive the event of a connection that is left alone.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Connections {

@@ -51,8 +51,8 @@ impl Oracle {
         assert_eq!(*self.violations.lock().unwrap(), Vec::<String>::new());
     }
 
-    /// Checks that an error is one that a storm causes. No connection is lost because of what the
-    /// daemon sends: a cut may truncate it, and does not change it.
+    /// Checks that a storm can cause an error. No connection may be lost because of the bytes that the
+    /// daemon sends: a cut may truncate them, but does not change them.
     pub(crate) fn expect_error(&self, during: &str, error: &Error) {
         let is_loss = match error.kind() {
             ErrorKind::Lost(Failure::Protocol(cause)) => {

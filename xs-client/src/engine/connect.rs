@@ -82,7 +82,8 @@ impl Guard<'_> {
         };
         self.wake_waiting();
         self.wake_pollers();
-        // The connector is user code. Its panic goes on in the caller, once the others are woken.
+        // The connector is user code. If it panics, the other parties are woken first, and then the
+        // panic continues in the caller.
         if let Some(payload) = panicked {
             panic::resume_unwind(payload);
         }

@@ -1,4 +1,4 @@
-//! Requests that the engine makes on its own account.
+//! Requests that the engine makes for itself, without a caller.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! How eagerly to wait for events.
+//! Pauses before waits for events, in a flood of events.
 
 use std::time::{Duration, Instant};
 

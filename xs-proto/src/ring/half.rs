@@ -2,12 +2,13 @@
 //!
 //! # Orderings
 //! The producer writes bytes and then publishes its index (`Release`). The consumer reads that index
-//! (`Acquire`) and then the bytes, and thus finds the written ones. Likewise, the consumer
-//! reads bytes and then publishes its own index (`Release`), and the producer reads that index
-//! (`Acquire`) before it writes over them. Without the second pair, a processor that executes loads
-//! late or stores early could let the consumer read bytes that the producer wrote in the next round
-//! (load buffering). Loom and Miri do not show this outcome, since neither runs a store before an
-//! earlier load; the pair forbids it. `tests/ring/litmus.rs` looks for it on the machine.
+//! (`Acquire`) before it reads the bytes, so it finds the bytes that were written.
+//!
+//! In the other direction, the consumer reads bytes and then publishes its own index (`Release`). The
+//! producer reads that index (`Acquire`) before it overwrites the bytes. Without this second pair, a
+//! processor that executes loads late or stores early could let the consumer read bytes that the
+//! producer wrote in the next round (load buffering). Loom and Miri do not show this outcome, since
+//! neither runs a store before an earlier load. `tests/ring/litmus.rs` looks for it on the machine.
 //!
 //! A reset works in the same way: the guest has finished with both rings when it stores
 //! XENSTORE_RECONNECT (`Release`), which xenstored reads (`Acquire`) before it empties them, and the

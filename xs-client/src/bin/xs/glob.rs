@@ -50,7 +50,7 @@ impl Glob {
     /// their lengths.
     pub(crate) fn matches(&self, text: &[u8]) -> bool {
         let (mut part, mut at) = (0, 0);
-        // Where to go on if the present attempt fails: behind the last star, with one byte more.
+        // If the present attempt fails, the next one starts behind the last star, with one byte more.
         let mut retry = None;
         while at < text.len() {
             match self.0.get(part) {

@@ -41,7 +41,7 @@ pub(in crate::mock) struct Connection<P> {
     notify: Box<dyn Fn() -> io::Result<()> + Send>,
 }
 
-/// The part of a connection that the next xenstored goes on with. Transactions are lost.
+/// The part of a connection with which the next xenstored continues. Transactions are lost.
 #[cfg(all(target_os = "linux", feature = "xen"))]
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(in crate::mock) struct Saved {
@@ -123,8 +123,8 @@ impl<P: Page> Connection<P> {
         self.to_pipe.len() + self.to_ring.len()
     }
 
-    /// Ends the connection, and returns what another xenstored needs to go on with it. `None` if the
-    /// ring is given up.
+    /// Ends the connection, and returns the state with which another xenstored continues it. `None` if
+    /// the ring is given up.
     #[cfg(all(target_os = "linux", feature = "xen"))]
     pub(in crate::mock) fn save(mut self) -> Option<(DomId, Saved)> {
         let pipe = self.pipe.take()?;
