@@ -62,6 +62,25 @@ fn connection_options_are_shown_where_they_apply() {
 }
 
 #[test]
+fn connection_options_are_rejected_where_they_have_no_effect() {
+    let host = Host::new("");
+    for (args, option, command) in [
+        ("completions --socket /x bash", "--socket", "completions"),
+        ("--socket /x completions bash", "--socket", "completions"),
+        ("man --timeout 3", "--timeout", "man"),
+        ("--device /x install-links /nowhere", "--device", "install-links"),
+        ("serve --socket /x --device /y", "--device", "serve"),
+        ("--timeout 3 serve --socket /x", "--timeout", "serve"),
+    ] {
+        let output = host.xs(args);
+        assert_eq!(output.status.code(), Some(2), "{args}: {}", stderr(&output));
+        let wanted = format!("the option '{option}' cannot be used with 'xs {command}'");
+        assert!(stderr(&output).contains(&wanted), "{args}: {}", stderr(&output));
+        assert!(stderr(&output).contains("Usage: xs"), "{args}: {}", stderr(&output));
+    }
+}
+
+#[test]
 fn similar_nodes_are_suggested_for_typing_mistakes() {
     let host = Host::new("/vm/web/name = 1\n/vm/web/memory = 2");
     for (command, hint) in [

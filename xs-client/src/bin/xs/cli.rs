@@ -1,6 +1,7 @@
 //! The command line of `xs`: its options and subcommands.
 
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 
 use clap::error::ErrorKind;
@@ -109,17 +110,35 @@ pub(crate) fn command() -> clap::Command {
 
 fn parse(args: Vec<OsString>) -> Result<Cli, clap::Error> {
     let mut command = command();
-    let cli = Cli::from_arg_matches(&command.try_get_matches_from_mut(args)?)?;
-    let (name, usage_error) = match &cli.command {
+    let matches = command.try_get_matches_from_mut(args)?;
+    if let Some((option, name)) = help::unusable_option(&matches) {
+        let message = format!("the option '--{option}' cannot be used with 'xs {name}'");
+        return Err(usage_error(&mut command, name, ErrorKind::ArgumentConflict, message));
+    }
+    let cli = Cli::from_arg_matches(&matches)?;
+    let (name, message) = match &cli.command {
         Command::Node(node) => ("write", node.usage_error()),
         Command::Diff(diff) => ("diff", diff.usage_error()),
         _ => ("", None),
     };
-    match (usage_error, command.find_subcommand_mut(name)) {
-        (Some(message), Some(command)) => {
-            Err(command.error(ErrorKind::WrongNumberOfValues, message))
+    match message {
+        Some(message) => {
+            Err(usage_error(&mut command, name, ErrorKind::WrongNumberOfValues, message))
         }
-        _ => Ok(cli),
+        None => Ok(cli),
+    }
+}
+
+/// Returns an error that ends with the usage of the subcommand `name`.
+fn usage_error(
+    command: &mut clap::Command,
+    name: &str,
+    kind: ErrorKind,
+    message: impl Display,
+) -> clap::Error {
+    match command.find_subcommand_mut(name) {
+        Some(command) => command.error(kind, message),
+        None => command.error(kind, message),
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use clap::{Arg, ArgAction, Command};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::{completion, examples, terminal};
 
@@ -18,11 +19,15 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Set up", &["completions", "man", "install-links"]),
 ];
 
-/// The commands that connect to no daemon.
-const OFFLINE: &[&str] = &["completions", "man", "install-links"];
-
-/// The ids of the options in `ConnectionArgs`.
-const CONNECTION: &[&str] = &["socket", "device", "timeout"];
+/// The options in `ConnectionArgs` that a command cannot use: most of these commands connect to no
+/// daemon.
+const UNUSABLE: &[(&str, &[&str])] = &[
+    ("completions", &["socket", "device", "timeout"]),
+    ("man", &["socket", "device", "timeout"]),
+    ("install-links", &["socket", "device", "timeout"]),
+    // Its --socket is the one to create.
+    ("serve", &["device", "timeout"]),
+];
 
 /// The columns of the name of a command, with the indents at both sides.
 const NAME_WIDTH: usize = 17;
@@ -31,29 +36,36 @@ const NAME_WIDTH: usize = 17;
 const MAX_WIDTH: usize = 100;
 
 /// Completes the definition of the command line.
-pub(crate) fn arrange(mut command: Command) -> Command {
-    for name in OFFLINE {
-        command = command.mut_subcommand(name, |command| {
-            // A global option does not replace an argument with the same id.
-            command.args(
-                CONNECTION
-                    .iter()
-                    .map(|id| Arg::new(*id).long(*id).action(ArgAction::Set).hide(true)),
-            )
-        });
-    }
-    command = completion::add_completers(command).mut_subcommands(|command| {
+pub(crate) fn arrange(command: Command) -> Command {
+    let command = completion::add_completers(command).mut_subcommands(|command| {
         let examples = examples_of(&command);
+        // Only an argument with the same id keeps a global option out of the help.
+        let hidden = |id: &&'static str| Arg::new(*id).long(*id).action(ArgAction::Set).hide(true);
+        let hidden: Vec<_> = unusable(command.get_name()).iter().map(hidden).collect();
         let command = command.mut_args(|arg| match arg.get_id().as_str() {
             "path" | "paths" | "source" | "destination" => arg.value_parser(parse_path),
             _ => arg,
         });
-        command.after_long_help(examples)
+        command.args(hidden).after_long_help(examples)
     });
     let commands = grouped(&command);
     command.help_template(format!(
         "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{commands}{{options}}{{after-help}}"
     ))
+}
+
+/// Returns the ids of the connection options that a command cannot use.
+fn unusable(command: &str) -> &'static [&'static str] {
+    UNUSABLE.iter().find(|(name, _)| *name == command).map_or(&[], |(_, options)| options)
+}
+
+/// Returns a connection option on the command line that its command cannot use, and the command.
+///
+/// Such an option has no value that `ConnectionArgs` could take.
+pub(crate) fn unusable_option(matches: &ArgMatches) -> Option<(&'static str, &str)> {
+    let name = matches.subcommand_name()?;
+    let is_given = |id: &&&str| matches.value_source(id) == Some(ValueSource::CommandLine);
+    Some((unusable(name).iter().find(is_given)?, name))
 }
 
 /// Takes a path from the command line. A slash at the end, which completion adds, is no part of it.

@@ -5,7 +5,6 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process;
 use std::thread;
-use std::time::Duration;
 
 use clap::Args;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -13,7 +12,7 @@ use signal_hook::iterator::Signals;
 use xs_client::DomId;
 use xs_transport::mock::{Flavour, Server, Xenstored};
 
-use crate::connection::{ConnectionArgs, parse_seconds};
+use crate::connection::ConnectionArgs;
 use crate::error::{CommandError, CommandResult};
 use crate::input;
 use crate::output::Output;
@@ -30,14 +29,10 @@ use crate::output::Output;
 #[command(override_usage = "xs serve --socket <FILE> [OPTIONS]")]
 pub(crate) struct Serve {
     /// Socket to create for dom0
-    // The global options select a daemon to connect to, which this command does not do. Arguments
-    // with the same ids replace them in the help. The values still reach `ConnectionArgs`.
+    // The global option selects a daemon to connect to, which this command does not do. An argument
+    // with the same id replaces it in the help. The value still reaches `ConnectionArgs`.
     #[arg(long, value_name = "FILE")]
     socket: Option<PathBuf>,
-    #[arg(long, hide = true)]
-    device: Option<PathBuf>,
-    #[arg(long, hide = true, value_parser = parse_seconds)]
-    timeout: Option<Duration>,
     /// Socket to create for a guest, which gets the nodes that libxl creates; may be repeated
     #[arg(long = "guest", value_name = "DOMID=FILE", value_parser = parse_guest)]
     guests: Vec<(DomId, PathBuf)>,
