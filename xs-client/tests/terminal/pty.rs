@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 
@@ -90,26 +90,32 @@ impl Terminal {
 
     /// Waits until the screen shows a text.
     pub(crate) fn wait_for(&self, text: &str) {
-        self.wait_until(|screen| screen.contains(text), text);
+        self.wait_until(|screen| screen.contents().contains(text), text);
     }
 
-    /// Waits until the lines of the screen, without blanks at their ends, begin with these. Lines are
+    /// Waits until the rows of the screen, without blanks at their ends, begin with these. Rows are
     /// compared up to a `…`.
-    pub(crate) fn wait_for_screen(&self, lines: &[&str]) {
-        let same = |shown: &str, wanted: &str| match wanted.split_once('…') {
-            Some((start, _)) => shown.starts_with(start),
-            None => shown.trim_end() == wanted,
-        };
-        let all_same = |screen: &str| {
-            let mut shown = screen.lines();
-            lines.iter().all(|wanted| same(shown.next().unwrap_or_default(), wanted))
-        };
-        self.wait_until(all_same, &lines.join("\n"));
+    pub(crate) fn wait_for_screen(&self, rows: &[&str]) {
+        self.wait_until(|screen| begins_with(screen, rows), &rows.join("\n"));
     }
 
-    fn wait_until(&self, is_reached: impl Fn(&str) -> bool, wanted: &str) {
+    /// Repeats an action until the screen shows a text, in which rows have no blanks at their ends. For
+    /// what is shown only for some seconds, which a slow machine may miss.
+    pub(crate) fn repeat_until_shown(&self, text: &str, action: impl Fn()) {
+        let deadline = Instant::now() + HANG_TIMEOUT;
+        loop {
+            let shown = rows(self.screen.parser.lock().unwrap().screen()).join("\n");
+            if shown.contains(text) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "expected:\n{text}\n\nshown:\n{shown}");
+            action();
+        }
+    }
+
+    fn wait_until(&self, is_reached: impl Fn(&vt100::Screen) -> bool, wanted: &str) {
         let parser = self.screen.parser.lock().unwrap();
-        let waits = |parser: &mut vt100::Parser| !is_reached(&parser.screen().contents());
+        let waits = |parser: &mut vt100::Parser| !is_reached(parser.screen());
         let waited = self.screen.changed.wait_timeout_while(parser, HANG_TIMEOUT, waits);
         let (parser, timeout) = waited.unwrap();
         let shown = parser.screen().contents();
@@ -140,6 +146,22 @@ impl Drop for Terminal {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn begins_with(screen: &vt100::Screen, wanted: &[&str]) -> bool {
+    let mut shown = rows(screen).into_iter();
+    wanted.iter().all(|wanted| {
+        let shown = shown.next().unwrap_or_default();
+        match wanted.split_once('…') {
+            Some((start, _)) => shown.starts_with(start),
+            None => shown == *wanted,
+        }
+    })
+}
+
+/// Returns the rows of a screen, without blanks at their ends.
+fn rows(screen: &vt100::Screen) -> Vec<String> {
+    screen.rows(0, screen.size().1).map(|row| row.trim_end().to_owned()).collect()
 }
 
 fn size(columns: u16) -> PtySize {

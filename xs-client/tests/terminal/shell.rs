@@ -5,6 +5,7 @@ use crate::pty::Terminal;
 
 const TAB: &str = "\t";
 const UP: &str = "\x1b[A";
+const HOME: &str = "\x01";
 const CTRL_C: &str = "\x03";
 const CTRL_D: &str = "\x04";
 
@@ -33,6 +34,31 @@ fn commands_are_relative_to_the_node_in_the_prompt() {
         shell.type_text(CTRL_D);
         assert_eq!(shell.wait(), 0);
     }
+}
+
+#[test]
+fn line_is_drawn_again_when_the_terminal_is_resized() {
+    let host = Host::new("/a");
+    let value = "0123456789".repeat(6);
+    let line = format!("/> write a {value}");
+    let mut shell = Terminal::start(&host, 80, "shell /");
+    shell.wait_for("/> ");
+    shell.type_text(&format!("write a {value}"));
+    shell.wait_for_screen(&[&line, ""]);
+    for columns in [40, 60, 200] {
+        shell.resize(columns);
+        let (first, rest) = line.split_at(line.len().min(columns.into()));
+        shell.wait_for_screen(&[first, rest, ""]);
+    }
+    // The cursor is where it was, and goes to the start and back in the present width.
+    shell.resize(40);
+    shell.wait_for_screen(&[&line[..40], &line[40..], ""]);
+    shell.type_text(&format!("x{HOME} "));
+    let changed = format!("/>  {}x", &line["/> ".len()..]);
+    shell.wait_for_screen(&[&changed[..40], &changed[40..], ""]);
+    shell.type_text("\r");
+    shell.wait_for_screen(&[&changed[..40], &changed[40..], "/>", ""]);
+    assert_eq!(host.ok("read /a"), format!("{value}x\n"));
 }
 
 #[test]
@@ -82,7 +108,8 @@ fn values_may_have_several_lines_and_lines_are_kept_in_a_history() {
     shell.type_text("cat a\r");
     shell.wait_for("one\\ntwo");
     shell.type_text("read nothing\r");
-    shell.wait_for("hint: ");
+    // Ctrl-D is a key of the editor only when there is a prompt.
+    shell.wait_for("nodes\n/>");
     shell.type_text(CTRL_D);
     assert_eq!(shell.wait(), 0);
     assert_eq!(host.ok("read --raw /a"), "one\ntwo");
