@@ -3,7 +3,9 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Lines};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, ChildStdout, Stdio};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::host::{Host, stderr};
 
@@ -195,4 +197,139 @@ fn watch_goes_on_when_the_daemon_is_back() {
     assert_eq!(watch.next(), "/a/b: \"3\" -> \"4\"");
     let (_, messages) = watch.finish();
     assert!(messages.contains("xs: connected again; changes below /a"), "{messages}");
+}
+
+/// A running `xs watch --exec`, and the file in which its commands write lines.
+struct Exec {
+    host: Host,
+    child: Child,
+    log: PathBuf,
+}
+
+/// A script that notes the process id of a process that runs for long, and waits for it.
+const LONG: &str = "sleep 1000 & echo $! >> $LOG; wait";
+
+impl Exec {
+    /// Starts a watch of `/a`, whose first command has written a line when this returns.
+    fn start(args: &str, script: &str) -> Self {
+        let exec = Exec::spawn(args, script);
+        // The watch is set at some time.
+        exec.repeat_until(|lines| !lines.is_empty());
+        exec
+    }
+
+    fn spawn(args: &str, script: &str) -> Self {
+        let host = Host::new("/a = 0");
+        let log = host.dir.join("log");
+        let mut command = host.command(&format!("watch {args} --exec"));
+        let child = command.arg(script).env("LOG", &log).stderr(Stdio::piped()).spawn().unwrap();
+        Exec { host, child, log }
+    }
+
+    /// Changes the node until the commands have written such lines.
+    fn repeat_until(&self, is_reached: impl Fn(&[String]) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !is_reached(&self.lines()) {
+            assert!(Instant::now() < deadline, "{:?}", self.lines());
+            self.host.ok(&format!("write /a {}", self.lines().len()));
+        }
+    }
+
+    /// Returns the complete lines.
+    fn lines(&self) -> Vec<String> {
+        let text = fs::read_to_string(&self.log).unwrap_or_default();
+        let lines = text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
+        lines.map(str::to_owned).collect()
+    }
+
+    fn signal(&self, signal: &str) {
+        let status = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
+        assert!(status.unwrap().success());
+    }
+
+    /// Waits for the end. Returns the status and the messages, once no process of a command is left.
+    fn finish(self) -> (ExitStatus, String) {
+        let pids = self.lines();
+        let output = self.child.wait_with_output().unwrap();
+        let is_alive = |pid: &String| {
+            let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            state
+                .rsplit(") ")
+                .next()
+                .is_some_and(|state| !state.is_empty() && !state.starts_with('Z'))
+        };
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while pids.iter().any(is_alive) {
+            assert!(Instant::now() < deadline, "left: {pids:?}");
+        }
+        (output.status, stderr(&output))
+    }
+}
+
+#[test]
+fn commands_that_take_too_long_are_ended() {
+    let exec = Exec::start("/a --exec-timeout 0.1", LONG);
+    // More commands run although none ends by itself.
+    exec.repeat_until(|lines| lines.len() >= 3);
+    exec.signal("-TERM");
+    let (_, messages) = exec.finish();
+    assert!(
+        messages.contains("xs: warning: the command for /a has run for 100ms and is ended\n"),
+        "{messages}"
+    );
+}
+
+#[test]
+fn commands_that_ignore_sigterm_are_killed() {
+    let script = "trap '' TERM; echo $$ >> $LOG; while :; do sleep 0.1; done";
+    let exec = Exec::start("/a --exec-timeout 0.1", script);
+    let first = exec.lines();
+    // The next command starts only when the first has ended.
+    exec.repeat_until(|lines| lines.len() > first.len());
+    exec.signal("-TERM");
+    assert_eq!(exec.finish().0.signal(), Some(15));
+}
+
+#[test]
+fn signals_end_the_commands_too() {
+    for (name, number) in [("-TERM", 15), ("-INT", 2), ("-HUP", 1)] {
+        let exec = Exec::start("/a", LONG);
+        exec.signal(name);
+        let (status, messages) = exec.finish();
+        assert_eq!((status.signal(), messages.as_str()), (Some(number), ""), "{name}");
+    }
+}
+
+#[test]
+fn commands_end_at_the_deadline_and_with_the_daemon() {
+    let mut exec = Exec::spawn("/a -T 1", LONG);
+    while exec.child.try_wait().unwrap().is_none() {
+        exec.host.ok("write /a 1");
+    }
+    let (status, messages) = exec.finish();
+    assert!(status.success() && messages.is_empty(), "{messages}");
+    let mut exec = Exec::start("/a", LONG);
+    exec.host.stop();
+    let (status, messages) = exec.finish();
+    assert_eq!(status.code(), Some(1));
+    assert!(messages.contains("the connection is lost"), "{messages}");
+}
+
+#[test]
+fn ignored_signals_stay_ignored() {
+    let host = Host::new("/a = 0");
+    let log = host.dir.join("log");
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' HUP; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_xs")]);
+    command.args(["watch", "/a", "--exec", "echo x >> $LOG"]).env("LOG", &log);
+    let child = command.env("XENSTORED_PATH", host.socket()).stderr(Stdio::piped()).spawn();
+    let exec = Exec { host, child: child.unwrap(), log };
+    exec.repeat_until(|lines| !lines.is_empty());
+    exec.signal("-HUP");
+    let before = exec.lines().len();
+    // Commands run after the signal.
+    exec.repeat_until(|lines| lines.len() > before + 1);
+    exec.signal("-TERM");
+    let status = exec.child.wait_with_output().unwrap().status;
+    assert_eq!(status.signal(), Some(15));
 }

@@ -76,6 +76,11 @@ const EXAMPLES: &[Example] = &[
         "Run a command for each change.",
     ),
     example(
+        "watch",
+        "xs watch /vm --exec ./sync --exec-timeout 60",
+        "The same with a program that must not run for more than a minute.",
+    ),
+    example(
         "wait",
         "xs wait -T 60 /local/domain/5/control/shutdown ''",
         "Wait until domain 5 acknowledges a shutdown request, for at most a minute.",

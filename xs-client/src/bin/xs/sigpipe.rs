@@ -1,4 +1,5 @@
-//! The disposition of SIGPIPE that the program inherits. All unsafe code of the program is here.
+//! The dispositions of signals that the program inherits, above all that of SIGPIPE. All unsafe code of
+//! the program is here.
 //!
 //! Rust's runtime ignores SIGPIPE before it calls `main`, so that a lost connection is an error
 //! instead of the end of the program. The inherited disposition decides what a closed reader of the
@@ -26,13 +27,19 @@ static IS_IGNORED: AtomicBool = AtomicBool::new(false);
 static BEFORE_MAIN: extern "C" fn() = record_disposition;
 
 extern "C" fn record_disposition() {
+    IS_IGNORED.store(ignores(libc::SIGPIPE), Ordering::Relaxed);
+}
+
+/// Returns whether the program ignores a signal at present. That is what it inherits, as `nohup` does
+/// for SIGHUP, until it handles the signal.
+pub(crate) fn ignores(signal: i32) -> bool {
     // SAFETY: sigaction consists of integers, pointers and arrays of integers, for which zero is
     // valid.
     let mut action: libc::sigaction = unsafe { mem::zeroed() };
     // SAFETY: the null pointer makes sigaction(2) change nothing, and `action` is a local sigaction,
     // which outlives the call.
-    let rc = unsafe { libc::sigaction(libc::SIGPIPE, ptr::null(), &raw mut action) };
-    IS_IGNORED.store(rc == 0 && action.sa_sigaction == libc::SIG_IGN, Ordering::Relaxed);
+    let rc = unsafe { libc::sigaction(signal, ptr::null(), &raw mut action) };
+    rc == 0 && action.sa_sigaction == libc::SIG_IGN
 }
 
 /// Returns whether the program was started with SIGPIPE ignored, as services of systemd are.

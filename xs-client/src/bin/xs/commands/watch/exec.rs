@@ -1,41 +1,40 @@
 //! Runs a command for each change.
 
 use std::collections::VecDeque;
-use std::process::{Command, Stdio};
-use std::sync::mpsc::SyncSender;
-use std::thread;
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::time::{Duration, Instant};
 
 use super::Message;
+use super::job::Job;
 use super::values::Change;
-use crate::escape::Form;
 use crate::output;
 
 /// Runs the commands of `--exec`, so many at a time.
 pub(super) struct Runner {
     command: Option<String>,
     jobs: usize,
-    /// The keys for which a command runs.
-    running: Vec<String>,
+    timeout: Option<Duration>,
+    running: Vec<Job>,
     /// The changes to run the command for, one per key.
     pending: VecDeque<Change>,
     has_dropped: bool,
     sender: SyncSender<Message>,
 }
 
-/// The end of a command: its key, and the failure, if there is one.
-pub(super) struct Exit {
-    key: String,
-    failure: Option<String>,
-}
-
 /// How many changes wait for the command. Changes of the same node are merged.
 const MAX_PENDING: usize = 1024;
 
 impl Runner {
-    pub(super) fn new(command: Option<&str>, jobs: u16, sender: SyncSender<Message>) -> Self {
+    pub(super) fn new(
+        command: Option<&str>,
+        jobs: u16,
+        timeout: Option<Duration>,
+        sender: SyncSender<Message>,
+    ) -> Self {
         Runner {
             command: command.map(str::to_owned),
             jobs: usize::from(jobs),
+            timeout,
             running: Vec::new(),
             pending: VecDeque::new(),
             has_dropped: false,
@@ -60,10 +59,22 @@ impl Runner {
     }
 
     /// Takes note that a command has ended, and starts the next.
-    pub(super) fn exited(&mut self, Exit { key, failure }: Exit) {
-        self.running.retain(|running| *running != key);
-        if let Some(failure) = failure {
-            output::warning(format_args!("the command for {key} {failure}"));
+    pub(super) fn exited(&mut self, id: u32) {
+        let Some(at) = self.running.iter().position(|job| job.id() == id) else { return };
+        let job = self.running.swap_remove(at);
+        let (key, is_terminated) = (job.key.clone(), job.is_terminated());
+        match job.status() {
+            // This has been reported.
+            _ if is_terminated => {}
+            Ok(status) if status.success() => {}
+            Ok(status) => {
+                output::warning(format_args!("the command for {key} failed: {status}"));
+            }
+            Err(error) => {
+                output::warning(format_args!(
+                    "the command for {key} cannot be waited for: {error}"
+                ));
+            }
         }
         self.start();
     }
@@ -73,37 +84,59 @@ impl Runner {
         !self.running.is_empty() || !self.pending.is_empty()
     }
 
+    /// Returns when [`expire`](Self::expire) is to be called.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.running.iter().filter_map(Job::deadline).min()
+    }
+
+    /// Ends the commands whose time is over.
+    pub(super) fn expire(&mut self, now: Instant) {
+        for job in &mut self.running {
+            if job.deadline().is_some_and(|deadline| deadline <= now) {
+                if !job.is_terminated() {
+                    output::warning(format_args!(
+                        "the command for {} has run for {:?} and is ended",
+                        job.key,
+                        self.timeout.unwrap_or_default()
+                    ));
+                }
+                job.expire();
+            }
+        }
+    }
+
+    /// Ends all commands: with SIGTERM, and with SIGKILL those that do not end.
+    pub(super) fn stop(mut self, messages: &Receiver<Message>) {
+        self.pending.clear();
+        for job in &mut self.running {
+            if !job.is_terminated() {
+                job.expire();
+            }
+        }
+        // A command that has been sent SIGKILL has no deadline, and is not waited for.
+        while let Some(deadline) = self.deadline() {
+            let now = Instant::now();
+            match messages.recv_timeout(deadline.saturating_duration_since(now)) {
+                Ok(Message::Exited(id)) => self.exited(id),
+                _ => self.expire(now),
+            }
+        }
+    }
+
     fn start(&mut self) {
         let Some(command) = &self.command else { return };
         while self.running.len() < self.jobs {
-            let is_free = |change: &Change| !self.running.contains(&change.path);
+            let is_free = |change: &Change| self.running.iter().all(|job| job.key != change.path);
             let Some(next) = self.pending.iter().position(is_free) else { return };
             let Some(change) = self.pending.remove(next) else { return };
             self.has_dropped = false;
-            self.running.push(change.path.clone());
-            let mut process = process(command, &change);
-            let sender = self.sender.clone();
-            thread::spawn(move || {
-                let failure = match process.status() {
-                    Ok(status) if status.success() => None,
-                    Ok(status) => Some(format!("failed: {status}")),
-                    Err(error) => Some(format!("cannot be started: {error}")),
-                };
-                // Without a receiver, the program ends.
-                let _ = sender.send(Message::Exited(Exit { key: change.path, failure }));
-            });
+            let key = change.path.clone();
+            match Job::start(command, change, self.timeout, self.sender.clone()) {
+                Ok(job) => self.running.push(job),
+                Err(error) => output::warning(format_args!(
+                    "the command for {key} cannot be started: {error}"
+                )),
+            }
         }
     }
-}
-
-fn process(command: &str, change: &Change) -> Command {
-    let mut process = Command::new("sh");
-    process.args(["-c", command]).env("XS_KEY", &change.path).stdin(Stdio::null());
-    for (name, value) in [("XS_OLD", &change.old), ("XS_NEW", &change.new)] {
-        match value {
-            Some(Some(value)) => process.env(name, Form::Utf8.text(value)),
-            _ => process.env_remove(name),
-        };
-    }
-    process
 }

@@ -1,8 +1,10 @@
 //! `xs watch`: prints changes of nodes as they happen.
 
 mod exec;
+mod job;
 mod reader;
 mod show;
+mod signals;
 mod values;
 
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
@@ -50,9 +52,15 @@ pub(crate) struct Watch {
     pub(crate) json: bool,
     /// Run a shell command for each change, instead of printing it. Its environment has the path in
     /// XS_KEY, and the values in XS_OLD and XS_NEW in the form of `read`, unless the node does not
-    /// exist. Changes of a node for which the command has not run yet are merged
+    /// exist. Changes of a node for which the command has not run yet are merged. After --number changes,
+    /// xs waits for their commands. When a signal, --seconds or an error ends xs before, it ends the
+    /// commands that still run, as --exec-timeout does
     #[arg(short, long, value_name = "COMMAND", conflicts_with_all = ["json", "timestamps"])]
     pub(crate) exec: Option<String>,
+    /// End a command of --exec that takes longer than this: with SIGTERM, and 5 seconds later with
+    /// SIGKILL. Without this option, a command may take any time, while changes wait for it
+    #[arg(long, value_name = "SECONDS", requires = "exec", value_parser = parse_seconds)]
+    pub(crate) exec_timeout: Option<Duration>,
     /// Run up to N commands of --exec at a time [default: 1]
     #[arg(short, long, value_name = "N", requires = "exec",
           value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -72,10 +80,19 @@ pub(crate) struct Watch {
 /// The messages that the command waits for.
 enum Message {
     Event(Result<WatchEvent>),
-    /// A command of `--exec` has ended.
-    Exited(exec::Exit),
+    /// A command of `--exec`, with this process id, has ended.
+    Exited(u32),
+    /// A signal is to end the program.
+    Signal(i32),
     /// The reader of the output has closed it.
     ReaderGone,
+}
+
+/// Why the command ends.
+enum End {
+    /// All events have come, or the time is over.
+    Done,
+    Signal(i32),
 }
 
 /// How many events wait for this command. More wait in the client, where equal ones are merged.
@@ -92,19 +109,23 @@ impl Watch {
         for path in &self.paths {
             self.watch(client, path, &sender)?;
         }
-        let mut runner = Runner::new(self.exec.as_deref(), self.jobs.unwrap_or(1), sender);
-        let result = self.follow(client, &messages, deadline, &mut runner, output);
-        while runner.is_busy() {
-            match messages.recv() {
-                Ok(Message::Exited(exit)) => runner.exited(exit),
-                Ok(_) => {}
-                Err(_) => break,
-            }
+        if self.exec.is_some() {
+            let sender = sender.clone();
+            signals::notify_first(move |signal| drop(sender.send(Message::Signal(signal))))
+                .map_err(|error| CommandError::io("cannot handle signals", error))?;
         }
-        result
+        let command = self.exec.as_deref();
+        let mut runner = Runner::new(command, self.jobs.unwrap_or(1), self.exec_timeout, sender);
+        let end = self.follow(client, &messages, deadline, &mut runner, output);
+        runner.stop(&messages);
+        if let End::Signal(signal) = end? {
+            signals::die(signal);
+        }
+        Ok(true)
     }
 
-    /// Handles messages until the number of events or the deadline is reached.
+    /// Handles messages until the number of events is reached and their commands have ended, or the
+    /// deadline is reached.
     fn follow(
         &self,
         client: &Client,
@@ -112,24 +133,32 @@ impl Watch {
         deadline: Option<Instant>,
         runner: &mut Runner,
         output: &mut Output,
-    ) -> CommandResult {
+    ) -> CommandResult<End> {
         let show = Show::new(self);
         let needs_values = self.values || self.exec.is_some();
         let mut values = needs_values.then(|| Values::new(client, self.depth));
         let mut remaining = self.number;
-        while remaining != Some(0) {
-            let message = match deadline {
+        while remaining != Some(0) || runner.is_busy() {
+            let now = Instant::now();
+            if deadline.is_some_and(|deadline| deadline <= now) {
+                break;
+            }
+            runner.expire(now);
+            let message = match deadline.into_iter().chain(runner.deadline()).min() {
                 None => messages.recv().map_err(RecvTimeoutError::from),
-                Some(at) => messages.recv_timeout(at.saturating_duration_since(Instant::now())),
+                Some(at) => messages.recv_timeout(at.saturating_duration_since(now)),
             };
             let event = match message {
+                // Only the commands for earlier events are to end.
+                Ok(Message::Event(_)) if remaining == Some(0) => continue,
                 Ok(Message::Event(event)) => event?,
-                Ok(Message::Exited(exit)) => {
-                    runner.exited(exit);
+                Ok(Message::Exited(id)) => {
+                    runner.exited(id);
                     continue;
                 }
+                Ok(Message::Signal(signal)) => return Ok(End::Signal(signal)),
                 Ok(Message::ReaderGone) => return Err(output.closed_by_reader().into()),
-                Err(RecvTimeoutError::Timeout) => return Ok(true),
+                Err(RecvTimeoutError::Timeout) => continue,
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(CommandError::new("watch: all watches have been removed"));
                 }
@@ -160,13 +189,13 @@ impl Watch {
                 }
             }
             if output.is_closed() {
-                return Ok(true);
+                break;
             }
             if kind != EventKind::Overflow {
                 remaining = remaining.map(|remaining| remaining - 1);
             }
         }
-        Ok(true)
+        Ok(End::Done)
     }
 
     /// Sets a watch whose events go to `sender`.
