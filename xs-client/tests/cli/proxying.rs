@@ -1,11 +1,14 @@
 //! `xs proxy` in front of the in-memory and of genuine daemons.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Child, Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use xs_client::{Client, ErrorKind};
+use xs_proto::{Decoder, Header, MessageType, ReqId, TxId};
 
 use crate::host::{Host, stderr};
 
@@ -81,6 +84,101 @@ fn recorded_conversations_have_the_form_that_the_replayer_takes() {
         // Closing the last connection is not in the recording: the proxy ends first.
         assert_eq!(without_comments(&recorded), without_comments(RECORDED), "{recorded}");
     }
+}
+
+/// Answers each READ of `/late` when it has received all three.
+fn answer_late(mut stream: UnixStream) {
+    let mut decoder = Decoder::for_server();
+    let mut late = Vec::new();
+    let mut buffer = [0; 4096];
+    while let Ok(received @ 1..) = stream.read(&mut buffer) {
+        let mut rest = &buffer[..received];
+        while !rest.is_empty() {
+            let decoded = decoder.decode(rest).unwrap();
+            rest = &rest[decoded.consumed..];
+            let Some(frame) = decoded.frame else { continue };
+            late.push(frame.header);
+            if frame.payload == b"/late\0" && late.len() < 3 {
+                continue;
+            }
+            for header in late.drain(..) {
+                let reply = Header { len: 2, ..header };
+                stream.write_all(&[&reply.encode()[..], b"ok"].concat()).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn requests_that_only_read_are_in_flight_together() {
+    let host = Host::new("");
+    let daemon = host.dir.join("late");
+    let listener = UnixListener::bind(&daemon).unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            thread::spawn(|| answer_late(stream.unwrap()));
+        }
+    });
+    let file = host.dir.join("recorded");
+    let args = format!("--socket {} --record {}", daemon.display(), file.display());
+    let proxy = Proxy::start(&host, &args);
+    let client = proxy.client();
+    let values = client.read_many(["/late", "/late", "/late"]);
+    assert!(values.iter().all(|value| value.as_ref().unwrap() == b"ok"), "{values:?}");
+    proxy.stop();
+    let recorded = fs::read_to_string(&file).unwrap();
+    let exchange = "dom0 > READ tx=0 /late\\0\ndom0 < READ ok\n";
+    assert!(recorded.contains(&exchange.repeat(3)), "{recorded}");
+}
+
+#[test]
+fn replies_and_requests_keep_their_order() {
+    let host = Host::new("/a = 0");
+    let file = host.dir.join("recorded");
+    let proxy = Proxy::start(&host, &format!("--record {}", file.display()));
+    let mut client = UnixStream::connect(&proxy.path).unwrap();
+    let mut requests = Vec::new();
+    let mut wanted = String::new();
+    for number in 0..50 {
+        let value = format!("v{number}");
+        let written = format!("/a\0{value}");
+        for (msg_type, payload) in [
+            (MessageType::Write, written.as_str()),
+            (MessageType::Read, "/a\0"),
+            (MessageType::Read, "/a\0"),
+        ] {
+            let len = payload.len() as u32;
+            let msg_type = msg_type as u32;
+            let header = Header { msg_type, req_id: ReqId(number), tx_id: TxId::NONE, len };
+            requests.extend_from_slice(&header.encode());
+            requests.extend_from_slice(payload.as_bytes());
+        }
+        let read = format!("dom0 > READ tx=0 /a\\0\ndom0 < READ {value}\n");
+        wanted += &format!("dom0 > WRITE tx=0 /a\\0{value}\ndom0 < WRITE OK\\0\n{read}{read}");
+    }
+    client.write_all(&requests).unwrap();
+    let mut decoder = Decoder::for_client();
+    let mut replies = Vec::new();
+    let mut buffer = [0; 4096];
+    while replies.len() < 150 {
+        let received = client.read(&mut buffer).unwrap();
+        let mut rest = &buffer[..received];
+        assert!(!rest.is_empty());
+        while !rest.is_empty() {
+            let decoded = decoder.decode(rest).unwrap();
+            rest = &rest[decoded.consumed..];
+            let Some(frame) = decoded.frame else { continue };
+            replies.push((frame.header.req_id.0, frame.payload.to_vec()));
+        }
+    }
+    for (at, (number, payload)) in replies.iter().enumerate() {
+        assert_eq!(*number as usize, at / 3);
+        let value = format!("v{number}");
+        assert_eq!(payload, if at % 3 == 0 { b"OK\0" } else { value.as_bytes() });
+    }
+    proxy.stop();
+    let recorded = fs::read_to_string(&file).unwrap();
+    assert!(recorded.contains(&wanted), "{recorded}");
 }
 
 #[test]

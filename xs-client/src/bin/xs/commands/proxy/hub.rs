@@ -1,4 +1,7 @@
-//! The loop of the proxy, which passes on one request at a time, with its reply and events.
+//! Passes on requests with their replies and events, in an order that can be written down.
+//!
+//! Requests that only read are passed on as they come. Any other request is passed on alone: nothing in
+//! an event tells its cause, so the cause is the request that is in flight.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::io;
@@ -22,7 +25,7 @@ pub(super) struct Hub<'a> {
     timeout: Duration,
     sender: SyncSender<Input>,
     inputs: Receiver<Input>,
-    /// The inputs that arrived while a request was in flight.
+    /// The inputs that have come while a request was in flight.
     backlog: VecDeque<Input>,
     links: BTreeMap<usize, Link>,
     /// The number of connections so far.
@@ -30,8 +33,20 @@ pub(super) struct Hub<'a> {
     is_stopped: bool,
 }
 
-/// The id of the requests that the proxy itself sends. The reply to such a request shows that all
-/// earlier events have arrived.
+/// A request in flight that only reads.
+struct Request {
+    link: usize,
+    name: String,
+    header: Header,
+    payload: Vec<u8>,
+    deadline: Instant,
+}
+
+/// How many requests are in flight. All fit in the buffer of a socket, so that the proxy does not wait for
+/// a daemon that waits for the proxy to take its replies.
+const MAX_IN_FLIGHT: usize = 16;
+
+/// The id of the proxy's own requests, whose replies show that all earlier events have arrived.
 const PING: ReqId = ReqId(0xffff_fff0);
 
 impl<'a> Hub<'a> {
@@ -64,6 +79,10 @@ impl<'a> Hub<'a> {
             match input {
                 None | Some(Input::Stop) => return Ok(()),
                 Some(Input::NewClient(stream)) => self.accept(stream),
+                Some(Input::Client(id, Message::Whole(header, payload))) if only_reads(header) => {
+                    self.backlog.push_front(Input::Client(id, Message::Whole(header, payload)));
+                    self.pass_on_reads()?;
+                }
                 Some(Input::Client(id, Message::Whole(header, payload))) => {
                     self.request(id, header, &payload)?;
                 }
@@ -87,13 +106,76 @@ impl<'a> Hub<'a> {
     fn accept(&mut self, stream: UnixStream) {
         let name = self.conversation.name_of(self.count);
         self.count += 1;
-        // If the daemon is gone, the drop of the stream closes the connection of the client.
+        // A daemon that is gone closes the connection of the client, too.
         if let Ok(link) = Link::open(self.count, name, stream, &self.daemon, &self.sender) {
             self.links.insert(self.count, link);
         }
     }
 
-    /// Passes on a request, and waits for its reply and for the events that it causes.
+    /// Passes on the requests that only read, those at the front of the backlog and those that follow, until
+    /// all have their replies or another input is next.
+    fn pass_on_reads(&mut self) -> io::Result<()> {
+        let mut in_flight: VecDeque<Request> = VecDeque::new();
+        while !self.is_stopped {
+            while in_flight.len() < MAX_IN_FLIGHT {
+                let Some(request) = self.send_next_read() else { break };
+                in_flight.push_back(request);
+            }
+            let Some(oldest) = in_flight.front() else { break };
+            match self.next_input(oldest.deadline) {
+                Some(Input::Daemon(from, message)) => {
+                    let is_closed = matches!(message, Message::Closed);
+                    // A daemon replies to the requests on a connection in their order.
+                    let asked = in_flight.iter().position(|request| request.link == from);
+                    let asked = asked.filter(|_| !message.is_event());
+                    match asked.and_then(|at| in_flight.remove(at)) {
+                        Some(Request { name, header, payload, .. }) => {
+                            self.conversation.request(&name, header, &payload);
+                            self.take(from, message);
+                            self.conversation.end_step(Some(&name))?;
+                        }
+                        None => {
+                            self.take(from, message);
+                            self.conversation.end_without_request()?;
+                        }
+                    }
+                    in_flight.retain(|request| !is_closed || request.link != from);
+                }
+                Some(input) => self.backlog.push_back(input),
+                None if self.is_stopped => {}
+                None => {
+                    let Some(Request { name, header, payload, .. }) = in_flight.pop_front() else {
+                        break;
+                    };
+                    self.conversation.request(&name, header, &payload);
+                    self.conversation.silent(&name);
+                    self.conversation.end_step(Some(&name))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Passes on the request at the front of the backlog, if it only reads.
+    fn send_next_read(&mut self) -> Option<Request> {
+        loop {
+            match self.backlog.front() {
+                Some(Input::Client(_, Message::Whole(header, _))) if only_reads(*header) => {}
+                _ => return None,
+            }
+            let Some(Input::Client(id, Message::Whole(header, payload))) = self.backlog.pop_front()
+            else {
+                return None;
+            };
+            let Some(link) = self.links.get_mut(&id) else { continue };
+            // If the daemon is gone, its end of the connection is the answer.
+            let _ = link.send_to_daemon(header, &payload);
+            let (name, deadline) = (link.name.clone(), Instant::now() + self.timeout);
+            return Some(Request { link: id, name, header, payload, deadline });
+        }
+    }
+
+    /// Passes on a request, waits for its reply and for the events that it causes.
     fn request(&mut self, id: usize, header: Header, payload: &[u8]) -> io::Result<()> {
         let Some(link) = self.links.get_mut(&id) else { return Ok(()) };
         let name = link.name.clone();
@@ -103,8 +185,7 @@ impl<'a> Hub<'a> {
             loop {
                 match self.next_from_daemon(deadline) {
                     Some((from, message)) => {
-                        let is_event = matches!(&message, Message::Whole(header, _)
-                            if header.msg_type == MessageType::WatchEvent as u32);
+                        let is_event = message.is_event();
                         self.take(from, message);
                         if from == id && !is_event {
                             break;
@@ -147,15 +228,15 @@ impl<'a> Hub<'a> {
         self.conversation.end_step(first)
     }
 
-    /// Records a message from the daemon, and passes it on.
+    /// Writes down a message from the daemon, and passes it on.
     fn take(&mut self, id: usize, message: Message) {
         let Some(link) = self.links.get_mut(&id) else { return };
         match message {
             Message::Whole(header, payload) => {
                 self.conversation.answer(&link.name, header, &payload);
                 if link.send_to_client(header, &payload, self.faults).is_err() {
-                    // The thread that reads from this client then reports the end of the stream,
-                    // which is recorded as a step.
+                    // The thread that reads from this client notices its end, which is written down
+                    // then.
                     link.hang_up();
                 }
             }
@@ -169,16 +250,29 @@ impl<'a> Hub<'a> {
     /// Returns the next message from the daemon, or `None` at the deadline or the end of the proxy.
     fn next_from_daemon(&mut self, deadline: Instant) -> Option<(usize, Message)> {
         loop {
-            let remaining = deadline.saturating_duration_since(Instant::now());
-            match self.inputs.recv_timeout(remaining) {
-                Ok(Input::Daemon(id, message)) => return Some((id, message)),
-                Ok(Input::Stop) => {
-                    self.is_stopped = true;
-                    return None;
-                }
-                Ok(input) => self.backlog.push_back(input),
-                Err(_) => return None,
+            match self.next_input(deadline)? {
+                Input::Daemon(id, message) => return Some((id, message)),
+                input => self.backlog.push_back(input),
             }
         }
     }
+
+    /// Returns the next input, or `None` at the deadline or the end of the proxy.
+    fn next_input(&mut self, deadline: Instant) -> Option<Input> {
+        let remaining = deadline.saturating_duration_since(Instant::now());
+        let input = self.inputs.recv_timeout(remaining).ok()?;
+        self.is_stopped = matches!(input, Input::Stop);
+        (!self.is_stopped).then_some(input)
+    }
+}
+
+/// Returns whether a request changes nothing, and so causes no events.
+fn only_reads(header: Header) -> bool {
+    use MessageType::{
+        Directory, DirectoryPart, GetDomainPath, GetPerms, IsDomainIntroduced, Read,
+    };
+    matches!(
+        MessageType::from_u32(header.msg_type),
+        Some(Directory | DirectoryPart | GetDomainPath | GetPerms | IsDomainIntroduced | Read)
+    )
 }

@@ -2,7 +2,7 @@
 
 use std::os::unix::net::UnixStream;
 
-use xs_proto::Header;
+use xs_proto::{Header, MessageType};
 
 /// An input of the proxy, with the number of its connection.
 pub(super) enum Input {
@@ -16,4 +16,10 @@ pub(super) enum Input {
 pub(super) enum Message {
     Whole(Header, Vec<u8>),
     Closed,
+}
+
+impl Message {
+    pub(super) fn is_event(&self) -> bool {
+        matches!(self, Message::Whole(header, _) if header.msg_type == MessageType::WatchEvent as u32)
+    }
 }

@@ -31,8 +31,10 @@ use crate::output::Output;
 /// Stand between clients and the daemon, and write down their conversation
 ///
 /// Clients connect to the socket of --listen as they would to the daemon, and have the rights that xs
-/// has. One request is passed on at a time, and then all events that it causes, so that each request
-/// stands above its answers. SIGINT and SIGTERM end the proxy and remove the socket.
+/// has. Up to 16 requests that only read are in flight at a time. Any other request is passed on alone,
+/// and then all events that it causes: an event does not tell its cause, and each request stands above its
+/// answers. So clients do not change nodes at the same time, and the proxy takes longer than the daemon.
+/// SIGINT and SIGTERM end the proxy and remove the socket.
 ///
 /// The text has a line per message: the connection, > for a request, < for its reply or ! for an event,
 /// the type, the transaction of a request, and the payload.
