@@ -5,9 +5,12 @@ mod daemon;
 mod player;
 mod transcript;
 
+use std::path::{Path, PathBuf};
+
 use daemon::Daemon;
 use player::{Difference, Player};
 use transcript::Scenario;
+use xs_tests::settings;
 use xs_transport::mock::Flavour;
 
 /// The scenarios that are known to differ.
@@ -40,15 +43,28 @@ recorded! {
     oxenstored_4_22: "ox-4.22", Ocaml422;
 }
 
+/// Replays a recording of `xs proxy`, to see where the in-memory xenstored answers differently.
+#[test]
+fn recording_in_the_environment() {
+    let Some(file) = std::env::var_os("XS_TEST_CONVERSATION") else {
+        return settings::skip("XS_TEST_CONVERSATION names no recording");
+    };
+    replay_files("", vec![file.into()], || Daemon::with_pipes(Flavour::default()));
+}
+
 /// Replays all scenarios of a directory, each on a fresh daemon.
 fn replay_all(dir: &str, start: impl Fn() -> Daemon) {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conversations");
-    let known = |name: &str| KNOWN.lines().any(|line| line.starts_with(&format!("{dir} {name}:")));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conversations");
     let mut files: Vec<_> = std::fs::read_dir(root.join(dir))
         .expect("the transcripts exist")
         .map(|entry| entry.expect("the directory can be read").path())
         .collect();
     files.sort();
+    replay_files(dir, files, start);
+}
+
+fn replay_files(dir: &str, files: Vec<PathBuf>, start: impl Fn() -> Daemon) {
+    let known = |name: &str| KNOWN.lines().any(|line| line.starts_with(&format!("{dir} {name}:")));
     let (mut passed, mut reports) = (0, Vec::new());
     for path in files {
         let text = std::fs::read_to_string(&path).expect("the transcript can be read");

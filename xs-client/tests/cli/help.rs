@@ -96,7 +96,7 @@ fn similar_nodes_are_suggested_for_typing_mistakes() {
 
 #[test]
 fn refused_requests_are_explained() {
-    let host = Host::new("/open [r0] = 1");
+    let host = Host::new("/open [r0] = 1\n/closed [n0] = 1");
     let guest = |args: &str| stderr(&host.xs(&format!("--socket {} {args}", host.guest())));
     for (error, hint) in [
         (
@@ -107,6 +107,11 @@ fn refused_requests_are_explained() {
         (
             guest("write /open/new x"),
             "hint: /open belongs to domain 0, which may read and write; other guests may read",
+        ),
+        (
+            guest("write /closed/new x"),
+            "hint: this is domain 5, which may not read the permissions: in dom0, `xs get-perms --long \
+             /closed/new` shows them, or those of the node above if there is none",
         ),
         (guest("chmod data n7"), "hint: only dom0 can give a node to another domain"),
         (guest("control help"), "hint: only dom0 may do this"),

@@ -33,7 +33,7 @@ fn errors_name_command_path_and_code_with_a_hint() {
     let host = Host::new("/closed [n0] = 1");
     let guest = |args: &str| stderr(&host.xs(&format!("--socket {} {args}", host.guest())));
     let error = guest("read /closed");
-    for part in ["xs: read \"/closed\": EACCES", "hint: `xs get-perms /closed`"] {
+    for part in ["xs: read \"/closed\": EACCES", "in dom0, `xs get-perms --long /closed`"] {
         assert!(error.contains(part), "{error}");
     }
     let error = stderr(&host.xs("--socket /nowhere/at/all read a"));

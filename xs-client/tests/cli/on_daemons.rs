@@ -172,8 +172,14 @@ fn edit_conflicts_with_changes_by_other_clients() {
         let message = stderr(&output);
         assert!(message.contains("another client has changed /cli-conflict/a"), "{message}");
         assert_eq!(host.ok("read /cli-conflict/a"), "other\n");
-        let kept = message.split("the edited text is in ").nth(1).unwrap().trim();
+        let hint = message.split("the edited text is in ").nth(1).unwrap();
+        let (kept, hint) = hint.split_once(", and `VISUAL='").unwrap();
         assert!(fs::read_to_string(kept).unwrap().contains("/cli-conflict/a [n5] = \"new\""));
+        // The command in the hint makes the change.
+        let (editor, args) = hint.split_once("' xs ").unwrap();
+        let mut command = host.command(args.split_once('`').unwrap().0);
+        assert!(command.env("VISUAL", editor).output().unwrap().status.success());
+        assert_eq!(host.ok("read /cli-conflict/a"), "new\n");
         fs::remove_file(kept).unwrap();
     });
 }

@@ -54,6 +54,11 @@ const EXAMPLES: &[Example] = &[
         "EDITOR=nano xs edit /vm/1",
         "Change a subtree in an editor, in one transaction.",
     ),
+    example(
+        "edit",
+        "EDITOR='sed -i s/old/new/' xs edit /vm/1/name",
+        "Change a part of a value without an interactive editor.",
+    ),
     example("mkdir", "xs mkdir /tool/mine", "Create an empty node."),
     example("rm", "xs rm /tool/mine", "Remove a node and all nodes below it."),
     example("cp", "xs cp /vm/1 /vm/2", "Copy a subtree with its permissions."),
@@ -87,7 +92,11 @@ const EXAMPLES: &[Example] = &[
     ),
     example("dump", "xs dump /vm > vm", "Save a subtree to a file."),
     example("restore", "xs restore vm", "Create the nodes in a file again."),
-    example("diff", "xs diff --file vm", "Show what has changed since a dump."),
+    example(
+        "diff",
+        "xs dump /local/domain/5 > before; sleep 60; xs diff --file before",
+        "Show what has changed below a node within a minute.",
+    ),
     example("diff", "xs diff /vm/1 /vm/2", "Compare two subtrees."),
     example("info", "xs info", "Say how the daemon is found, and which one it is."),
     example("ping", "xs ping -n 5", "Measure five round trips."),
@@ -108,6 +117,12 @@ const EXAMPLES: &[Example] = &[
     ),
     example(
         "proxy",
+        "xs proxy --listen /tmp/p --record failing.txt",
+        "Record what a program does that is started with XENSTORED_PATH=/tmp/p, as in \
+         `XENSTORED_PATH=/tmp/p xl list`.",
+    ),
+    example(
+        "proxy",
         "xs proxy --listen /tmp/p --split 1 --slow 10",
         "See how a client copes with a slow daemon.",
     ),
@@ -115,6 +130,16 @@ const EXAMPLES: &[Example] = &[
         "completions",
         "source <(xs completions bash)",
         "Complete commands and keys in this shell. Put the line in ~/.bashrc for all.",
+    ),
+    example(
+        "completions",
+        "source <(xs completions zsh)",
+        "The same for zsh. Put the line in ~/.zshrc, below `autoload -U compinit && compinit`.",
+    ),
+    example(
+        "completions",
+        "xs completions fish | source",
+        "The same for fish. Put the line in ~/.config/fish/config.fish.",
     ),
     example("man", "xs man watch | man -l -", "Show the page of a command."),
     example("man", "xs man --directory /usr/local/share/man/man1", "Install all pages."),

@@ -148,19 +148,23 @@ fn existing_node(path: &str, client: &Client) -> Option<String> {
 /// permissions decide whether a child can be created.
 fn permissions(path: &str, client: &Client) -> Option<String> {
     let path = Path::new(path).ok()?;
+    let domain = match client.read_parsed::<u16>("domid") {
+        Ok(domid) => format!("domain {domid}"),
+        Err(_) => "a guest".to_owned(),
+    };
     for path in iter::successors(Some(path), |path| path.parent()) {
         match client.get_perms(path.as_str()) {
             Ok(perms) => {
-                return Some(format!(
-                    "{path} {}; this is {}",
-                    in_words(&perms),
-                    match client.read_parsed::<u16>("domid") {
-                        Ok(domid) => format!("domain {domid}"),
-                        Err(_) => "a guest".to_owned(),
-                    }
-                ));
+                return Some(format!("{path} {}; this is {domain}", in_words(&perms)));
             }
             Err(error) if error.is_not_found() => {}
+            // Relative paths mean another node in dom0, where the permissions can be read.
+            Err(_) if path.as_str().starts_with('/') => {
+                return Some(format!(
+                    "this is {domain}, which may not read the permissions: in dom0, `xs get-perms \
+                     --long {path}` shows them, or those of the node above if there is none"
+                ));
+            }
             Err(_) => return None,
         }
     }

@@ -40,8 +40,10 @@ impl Edit {
         file.edit()?;
         let kept = |error: CommandError| {
             error.with_hint(format!(
-                "nothing was changed; the edited text is in {}",
-                file.0.display()
+                "nothing was changed; the edited text is in {file}, and `VISUAL='cp {file}' xs edit {}` \
+                 applies it once it is corrected",
+                self.path,
+                file = file.0.display()
             ))
         };
         let text = fs::read_to_string(&file.0).map_err(|error| {

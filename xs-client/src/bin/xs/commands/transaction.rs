@@ -44,7 +44,7 @@ impl Transaction {
         let (name, script) = input::read(self.file.as_deref())?;
         let commands = parse(&script).map_err(|(line, error)| {
             CommandError::new(format!("{name}: line {line}: {error}"))
-                .with_hint("nothing was changed")
+                .with_hint("nothing was changed; `xs transaction --help` lists the commands")
         })?;
         let mut text = Vec::new();
         // The line of the command that runs; `None` while none does.

@@ -36,8 +36,12 @@ use crate::output::Output;
 /// answers. So clients do not change nodes at the same time, and the proxy takes longer than the daemon.
 /// SIGINT and SIGTERM end the proxy and remove the socket.
 ///
+/// Programs that use libxenstore or xs find the socket by the environment variable XENSTORED_PATH.
+///
 /// The text has a line per message: the connection, > for a request, < for its reply or ! for an event,
-/// the type, the transaction of a request, and the payload.
+/// the type, the transaction of a request, and the payload. The source of xs describes it in
+/// tests/tests/conversations/README.md, and has a test that repeats the requests of a recording on the
+/// in-memory xenstored and compares the replies.
 #[derive(Debug, Args)]
 pub(crate) struct Proxy {
     /// Socket to create, which only this user can connect to
