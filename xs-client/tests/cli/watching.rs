@@ -1,11 +1,16 @@
 //! `xs watch` with its options, on the in-memory and on genuine daemons.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Lines};
+use std::io::{BufRead, BufReader, Lines, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
+
+use xs_proto::{Decoder, Header, MessageType, ReqId, TxId};
 
 use crate::host::{Host, stderr};
 
@@ -332,4 +337,61 @@ fn ignored_signals_stay_ignored() {
     exec.signal("-TERM");
     let status = exec.child.wait_with_output().unwrap().status;
     assert_eq!(status.signal(), Some(15));
+}
+
+/// Confirms a watch, reports its first event, and answers no other request. Tells when there is one.
+fn answer_watches_only(mut stream: UnixStream, asked: &mpsc::Sender<()>) {
+    let mut decoder = Decoder::for_server();
+    let mut buffer = [0; 4096];
+    while let Ok(received @ 1..) = stream.read(&mut buffer) {
+        let mut rest = &buffer[..received];
+        while !rest.is_empty() {
+            let decoded = decoder.decode(rest).unwrap();
+            rest = &rest[decoded.consumed..];
+            let Some(frame) = decoded.frame else { continue };
+            if frame.header.msg_type != MessageType::Watch as u32 {
+                let _ = asked.send(());
+                continue;
+            }
+            let confirmation = Header { len: 3, ..frame.header };
+            let event = Header {
+                msg_type: MessageType::WatchEvent as u32,
+                req_id: ReqId(0),
+                tx_id: TxId::NONE,
+                len: frame.payload.len() as u32,
+            };
+            let messages = [&confirmation.encode()[..], b"OK\0", &event.encode(), frame.payload];
+            stream.write_all(&messages.concat()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn second_signal_does_not_wait_for_the_daemon() {
+    let mut host = Host::new("");
+    host.stop();
+    let listener = UnixListener::bind(host.socket()).unwrap();
+    let (sender, asked) = mpsc::channel();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let sender = sender.clone();
+            thread::spawn(move || answer_watches_only(stream.unwrap(), &sender));
+        }
+    });
+    let mut command = host.command("--timeout 1000 watch /a --exec true");
+    let mut exec = Exec { child: command.spawn().unwrap(), log: host.dir.join("log"), host };
+    asked.recv().unwrap();
+    // Signals of the same number could merge.
+    exec.signal("-TERM");
+    exec.signal("-INT");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let status = loop {
+        if let Some(status) = exec.child.try_wait().unwrap() {
+            break status;
+        }
+        if Instant::now() > deadline {
+            exec.child.kill().unwrap();
+        }
+    };
+    assert!(matches!(status.signal(), Some(2 | 15)), "{status}");
 }
