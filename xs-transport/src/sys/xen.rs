@@ -7,6 +7,7 @@
 use std::ffi::c_ulong;
 use std::fs::File;
 use std::io;
+use std::mem::offset_of;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::{self, NonNull};
 use std::sync::Mutex;
@@ -87,6 +88,14 @@ pub(crate) struct DomainInfo {
 /// kernel does with other memory, and also across fork(2).
 struct HypercallBuffer(NonNull<Domctl>);
 
+/// What Xen says about a domain.
+pub(crate) struct Info {
+    /// XEN_DOMINF_*
+    pub(crate) flags: u32,
+    /// The UUID that the toolstack has given the domain.
+    pub(crate) handle: u128,
+}
+
 /// `struct xen_domctl` with `struct xen_domctl_getdomaininfo`, as far as it is used here. Xen writes to
 /// it, hence the atomics.
 #[repr(C)]
@@ -98,11 +107,14 @@ struct Domctl {
     /// The domain, in the lower half.
     found: AtomicU32,
     flags: AtomicU32,
-    rest: [AtomicU64; 15],
-    end: [AtomicU8; 8],
+    pages_and_time: [AtomicU64; 7],
+    processors_and_label: [AtomicU32; 3],
+    handle: [AtomicU8; 16],
+    rest: [AtomicU8; 36],
 }
 
 const _: () = assert!(size_of::<Domctl>() >= 144 && size_of::<Domctl>() <= PAGE_SIZE);
+const _: () = assert!(offset_of!(Domctl, handle) == 92);
 const PAGE_SIZE: usize = 4096;
 
 // SAFETY: the mapping belongs to the process, not to a thread, and all access is through atomics.
@@ -123,7 +135,7 @@ impl DomainInfo {
         // Xen 4.17, 4.18, 4.19 to 4.21, and 4.22.
         for version in 0x15..=0x18 {
             info.version = version;
-            match info.flags(0) {
+            match info.get(0) {
                 // Xen has another version.
                 Err(error) if error.raw_os_error() == Some(libc::EACCES) => {}
                 result => return result.map(|_| info),
@@ -132,8 +144,8 @@ impl DomainInfo {
         Err(io::Error::new(io::ErrorKind::Unsupported, "unknown version of Xen's domctl interface"))
     }
 
-    /// Returns the flags of a domain; `None` if there is none of this number.
-    pub(crate) fn flags(&self, domid: u16) -> io::Result<Option<u32>> {
+    /// Returns what Xen says about a domain; `None` if there is none of this number.
+    pub(crate) fn get(&self, domid: u16) -> io::Result<Option<Info>> {
         const GET_DOMAIN_INFO: u32 = 5;
         const HYPERVISOR_DOMCTL: u64 = 36;
         let buffer = self.buffer.lock().unwrap_or_else(|error| error.into_inner());
@@ -155,7 +167,12 @@ impl DomainInfo {
         }
         // Xen 4.17 returns the next higher domain instead of an error.
         let found = domctl.found.load(Ordering::Relaxed) as u16;
-        Ok((found == domid).then(|| domctl.flags.load(Ordering::Relaxed)))
+        Ok((found == domid).then(|| Info {
+            flags: domctl.flags.load(Ordering::Relaxed),
+            handle: u128::from_be_bytes(std::array::from_fn(|at| {
+                domctl.handle[at].load(Ordering::Relaxed)
+            })),
+        }))
     }
 }
 

@@ -46,6 +46,8 @@ pub(crate) struct Domain {
     pub(crate) shut_down: bool,
     /// The arguments of INTRODUCE.
     pub(crate) rings: Rings,
+    /// What tells the domain from others that have its number at other times, if the machine says so.
+    pub(crate) identity: Option<u128>,
     /// The domain whose rights this domain also has.
     pub(crate) target: Option<DomId>,
     /// The feature bits that the daemon offers to the domain.
@@ -80,8 +82,15 @@ pub(crate) trait Machine: fmt::Debug + Send {
     /// Returns whether there is a domain of this number, which is not about to go.
     fn exists(&self, domid: DomId) -> bool;
 
-    /// Opens the ring of a domain that is introduced. Returns whether the ring can be served.
+    /// Opens the ring of a domain that is about to be introduced. Returns whether the ring can be served.
     fn open_ring(&self, domid: DomId, port: u32) -> bool;
+
+    /// Opens the ring of an introduced domain again, in place of the present one. The connection over
+    /// it goes on if `keeps_connection`. Otherwise the ring is emptied.
+    fn reopen_ring(&self, domid: DomId, port: u32, keeps_connection: bool);
+
+    /// Returns what tells the domain from others that have its number at other times.
+    fn identity(&self, domid: DomId) -> Option<u128>;
 }
 
 /// How a domain is reached, as a toolstack tells it. Only compared here.
@@ -165,6 +174,7 @@ impl Domains {
             introduced: false,
             shut_down: false,
             rings: Rings::of(domid),
+            identity: None,
             target: None,
             features: FEATURES,
             quotas: quotas.clone(),
@@ -197,6 +207,35 @@ impl Domains {
             self.set_present(domid);
         }
         opened
+    }
+
+    /// Opens the ring of an introduced domain again, see [`Machine::reopen_ring`].
+    pub(crate) fn reopen_ring(&self, domid: DomId, port: i64, keeps_connection: bool) {
+        if let (Some(machine), Ok(port)) = (&self.machine, u32::try_from(port)) {
+            machine.reopen_ring(domid, port, keeps_connection);
+        }
+    }
+
+    /// Returns what tells the domain of this number from others, see [`Machine::identity`].
+    pub(crate) fn identity(&self, domid: DomId) -> Option<u128> {
+        self.machine.as_ref()?.identity(domid)
+    }
+
+    /// Returns whether the introduced domain of this number has made way for another one.
+    pub(crate) fn is_replaced(&self, domid: DomId) -> bool {
+        let known = self.get(domid).filter(|domain| domain.introduced);
+        match known.and_then(|domain| domain.identity) {
+            Some(known) => self.identity(domid).is_some_and(|present| present != known),
+            None => false,
+        }
+    }
+
+    /// Starts over with a domain that is not introduced. Permissions that name its number keep their
+    /// meaning.
+    pub(crate) fn renew(&mut self, domid: DomId) {
+        if let Some(domain) = self.known.remove(&domid) {
+            self.get_or_add(domid, domain.generation);
+        }
     }
 
     /// Notes that a domain, which is not dom0, no longer exists.

@@ -17,15 +17,31 @@ impl Daemon {
     /// Introduces a domain with these arguments. Returns whether it was not introduced before.
     pub(crate) fn introduce_with(&mut self, domid: DomId, rings: Rings) -> bool {
         let generation = self.store.generation();
+        let identity = self.domains.identity(domid);
         let domain = self.domains.get_or_add(domid, generation);
         if domain.introduced {
             return false;
         }
         domain.introduced = true;
+        domain.identity = identity;
         domain.shut_down = false;
         domain.rings = rings;
         self.fire_special(INTRODUCE_DOMAIN, domid);
         true
+    }
+
+    /// Ends a domain whose number another domain has by now. Returns whether this was so.
+    ///
+    /// Nodes and permissions stay: a toolstack makes those of the new domain before it introduces the
+    /// domain, and the daemon cannot tell them from older ones.
+    pub(crate) fn end_replaced(&mut self, domid: DomId) -> bool {
+        let is_replaced = self.domains.is_replaced(domid);
+        if is_replaced {
+            self.disconnect_domain(domid);
+            self.domains.renew(domid);
+            self.fire_special(RELEASE_DOMAIN, domid);
+        }
+        is_replaced
     }
 
     /// Returns the features that the daemon offers in the page of a domain: its own, without the

@@ -37,6 +37,12 @@ pub trait Hypervisor: fmt::Debug + Send + Sync + 'static {
     /// The hypervisor does not tell. The domain is then taken to be unchanged.
     fn state(&self, domid: DomId) -> io::Result<DomainState>;
 
+    /// Returns a number that tells a domain from earlier and later ones with its id.
+    ///
+    /// # Errors
+    /// The hypervisor does not tell. The domain is then taken to be the same as before.
+    fn identity(&self, domid: DomId) -> io::Result<u128>;
+
     /// Waits until a domain has changed its state. May return spuriously.
     ///
     /// # Errors

@@ -2,13 +2,15 @@
 
 use std::fmt;
 use std::io;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use xs_proto::DomId;
+use xs_proto::ring::{Field, Page, Ring};
 
-use super::state::State;
+use super::state::{SavedDomain, State};
 use super::{DomainState, HostEvent, Hypervisor};
 use crate::mock::daemon::domains::Machine;
 use crate::mock::ring::connection::{Connection, Saved};
@@ -17,11 +19,20 @@ use crate::mock::xenstored::Xenstored;
 
 type Log = Arc<dyn Fn(&HostEvent) + Send + Sync>;
 
-/// A ring that is open, and has no thread yet.
-struct Opened<H: Hypervisor> {
-    domid: DomId,
-    page: H::Page,
-    channel: H::Channel,
+/// A ring that is to be served in place of the domain's present one.
+enum NewRing<H: Hypervisor> {
+    Opened {
+        domid: DomId,
+        page: H::Page,
+        channel: H::Channel,
+    },
+    /// A port is to be bound again. A daemon cannot bind one twice, so the present ring is closed
+    /// first.
+    Reopen {
+        domid: DomId,
+        port: u32,
+        keeps_connection: bool,
+    },
 }
 
 /// The hypervisor as the daemon sees it.
@@ -29,7 +40,7 @@ struct View<H: Hypervisor> {
     hypervisor: Arc<H>,
     /// The daemon is locked while it opens a ring, and a connection needs the lock. Therefore another
     /// thread connects.
-    opened: Sender<Opened<H>>,
+    new_rings: Sender<NewRing<H>>,
     log: Log,
 }
 
@@ -49,8 +60,10 @@ impl Xenstored {
     /// domains that shut down, as the [flavour](crate::mock::Flavour) does.
     ///
     /// From now on, a domain exists if the hypervisor says so, and INTRODUCE fails with EINVAL for
-    /// domains whose ring cannot be opened. An INTRODUCE of a domain that is introduced already does
-    /// not open the ring again.
+    /// domains whose ring cannot be opened. An INTRODUCE of a domain that is introduced already opens
+    /// the ring again, with the new port. Where the C daemon drops the watches and transactions of the
+    /// domain and empties its ring, oxenstored keeps the connection. This one keeps the watches
+    /// then, but not the transactions.
     ///
     /// Threads serve the host until the process ends. `log` is called by them, and by INTRODUCE with
     /// locks held, so that it must not use this xenstored.
@@ -80,10 +93,11 @@ impl Xenstored {
         let state = State::parse(state)?;
         let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
         self.act(|daemon| {
-            for (domid, rings, is_down) in &state.domains {
-                daemon.introduce_with(*domid, *rings);
-                if let Some(domain) = daemon.domains.introduced(*domid) {
-                    domain.shut_down = *is_down;
+            for saved in &state.domains {
+                daemon.introduce_with(saved.domid, saved.rings);
+                if let Some(domain) = daemon.domains.introduced(saved.domid) {
+                    domain.shut_down = saved.shut_down;
+                    domain.identity = saved.identity;
                 }
             }
         });
@@ -98,27 +112,32 @@ impl Xenstored {
         mut state: State,
     ) -> io::Result<Host<H>> {
         let hypervisor = Arc::new(hypervisor);
-        let (opened, receiver) = channel();
-        let view = View { hypervisor: hypervisor.clone(), opened, log: log.clone() };
+        let (new_rings, receiver) = channel();
+        let view = View { hypervisor: hypervisor.clone(), new_rings, log: log.clone() };
         let host = Host { xenstored: self.clone(), rings: Rings::<H>::default() };
         self.act(|daemon| daemon.domains.machine = Some(Box::new(view)));
 
         let (page, channel) = hypervisor.open_dom0()?;
         host.start(DomId::DOM0, page, channel, state.rings.remove(&DomId::DOM0))?;
-        for (domid, rings, _) in &state.domains {
+        for SavedDomain { domid, rings, .. } in state.domains {
+            if self.act(|daemon| daemon.end_replaced(domid)) {
+                log(&HostEvent::Changed(domid, DomainState::Gone));
+                continue;
+            }
             // A domain that is gone is released by the first look at the domains.
             let port = u32::try_from(rings.port).unwrap_or(0);
-            let opened = hypervisor.open(*domid, port).and_then(|(page, channel)| {
-                host.start(*domid, page, channel, state.rings.remove(domid))
+            let opened = hypervisor.open(domid, port).and_then(|(page, channel)| {
+                host.start(domid, page, channel, state.rings.remove(&domid))
             });
-            log(&match opened {
-                Ok(()) => HostEvent::Introduced(*domid),
-                Err(error) => HostEvent::Refused(*domid, Arc::new(error)),
-            });
+            log(&introduced_or_refused(domid, opened));
         }
-        let (log_of_rings, host_of_rings) = (log.clone(), host.clone());
+        let (log_of_rings, host_of_rings, opener) = (log.clone(), host.clone(), hypervisor.clone());
         let thread = thread::Builder::new().name("new rings".into());
-        thread.spawn(move || host_of_rings.serve_opened(&receiver, &log_of_rings))?;
+        thread.spawn(move || {
+            for ring in receiver {
+                host_of_rings.replace(ring, &*opener, &log_of_rings);
+            }
+        })?;
         let xenstored = self.clone();
         let thread = thread::Builder::new().name("states of domains".into());
         thread.spawn(move || watch_domains(&xenstored, &*hypervisor, &log))?;
@@ -141,7 +160,13 @@ impl<H: Hypervisor> Host<H> {
         let domains = self.xenstored.act(|daemon| {
             let all = daemon.domains.iter();
             let introduced = all.filter(|(domid, it)| it.introduced && *domid != DomId::DOM0);
-            introduced.map(|(domid, domain)| (domid, domain.rings, domain.shut_down)).collect()
+            let saved = introduced.map(|(domid, domain)| SavedDomain {
+                domid,
+                rings: domain.rings,
+                shut_down: domain.shut_down,
+                identity: domain.identity,
+            });
+            saved.collect()
         });
         State { domains, nodes, rings }.to_string()
     }
@@ -165,18 +190,42 @@ impl<H: Hypervisor> Host<H> {
         Ok(())
     }
 
-    /// Serves the rings that INTRODUCE has opened.
-    fn serve_opened(&self, rings: &Receiver<Opened<H>>, log: &Log) {
-        for Opened { domid, page, channel } in rings {
-            // The domain may be gone already. Its connection would introduce it again.
-            if !self.xenstored.is_introduced(domid) {
-                continue;
-            }
-            log(&match self.start(domid, page, channel, None) {
-                Ok(()) => HostEvent::Introduced(domid),
-                Err(error) => HostEvent::Refused(domid, Arc::new(error)),
-            });
+    /// Serves a ring in place of the domain's present one.
+    fn replace(&self, ring: NewRing<H>, hypervisor: &H, log: &Log) {
+        let (NewRing::Opened { domid, .. } | NewRing::Reopen { domid, .. }) = ring;
+        let old = self.take(domid).and_then(RingThread::stop);
+        // The domain may be gone already. A connection would introduce it again.
+        if !self.xenstored.is_introduced(domid) {
+            return;
         }
+        let started = match ring {
+            NewRing::Opened { page, channel, .. } => {
+                drop(old);
+                self.start(domid, page, channel, None)
+            }
+            NewRing::Reopen { port, keeps_connection: true, .. } => {
+                let saved = old.and_then(Connection::save).map(|(_, saved)| saved);
+                let opened = hypervisor.open(domid, port);
+                opened.and_then(|(page, channel)| self.start(domid, page, channel, saved))
+            }
+            NewRing::Reopen { port, keeps_connection: false, .. } => {
+                drop(old);
+                hypervisor.open(domid, port).and_then(|(page, channel)| {
+                    for ring in [Ring::Requests, Ring::Replies] {
+                        page.store(Field::Consumer(ring), 0, Ordering::Relaxed);
+                        page.store(Field::Producer(ring), 0, Ordering::Relaxed);
+                    }
+                    self.start(domid, page, channel, None)
+                })
+            }
+        };
+        log(&introduced_or_refused(domid, started));
+    }
+
+    fn take(&self, domid: DomId) -> Option<RingThread<H::Page>> {
+        let mut rings = self.lock_rings();
+        let at = rings.iter().position(|ring| ring.domid() == domid)?;
+        Some(rings.swap_remove(at))
     }
 
     fn lock_rings(&self) -> MutexGuard<'_, Vec<RingThread<H::Page>>> {
@@ -193,6 +242,13 @@ impl<H: Hypervisor> Clone for Host<H> {
 impl<H: Hypervisor> fmt::Debug for Host<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Host").field("rings", &self.lock_rings().len()).finish_non_exhaustive()
+    }
+}
+
+fn introduced_or_refused(domid: DomId, served: io::Result<()>) -> HostEvent {
+    match served {
+        Ok(()) => HostEvent::Introduced(domid),
+        Err(error) => HostEvent::Refused(domid, Arc::new(error)),
     }
 }
 
@@ -219,12 +275,23 @@ impl<H: Hypervisor> Machine for View<H> {
 
     fn open_ring(&self, domid: DomId, port: u32) -> bool {
         match self.hypervisor.open(domid, port) {
-            Ok((page, channel)) => self.opened.send(Opened { domid, page, channel }).is_ok(),
+            Ok((page, channel)) => {
+                self.new_rings.send(NewRing::Opened { domid, page, channel }).is_ok()
+            }
             Err(error) => {
                 (self.log)(&HostEvent::Refused(domid, Arc::new(error)));
                 false
             }
         }
+    }
+
+    fn reopen_ring(&self, domid: DomId, port: u32, keeps_connection: bool) {
+        // The thread that receives ends with the process.
+        let _ = self.new_rings.send(NewRing::Reopen { domid, port, keeps_connection });
+    }
+
+    fn identity(&self, domid: DomId) -> Option<u128> {
+        self.hypervisor.identity(domid).ok()
     }
 }
 

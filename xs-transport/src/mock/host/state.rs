@@ -17,13 +17,22 @@ use crate::mock::ring::connection::Saved;
 /// The state of a host.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct State {
-    /// The introduced domains other than dom0, and whether they have shut down.
-    pub(super) domains: Vec<(DomId, Rings, bool)>,
+    /// The introduced domains other than dom0.
+    pub(super) domains: Vec<SavedDomain>,
     pub(super) nodes: String,
     pub(super) rings: BTreeMap<DomId, Saved>,
 }
 
-const FIRST_LINE: &str = "xs serve --xen, state 1";
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct SavedDomain {
+    pub(super) domid: DomId,
+    pub(super) rings: Rings,
+    pub(super) shut_down: bool,
+    /// See [`Hypervisor::identity`](super::Hypervisor::identity).
+    pub(super) identity: Option<u128>,
+}
+
+const FIRST_LINE: &str = "xs serve --xen, state 2";
 
 impl State {
     /// Parses the text of [`Display`](fmt::Display).
@@ -51,7 +60,12 @@ impl State {
         match keyword {
             "domain" => {
                 let rings = Rings { gfn: number(words.next())?, port: number(words.next())? };
-                self.domains.push((domid, rings, number(words.next())?));
+                let shut_down = number(words.next())?;
+                let identity = match words.next()? {
+                    "-" => None,
+                    identity => Some(identity.parse().ok()?),
+                };
+                self.domains.push(SavedDomain { domid, rings, shut_down, identity });
             }
             "input" => self.rings.entry(domid).or_default().input = bytes(words.next())?,
             "output" => self.rings.entry(domid).or_default().output = bytes(words.next())?,
@@ -101,8 +115,10 @@ fn hex(bytes: &[u8]) -> String {
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{FIRST_LINE}")?;
-        for (domid, Rings { gfn, port }, is_down) in &self.domains {
-            writeln!(f, "domain {domid} {gfn} {port} {is_down}")?;
+        for SavedDomain { domid, rings: Rings { gfn, port }, shut_down, identity } in &self.domains
+        {
+            let identity = identity.map_or("-".to_owned(), |identity| identity.to_string());
+            writeln!(f, "domain {domid} {gfn} {port} {shut_down} {identity}")?;
         }
         for line in self.nodes.lines() {
             writeln!(f, "node {line}")?;
@@ -127,13 +143,19 @@ mod tests {
     #[test]
     fn text_keeps_the_state() {
         let watch = |token: &[u8], depth| Watch { token: token.into(), prefix: 3, depth };
+        let domain = |number, identity| SavedDomain {
+            domid: DomId::new(number),
+            rings: Rings { gfn: -1, port: 7 },
+            shut_down: number == 5,
+            identity,
+        };
         let watches = vec![
             ("/a".to_owned(), watch(b"", None)),
             ("@releaseDomain".to_owned(), watch(b"a \n\xff", Some(2))),
         ];
         let saved = Saved { input: b"\0\x01".to_vec(), output: Vec::new(), watches };
         let state = State {
-            domains: vec![(DomId::new(5), Rings { gfn: -1, port: 7 }, true)],
+            domains: vec![domain(5, None), domain(6, Some(u128::MAX))],
             nodes: "/a [n0] = \"b \\n\"\n/b [n5 r0] = \"\"\n".to_owned(),
             rings: BTreeMap::from([(DomId::DOM0, saved)]),
         };
@@ -142,7 +164,8 @@ mod tests {
 
     #[test]
     fn other_text_is_rejected() {
-        for text in ["", "x", "domain 5 1 7 false", "xs serve --xen, state 1\ndomain 5 1 7"] {
+        for text in ["", "x", "domain 5 1 7 false -", "xs serve --xen, state 2\ndomain 5 1 7 false"]
+        {
             assert!(State::parse(text).is_err(), "{text}");
         }
         let odd = format!("{FIRST_LINE}\ninput 5 abc\n");

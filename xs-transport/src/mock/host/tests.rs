@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
@@ -18,6 +18,7 @@ use crate::{Drive, Transport, Wait};
 
 const GUEST: DomId = DomId::new(3);
 const PORT: u32 = 7;
+const OTHER_PORT: u32 = 8;
 const HANG_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A hypervisor with the domains that a test creates.
@@ -27,6 +28,7 @@ struct Machine(Arc<(Mutex<Domains>, Condvar)>);
 #[derive(Debug, Default)]
 struct Domains {
     states: HashMap<DomId, (DomainState, Arc<RingPage>)>,
+    identities: HashMap<DomId, u128>,
     /// The guests' ends of channels.
     channels: HashMap<DomId, MemoryChannel>,
     /// The states have changed since the last wait.
@@ -34,9 +36,16 @@ struct Domains {
 }
 
 impl Machine {
+    /// Creates a domain, in place of an earlier one of this number.
     fn create(&self, domid: DomId) {
-        let domain = (DomainState::Running, Arc::default());
-        self.0.0.lock().unwrap().states.insert(domid, domain);
+        let mut domains = self.0.0.lock().unwrap();
+        domains.states.insert(domid, (DomainState::Running, Arc::default()));
+        *domains.identities.entry(domid).or_default() += 1;
+    }
+
+    /// Gives the ring of a domain another page.
+    fn move_ring(&self, domid: DomId) {
+        self.0.0.lock().unwrap().states.get_mut(&domid).unwrap().1 = Arc::default();
     }
 
     fn change(&self, domid: DomId, state: DomainState) {
@@ -68,7 +77,7 @@ impl Hypervisor for Machine {
     }
 
     fn open(&self, domid: DomId, port: u32) -> io::Result<(Self::Page, MemoryChannel)> {
-        if port != PORT {
+        if ![PORT, OTHER_PORT].contains(&port) {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         let (ours, theirs) = MemoryChannel::pair();
@@ -80,6 +89,11 @@ impl Hypervisor for Machine {
     fn state(&self, domid: DomId) -> io::Result<DomainState> {
         let domains = self.0.0.lock().unwrap();
         Ok(domains.states.get(&domid).map_or(DomainState::Gone, |(state, _)| *state))
+    }
+
+    fn identity(&self, domid: DomId) -> io::Result<u128> {
+        let domains = self.0.0.lock().unwrap();
+        domains.identities.get(&domid).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn wait(&self) -> io::Result<()> {
@@ -203,7 +217,7 @@ fn domains_that_cannot_be_served_are_not_introduced() {
         let invalid = Reply::Error(ErrorCode::Invalid);
         assert_eq!(host.introduce(GUEST, PORT), invalid, "there is no such domain");
         host.machine.create(GUEST);
-        assert_eq!(host.introduce(GUEST, PORT + 1), invalid, "there is no such port");
+        assert_eq!(host.introduce(GUEST, 9), invalid, "there is no such port");
         assert!(host.logged().starts_with("cannot serve the ring of domain 3: "));
         assert_eq!(host.dom0.call(&Request::IsDomainIntroduced(GUEST)), Reply::Boolean(false));
         assert_eq!(host.introduce(GUEST, PORT), Reply::Done);
@@ -232,12 +246,131 @@ fn destroyed_domains_are_released_and_their_pages_given_back() {
             assert!(host.xenstored.connections(GUEST).is_empty());
             host.machine.0.0.lock().unwrap().states.remove(&GUEST);
             drop(guest);
-            let deadline = Instant::now() + HANG_TIMEOUT;
-            while page.strong_count() > 0 {
-                assert!(Instant::now() < deadline, "the page is not given back");
-                std::thread::yield_now();
-            }
+            wait_for_holders(&page, 0);
         }
+    }
+}
+
+/// Waits until only so many hold the page of a guest.
+fn wait_for_holders(page: &Weak<RingPage>, count: usize) {
+    let deadline = Instant::now() + HANG_TIMEOUT;
+    while page.strong_count() > count {
+        assert!(Instant::now() < deadline, "the page is not given back");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn second_introduce_serves_the_new_page_and_port() {
+    for flavour in [Flavour::C417, Flavour::C422, Flavour::Ocaml417] {
+        let mut host = Host::new(flavour);
+        host.machine.create(GUEST);
+        assert_eq!(host.introduce(GUEST, PORT), Reply::Done);
+        assert_eq!(host.logged(), "domain 3 is introduced");
+        let mut old = host.machine.connect(GUEST);
+        old.watch("/");
+        host.dom0.watch("@introduceDomain");
+        host.dom0.watch("@releaseDomain");
+
+        let page = Arc::downgrade(&host.machine.page(GUEST));
+        host.machine.move_ring(GUEST);
+        assert_eq!(host.introduce(GUEST, OTHER_PORT), Reply::Done);
+        assert_eq!(host.logged(), "domain 3 is introduced");
+        let mut guest = host.machine.connect(GUEST);
+        guest.call(&Request::Directory(Path::new("/").unwrap()));
+        // The guest itself is left.
+        wait_for_holders(&page, 1);
+        drop(old);
+        assert_eq!(host.xenstored.connections(GUEST).len(), 1);
+        // Neither has the domain gone, nor is it new.
+        host.dom0.call(&Request::Directory(Path::new("/").unwrap()));
+        assert_eq!(host.dom0.events, Vec::<String>::new());
+        assert!(host.host.stop().contains(" 8 false "), "the next daemon has the old port");
+    }
+}
+
+#[test]
+fn second_introduce_of_c_daemon_resets_the_ring() {
+    let mut host = Host::new(Flavour::C417);
+    host.machine.create(GUEST);
+    assert_eq!(host.introduce(GUEST, PORT), Reply::Done);
+    host.logged();
+    let mut guest = host.machine.connect(GUEST);
+    guest.watch("/local");
+    guest.call(&Request::Directory(Path::new("/").unwrap()));
+    assert_eq!(host.introduce(GUEST, OTHER_PORT), Reply::Done);
+    host.logged();
+    let page = host.machine.page(GUEST);
+    for ring in [Ring::Requests, Ring::Replies] {
+        assert_eq!(page.load(Field::Producer(ring), Ordering::Acquire), 0);
+        assert_eq!(page.load(Field::Consumer(ring), Ordering::Acquire), 0);
+    }
+    assert!(host.xenstored.watches(GUEST).is_empty());
+}
+
+#[test]
+fn second_introduce_of_oxenstored_keeps_the_connection() {
+    let mut host = Host::new(Flavour::Ocaml417);
+    host.machine.create(GUEST);
+    assert_eq!(host.introduce(GUEST, PORT), Reply::Done);
+    host.logged();
+    host.xenstored.seed("/local/domain/3/name [n3] = \"guest\"").unwrap();
+    let mut guest = Guest::new(&host.machine);
+    let path = Path::new("name").unwrap();
+    guest.submit(&Request::Watch { path, token: b"token", depth: None });
+    guest.send(&host.machine, usize::MAX);
+    assert!(guest.next(&host.machine).contains("Done"));
+    assert_eq!(guest.next(&host.machine), "event of name");
+    // The daemon has half of this request when the port changes.
+    guest.submit(&Request::Read(path));
+    guest.send(&host.machine, 10);
+    assert_eq!(host.introduce(GUEST, OTHER_PORT), Reply::Done);
+    assert_eq!(host.logged(), "domain 3 is introduced");
+    guest.send(&host.machine, usize::MAX);
+    assert_eq!(guest.next(&host.machine), "guest");
+    host.xenstored.set("/local/domain/3/name", "changed").unwrap();
+    assert_eq!(guest.next(&host.machine), "event of name");
+}
+
+#[test]
+fn second_introduce_with_a_wrong_port_is_reported() {
+    let mut host = Host::new(Flavour::C417);
+    host.machine.create(GUEST);
+    assert_eq!(host.introduce(GUEST, PORT), Reply::Done);
+    host.logged();
+    // The C daemon does not report that it cannot bind the port.
+    assert_eq!(host.introduce(GUEST, 9), Reply::Done);
+    assert!(host.logged().starts_with("cannot serve the ring of domain 3: "));
+    assert_eq!(host.introduce(GUEST, OTHER_PORT), Reply::Done);
+    assert_eq!(host.logged(), "domain 3 is introduced");
+    host.machine.connect(GUEST).call(&Request::Directory(Path::new("/").unwrap()));
+}
+
+#[test]
+fn introduce_notices_that_another_domain_has_the_number() {
+    for flavour in [Flavour::C417, Flavour::C422, Flavour::Ocaml417] {
+        let mut host = Host::new(flavour);
+        host.machine.create(GUEST);
+        assert_eq!(host.introduce(GUEST, PORT), Reply::Done);
+        assert_eq!(host.logged(), "domain 3 is introduced");
+        host.dom0.watch("@introduceDomain");
+        host.dom0.watch("@releaseDomain");
+        let old = host.machine.connect(GUEST);
+        let page = Arc::downgrade(&host.machine.page(GUEST));
+
+        // The toolstack makes the nodes of the new domain before it introduces the domain.
+        host.machine.create(GUEST);
+        host.xenstored.seed("/local/domain/3/name [n3] = \"second\"").unwrap();
+        assert_eq!(host.introduce(GUEST, PORT), Reply::Done);
+        assert_eq!(host.logged(), "domain 3 is introduced");
+        assert!(host.dom0.next_event().starts_with("@releaseDomain"));
+        assert!(host.dom0.next_event().starts_with("@introduceDomain"));
+        let mut guest = host.machine.connect(GUEST);
+        let read = Request::Read(Path::new("name").unwrap());
+        assert_eq!(guest.call(&read), Reply::Value(b"second".into()));
+        assert_eq!(host.xenstored.connections(GUEST).len(), 1);
+        wait_for_holders(&page, 1);
+        drop(old);
     }
 }
 
@@ -386,4 +519,19 @@ fn domains_that_go_while_no_daemon_runs_are_released_by_the_next() {
     assert!(!xenstored.is_introduced(GUEST));
     // The kernel of dom0 has set its watch before, and does not set it again.
     assert_eq!(xenstored.watches(DomId::DOM0).len(), 1);
+}
+
+#[test]
+fn domains_that_are_replaced_while_no_daemon_runs_are_not_introduced() {
+    let mut host = Host::new(Flavour::default());
+    host.machine.create(GUEST);
+    assert_eq!(host.introduce(GUEST, PORT), Reply::Done);
+    host.logged();
+    let state = host.host.clone().stop();
+    host.machine.create(GUEST);
+    let (xenstored, (sender, log)) = (Xenstored::new(), channel());
+    let report = move |event: &HostEvent| drop(sender.send(event.to_string()));
+    let _host = xenstored.resume_host(host.machine.clone(), report, &state).unwrap();
+    assert_eq!(log.recv_timeout(HANG_TIMEOUT).unwrap(), "domain 3 is gone");
+    assert!(!xenstored.is_introduced(GUEST));
 }

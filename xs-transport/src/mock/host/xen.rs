@@ -88,12 +88,19 @@ impl Hypervisor for XenHypervisor {
     }
 
     fn state(&self, domid: DomId) -> io::Result<DomainState> {
-        Ok(match self.info.flags(domid.get())? {
+        Ok(match self.info.get(domid.get())? {
             None => DomainState::Gone,
-            Some(flags) if flags & xen::DYING != 0 => DomainState::Gone,
-            Some(flags) if flags & xen::SHUT_DOWN != 0 => DomainState::ShutDown,
+            Some(info) if info.flags & xen::DYING != 0 => DomainState::Gone,
+            Some(info) if info.flags & xen::SHUT_DOWN != 0 => DomainState::ShutDown,
             Some(_) => DomainState::Running,
         })
+    }
+
+    /// Returns the UUID of a domain. A toolstack that gives two domains the same UUID, as for a reboot,
+    /// gives them different ids.
+    fn identity(&self, domid: DomId) -> io::Result<u128> {
+        let info = self.info.get(domid.get())?.ok_or(io::ErrorKind::NotFound)?;
+        Ok(info.handle)
     }
 
     fn wait(&self) -> io::Result<()> {

@@ -32,6 +32,7 @@ impl Call<'_> {
             }
             return Err(if known == Some(rings.gfn) { ErrorCode::Io } else { INVALID });
         }
+        self.daemon.end_replaced(domid);
         let is_new = self.daemon.domains.introduced(domid).is_none();
         if is_new && !self.daemon.domains.open_ring(domid, rings.port) {
             return Err(INVALID);
@@ -39,17 +40,21 @@ impl Call<'_> {
         if self.daemon.introduce_with(domid, rings) {
             return DONE;
         }
-        if self.behaviour().introduces_with_same_arguments_only {
-            let domain = self.daemon.domains.introduced(domid).ok_or(INVALID)?;
-            if domain.rings.gfn != rings.gfn {
-                return Err(INVALID);
-            }
-            domain.rings = rings;
-        } else if !is_privileged(domid) {
+        let is_oxenstored = self.behaviour().introduces_with_same_arguments_only;
+        let domain = self.daemon.domains.introduced(domid).ok_or(INVALID)?;
+        if is_oxenstored && domain.rings.gfn != rings.gfn {
+            return Err(INVALID);
+        }
+        domain.rings = rings;
+        if is_privileged(domid) {
+            return DONE;
+        }
+        if !is_oxenstored {
             for conn in self.daemon.conns_of(domid) {
                 self.daemon.reset(conn);
             }
         }
+        self.daemon.domains.reopen_ring(domid, rings.port, is_oxenstored);
         DONE
     }
 

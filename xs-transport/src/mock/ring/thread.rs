@@ -124,7 +124,7 @@ impl Xenstored {
         let (stopped, raised) = (is_stopped.clone(), Arc::downgrade(&channel));
         let thread = thread::Builder::new().name(format!("ring of domain {domid}"));
         let handle = thread.spawn(move || serve(connection, &*channel, &stopped))?;
-        Ok(RingThread { is_stopped, channel: raised, handle })
+        Ok(RingThread { domid, is_stopped, channel: raised, handle })
     }
 }
 
@@ -134,6 +134,7 @@ impl Xenstored {
     allow(dead_code, reason = "only a host stops its rings")
 )]
 pub(in crate::mock) struct RingThread<P> {
+    domid: DomId,
     is_stopped: Arc<AtomicBool>,
     channel: Weak<dyn EventChannel>,
     handle: JoinHandle<Option<Connection<P>>>,
@@ -141,6 +142,11 @@ pub(in crate::mock) struct RingThread<P> {
 
 #[cfg(all(target_os = "linux", feature = "xen"))]
 impl<P> RingThread<P> {
+    /// Returns the domain whose ring it is.
+    pub(in crate::mock) fn domid(&self) -> DomId {
+        self.domid
+    }
+
     /// Returns whether the thread has ended, because its domain is gone.
     pub(in crate::mock) fn is_over(&self) -> bool {
         self.handle.is_finished()
