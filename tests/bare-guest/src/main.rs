@@ -13,9 +13,11 @@ mod boot;
 mod checks;
 mod console;
 mod heap;
+mod hostile;
 mod store;
 mod xen;
 
+use alloc::format;
 use core::panic::PanicInfo;
 
 use crate::store::{Result, Store};
@@ -57,6 +59,10 @@ fn run(options: Options<'_>) -> Result<Shutdown> {
     let mut store = Store::connect()?;
     if let Some(nonce) = options.value("nonce") {
         store.write("data/nonce", nonce.as_bytes())?;
+        store.write("data/time", format!("{}", xen::nanoseconds() / 1000).as_bytes())?;
+    }
+    if let Some(attack) = options.value("hostile") {
+        hostile::attack(&mut store, attack)?;
     }
     checks::run(&mut store, options)
 }

@@ -38,8 +38,22 @@ pub struct WatchEvent {
 }
 
 impl Store {
-    /// Finds the page and the event channel of this guest.
+    /// Connects to xenstored.
     pub fn connect() -> Result<Self> {
+        let (page, port) = Self::find()?;
+        Ok(Store {
+            port,
+            ring: RingClient::new(page),
+            connection: ClientConnection::new(Limits::default()),
+            output: BytesMut::new(),
+            last_key: 0,
+            replies: VecDeque::new(),
+            events: VecDeque::new(),
+        })
+    }
+
+    /// Finds the page and the event channel of this guest.
+    pub fn find() -> Result<(&'static RingPage, Port)> {
         let port = Port(xen::parameter(Parameter::StorePort) as u32);
         let frame = loop {
             port.clear();
@@ -51,16 +65,7 @@ impl Store {
             }
         };
         // SAFETY: the page stays where it is as long as the guest runs, and it consists of atomics.
-        let page: &'static RingPage = unsafe { &*((frame * 4096) as *const RingPage) };
-        Ok(Store {
-            port,
-            ring: RingClient::new(page),
-            connection: ClientConnection::new(Limits::default()),
-            output: BytesMut::new(),
-            last_key: 0,
-            replies: VecDeque::new(),
-            events: VecDeque::new(),
-        })
+        Ok((unsafe { &*((frame * 4096) as *const RingPage) }, port))
     }
 
     /// Moves what can be moved without waiting, and returns whether there was anything.

@@ -28,12 +28,18 @@ const CHECKS: &[(&str, Check)] = &[
     ("round trips", speed::round_trips),
     ("10,000 requests at once", speed::pipelined),
     ("reconnection", reconnect::reconnection),
+    ("latency", speed::latency),
 ];
 
 /// Runs all checks, and returns how the guest is to end.
 pub fn run(store: &mut Store, options: Options<'_>) -> Result<Shutdown> {
     for (name, check) in CHECKS {
-        if options.value("only").is_some_and(|only| !name.starts_with(only)) {
+        let is_chosen = match options.value("only") {
+            Some(only) => only.split(',').any(|only| name.starts_with(only)),
+            // It does not end by itself.
+            None => *name != "latency",
+        };
+        if !is_chosen {
             continue;
         }
         let begin = xen::nanoseconds();

@@ -27,6 +27,8 @@ pub fn requested(store: &mut Store, options: Options<'_>) -> Result<Shutdown> {
         let reason = match &value[..] {
             b"poweroff" | b"halt" => Shutdown::PowerOff,
             b"reboot" => Shutdown::Reboot,
+            // Not a request of toolstacks, but of tests.
+            b"crash" => Shutdown::Crash,
             _ => continue,
         };
         store.write(PATH, b"")?;

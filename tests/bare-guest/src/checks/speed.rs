@@ -15,7 +15,28 @@ pub fn round_trips(store: &mut Store, _: Options<'_>) -> Result<()> {
     for _ in 0..COUNT {
         store.read("name")?;
     }
-    print_line!("a round trip takes {} us", (xen::nanoseconds() - begin) / COUNT / 1000);
+    let time = (xen::nanoseconds() - begin) / COUNT / 1000;
+    print_line!("a round trip takes {time} us");
+    store.write("data/round-trip", format!("{time}").as_bytes())
+}
+
+/// Reports again and again how long requests take, until `control/shutdown` is written. A report is
+/// `NUMBER MEDIAN LONGEST`, in microseconds, of 200 requests.
+pub fn latency(store: &mut Store, _: Options<'_>) -> Result<()> {
+    let mut times = [0; 200];
+    for number in 1.. {
+        for time in &mut times {
+            let begin = xen::nanoseconds();
+            store.read("name")?;
+            *time = (xen::nanoseconds() - begin) / 1000;
+        }
+        times.sort_unstable();
+        let report = format!("{number} {} {}", times[100], times[199]);
+        store.write("data/latency", report.as_bytes())?;
+        if store.read("control/shutdown").is_ok_and(|value| !value.is_empty()) {
+            break;
+        }
+    }
     Ok(())
 }
 
@@ -47,5 +68,6 @@ pub fn pipelined(store: &mut Store, _: Options<'_>) -> Result<()> {
     }
     let time = (xen::nanoseconds() - begin) / COUNT as u64 / 1000;
     print_line!("a request takes {time} us if 4096 are in flight");
+    store.write("data/pipelined", format!("{time}").as_bytes())?;
     store.remove("data/bare")
 }

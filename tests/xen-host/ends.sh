@@ -1,0 +1,34 @@
+# The ways in which a guest ends: shutdown, reboot and crash.
+#
+# shellcheck shell=dash
+left >/run/before
+
+create quiet "only=identity wait"
+id=$(started quiet)
+/job/xs wait -T 60 "/local/domain/$id/data/waits" yes || fail "the guest does not wait"
+xl shutdown -w quiet || fail "xl shutdown failed"
+eventually is_gone "$id"
+all_given_back
+echo "xl shutdown: the guest is gone"
+
+create again "only=identity wait"
+id=$(started again)
+/job/xs wait -T 60 "/local/domain/$id/data/waits" yes || fail "the guest does not wait"
+xl reboot again || fail "xl reboot failed"
+eventually is_gone "$id"
+has_rebooted() {
+    [ "$(xl domid again)" != "$id" ]
+}
+eventually has_rebooted
+new=$(started again)
+echo "xl reboot: domain $id is now domain $new"
+destroy again
+all_given_back
+
+create crash "only=identity wait"
+id=$(started crash)
+/job/xs wait -T 60 "/local/domain/$id/data/waits" yes || fail "the guest does not wait"
+/job/xs write "/local/domain/$id/control/shutdown" crash
+eventually is_gone "$id"
+all_given_back
+echo "crash: the guest is gone"
