@@ -32,3 +32,13 @@ id=$(started crash)
 eventually is_gone "$id"
 all_given_back
 echo "crash: the guest is gone"
+
+# Not an end: the toolstack introduces a guest again, with its port.
+create anew "only=second" -e
+id=$(started anew)
+/job/xs wait -T 60 "/local/domain/$id/data/waits" introduce || fail "the guest does not wait"
+/job/xs domain introduce "$id" 1 "$(/job/xs read "/local/domain/$id/store/port")"
+/job/xs wait -T 60 "/local/domain/$id/data/is-back" yes || fail "the guest is lost"
+destroy anew
+all_given_back
+echo "second INTRODUCE: the guest has gone on"

@@ -10,13 +10,20 @@ while [ $((round * at_once)) -lt "$many" ]; do
     for member in $(seq $at_once); do
         names="$names many-$round-$member"
     done
+    # The daemon may be a process of this shell as well: `wait` needs the processes to wait for.
+    pids=''
     for name in $names; do
         create "$name" "only=identity,watches wait" -e &
+        pids="$pids $!"
     done
-    wait
+    for pid in $pids; do wait "$pid"; done
     for name in $names; do started "$name" >/dev/null; done
-    for name in $names; do destroy "$name" & done
-    wait
+    pids=''
+    for name in $names; do
+        destroy "$name" &
+        pids="$pids $!"
+    done
+    for pid in $pids; do wait "$pid"; done
     round=$((round + 1))
     # The first guests warm up the allocator.
     if [ $round = 5 ] || [ $((round * at_once)) -ge "$many" ]; then

@@ -9,9 +9,10 @@ use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
 
 use bytes::{Buf, BytesMut};
-use xs_proto::ring::{RingClient, RingPage};
+use xs_proto::ring::{Field, Page, Ring, RingClient, RingPage};
 use xs_proto::{ClientConnection, Event, Features, Limits, Path, Reply, Request, TxId};
 
 use crate::xen::{self, Parameter, Port};
@@ -164,14 +165,32 @@ impl Store {
     /// oxenstored (4.17 and 4.20) resets the page without a notification, hence the short waits.
     pub fn reconnect(&mut self) -> Result<()> {
         self.ring.reconnect()?;
-        self.connection.restart(Limits::default());
-        self.output.clear();
-        self.replies.clear();
-        self.events.clear();
+        self.restart();
         while !self.ring.is_connected() {
             if !self.turn()? {
                 self.port.wait_for(10);
             }
+        }
+        Ok(())
+    }
+
+    /// Starts over with a ring that xenstored has emptied.
+    pub fn restart(&mut self) {
+        self.ring.restart();
+        self.connection.restart(Limits::default());
+        self.output.clear();
+        self.replies.clear();
+        self.events.clear();
+    }
+
+    /// Waits until xenstored has emptied the ring, as it does when the toolstack introduces the domain
+    /// again. No notification comes with this.
+    pub fn wait_until_emptied(&mut self) -> Result<()> {
+        let (page, port) = Self::find()?;
+        // The field that the daemon resets last.
+        while page.load(Field::Producer(Ring::Replies), Ordering::Acquire) != 0 {
+            port.clear();
+            port.wait_for(10);
         }
         Ok(())
     }

@@ -28,18 +28,18 @@ const CHECKS: &[(&str, Check)] = &[
     ("round trips", speed::round_trips),
     ("10,000 requests at once", speed::pipelined),
     ("reconnection", reconnect::reconnection),
-    ("latency", speed::latency),
 ];
+
+/// Checks that run only if the command line names them: they need a test in dom0.
+const NAMED_CHECKS: &[(&str, Check)] =
+    &[("latency", speed::latency), ("second introduce", reconnect::second_introduce)];
 
 /// Runs all checks, and returns how the guest is to end.
 pub fn run(store: &mut Store, options: Options<'_>) -> Result<Shutdown> {
-    for (name, check) in CHECKS {
-        let is_chosen = match options.value("only") {
-            Some(only) => only.split(',').any(|only| name.starts_with(only)),
-            // It does not end by itself.
-            None => *name != "latency",
-        };
-        if !is_chosen {
+    let only = options.value("only");
+    let named = NAMED_CHECKS.iter().filter(|_| only.is_some());
+    for (name, check) in CHECKS.iter().chain(named) {
+        if only.is_some_and(|only| !only.split(',').any(|only| name.starts_with(only))) {
             continue;
         }
         let begin = xen::nanoseconds();

@@ -34,3 +34,16 @@ pub fn reconnection(store: &mut Store, options: Options<'_>) -> Result<()> {
     ensure(matches!(store.call(&unwatch)?, Reply::Error(_)), "the old watch is still there")?;
     store.remove("data/bare")
 }
+
+/// The toolstack introduces the domain again: the C daemon empties the ring, and drops the watches and
+/// transactions.
+pub fn second_introduce(store: &mut Store, _: Options<'_>) -> Result<()> {
+    store.watch("data/waits", b"lost")?;
+    store.next_event()?;
+    store.write("data/waits", b"introduce")?;
+    store.wait_until_emptied()?;
+    store.restart();
+    store.write("data/waits", b"nothing")?;
+    ensure(store.take_event().is_none(), "a watch has outlived the second INTRODUCE")?;
+    store.write("data/is-back", b"yes")
+}
