@@ -17,10 +17,10 @@ id=$(started again)
 xl reboot again || fail "xl reboot failed"
 eventually is_gone "$id"
 has_rebooted() {
-    [ "$(xl domid again)" != "$id" ]
+    new=$(xl domid again) && [ "$new" != "$id" ]
 }
 eventually has_rebooted
-new=$(started again)
+started again >/dev/null
 echo "xl reboot: domain $id is now domain $new"
 destroy again
 all_given_back

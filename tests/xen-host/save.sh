@@ -3,7 +3,14 @@
 #
 # shellcheck shell=dash
 left >/run/before
-printf '%s\n' 'name="saved"' 'type="pv"' 'kernel="/guest/vmlinux"' 'ramdisk="/guest/initrd"' memory=256 vcpus=1 \
+# Where libxl looks for its helper.
+version=$(cat /sys/hypervisor/version/major /sys/hypervisor/version/minor | paste -sd. -)
+mkdir -p "/usr/lib/xen-$version/bin"
+ln -s /usr/lib/xen/bin/libxl-save-helper "/usr/lib/xen-$version/bin/"
+# The root file system may take up half of the memory only.
+mkdir /run/images
+mount -t tmpfs -o size=200m images /run/images
+printf '%s\n' 'name="saved"' 'type="pv"' 'kernel="/guest/vmlinux"' 'ramdisk="/guest/initrd"' memory=160 vcpus=1 \
     'extra="console=hvc0 panic=-1 loglevel=4 saved"' >/run/saved.cfg
 xl create -q -e /run/saved.cfg || fail "cannot create the guest"
 
@@ -20,13 +27,13 @@ is_writable() {
 }
 eventually is_writable
 ask "before"
-xl save -c saved /run/saved.image || fail "cannot save a checkpoint"
+xl save -c saved /run/images/saved || fail "cannot save a checkpoint"
 ask "after the checkpoint"
-rm /run/saved.image
-xl save saved /run/saved.image || fail "cannot save"
+rm /run/images/saved
+xl save saved /run/images/saved || fail "cannot save"
 eventually is_gone saved
-xl restore -e /run/saved.image || fail "cannot restore"
-rm /run/saved.image
+xl restore -e /run/images/saved || fail "cannot restore"
+rm /run/images/saved
 ask "after the restore"
 destroy saved
 all_given_back
