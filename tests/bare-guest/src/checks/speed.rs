@@ -21,17 +21,18 @@ pub fn round_trips(store: &mut Store, _: Options<'_>) -> Result<()> {
 }
 
 /// Reports again and again how long requests take, until `control/shutdown` is written. A report is
-/// `NUMBER MEDIAN LONGEST`, in microseconds, of 200 requests.
+/// `NUMBER MEDIAN 95%`, in microseconds, of 200 requests: one in twenty took longer than the last figure.
 pub fn latency(store: &mut Store, _: Options<'_>) -> Result<()> {
     let mut times = [0; 200];
     for number in 1.. {
         for time in &mut times {
             let begin = xen::nanoseconds();
             store.read("name")?;
-            *time = (xen::nanoseconds() - begin) / 1000;
+            // The clocks of emulated processors differ a little.
+            *time = xen::nanoseconds().saturating_sub(begin) / 1000;
         }
         times.sort_unstable();
-        let report = format!("{number} {} {}", times[100], times[199]);
+        let report = format!("{number} {} {}", times[100], times[190]);
         store.write("data/latency", report.as_bytes())?;
         if store.read("control/shutdown").is_ok_and(|value| !value.is_empty()) {
             break;
