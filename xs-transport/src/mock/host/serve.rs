@@ -138,9 +138,9 @@ impl Xenstored {
                 host_of_rings.replace(ring, &*opener, &log_of_rings);
             }
         })?;
-        let xenstored = self.clone();
+        let host_of_states = host.clone();
         let thread = thread::Builder::new().name("states of domains".into());
-        thread.spawn(move || watch_domains(&xenstored, &*hypervisor, &log))?;
+        thread.spawn(move || host_of_states.watch_domains(&*hypervisor, &log))?;
         Ok(host)
     }
 }
@@ -220,6 +220,41 @@ impl<H: Hypervisor> Host<H> {
             }
         };
         log(&introduced_or_refused(domid, started));
+        // A domain that has gone in the meantime is introduced again now.
+        self.look_at_domains(hypervisor, log);
+    }
+
+    /// Looks at all known domains whenever one may have changed. A change before the first wait is not
+    /// reported, hence the look at the start.
+    fn watch_domains(&self, hypervisor: &H, log: &Log) {
+        loop {
+            self.look_at_domains(hypervisor, log);
+            match hypervisor.wait() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return log(&HostEvent::Blind(Arc::new(error))),
+                Ok(()) => {}
+            }
+        }
+    }
+
+    /// Releases the domains that are gone, and stops their rings. Xen keeps a domain as long as its page
+    /// is mapped, and the death of a domain whose ring was given up does not wake the thread of the ring.
+    fn look_at_domains(&self, hypervisor: &H, log: &Log) {
+        let state = |domid| hypervisor.state(domid).unwrap_or(DomainState::Running);
+        for (domid, state) in self.xenstored.act(|daemon| daemon.look_at_domains(state)) {
+            log(&HostEvent::Changed(domid, state));
+        }
+        let mut released = Vec::new();
+        let mut rings = self.lock_rings();
+        for at in (0..rings.len()).rev() {
+            if !self.xenstored.is_introduced(rings[at].domid()) {
+                released.push(rings.swap_remove(at));
+            }
+        }
+        drop(rings);
+        for ring in released {
+            ring.stop();
+        }
     }
 
     fn take(&self, domid: DomId) -> Option<RingThread<H::Page>> {
@@ -249,22 +284,6 @@ fn introduced_or_refused(domid: DomId, served: io::Result<()>) -> HostEvent {
     match served {
         Ok(()) => HostEvent::Introduced(domid),
         Err(error) => HostEvent::Refused(domid, Arc::new(error)),
-    }
-}
-
-/// Looks at all known domains whenever one may have changed. A change before the first wait is not
-/// reported, hence the look at the start.
-fn watch_domains(xenstored: &Xenstored, hypervisor: &impl Hypervisor, log: &Log) {
-    loop {
-        let state = |domid| hypervisor.state(domid).unwrap_or(DomainState::Running);
-        for (domid, state) in xenstored.act(|daemon| daemon.look_at_domains(state)) {
-            log(&HostEvent::Changed(domid, state));
-        }
-        match hypervisor.wait() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return log(&HostEvent::Blind(Arc::new(error))),
-            Ok(()) => {}
-        }
     }
 }
 

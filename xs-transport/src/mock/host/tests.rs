@@ -251,6 +251,30 @@ fn destroyed_domains_are_released_and_their_pages_given_back() {
     }
 }
 
+#[test]
+fn broken_rings_of_destroyed_domains_are_given_back() {
+    let mut host = Host::new(Flavour::C422);
+    host.machine.create(GUEST);
+    assert_eq!(host.introduce(GUEST, PORT), Reply::Done);
+    assert_eq!(host.logged(), "domain 3 is introduced");
+    let page = host.machine.page(GUEST);
+    // As on a real host, the channel is silent when the guest dies.
+    let channel = host.machine.0.0.lock().unwrap().channels.remove(&GUEST).unwrap();
+    page.store(Field::Producer(Ring::Requests), 5000, Ordering::SeqCst);
+    channel.notify().unwrap();
+    let deadline = Instant::now() + HANG_TIMEOUT;
+    while page.load(Field::Error, Ordering::SeqCst) == 0 {
+        assert!(Instant::now() < deadline, "the ring is not given up");
+        std::thread::yield_now();
+    }
+    host.machine.change(GUEST, DomainState::Gone);
+    assert_eq!(host.logged(), "domain 3 is gone");
+    host.machine.0.0.lock().unwrap().states.remove(&GUEST);
+    let holders = Arc::downgrade(&page);
+    drop(page);
+    wait_for_holders(&holders, 0);
+}
+
 /// Waits until only so many hold the page of a guest.
 fn wait_for_holders(page: &Weak<RingPage>, count: usize) {
     let deadline = Instant::now() + HANG_TIMEOUT;
