@@ -162,8 +162,11 @@ pub(crate) fn command_names(help: &str) -> Vec<String> {
     names.map(str::to_owned).collect()
 }
 
+/// Returns a command that runs `xs` with the usual dispositions of signals. The runner of the tests may
+/// ignore some: a shell that starts a job in the background ignores SIGINT for it.
 pub(crate) fn xs() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_xs"));
+    let mut command = Command::new("env");
+    command.args(["--default-signal=HUP,INT,QUIT,TERM", env!("CARGO_BIN_EXE_xs")]);
     for name in ["XENSTORED_PATH", "XENSTORED_RUNDIR"] {
         command.env_remove(name);
     }

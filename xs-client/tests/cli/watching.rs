@@ -252,9 +252,23 @@ impl Exec {
         assert!(status.unwrap().success());
     }
 
+    /// Waits for the end of `xs`, and kills it after a minute.
+    fn wait(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            if Instant::now() > deadline {
+                self.child.kill().unwrap();
+            }
+        }
+    }
+
     /// Waits for the end. Returns the status and the messages, once no process of a command is left.
-    fn finish(self) -> (ExitStatus, String) {
+    fn finish(mut self) -> (ExitStatus, String) {
         let pids = self.lines();
+        self.wait();
         let output = self.child.wait_with_output().unwrap();
         let is_alive = |pid: &String| {
             let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -328,15 +342,14 @@ fn ignored_signals_stay_ignored() {
     command.args(["-c", "trap '' HUP; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_xs")]);
     command.args(["watch", "/a", "--exec", "echo x >> $LOG"]).env("LOG", &log);
     let child = command.env("XENSTORED_PATH", host.socket()).stderr(Stdio::piped()).spawn();
-    let exec = Exec { host, child: child.unwrap(), log };
+    let mut exec = Exec { host, child: child.unwrap(), log };
     exec.repeat_until(|lines| !lines.is_empty());
     exec.signal("-HUP");
     let before = exec.lines().len();
     // Commands run after the signal.
     exec.repeat_until(|lines| lines.len() > before + 1);
     exec.signal("-TERM");
-    let status = exec.child.wait_with_output().unwrap().status;
-    assert_eq!(status.signal(), Some(15));
+    assert_eq!(exec.wait().signal(), Some(15));
 }
 
 /// Confirms a watch, reports its first event, and answers no other request. Tells when there is one.
@@ -384,14 +397,6 @@ fn second_signal_does_not_wait_for_the_daemon() {
     // Signals of the same number could merge.
     exec.signal("-TERM");
     exec.signal("-INT");
-    let deadline = Instant::now() + Duration::from_secs(60);
-    let status = loop {
-        if let Some(status) = exec.child.try_wait().unwrap() {
-            break status;
-        }
-        if Instant::now() > deadline {
-            exec.child.kill().unwrap();
-        }
-    };
+    let status = exec.wait();
     assert!(matches!(status.signal(), Some(2 | 15)), "{status}");
 }

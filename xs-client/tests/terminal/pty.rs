@@ -1,6 +1,7 @@
 //! A program in a pseudoterminal, and the contents of its screen.
 
 use std::io::{Read, Write};
+use std::process::Command;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -86,6 +87,12 @@ impl Terminal {
         parser.process(b"\x1b[2J");
         drop(parser);
         self.master.resize(size(columns)).unwrap();
+    }
+
+    /// Tells the program once more that the size has changed.
+    pub(crate) fn signal_resize(&self) {
+        let pid = self.child.process_id().unwrap().to_string();
+        assert!(Command::new("kill").args(["-WINCH", &pid]).status().unwrap().success());
     }
 
     /// Waits until the screen shows a text.
