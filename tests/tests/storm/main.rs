@@ -274,7 +274,12 @@ fn run(name: &str, daemon: impl FnOnce() -> Daemon, mix: Mix, seed: u64, duratio
     while is_left() && Instant::now() < deadline {
         thread::park_timeout(Duration::from_millis(1));
     }
-    assert_eq!((count("task"), count("fd")), (threads_before, descriptors_before));
+    let before = (threads_before, descriptors_before);
+    assert!(
+        !is_left(),
+        "threads and descriptors before: {before:?}, now: {:?}",
+        (count("task"), count("fd"))
+    );
 }
 
 /// Connects the client, and starts the driver of its tasks.
