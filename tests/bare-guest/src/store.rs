@@ -73,11 +73,7 @@ impl Store {
     fn turn(&mut self) -> Result<bool> {
         // Before looking at the page, so that later notifications are seen by `wait`.
         self.port.clear();
-        if self.output.is_empty() {
-            self.connection.take_output_into(&mut self.output);
-        }
-        let sent = self.ring.send(&self.output)?;
-        self.output.advance(sent);
+        let sent = self.send()?;
 
         // As large as the ring. A smaller buffer works, too.
         let mut buf = [0; 1024];
@@ -100,6 +96,16 @@ impl Store {
             self.port.notify();
         }
         Ok(sent > 0 || received > 0)
+    }
+
+    /// Moves output into the ring as far as there is room, and returns the number of bytes.
+    fn send(&mut self) -> Result<usize> {
+        if self.output.is_empty() {
+            self.connection.take_output_into(&mut self.output);
+        }
+        let sent = self.ring.send(&self.output)?;
+        self.output.advance(sent);
+        Ok(sent)
     }
 
     /// Moves bytes, and waits for xenstored if there are none to move.
@@ -183,9 +189,14 @@ impl Store {
         self.events.clear();
     }
 
-    /// Waits until xenstored has emptied the ring, as it does when the toolstack introduces the domain
-    /// again. No notification comes with this.
-    pub fn wait_until_emptied(&mut self) -> Result<()> {
+    /// Sends a request on which the toolstack introduces the domain again, and waits until xenstored has
+    /// emptied the ring for that. No notification comes with this.
+    ///
+    /// Nothing is received meanwhile, because the reply may go with the contents of the ring.
+    pub fn send_until_emptied(&mut self, request: &Request<'_>) -> Result<()> {
+        self.submit(TxId::NONE, request)?;
+        while self.send()? > 0 {}
+        self.port.notify();
         let (page, port) = Self::find()?;
         // The field that the daemon resets last.
         while page.load(Field::Producer(Ring::Replies), Ordering::Acquire) != 0 {

@@ -40,8 +40,8 @@ pub fn reconnection(store: &mut Store, options: Options<'_>) -> Result<()> {
 pub fn second_introduce(store: &mut Store, _: Options<'_>) -> Result<()> {
     store.watch("data/waits", b"lost")?;
     store.next_event()?;
-    store.write("data/waits", b"introduce")?;
-    store.wait_until_emptied()?;
+    let path = Path::new("data/waits")?;
+    store.send_until_emptied(&Request::Write { path, value: b"introduce" })?;
     store.restart();
     store.write("data/waits", b"nothing")?;
     ensure(store.take_event().is_none(), "a watch has outlived the second INTRODUCE")?;
