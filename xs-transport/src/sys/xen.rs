@@ -88,7 +88,7 @@ pub(crate) struct DomainInfo {
 /// kernel does with other memory, and also across fork(2).
 struct HypercallBuffer(NonNull<Domctl>);
 
-/// What Xen says about a domain.
+/// The information that Xen gives about a domain.
 pub(crate) struct Info {
     /// XEN_DOMINF_*
     pub(crate) flags: u32,

@@ -30,8 +30,8 @@ extern "C" fn record_disposition() {
     IS_IGNORED.store(ignores(libc::SIGPIPE), Ordering::Relaxed);
 }
 
-/// Returns whether the program ignores a signal at present. That is what it inherits, as `nohup` does
-/// for SIGHUP, until it handles the signal.
+/// Returns whether the program ignores a signal at present. Until the program handles the signal, this is
+/// the disposition that it has inherited: `nohup` ignores SIGHUP, for example.
 pub(crate) fn ignores(signal: i32) -> bool {
     // SAFETY: sigaction consists of integers, pointers and arrays of integers, for which zero is
     // valid.

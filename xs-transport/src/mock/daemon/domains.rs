@@ -46,7 +46,7 @@ pub(crate) struct Domain {
     pub(crate) shut_down: bool,
     /// The arguments of INTRODUCE.
     pub(crate) rings: Rings,
-    /// What tells the domain from others that have its number at other times, if the machine says so.
+    /// Distinguishes the domain from earlier and later ones with the same id, if the machine tells.
     pub(crate) identity: Option<u128>,
     /// The domain whose rights this domain also has.
     pub(crate) target: Option<DomId>,

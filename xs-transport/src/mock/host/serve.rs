@@ -19,14 +19,14 @@ use crate::mock::xenstored::Xenstored;
 
 type Log = Arc<dyn Fn(&HostEvent) + Send + Sync>;
 
-/// A ring that is to be served in place of the one that the domain has.
+/// A ring that replaces the current ring of a domain.
 enum NewRing<H: Hypervisor> {
     Opened {
         domid: DomId,
         page: H::Page,
         channel: H::Channel,
     },
-    /// A port is to be bound again. A daemon cannot bind one twice, so the old ring is closed
+    /// The port has to be bound again. A daemon cannot bind a port twice, so the old ring is closed
     /// first.
     Reopen {
         domid: DomId,
@@ -190,7 +190,7 @@ impl<H: Hypervisor> Host<H> {
         Ok(())
     }
 
-    /// Serves a ring in place of the one that the domain has.
+    /// Serves a ring instead of the current ring of the domain.
     fn replace(&self, ring: NewRing<H>, hypervisor: &H, log: &Log) {
         let (NewRing::Opened { domid, .. } | NewRing::Reopen { domid, .. }) = ring;
         let old = self.take(domid).and_then(RingThread::stop);

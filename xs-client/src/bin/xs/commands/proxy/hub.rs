@@ -112,8 +112,8 @@ impl<'a> Hub<'a> {
         }
     }
 
-    /// Passes on the requests that only read, those at the front of the backlog and those that follow, until
-    /// all have their replies or another input is next.
+    /// Passes on the requests that only read, from the backlog and as they arrive, until all have their
+    /// replies or another input is next.
     fn pass_on_reads(&mut self) -> io::Result<()> {
         let mut in_flight: VecDeque<Request> = VecDeque::new();
         while !self.is_stopped {

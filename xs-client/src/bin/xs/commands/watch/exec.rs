@@ -105,7 +105,7 @@ impl Runner {
         }
     }
 
-    /// Ends all commands: with SIGTERM, and with SIGKILL those that do not end.
+    /// Ends all commands with SIGTERM, and those that ignore it with SIGKILL.
     pub(super) fn stop(mut self, messages: &Receiver<Message>) {
         self.pending.clear();
         for job in &mut self.running {
