@@ -1,9 +1,13 @@
 //! Requests about domains, features, quotas and the daemon.
 
 use std::io;
+use std::sync::{Mutex, PoisonError};
 
 use xs_client::{DomId, ErrorCode, Features, Quota};
 use xs_tests::on_every_backend;
+
+/// Held while a test sets quotas.
+static QUOTAS: Mutex<()> = Mutex::new(());
 
 on_every_backend! {
     fn domain_path_is_the_home_of_the_domain(ctx) {
@@ -105,6 +109,8 @@ on_every_backend! {
         assert!(quotas.contains(&Quota::Watches), "{quotas:?}");
         let watches = ctx.client.get_quota(Quota::Watches).unwrap();
         assert!(watches > 0);
+        // Several backends may reach the same daemon.
+        let _alone = QUOTAS.lock().unwrap_or_else(PoisonError::into_inner);
         // A domain that exists on each machine, and that quotas do not restrict.
         let domid = DomId::DOM0;
         let own = ctx.client.get_domain_quota(domid, "watches").unwrap();
