@@ -7,7 +7,7 @@
 //! | [`toolstack`] | a program in dom0 that creates and stops guests, on tokio |
 //! | [`testing`] | tests of any of these programs, with faults |
 //! | [`permissions`] | the rules that decide about access to a node |
-//! | [`xenbus_device`] | the pitfalls of the kernel's device, and those that a program has to handle |
+//! | [`xenbus_device`] | the pitfalls of the kernel's device, and how a program handles them |
 //! | [`kernel`] | a kernel or unikernel, which reaches xenstored through a shared page |
 //! | [`coming_from`] | programs that use libxenstore, pyxs, xenstore-rs, krata-xenstore or xen-store |
 //!

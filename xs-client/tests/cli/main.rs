@@ -1,6 +1,7 @@
 //! Tests of `xs` against its own `xs serve`. The `side_by_side` test compares it with the xenstore
 //! tools.
 
+mod frames;
 mod help;
 mod host;
 mod on_daemons;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use xs_client::{Client, ErrorKind};
 use xs_proto::{Decoder, Header, MessageType, ReqId, TxId};
 
+use crate::frames::for_each_frame;
 use crate::host::{Host, stderr};
 
 /// A conversation that was recorded from the C daemon of Xen 4.20. The test `conversations` of the
@@ -87,26 +88,18 @@ fn recorded_conversations_have_the_form_that_the_replayer_takes() {
 }
 
 /// Answers each READ of `/late` when it has received all three.
-fn answer_late(mut stream: UnixStream) {
-    let mut decoder = Decoder::for_server();
+fn answer_late(mut stream: &UnixStream) {
     let mut late = Vec::new();
-    let mut buffer = [0; 4096];
-    while let Ok(received @ 1..) = stream.read(&mut buffer) {
-        let mut rest = &buffer[..received];
-        while !rest.is_empty() {
-            let decoded = decoder.decode(rest).unwrap();
-            rest = &rest[decoded.consumed..];
-            let Some(frame) = decoded.frame else { continue };
-            late.push(frame.header);
-            if frame.payload == b"/late\0" && late.len() < 3 {
-                continue;
-            }
-            for header in late.drain(..) {
-                let reply = Header { len: 2, ..header };
-                stream.write_all(&[&reply.encode()[..], b"ok"].concat()).unwrap();
-            }
+    for_each_frame(stream, |frame| {
+        late.push(frame.header);
+        if frame.payload == b"/late\0" && late.len() < 3 {
+            return;
         }
-    }
+        for header in late.drain(..) {
+            let reply = Header { len: 2, ..header };
+            stream.write_all(&[&reply.encode()[..], b"ok"].concat()).unwrap();
+        }
+    });
 }
 
 #[test]
@@ -116,7 +109,7 @@ fn requests_that_only_read_are_in_flight_together() {
     let listener = UnixListener::bind(&daemon).unwrap();
     thread::spawn(move || {
         for stream in listener.incoming() {
-            thread::spawn(|| answer_late(stream.unwrap()));
+            thread::spawn(|| answer_late(&stream.unwrap()));
         }
     });
     let file = host.dir.join("recorded");

@@ -1,7 +1,7 @@
 //! `xs watch` with its options, on the in-memory and on genuine daemons.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Lines, Read, Write};
+use std::io::{BufRead, BufReader, Lines, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -10,8 +10,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use xs_proto::{Decoder, Header, MessageType, ReqId, TxId};
+use xs_proto::{Header, MessageType, ReqId, TxId};
 
+use crate::frames::for_each_frame;
 use crate::host::{Host, stderr};
 
 /// Runs a test on every daemon, with nodes below `/NAME`.
@@ -353,30 +354,22 @@ fn ignored_signals_stay_ignored() {
 }
 
 /// Confirms a watch, reports its first event, and answers no other request. Tells when there is one.
-fn answer_watches_only(mut stream: UnixStream, asked: &mpsc::Sender<()>) {
-    let mut decoder = Decoder::for_server();
-    let mut buffer = [0; 4096];
-    while let Ok(received @ 1..) = stream.read(&mut buffer) {
-        let mut rest = &buffer[..received];
-        while !rest.is_empty() {
-            let decoded = decoder.decode(rest).unwrap();
-            rest = &rest[decoded.consumed..];
-            let Some(frame) = decoded.frame else { continue };
-            if frame.header.msg_type != MessageType::Watch as u32 {
-                let _ = asked.send(());
-                continue;
-            }
-            let confirmation = Header { len: 3, ..frame.header };
-            let event = Header {
-                msg_type: MessageType::WatchEvent as u32,
-                req_id: ReqId(0),
-                tx_id: TxId::NONE,
-                len: frame.payload.len() as u32,
-            };
-            let messages = [&confirmation.encode()[..], b"OK\0", &event.encode(), frame.payload];
-            stream.write_all(&messages.concat()).unwrap();
+fn answer_watches_only(mut stream: &UnixStream, asked: &mpsc::Sender<()>) {
+    for_each_frame(stream, |frame| {
+        if frame.header.msg_type != MessageType::Watch as u32 {
+            let _ = asked.send(());
+            return;
         }
-    }
+        let confirmation = Header { len: 3, ..frame.header };
+        let event = Header {
+            msg_type: MessageType::WatchEvent as u32,
+            req_id: ReqId(0),
+            tx_id: TxId::NONE,
+            len: frame.payload.len() as u32,
+        };
+        let messages = [&confirmation.encode()[..], b"OK\0", &event.encode(), frame.payload];
+        stream.write_all(&messages.concat()).unwrap();
+    });
 }
 
 #[test]
@@ -388,7 +381,7 @@ fn second_signal_does_not_wait_for_the_daemon() {
     thread::spawn(move || {
         for stream in listener.incoming() {
             let sender = sender.clone();
-            thread::spawn(move || answer_watches_only(stream.unwrap(), &sender));
+            thread::spawn(move || answer_watches_only(&stream.unwrap(), &sender));
         }
     });
     let mut command = host.command("--timeout 1000 watch /a --exec true");

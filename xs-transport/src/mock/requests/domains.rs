@@ -40,21 +40,21 @@ impl Call<'_> {
         if self.daemon.introduce_with(domid, rings) {
             return DONE;
         }
-        let is_oxenstored = self.behaviour().introduces_with_same_arguments_only;
+        let keeps_connection = self.behaviour().introduces_with_same_arguments_only;
         let domain = self.daemon.domains.introduced(domid).ok_or(INVALID)?;
-        if is_oxenstored && domain.rings.gfn != rings.gfn {
+        if keeps_connection && domain.rings.gfn != rings.gfn {
             return Err(INVALID);
         }
         domain.rings = rings;
         if is_privileged(domid) {
             return DONE;
         }
-        if !is_oxenstored {
+        if !keeps_connection {
             for conn in self.daemon.conns_of(domid) {
                 self.daemon.reset(conn);
             }
         }
-        self.daemon.domains.reopen_ring(domid, rings.port, is_oxenstored);
+        self.daemon.domains.reopen_ring(domid, rings.port, keeps_connection);
         DONE
     }
 

@@ -105,7 +105,7 @@ impl Runner {
         }
     }
 
-    /// Ends all commands with SIGTERM, and those that ignore it with SIGKILL.
+    /// Sends SIGTERM to all commands. A command that ignores it gets SIGKILL.
     pub(super) fn stop(mut self, messages: &Receiver<Message>) {
         self.pending.clear();
         for job in &mut self.running {
