@@ -51,6 +51,13 @@ fn batches_share_system_calls() {
     assert_eq!(calls, BTreeMap::new(), "for {MANY} more reads in a batch");
 }
 
+/// A thread that yields as well gives up the rest of its time slice, and sleeps for milliseconds more.
+#[test]
+fn thread_that_sleeps_until_a_deadline_only_waits() {
+    let Some(calls) = cost_of("sleep") else { return };
+    assert_eq!(calls.keys().collect::<Vec<_>>(), ["futex"], "for {MANY} sleeps: {calls:?}");
+}
+
 /// The client has a callback thread, a thread that waits for an event, and reconnects
 /// automatically. While no message comes, no thread wakes up.
 #[test]
@@ -152,9 +159,25 @@ fn job() {
             let values = client.read_many((0..count).map(|_| &path));
             values.into_iter().for_each(|value| drop(value.unwrap()));
         }
+        "sleep" => sleep(&client, &path, count),
         "idle" => idle(&client, &path),
         other => panic!("unknown job {other}"),
     }
+}
+
+/// Waits for an event that does not come, until a deadline, while another thread receives.
+fn sleep(client: &Client, path: &str, count: usize) {
+    let mut others = client.watch(path).unwrap();
+    let mut own = client.watch(format!("{path}/none")).unwrap();
+    others.wait().unwrap();
+    own.wait().unwrap();
+    let receiver = thread::spawn(move || others.wait().map(drop));
+    wait_until_others_sleep();
+    for _ in 0..count {
+        assert_eq!(own.next_timeout(Duration::from_millis(1)).unwrap(), None);
+    }
+    client.write(path, "").unwrap();
+    receiver.join().unwrap().unwrap();
 }
 
 /// Marks the begin and the end of a second in which all threads wait.

@@ -45,12 +45,15 @@ impl Parker {
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
-            let left = at.saturating_duration_since(Instant::now());
-            // Shuttle has no clock: a timeout fires at once, or after any step of another thread.
-            if cfg!(xs_shuttle) || left.is_zero() {
+            if cfg!(xs_shuttle) {
+                // Shuttle has no clock: a timeout fires at once, or after any step of another thread.
                 drop(state);
                 thread::yield_now();
                 state = self.lock();
+                break;
+            }
+            let left = at.saturating_duration_since(Instant::now());
+            if left.is_zero() {
                 break;
             }
             let waited = self.changed.wait_timeout(state, left);
