@@ -114,8 +114,10 @@ pub(crate) struct Behaviour {
     pub(crate) release: Release,
     /// The error of RELEASE and RESUME for a domain that is not introduced.
     pub(crate) unknown_domain_error: &'static ErrorCode,
-    /// Whether INTRODUCE of a known domain has to repeat its arguments.
-    pub(crate) introduces_with_same_arguments_only: bool,
+    /// Whether INTRODUCE of a known domain has to repeat the frame of its page.
+    pub(crate) second_introduce_repeats_frame: bool,
+    /// Whether the connection of a known domain outlives INTRODUCE. Otherwise it is reset.
+    pub(crate) second_introduce_keeps_connection: bool,
     /// Whether the port of INTRODUCE may be 0.
     pub(crate) introduces_with_port_0: bool,
     /// Whether RESUME accepts dom0.

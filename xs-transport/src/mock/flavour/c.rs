@@ -69,7 +69,8 @@ pub(super) const C_4_17: Behaviour = Behaviour {
 
     release: Release::Nodes,
     unknown_domain_error: &ErrorCode::NoEntry,
-    introduces_with_same_arguments_only: false,
+    second_introduce_repeats_frame: false,
+    second_introduce_keeps_connection: false,
     introduces_with_port_0: false,
     resumes_dom0: false,
     target_must_be_introduced: true,

@@ -72,7 +72,8 @@ pub(super) const OX_4_17: Behaviour = Behaviour {
 
     release: Release::NodesAndPermissions,
     unknown_domain_error: &ErrorCode::Invalid,
-    introduces_with_same_arguments_only: true,
+    second_introduce_repeats_frame: true,
+    second_introduce_keeps_connection: true,
     introduces_with_port_0: true,
     resumes_dom0: true,
     target_must_be_introduced: false,

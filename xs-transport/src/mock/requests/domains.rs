@@ -24,13 +24,14 @@ impl Call<'_> {
         if rings.port == 0 && !self.behaviour().introduces_with_port_0 {
             return Err(INVALID);
         }
+        let repeats_frame = self.behaviour().second_introduce_repeats_frame;
         if !self.daemon.domains.exists(domid) {
-            let known = self.daemon.domains.introduced(domid).map(|domain| domain.rings.gfn);
-            if !self.behaviour().introduces_with_same_arguments_only {
-                // The daemon knows the domain, and does not look whether it still exists.
-                return if known.is_some() { DONE } else { Err(INVALID) };
-            }
-            return Err(if known == Some(rings.gfn) { ErrorCode::Io } else { INVALID });
+            return match self.daemon.domains.introduced(domid) {
+                // The daemon does not look whether a domain that it knows still exists.
+                Some(_) if !repeats_frame => DONE,
+                Some(known) if known.rings.gfn == rings.gfn => Err(ErrorCode::Io),
+                _ => Err(INVALID),
+            };
         }
         self.daemon.end_replaced(domid);
         let is_new = self.daemon.domains.introduced(domid).is_none();
@@ -40,15 +41,15 @@ impl Call<'_> {
         if self.daemon.introduce_with(domid, rings) {
             return DONE;
         }
-        let keeps_connection = self.behaviour().introduces_with_same_arguments_only;
         let domain = self.daemon.domains.introduced(domid).ok_or(INVALID)?;
-        if keeps_connection && domain.rings.gfn != rings.gfn {
+        if repeats_frame && domain.rings.gfn != rings.gfn {
             return Err(INVALID);
         }
         domain.rings = rings;
         if is_privileged(domid) {
             return DONE;
         }
+        let keeps_connection = self.behaviour().second_introduce_keeps_connection;
         if !keeps_connection {
             for conn in self.daemon.conns_of(domid) {
                 self.daemon.reset(conn);
