@@ -1,12 +1,13 @@
 //! Tests of `xs` against its own `xs serve`. The `side_by_side` test compares it with the xenstore
 //! tools.
 
-mod frames;
 mod help;
 mod host;
+mod messages;
 mod on_daemons;
 mod output;
 mod proxying;
+mod wait_until;
 mod watching;
 
 use std::fs;

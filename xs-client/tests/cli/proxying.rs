@@ -1,17 +1,17 @@
 //! `xs proxy` in front of the in-memory and of genuine daemons.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use xs_client::{Client, ErrorKind};
-use xs_proto::{Decoder, Header, MessageType, ReqId, TxId};
+use xs_proto::{Header, MessageType, ReqId, TxId};
 
-use crate::frames::for_each_frame;
 use crate::host::{Host, stderr};
+use crate::messages::next_message;
+use crate::wait_until::wait_until;
 
 /// A conversation that was recorded from the C daemon of Xen 4.20. The test `conversations` of the
 /// crate xs-tests replays it, with all others in its directory.
@@ -67,10 +67,7 @@ fn recorded_conversations_have_the_form_that_the_replayer_takes() {
         watch.remove().unwrap();
         drop(two);
         let recorded = || fs::read_to_string(&file).unwrap();
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while !recorded().contains("host close dom0b\n") {
-            assert!(Instant::now() < deadline, "{}", recorded());
-        }
+        wait_until(|| recorded().contains("host close dom0b\n"), recorded);
         one.rm("/tool/proxy").unwrap();
         proxy.stop();
         let recorded = recorded();
@@ -90,16 +87,16 @@ fn recorded_conversations_have_the_form_that_the_replayer_takes() {
 /// Answers each READ of `/late` when it has received all three.
 fn answer_late(mut stream: &UnixStream) {
     let mut late = Vec::new();
-    for_each_frame(stream, |frame| {
-        late.push(frame.header);
-        if frame.payload == b"/late\0" && late.len() < 3 {
-            return;
+    while let Some((header, payload)) = next_message(stream) {
+        late.push(header);
+        if payload == b"/late\0" && late.len() < 3 {
+            continue;
         }
         for header in late.drain(..) {
             let reply = Header { len: 2, ..header };
             stream.write_all(&[&reply.encode()[..], b"ok"].concat()).unwrap();
         }
-    });
+    }
 }
 
 #[test]
@@ -150,24 +147,12 @@ fn replies_and_requests_keep_their_order() {
         wanted += &format!("dom0 > WRITE tx=0 /a\\0{value}\ndom0 < WRITE OK\\0\n{read}{read}");
     }
     client.write_all(&requests).unwrap();
-    let mut decoder = Decoder::for_client();
-    let mut replies = Vec::new();
-    let mut buffer = [0; 4096];
-    while replies.len() < 150 {
-        let received = client.read(&mut buffer).unwrap();
-        let mut rest = &buffer[..received];
-        assert!(!rest.is_empty());
-        while !rest.is_empty() {
-            let decoded = decoder.decode(rest).unwrap();
-            rest = &rest[decoded.consumed..];
-            let Some(frame) = decoded.frame else { continue };
-            replies.push((frame.header.req_id.0, frame.payload.to_vec()));
-        }
-    }
-    for (at, (number, payload)) in replies.iter().enumerate() {
-        assert_eq!(*number as usize, at / 3);
+    for number in 0..50 {
         let value = format!("v{number}");
-        assert_eq!(payload, if at % 3 == 0 { b"OK\0" } else { value.as_bytes() });
+        for answer in ["OK\0", &value, &value] {
+            let (header, payload) = next_message(&client).unwrap();
+            assert_eq!((header.req_id, &payload[..]), (ReqId(number), answer.as_bytes()));
+        }
     }
     proxy.stop();
     let recorded = fs::read_to_string(&file).unwrap();

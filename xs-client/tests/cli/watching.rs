@@ -8,12 +8,12 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
 
 use xs_proto::{Header, MessageType, ReqId, TxId};
 
-use crate::frames::for_each_frame;
 use crate::host::{Host, stderr};
+use crate::messages::next_message;
+use crate::wait_until::wait_until;
 
 /// Runs a test on every daemon, with nodes below `/NAME`.
 fn on_every_daemon(name: &str, test: impl Fn(&Host)) {
@@ -234,11 +234,14 @@ impl Exec {
 
     /// Changes the node until the commands have written such lines.
     fn repeat_until(&self, is_reached: impl Fn(&[String]) -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while !is_reached(&self.lines()) {
-            assert!(Instant::now() < deadline, "{:?}", self.lines());
-            self.host.ok(&format!("write /a {}", self.lines().len()));
-        }
+        let is_reached = || {
+            let lines = self.lines();
+            is_reached(&lines) || {
+                self.host.ok(&format!("write /a {}", lines.len()));
+                false
+            }
+        };
+        wait_until(is_reached, || format!("{:?}", self.lines()));
     }
 
     /// Returns the complete lines.
@@ -253,17 +256,10 @@ impl Exec {
         assert!(status.unwrap().success());
     }
 
-    /// Waits for the end of `xs`, and kills it after a minute.
+    /// Waits for the end of `xs`.
     fn wait(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            if Instant::now() > deadline {
-                self.child.kill().unwrap();
-            }
-        }
+        wait_until(|| self.child.try_wait().unwrap().is_some(), || "xs does not end".to_owned());
+        self.child.wait().unwrap()
     }
 
     /// Waits for the end. Returns the status and the messages, once no process of a command is left.
@@ -278,10 +274,7 @@ impl Exec {
                 .next()
                 .is_some_and(|state| !state.is_empty() && !state.starts_with('Z'))
         };
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while pids.iter().any(is_alive) {
-            assert!(Instant::now() < deadline, "left: {pids:?}");
-        }
+        wait_until(|| !pids.iter().any(is_alive), || format!("left: {pids:?}"));
         (output.status, stderr(&output))
     }
 }
@@ -355,21 +348,21 @@ fn ignored_signals_stay_ignored() {
 
 /// Confirms a watch, reports its first event, and answers no other request. Tells when there is one.
 fn answer_watches_only(mut stream: &UnixStream, asked: &mpsc::Sender<()>) {
-    for_each_frame(stream, |frame| {
-        if frame.header.msg_type != MessageType::Watch as u32 {
+    while let Some((header, payload)) = next_message(stream) {
+        if header.msg_type != MessageType::Watch as u32 {
             let _ = asked.send(());
-            return;
+            continue;
         }
-        let confirmation = Header { len: 3, ..frame.header };
+        let confirmation = Header { len: 3, ..header };
         let event = Header {
             msg_type: MessageType::WatchEvent as u32,
             req_id: ReqId(0),
             tx_id: TxId::NONE,
-            len: frame.payload.len() as u32,
+            ..header
         };
-        let messages = [&confirmation.encode()[..], b"OK\0", &event.encode(), frame.payload];
+        let messages = [&confirmation.encode()[..], b"OK\0", &event.encode(), &payload];
         stream.write_all(&messages.concat()).unwrap();
-    });
+    }
 }
 
 #[test]
