@@ -21,17 +21,19 @@ use crate::wire::{MessageType, ReqId, TxId};
 ///
 /// * [`submit`](Self::submit) accepts a request and a key, which the matching reply returns.
 /// * [`take_output`](Self::take_output) returns bytes to send. Call it after each `submit` and each
-///   `receive`, until it returns nothing. Send all bytes in the order in which it returns them.
+///   `receive`, until it returns nothing. Send the bytes in the order in which it returns them.
 /// * [`receive`](Self::receive) decodes bytes from the server, in chunks of any size. Call it until
 ///   all bytes are consumed.
 /// * [`end_of_input`](Self::end_of_input) reports that the server closed the connection.
 ///
 /// Replies may arrive in any order; they are matched to requests by id, in constant time. Every
-/// accepted request yields exactly one [`Event::Reply`], unless the connection fails or the request
-/// is [forgotten](Self::forget).
+/// accepted request yields exactly one [`Event::Reply`], unless the request is
+/// [forgotten](Self::forget) or [refused](Self::refused), or the connection fails or
+/// [restarts](Self::restart).
 ///
-/// If the server violates the protocol, the connection fails: every later call returns the same
-/// error, and no more output is available. [`restart`](Self::restart) starts over on a new stream.
+/// If the server violates the protocol, the connection fails: every later `submit` and `receive`
+/// returns the same error, and no more output is available. [`restart`](Self::restart) starts over
+/// on a new stream.
 ///
 /// Memory is bounded: at most [`MAX_PENDING`](Self::MAX_PENDING) requests are in flight, and at
 /// most one partial message of [`DIRECTORY_REPLY_MAX`](crate::DIRECTORY_REPLY_MAX) bytes is kept.
@@ -62,7 +64,8 @@ pub struct ClientConnection<K> {
     outbox: Outbox,
     decoder: Decoder,
     pending: Pending<K>,
-    /// The request that was taken and is not answered. Only used with [`Limits::one_at_a_time`].
+    /// The request that the caller has taken to send and that is not answered yet. Only used with
+    /// [`Limits::one_at_a_time`].
     current: Option<ReqId>,
     failed: Option<ConnectionError>,
 }
@@ -128,8 +131,8 @@ impl<K> ClientConnection<K> {
         }
     }
 
-    /// Returns the key of a request whose reply the caller no longer wants, and discards the reply
-    /// when it arrives.
+    /// Gives up the reply to a request, and returns the key. The reply is discarded when it
+    /// arrives.
     ///
     /// The request is still sent, and counts as in flight until it is answered. Returns `None` if
     /// the request has been answered or forgotten before.
@@ -177,7 +180,8 @@ impl<K> ClientConnection<K> {
     /// is consumed too; the connection keeps that part for the next call.
     ///
     /// # Errors
-    /// Fails if the server violated the protocol. Every later call returns the same error.
+    /// Fails if the server violated the protocol, or if the connection has failed before. The first
+    /// error is final.
     pub fn receive<'a>(
         &'a mut self,
         input: &'a [u8],
@@ -198,7 +202,7 @@ impl<K> ClientConnection<K> {
         result
     }
 
-    /// Removes the message that was taken last, because the transport refused it and no reply will
+    /// Removes the request that was taken last, because the transport refused it and no reply will
     /// come. Returns its id and, unless it was forgotten, its key.
     ///
     /// The xenbus device reports the daemon's answer to WATCH like this: as an error of `write`.

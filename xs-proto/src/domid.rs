@@ -78,7 +78,7 @@ impl FromStr for DomId {
     }
 }
 
-/// A string is not a domain id.
+/// The error of parsing a string that is not a [`DomId`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a domain id: expected a number from 0 to 65535")]
 pub struct ParseDomIdError;

@@ -103,7 +103,7 @@ pub enum ConnectionError {
     /// The peer closed the connection in the middle of a message.
     #[error("the peer closed the connection in the middle of a message")]
     Truncated,
-    /// A message is too long.
+    /// The payload of a message is too long.
     #[error(transparent)]
     Frame(FrameError),
     /// A message has a type that xs_wire.h does not define.

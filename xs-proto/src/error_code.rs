@@ -95,8 +95,8 @@ error_codes! {
 }
 
 impl fmt::Display for ErrorCode {
-    /// Writes the name on the wire and its meaning. Control characters in an unknown name, which may
-    /// be any text, are escaped.
+    /// Writes the name on the wire and its meaning. Control characters in an unknown name, which
+    /// may be any text, are escaped.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.name().escape_debug(), self.meaning())
     }

@@ -1,4 +1,4 @@
-//! The results of `receive`.
+//! The messages that `receive` decodes.
 
 use core::fmt;
 
@@ -58,6 +58,7 @@ pub struct Received<E> {
     /// The decoded message.
     ///
     /// `None` means that the input ended before the message did, or that a client discarded the
-    /// reply to a request it no longer waits for. In both cases, go on while input remains.
+    /// reply to a [forgotten](crate::ClientConnection::forget) request. In both cases, go on while
+    /// input remains.
     pub event: Option<E>,
 }

@@ -5,7 +5,7 @@ use core::ops::{BitAnd, BitOr};
 
 /// A set of features of a server (`XENSTORE_SERVER_FEATURE_*` in xs_wire.h).
 ///
-/// Bits without a name here are kept, too.
+/// A set also preserves bits that have no name here.
 ///
 /// ```
 /// use xs_proto::Features;
@@ -59,13 +59,13 @@ impl Features {
         self.0 == 0
     }
 
-    /// Returns the features that this set or `other` has.
+    /// Returns the features in this set or in `other`.
     #[must_use]
     pub const fn union(self, other: Features) -> Features {
         Features(self.0 | other.0)
     }
 
-    /// Returns the features that this set has and `other` has not.
+    /// Returns the features in this set that are not in `other`.
     #[must_use]
     pub const fn difference(self, other: Features) -> Features {
         Features(self.0 & !other.0)

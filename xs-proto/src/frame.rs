@@ -42,7 +42,7 @@ pub struct Decoder {
     returned: bool,
     /// The largest payload of DIRECTORY in bytes. For other types it is [`PAYLOAD_MAX`].
     directory_max: usize,
-    /// Whether a payload above the limit ends there instead of being an error.
+    /// Whether a payload above the limit is cut off there instead of being an error.
     cuts: bool,
 }
 
@@ -69,8 +69,8 @@ impl Decoder {
         Decoder { carry: Vec::new(), returned: false, directory_max, cuts: false }
     }
 
-    /// Ends a payload above the limit at the limit, and takes the bytes after it for the next
-    /// message, as oxenstored does.
+    /// Cuts off a payload above the limit, and treats the bytes after it as the next message, as
+    /// oxenstored does.
     pub(crate) fn with_cut_payloads(self) -> Self {
         Decoder { cuts: true, ..self }
     }

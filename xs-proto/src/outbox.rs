@@ -12,7 +12,7 @@ const TYPICAL_LEN: usize = 128;
 
 /// Encoded messages in the order in which the caller must send them.
 ///
-/// Taking the messages swaps the buffer with the caller's, so that two buffers are reused and no
+/// Taking the messages swaps the buffer with the caller's. Two buffers are thus reused, and no
 /// message needs an allocation of its own.
 #[derive(Default)]
 pub(crate) struct Outbox(BytesMut);

@@ -82,22 +82,22 @@ impl Permission {
         Permission { domid: domid.into(), access }
     }
 
-    /// Creates an entry without access, such as `n5`.
+    /// Creates an entry that gives `domid` no access, such as `n5`.
     pub fn none(domid: impl Into<DomId>) -> Self {
         Permission::new(domid, Access::None)
     }
 
-    /// Creates an entry that allows to read, such as `r5`.
+    /// Creates an entry that allows `domid` to read, such as `r5`.
     pub fn read(domid: impl Into<DomId>) -> Self {
         Permission::new(domid, Access::Read)
     }
 
-    /// Creates an entry that allows to write but not to read, such as `w5`.
+    /// Creates an entry that allows `domid` to write but not to read, such as `w5`.
     pub fn write(domid: impl Into<DomId>) -> Self {
         Permission::new(domid, Access::Write)
     }
 
-    /// Creates an entry that allows to read and to write, such as `b5`.
+    /// Creates an entry that allows `domid` to read and to write, such as `b5`.
     pub fn read_write(domid: impl Into<DomId>) -> Self {
         Permission::new(domid, Access::ReadWrite)
     }
@@ -125,7 +125,7 @@ impl FromStr for Permission {
     }
 }
 
-/// A string is not a permission, or not a list of permissions.
+/// The error of parsing a string that is not a [`Permission`], or not a list of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a permission: expected one of the letters n, r, w, b and a domain id, such as r5")]
 pub struct ParsePermissionError;
@@ -278,7 +278,8 @@ fn decode_error(field: &[u8]) -> PayloadError {
 }
 
 impl From<Permission> for Permissions {
-    /// Creates permissions with one entry: the owner, and the access of all other domains.
+    /// Creates permissions with one entry, which names the owner and the access of all other
+    /// domains.
     fn from(owner: Permission) -> Self {
         Permissions { owner, others: Vec::new() }
     }

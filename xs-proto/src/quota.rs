@@ -54,13 +54,13 @@ quotas! {
     Nodes = "nodes";
     /// The watches of the domain.
     Watches = "watches";
-    /// Requests whose reply, or an event that they caused, has not been received.
+    /// The requests whose reply, or an event that they caused, the domain has not received.
     Outstanding = "outstanding";
     /// The memory that the server uses for the domain, in bytes.
     Memory = "memory";
     /// Like `Memory`, but the server only logs a warning.
     SoftMemory = "soft-memory";
-    /// Open transactions.
+    /// The open transactions of the domain.
     Transactions = "transactions";
     /// The nodes that one transaction may access.
     TransactionNodes = "transaction-nodes";

@@ -70,7 +70,7 @@ pub enum Reply<'a> {
 }
 
 impl<'a> Reply<'a> {
-    /// Returns the message type of this reply to a request of type `request`.
+    /// Returns the type of the message that carries this reply to a request of type `request`.
     pub fn msg_type(&self, request: MessageType) -> MessageType {
         if matches!(self, Reply::Error(_)) { MessageType::Error } else { request }
     }

@@ -22,7 +22,8 @@ use crate::wire::{DIRECTORY_REPLY_MAX, Header, MessageType, PAYLOAD_MAX, ReqId, 
 /// the connection.
 ///
 /// A malformed request does not end the connection; the caller can answer it with an error. Only a
-/// payload above [`PAYLOAD_MAX`] ends it, because xenstored closes the connection in that case.
+/// payload above [`PAYLOAD_MAX`] ends it, as it does with xenstored, unless such payloads are
+/// [cut off](Self::with_cut_payloads).
 ///
 /// The output is not bounded. [`output_len`](Self::output_len) lets the caller stop serving a
 /// client that does not read.
@@ -75,8 +76,8 @@ impl ServerConnection {
         ServerConnection { directory_max: DIRECTORY_REPLY_MAX, ..self }
     }
 
-    /// Ends a payload above [`PAYLOAD_MAX`] there, and takes the bytes after it for the next message,
-    /// as oxenstored does.
+    /// Cuts off a payload above [`PAYLOAD_MAX`] at the limit, and treats the bytes after it as the
+    /// next message, as oxenstored does.
     #[must_use]
     pub fn with_cut_payloads(self) -> Self {
         ServerConnection { decoder: self.decoder.with_cut_payloads(), ..self }
@@ -88,8 +89,8 @@ impl ServerConnection {
     /// is consumed too; the connection keeps that part for the next call.
     ///
     /// # Errors
-    /// Fails if the client announced a payload above [`PAYLOAD_MAX`]. Every later call returns the
-    /// same error.
+    /// Fails if the client announced a payload above [`PAYLOAD_MAX`], or if the connection has
+    /// ended before. The first error is final.
     pub fn receive<'a>(
         &'a mut self,
         input: &'a [u8],
@@ -115,8 +116,9 @@ impl ServerConnection {
     /// Answers a request. `to` is the header of that request.
     ///
     /// # Errors
-    /// Fails if the reply cannot be encoded: it exceeds [`PAYLOAD_MAX`] or has a NUL in a string.
-    /// Nothing is sent then, and the caller must send a different reply.
+    /// Fails if the reply cannot be encoded: it exceeds [`PAYLOAD_MAX`], or the limit of
+    /// [`with_long_directories`](Self::with_long_directories), or has a NUL in a string. Nothing is
+    /// sent then, and the caller must send a different reply.
     pub fn reply(&mut self, to: Header, reply: &Reply<'_>) -> Result<(), RequestError> {
         let msg_type = match reply {
             Reply::Error(_) => MessageType::Error as u32,
@@ -132,8 +134,8 @@ impl ServerConnection {
     /// Sends a watch event to the client (`WATCH_EVENT`).
     ///
     /// # Errors
-    /// Fails if the event exceeds [`PAYLOAD_MAX`], or if path or token contain a NUL. Nothing is
-    /// sent then.
+    /// Fails if the event exceeds [`PAYLOAD_MAX`], or if `path` or `token` contains a NUL. Nothing
+    /// is sent then.
     pub fn watch_event(&mut self, path: &str, token: &[u8]) -> Result<(), RequestError> {
         let msg_type = MessageType::WatchEvent as u32;
         self.outbox.push(msg_type, ReqId(0), TxId::NONE, |out| {

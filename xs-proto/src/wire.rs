@@ -14,8 +14,8 @@ pub const REL_PATH_MAX: usize = 2048;
 /// The largest DIRECTORY reply that a client accepts, in bytes: 1 MiB.
 ///
 /// The protocol limits it to [`PAYLOAD_MAX`], like every other message. But oxenstored answers
-/// DIRECTORY of a node with many children in one oversized message, and older versions of it do not
-/// support DIRECTORY_PART. This limit is this crate's own; no header defines it.
+/// DIRECTORY of a node with many children in one oversized message, and does not support
+/// DIRECTORY_PART. This limit is this crate's own; no header defines it.
 pub const DIRECTORY_REPLY_MAX: usize = 1 << 20;
 
 /// The header of a message (`struct xsd_sockmsg`).

@@ -7,10 +7,10 @@ use crate::payload::number;
 
 /// The state of one end of a paravirtual device, which is the value of its node `state`.
 ///
-/// The two ends of a device, its backend and its frontend, tell each other by their states how far
-/// they are. The module [`handshake`](crate::handshake) has the rules. The numbers are those of
-/// `enum xenbus_state` in Xen's header `xen/include/public/io/xenbus.h`, which are the same on all
-/// systems.
+/// Each of the two ends, the backend and the frontend, reports its progress in its state, which the
+/// other end watches. The module [`handshake`](crate::handshake) has the rules. The numbers are
+/// those of `enum xenbus_state` in Xen's header `xen/include/public/io/xenbus.h`, which are the
+/// same on all systems.
 ///
 /// ```
 /// use xs_proto::XenbusState;
@@ -94,7 +94,7 @@ impl fmt::Display for XenbusState {
     }
 }
 
-/// A value is not the state of a device.
+/// The error of converting a value that is not a [`XenbusState`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseXenbusStateError {

@@ -14,15 +14,15 @@ use crate::XenbusState::{
 ///
 /// * A missing frontend counts as a closed one.
 /// * A frontend that begins anew, without having closed, gets a new connection.
-/// * A backend that is started again, while the states say Connected, connects to the frontend that
-///   is there. If it cannot do so, report that the action has failed.
-/// * If connecting fails, the backend closes, and is ready again when the frontend has closed and
+/// * If the program of the backend starts again while the states say Connected, the new machine
+///   asks to connect to the present frontend. If the program cannot do that, it reports a failure.
+/// * If connecting fails, the backend closes. It is ready again when the frontend has closed and
 ///   begins anew.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Backend {
     nodes: Option<BackendNodes>,
     link: Link,
-    /// Connecting has failed, and the frontend has not been told.
+    /// Connecting has failed, and no state was written since.
     has_failed: bool,
 }
 
@@ -44,21 +44,20 @@ impl Backend {
         Self::default()
     }
 
-    /// The nodes have these values now.
+    /// Takes the current values of the nodes.
     pub fn handle_nodes(&mut self, nodes: BackendNodes) {
         self.nodes = Some(nodes);
     }
 
-    /// The action that was returned last has been carried out, or has failed. This has no effect on
-    /// [`Action::Write`] and [`Action::Remove`], which need no report.
+    /// Takes the report that the last action has been carried out, or has failed. The report has no
+    /// effect after [`Action::Write`] and [`Action::Remove`], which need none.
     pub fn handle_done(&mut self, succeeded: bool) {
         let (link, has_failed) = self.link.done(succeeded);
         self.link = link;
         self.has_failed |= has_failed;
     }
 
-    /// Returns what to do next. `None` until the nodes change, or until the action that was returned
-    /// last is done.
+    /// Returns the next action, or `None` until the nodes change or the last action is done.
     pub fn poll_action(&mut self) -> Option<Action> {
         let nodes = self.nodes.filter(|_| self.link.is_idle())?;
         let action = self.decide(nodes)?;
@@ -70,8 +69,8 @@ impl Backend {
         Some(action)
     }
 
-    /// Returns the state of this end, as it was reported or written last. `None` if the node does not
-    /// exist, or nothing was reported.
+    /// Returns the state of this end, as last reported or written. `None` if the node does not
+    /// exist, or nothing was reported yet.
     pub fn state(&self) -> Option<XenbusState> {
         self.nodes.and_then(|nodes| nodes.state)
     }
@@ -102,7 +101,7 @@ impl Backend {
         }
     }
 
-    /// The frontend does not use the device.
+    /// Decides while the frontend does not use the device.
     fn close(&self, own: XenbusState, online: bool) -> Option<Action> {
         if self.link == Link::Up {
             Some(Action::Disconnect)
@@ -113,7 +112,7 @@ impl Backend {
         }
     }
 
-    /// The frontend is ready to be connected, or is connected.
+    /// Decides while the frontend is ready to be connected, or is connected.
     fn connect(&self, own: XenbusState, online: bool) -> Option<Action> {
         let is_up = self.link == Link::Up;
         match own {

@@ -7,12 +7,14 @@ use crate::XenbusState::{
 
 /// The frontend of one device.
 ///
-/// The calls are those of [`Backend`](super::Backend).
+/// The caller drives it like a [`Backend`](super::Backend).
 ///
 /// * A frontend that has closed stays closed until [`restart`](Self::restart), or until the
 ///   toolstack writes Initialising to its `state`.
-/// * A backend that begins anew, without having closed, finds what the frontend has published.
-/// * A frontend that is started again, while its state says Connected, begins anew.
+/// * If the backend begins anew without having closed, the frontend stays connected. The backend
+///   finds what the frontend has published.
+/// * If the program of the frontend starts again while its state says Connected, the new machine
+///   begins anew.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Frontend {
     nodes: Option<FrontendNodes>,
@@ -38,12 +40,12 @@ impl Frontend {
         Self::default()
     }
 
-    /// The nodes have these values now.
+    /// Takes the current values of the nodes.
     pub fn handle_nodes(&mut self, nodes: FrontendNodes) {
         self.nodes = Some(nodes);
     }
 
-    /// The action that was returned last has been carried out, or has failed; see
+    /// Takes the report that the last action has been carried out, or has failed; see
     /// [`Backend::handle_done`](super::Backend::handle_done).
     pub fn handle_done(&mut self, succeeded: bool) {
         let (link, has_failed) = self.link.done(succeeded);
@@ -51,19 +53,18 @@ impl Frontend {
         self.closes |= has_failed;
     }
 
-    /// Closes the device.
+    /// Makes the frontend close, and stay closed.
     pub fn close(&mut self) {
         self.closes = true;
         self.restarts = false;
     }
 
-    /// Connects again once the device is closed.
+    /// Makes the frontend connect again once it is closed.
     pub fn restart(&mut self) {
         self.restarts = true;
     }
 
-    /// Returns what to do next. `None` until the nodes change, or until the action that was returned
-    /// last is done.
+    /// Returns the next action, or `None` until the nodes change or the last action is done.
     pub fn poll_action(&mut self) -> Option<Action> {
         let nodes = self.nodes.filter(|_| self.link.is_idle())?;
         let action = self.decide(nodes)?;
@@ -79,8 +80,8 @@ impl Frontend {
         Some(action)
     }
 
-    /// Returns the state of this end, as it was reported or written last. `None` if the node does not
-    /// exist, or nothing was reported.
+    /// Returns the state of this end, as last reported or written. `None` if the node does not
+    /// exist, or nothing was reported yet.
     pub fn state(&self) -> Option<XenbusState> {
         self.nodes.and_then(|nodes| nodes.state)
     }
@@ -110,7 +111,7 @@ impl Frontend {
         }
     }
 
-    /// The backend is there, and is not closing.
+    /// Decides while the backend exists and is not closing.
     fn connect(&self, own: XenbusState, backend: XenbusState) -> Option<Action> {
         let has_begun = !matches!(own, Unknown | Initialising | InitWait);
         match self.link {
@@ -124,7 +125,7 @@ impl Frontend {
         }
     }
 
-    /// The backend is closing, or has closed.
+    /// Decides while the backend is closing or has closed, or this end closes unconnected.
     fn finish(&self, own: XenbusState) -> Option<Action> {
         let has_begun = !matches!(own, Unknown | Initialising | InitWait);
         match self.link {
@@ -136,6 +137,7 @@ impl Frontend {
         }
     }
 
+    /// Decides while this end is closed.
     fn stay_closed(&self, backend: XenbusState) -> Option<Action> {
         if self.link != Link::Down {
             return Some(Action::Disconnect);

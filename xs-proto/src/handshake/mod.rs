@@ -5,11 +5,11 @@
 //! (a [`XenbusState`]), and watches the state of the other end. The toolstack creates both
 //! directories, each in the state Initialising, and removes them in the end.
 //!
-//! [`Backend`] and [`Frontend`] are the rules for one end of one device, without I/O. Give such a
-//! machine the states that the nodes have, whenever one of them may have changed (`handle_nodes`).
-//! Then carry out the actions that it asks for, one by one (`poll_action`), and report when an
-//! action is done (`handle_done`). The machine accepts missed and repeated states, as long as it
-//! learns of the last ones.
+//! [`Backend`] and [`Frontend`] are state machines with the rules for one end of one device,
+//! without I/O. Give such a machine the current states in the nodes, whenever one of them may have
+//! changed (`handle_nodes`). Then carry out the actions that it asks for, one by one
+//! (`poll_action`), and report when an action is done (`handle_done`). The machine accepts missed
+//! and repeated states, as long as it learns of the latest ones.
 //!
 //! # The usual course
 //!
@@ -28,7 +28,7 @@
 //!
 //! The toolstack removes a device when it writes 0 to `online`, and Closing to the backend's
 //! `state`. The frontend then closes, the backend ends in Closed, and the toolstack removes the
-//! directories. It may also remove them without asking.
+//! directories. It may also remove them without this exchange.
 //!
 //! The states Reconfiguring and Reconfigured, which only PCI devices use, count as Connected here.
 //!
@@ -76,11 +76,11 @@ pub use frontend::{Frontend, FrontendNodes};
 pub enum Action {
     /// Write this state to the node `state` of this end.
     ///
-    /// Do so only if the node still exists, for example in a transaction. Otherwise, if the toolstack has
-    /// just removed the device, the write would create the node again.
+    /// Write only if the node still exists, and check this in the same transaction. Otherwise, if
+    /// the toolstack has just removed the device, the write would create the node again.
     Write(XenbusState),
-    /// Publish how to connect to this end: ring references and event channels. Only frontends do.
-    /// Call `handle_done` when the nodes are written.
+    /// Publish how to connect to this end: ring references and event channels. Only a frontend asks
+    /// for this. Call `handle_done` when the nodes are written.
     Publish,
     /// Connect to the other end, whose nodes can be read now. Call `handle_done` when that has
     /// succeeded or failed.
@@ -119,7 +119,7 @@ impl Link {
         !matches!(self, Link::Busy(_) | Link::Removed)
     }
 
-    /// Returns the link once the caller has been told of an action.
+    /// Returns the link after the machine has asked for an action.
     fn after(self, action: Action) -> Link {
         match action {
             Action::Write(_) => self,

@@ -1,4 +1,4 @@
-//! The guest's end.
+//! The guest's end of the rings.
 
 use core::fmt;
 use core::sync::atomic::Ordering;
@@ -15,30 +15,30 @@ use crate::features::Features;
 ///
 /// * [`send`](Self::send) copies bytes to xenstored, as many as there is room for;
 ///   [`receive`](Self::receive) copies bytes from xenstored, as many as have come.
-/// * [`must_notify`](Self::must_notify) says whether to notify the event channel. Call it after each
-///   `send`, `receive` and `reconnect`, and always before waiting.
-/// * If both return 0 and there is nothing to notify, wait for the event channel, clear its event,
-///   and then call both again. One channel serves both directions: an event may mean that bytes have
-///   come, that there is room, that the state of the connection has changed, or nothing.
+/// * [`must_notify`](Self::must_notify) says whether to notify the event channel. Call it after
+///   each `send`, `receive` and `reconnect`, and before waiting.
+/// * If `send` and `receive` return 0 and there is nothing to notify, wait for the event channel,
+///   clear its event, and call both again. One channel serves both directions: an event may mean
+///   that bytes have come, that there is room, that the state of the connection has changed, or
+///   nothing.
 ///
-/// The bytes are those of [`ClientConnection`](crate::ClientConnection). A message may be longer than
-/// the ring, and any part of it may be there at any time.
+/// The bytes are those of [`ClientConnection`](crate::ClientConnection). A message may be longer
+/// than the ring, and the ring may hold any part of it.
 ///
 /// # Connecting
 /// An end begins unconnected, and connects as soon as the page says that xenstored serves it
-/// (XENSTORE_CONNECTED). Until then `send` and `receive` return 0. If the toolstack has not yet told
-/// where the page is (frame 0 or ~0 in HVM_PARAM_STORE_PFN), there is nothing to make an end of: wait
-/// for the event channel and ask again.
+/// (XENSTORE_CONNECTED). Until then `send` and `receive` return 0. The [module](super) says where a
+/// guest finds the page.
 ///
 /// # Errors
 /// An error ends the connection: watches, transactions and requests in flight are lost, and all
-/// later calls return the same error. [`reconnect`](Self::reconnect) starts over if xenstored offers
-/// it, and [`restart`](Self::restart) if the other end begins with it
-/// ([`RingError::Reconnecting`]). Start over with the protocol as well then
+/// later calls return the same error. [`reconnect`](Self::reconnect) starts over if xenstored
+/// offers it. If the other end has asked to start over ([`RingError::Reconnecting`]), call
+/// [`restart`](Self::restart). In both cases, also start over with the protocol
 /// ([`ClientConnection::restart`](crate::ClientConnection::restart)).
 ///
-/// The other end may be faulty or hostile. No call accesses bytes outside of the rings, and each does a
-/// bounded amount of work, with any contents of the page.
+/// The other end may be faulty or hostile. Whatever the page contains, no call accesses bytes
+/// outside of the rings, and each call does a bounded amount of work.
 ///
 /// ```
 /// use xs_proto::Features;
@@ -79,42 +79,44 @@ impl<P: Page> RingClient<P> {
         RingClient { page, state: State::Unconnected, must_notify: false }
     }
 
-    /// Copies as much of `bytes` to the ring as there is room for, and returns how much. 0 if there
-    /// is no room, or no connection yet.
+    /// Copies as much of `bytes` to the ring as there is room for, and returns the number of bytes:
+    /// 0 if there is no room, or no connection yet.
     ///
     /// # Errors
-    /// The connection has ended, see [above](Self#errors).
+    /// Fails if the connection has ended, see [above](Self#errors).
     pub fn send(&mut self, bytes: &[u8]) -> Result<usize, RingError> {
         self.transfer(|page, requests, _| requests.write(page, bytes))
     }
 
-    /// Copies bytes from the ring to `buf`, and returns how many. 0 if there are none, or no
+    /// Copies bytes from the ring to `buf`, and returns their number: 0 if there are none, or no
     /// connection yet.
     ///
     /// # Errors
-    /// The connection has ended, see [above](Self#errors).
+    /// Fails if the connection has ended, see [above](Self#errors).
     pub fn receive(&mut self, buf: &mut [u8]) -> Result<usize, RingError> {
         self.transfer(|page, _, replies| replies.read(page, buf))
     }
 
-    /// Returns how many bytes [`send`](Self::send) would copy at most. 0 if there is no connection yet.
+    /// Returns how many bytes [`send`](Self::send) would copy at most: 0 if there is no connection
+    /// yet.
     ///
     /// # Errors
-    /// The connection has ended, see [above](Self#errors).
+    /// Fails if the connection has ended, see [above](Self#errors).
     pub fn room(&mut self) -> Result<usize, RingError> {
         self.examine(|page, requests, _| requests.room(page))
     }
 
-    /// Returns how many bytes [`receive`](Self::receive) would copy at most. 0 if there is no
+    /// Returns how many bytes [`receive`](Self::receive) would copy at most: 0 if there is no
     /// connection yet.
     ///
     /// # Errors
-    /// The connection has ended, see [above](Self#errors).
+    /// Fails if the connection has ended, see [above](Self#errors).
     pub fn available(&mut self) -> Result<usize, RingError> {
         self.examine(|page, _, replies| replies.available(page))
     }
 
-    /// Returns whether to notify the event channel, once for any number of calls before.
+    /// Returns whether the caller must notify the event channel now. One notification covers all
+    /// calls before; the next call returns `false` unless there is something new.
     #[must_use = "the other end is not notified unless the caller does it"]
     pub fn must_notify(&mut self) -> bool {
         core::mem::take(&mut self.must_notify)
@@ -125,25 +127,25 @@ impl<P: Page> RingClient<P> {
         matches!(self.state, State::Connected { .. })
     }
 
-    /// Returns the features of xenstored. Undefined before the end is connected.
+    /// Returns the features of xenstored. They are undefined before the end is connected.
     pub fn server_features(&self) -> Features {
         Features::from_bits(self.page.load(Field::ServerFeatures, Ordering::Relaxed))
     }
 
-    /// Returns the port of the event channel that the page names; `None` before Xen 4.21.
+    /// Returns the port of the event channel that the page names, or `None` before Xen 4.21.
     pub fn event_channel(&self) -> Option<u32> {
         Some(self.page.load(Field::EventChannel, Ordering::Relaxed)).filter(|port| *port != 0)
     }
 
-    /// Asks xenstored to reset the ring, and starts over once it has done so. Everything that belongs
-    /// to the connection is lost.
+    /// Asks xenstored to reset the ring, and starts over once it has done so. Everything that
+    /// belongs to the connection is lost.
     ///
-    /// While the end is not connected, do not rely on notifications alone: the oxenstored of Xen 4.17
-    /// and 4.20 resets the ring without one. Call [`receive`](Self::receive) again every few
+    /// Until the end is connected again, do not rely on notifications alone: the oxenstored of Xen
+    /// 4.17 and 4.20 resets the ring without one. Call [`receive`](Self::receive) every few
     /// milliseconds.
     ///
     /// # Errors
-    /// [`RingError::NotOffered`] if xenstored does not offer it
+    /// [`RingError::NotOffered`] if xenstored does not offer to reset the ring
     /// ([`Features::RECONNECTION`]). Nothing has changed then.
     pub fn reconnect(&mut self) -> Result<(), RingError> {
         if !self.server_features().contains(Features::RECONNECTION) {
@@ -155,7 +157,8 @@ impl<P: Page> RingClient<P> {
         Ok(())
     }
 
-    /// Starts over as soon as the page says that xenstored serves it.
+    /// Returns to the unconnected state. The end connects again as soon as the page says that
+    /// xenstored serves it.
     pub fn restart(&mut self) {
         self.state = State::Unconnected;
     }
@@ -170,12 +173,13 @@ impl<P: Page> RingClient<P> {
         Ok(moved)
     }
 
-    /// Looks at a ring if the end is connected, and keeps the first error for later calls.
+    /// Calls `run` if the end is connected, and keeps the first error for later calls. Returns 0 if
+    /// the end is unconnected.
     fn examine(
         &mut self,
         run: impl FnOnce(&P, &mut Producer, &mut Consumer) -> Result<usize, RingError>,
     ) -> Result<usize, RingError> {
-        let result = self.look().and_then(|()| match &mut self.state {
+        let result = self.update_state().and_then(|()| match &mut self.state {
             State::Connected { requests, replies } => run(&self.page, requests, replies),
             State::Unconnected => Ok(0),
             State::Failed(error) => Err(*error),
@@ -186,8 +190,8 @@ impl<P: Page> RingClient<P> {
         result
     }
 
-    /// Looks at the state of the connection.
-    fn look(&mut self) -> Result<(), RingError> {
+    /// Reads the state of the connection from the page, and connects if xenstored serves the page.
+    fn update_state(&mut self) -> Result<(), RingError> {
         let connection = self.page.load(Field::Connection, Ordering::Acquire);
         match (self.state, connection) {
             (State::Failed(error), _) => return Err(error),
@@ -201,8 +205,8 @@ impl<P: Page> RingClient<P> {
             (State::Connected { .. }, RECONNECT) => return Err(RingError::Reconnecting),
             (_, value) => return Err(RingError::Connection { value }),
         }
-        // Nothing else is read on account of this value. If it is seen before the features are, the
-        // call after the next event sees both.
+        // `Relaxed` suffices: no other read depends on this value. If it is visible before the
+        // features are, the call after the next event sees both.
         let error = ServerError::from_number(self.page.load(Field::Error, Ordering::Relaxed));
         // Without this feature, the field may hold anything.
         match error.filter(|_| self.server_features().contains(Features::ERROR)) {

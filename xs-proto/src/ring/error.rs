@@ -4,9 +4,10 @@ use core::fmt;
 
 use super::page::Ring;
 
-/// Why an end of a ring can no longer be used.
+/// A failure of an end of a ring.
 ///
-/// The same error is returned by all later calls, until the end is restarted.
+/// Each error except [`NotOffered`](Self::NotOffered) is final: all later calls return it, until
+/// the end starts over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RingError {
@@ -42,11 +43,11 @@ pub enum RingError {
     NotOffered,
 }
 
-/// Why xenstored gave up a ring (XENSTORE_ERROR_* of xs_wire.h).
+/// The reason why xenstored gave up a ring (XENSTORE_ERROR_* of xs_wire.h).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ServerError {
-    /// Communication problem (XENSTORE_ERROR_COMM).
+    /// xenstored cannot communicate with the guest (XENSTORE_ERROR_COMM).
     Communication,
     /// The guest has set an invalid ring index (XENSTORE_ERROR_RINGIDX).
     RingIndex,
@@ -67,7 +68,7 @@ impl ServerError {
         }
     }
 
-    /// Returns the error for a number in the page's error field; `None` for 0, no error.
+    /// Returns the error for a number in the page's error field, or `None` for 0, no error.
     pub const fn from_number(number: u32) -> Option<Self> {
         Some(match number {
             0 => return None,

@@ -1,24 +1,25 @@
 //! One end of one ring: the producer or the consumer of its bytes.
 //!
 //! # Orderings
-//! The producer writes bytes and then publishes its index (`Release`). The consumer reads that index
-//! (`Acquire`) before it reads the bytes, so it finds the bytes that were written.
+//! The producer writes bytes and then publishes its index (`Release`). The consumer reads that
+//! index (`Acquire`) before it reads the bytes, so it finds the bytes that were written.
 //!
-//! In the other direction, the consumer reads bytes and then publishes its own index (`Release`). The
-//! producer reads that index (`Acquire`) before it overwrites the bytes. Without this second pair, a
-//! processor that executes loads late or stores early could let the consumer read bytes that the
-//! producer wrote in the next round (load buffering). Loom and Miri do not show this outcome, since
-//! neither runs a store before an earlier load. `tests/ring/litmus.rs` looks for it on the machine.
+//! In the other direction, the consumer reads bytes and then publishes its own index (`Release`).
+//! The producer reads that index (`Acquire`) before it overwrites the bytes. Without this second
+//! pair, a processor that executes loads late or stores early could let the consumer read bytes
+//! that the producer wrote in the next round (load buffering). Loom and Miri do not show this
+//! outcome, since neither runs a store before an earlier load. `tests/ring/litmus.rs` looks for it
+//! on the machine.
 //!
 //! A reset works in the same way: the guest has finished with both rings when it stores
-//! XENSTORE_RECONNECT (`Release`), which xenstored reads (`Acquire`) before it empties them, and the
-//! guest reads XENSTORE_CONNECTED (`Acquire`), which xenstored stores last (`Release`).
+//! XENSTORE_RECONNECT (`Release`), which xenstored reads (`Acquire`) before it empties them, and
+//! the guest reads XENSTORE_CONNECTED (`Acquire`), which xenstored stores last (`Release`).
 //!
 //! `tests/ring-models/weaken` shows that a model fails without any one of these orderings.
 //!
-//! An index belongs to one end, which keeps its own copy and only writes the shared one. The index
-//! of the other end is read once per call, and checked: it can have moved forward only, and no
-//! further than the own index allows.
+//! Each index belongs to one end, which keeps a private copy and only writes the shared one. An end
+//! reads the other end's index once per call, and checks that it has moved only forward, and no
+//! further than the reader's own index allows.
 
 use core::sync::atomic::Ordering;
 
@@ -30,7 +31,7 @@ use super::page::{Field, Page, Ring};
 pub(super) struct Producer {
     ring: Ring,
     produced: u32,
-    /// The index of the consumer, when it was read last.
+    /// The consumer's index when it was last read.
     consumed: u32,
 }
 
@@ -39,7 +40,7 @@ pub(super) struct Producer {
 pub(super) struct Consumer {
     ring: Ring,
     consumed: u32,
-    /// The index of the producer, when it was read last.
+    /// The producer's index when it was last read.
     produced: u32,
 }
 
@@ -127,8 +128,8 @@ impl Consumer {
 
 /// Reads the indices of a ring, which need not be 0.
 ///
-/// No byte is accessed on account of these values: each end reads the index of the other one again
-/// (`Acquire`) before it does. Nor does the order of the two matter, since only the other end's index
+/// `Relaxed` suffices: before an end accesses any byte, it reads the other end's index again
+/// (`Acquire`). The order of the two loads does not matter either, since only the other end's index
 /// can change meanwhile, and only forward.
 fn start<P: Page>(page: &P, ring: Ring) -> Result<(u32, u32), RingError> {
     let consumer = page.load(Field::Consumer(ring), Ordering::Relaxed);

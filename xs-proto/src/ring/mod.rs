@@ -3,19 +3,19 @@
 //! Below the socket and the device `/dev/xen/xenbus`, each guest talks to xenstored through one
 //! shared page and one event channel (`docs/misc/xenstore-ring.txt` in Xen's source tree, and
 //! `struct xenstore_domain_interface` of xs_wire.h). The page has two rings of 1024 bytes: one for
-//! requests, and one for replies and watch events. This module is for programs at this level: kernels,
-//! unikernels and firmware of guests, and daemons that serve them.
+//! requests, and one for replies and watch events. This module is for programs at this level:
+//! kernels, unikernels and firmware of guests, and daemons that serve them.
 //!
 //! [`RingPage`] is the page, [`RingClient`] the guest's end, and [`RingServer`] xenstored's end. An
-//! end turns bytes into bytes in the page and back, and says when to notify the event channel and
-//! when to wait for it. It allocates nothing. [`ClientConnection`](crate::ClientConnection) and
-//! [`ServerConnection`](crate::ServerConnection) are the messages on top.
+//! end copies bytes to the page and from it, and says when to notify the event channel and when to
+//! wait for it. It allocates nothing. [`ClientConnection`](crate::ClientConnection) and
+//! [`ServerConnection`](crate::ServerConnection) encode and decode the messages in these bytes.
 //!
 //! # Finding page and port
 //! A PV guest finds the frame of the page and the port of the event channel in its `start_info`
-//! (`store_mfn`, `store_evtchn`). An HVM or PVH guest asks for the parameters HVM_PARAM_STORE_PFN (1)
-//! and HVM_PARAM_STORE_EVTCHN (2). Frame 0 means that there is no Xenstore; frame ~0 means that the
-//! page comes later: wait for the event channel and ask again.
+//! (`store_mfn`, `store_evtchn`). An HVM or PVH guest asks for the parameters HVM_PARAM_STORE_PFN
+//! (1) and HVM_PARAM_STORE_EVTCHN (2). Frame 0 means that there is no Xenstore; frame ~0 means that
+//! the page comes later: wait for the event channel and ask again.
 //!
 //! # Example
 //! A guest reads a node. A kernel implements `notify` with the hypercall EVTCHNOP_send, and `wait`
@@ -84,7 +84,7 @@ pub use error::{RingError, ServerError};
 pub use page::{Field, Page, Ring, RingPage};
 pub use server::RingServer;
 
-/// XENSTORE_CONNECTED.
+/// The state of the connection in which xenstored serves the ring (XENSTORE_CONNECTED).
 const CONNECTED: u32 = 0;
-/// XENSTORE_RECONNECT.
+/// The state in which the guest waits for xenstored to reset the ring (XENSTORE_RECONNECT).
 const RECONNECT: u32 = 1;

@@ -43,13 +43,12 @@ const _: () = {
     assert!(core::mem::offset_of!(RingPage, event_channel) == 2076);
 };
 
-/// How the ends of a ring access the shared page.
+/// Access to the shared page for the ends of a ring.
 ///
 /// [`RingPage`] implements it for a page in memory. Implement it for a page that has to be accessed
 /// in another way, or to test an end with a smaller ring.
 ///
-/// An end passes the orderings that it relies on. An implementation may order accesses more strictly
-/// than it is asked to, but not less.
+/// An end passes the memory ordering that it relies on. An implementation may use a stricter one.
 pub trait Page {
     /// The size of each ring in bytes, a power of two.
     const SIZE: u32;
@@ -89,7 +88,7 @@ pub enum Field {
     Connection,
     /// Why xenstored gave up the ring (XENSTORE_ERROR_*).
     Error,
-    /// The port of the event channel. Since Xen 4.21; 0 before.
+    /// The port of the event channel, or 0 before Xen 4.21.
     EventChannel,
 }
 

@@ -1,4 +1,4 @@
-//! xenstored's end.
+//! xenstored's end of the rings.
 
 use core::fmt;
 use core::sync::atomic::Ordering;
@@ -12,9 +12,8 @@ use crate::features::Features;
 /// xenstored's end of a guest's page: receives requests, and sends replies and watch events, as
 /// bytes.
 ///
-/// It does no I/O. The caller drives it as the guest's end is driven; see
-/// [`RingClient`](super::RingClient). The bytes are those of
-/// [`ServerConnection`](crate::ServerConnection).
+/// It does no I/O. The caller drives it like a [`RingClient`](super::RingClient). The bytes are
+/// those of [`ServerConnection`](crate::ServerConnection).
 ///
 /// # Errors
 /// An error ends the connection, and all later calls return the same error until
@@ -24,9 +23,9 @@ use crate::features::Features;
 ///   old one (watches, transactions, requests in flight), and then call [`reset`](Self::reset).
 /// * Any other error: the guest has broken the page. [`give_up`](Self::give_up) tells it why.
 ///
-/// The guest may be faulty or hostile. No call accesses bytes outside of the rings, and each does a
-/// bounded amount of work, with any contents of the page. The guest can also write to the fields of
-/// this end, which are not read again.
+/// The guest may be faulty or hostile. Whatever the page contains, no call accesses bytes outside
+/// of the rings, and each call does a bounded amount of work. The guest can also overwrite the
+/// fields of this end, which this end does not read again.
 ///
 /// ```
 /// use xs_proto::Features;
@@ -67,8 +66,8 @@ impl<P: Page> RingServer<P> {
     /// [reset](Self::reset).
     ///
     /// # Errors
-    /// [`RingError::Indices`] if the indices in the page are impossible, and
-    /// [`RingError::Connection`] if the state of the connection is.
+    /// [`RingError::Indices`] if the indices in the page are impossible, or
+    /// [`RingError::Connection`] if the state of the connection is undefined.
     pub fn new(page: P, features: Features) -> Result<Self, RingError> {
         let mut server =
             RingServer { page, features, state: Err(RingError::Reconnecting), must_notify: true };
@@ -85,31 +84,32 @@ impl<P: Page> RingServer<P> {
         Ok(server)
     }
 
-    /// Copies bytes from the ring to `buf`, and returns how many. 0 if there are none.
+    /// Copies bytes from the ring to `buf`, and returns their number: 0 if there are none.
     ///
     /// # Errors
-    /// The connection has ended, see [above](Self#errors).
+    /// Fails if the connection has ended, see [above](Self#errors).
     pub fn receive(&mut self, buf: &mut [u8]) -> Result<usize, RingError> {
         self.transfer(|page, halves| halves.requests.read(page, buf))
     }
 
-    /// Copies as much of `bytes` to the ring as there is room for, and returns how much. 0 if there
-    /// is no room.
+    /// Copies as much of `bytes` to the ring as there is room for, and returns the number of bytes:
+    /// 0 if there is no room.
     ///
     /// # Errors
-    /// The connection has ended, see [above](Self#errors).
+    /// Fails if the connection has ended, see [above](Self#errors).
     pub fn send(&mut self, bytes: &[u8]) -> Result<usize, RingError> {
         self.transfer(|page, halves| halves.replies.write(page, bytes))
     }
 
-    /// Returns whether to notify the event channel, once for any number of calls before.
+    /// Returns whether the caller must notify the event channel now; see
+    /// [`RingClient::must_notify`](super::RingClient::must_notify).
     #[must_use = "the other end is not notified unless the caller does it"]
     pub fn must_notify(&mut self) -> bool {
         core::mem::take(&mut self.must_notify)
     }
 
-    /// Returns whether the guest asks for a new connection. Also after an error, which the guest may
-    /// have answered in this way.
+    /// Returns whether the guest asks for a new connection. Also works after an error, to which the
+    /// guest may have responded in this way.
     pub fn is_reconnecting(&self) -> bool {
         self.page.load(Field::Connection, Ordering::Acquire) == RECONNECT
     }
@@ -129,7 +129,7 @@ impl<P: Page> RingServer<P> {
         self.must_notify = true;
     }
 
-    /// Ends the connection. If the error field is offered ([`Features::ERROR`]), tells the guest why.
+    /// Ends the connection. If this end offers [`Features::ERROR`], tells the guest why.
     pub fn give_up(&mut self, error: ServerError) {
         self.state = Err(RingError::GivenUp(error));
         if self.features.contains(Features::ERROR) {
