@@ -1,4 +1,4 @@
-//! Finds the Xenstore daemon of this machine.
+//! The search for the Xenstore daemon of this machine.
 
 use std::env;
 use std::fmt;
@@ -66,8 +66,8 @@ type Connect =
     dyn Fn(Duration) -> io::Result<Box<dyn Transport>> + Send + Sync + UnwindSafe + RefUnwindSafe;
 
 impl Candidate {
-    /// Creates a candidate from a function that connects. The argument of `connect` is how long that
-    /// may take. Errors call the candidate `name`.
+    /// Creates a candidate from a function that connects. The argument of `connect` is the longest
+    /// time that connecting may take. Errors call the candidate `name`.
     pub fn new(
         name: impl Into<String>,
         connect: impl Fn(Duration) -> io::Result<Box<dyn Transport>> + Send + Sync + 'static,
@@ -99,7 +99,7 @@ impl fmt::Debug for Candidate {
 /// `timeout` limits how long each attempt to connect to a socket takes.
 ///
 /// # Errors
-/// If no candidate can be opened. The error holds the error of each candidate.
+/// Fails if no candidate can be opened. The error holds the error of each candidate.
 pub fn open(timeout: Duration) -> Result<Box<dyn Transport>, DiscoverError> {
     open_first(candidates().into_iter().map(Candidate::from_path), timeout)
 }
@@ -107,7 +107,7 @@ pub fn open(timeout: Duration) -> Result<Box<dyn Transport>, DiscoverError> {
 /// Opens the first of these candidates that can be opened, as [`open`] does.
 ///
 /// # Errors
-/// As for [`open`].
+/// Fails like [`open`].
 pub fn open_first(
     candidates: impl IntoIterator<Item = Candidate>,
     timeout: Duration,
@@ -248,7 +248,8 @@ mod tests {
         assert_eq!(error.io_kind(), io::ErrorKind::PermissionDenied);
     }
 
-    /// The kernel takes an empty path for a name of the abstract namespace, which any process may bind.
+    /// The kernel treats an empty path as a name in the abstract namespace, which any process may
+    /// bind.
     #[test]
     fn empty_paths_are_rejected() {
         let second = Duration::from_secs(1);

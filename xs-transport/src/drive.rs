@@ -1,4 +1,5 @@
-//! The drive: a loop for one thread that runs a `ClientConnection` over a transport, and its steps.
+//! A loop for one thread that runs a `ClientConnection` over a transport, and the steps of the
+//! loop.
 
 use std::fmt;
 use std::io;
@@ -23,8 +24,8 @@ use crate::transport::{Interest, Sent, Transport, Wait};
 ///
 /// A failure is final: [`turn`](Self::turn) and [`flush`](Self::flush) return it from then on.
 ///
-/// Several threads cannot share a drive. The crate `xs-client` does that, with [`send_once`] and
-/// [`receive_once`] in place of the drive.
+/// Several threads cannot share a drive. The crate `xs-client` lets threads share a connection: it
+/// uses [`send_once`] and [`receive_once`] in place of a drive.
 ///
 /// ```
 /// use xs_proto::{DomId, Event, Path, Reply, Request, TxId};
@@ -63,7 +64,7 @@ pub struct Drive<K> {
 pub enum Turn {
     /// Bytes were received, or a message was refused.
     Progress,
-    /// Nothing happened in the time given. The transport may return before the time has passed.
+    /// Nothing happened within the given time. The transport may return before it has passed.
     Nothing,
 }
 
@@ -79,7 +80,7 @@ impl<K> Drive<K> {
         }
     }
 
-    /// Returns the protocol state, to submit and cancel requests.
+    /// Returns the protocol state, to submit and forget requests.
     pub fn connection(&mut self) -> &mut ClientConnection<K> {
         &mut self.connection
     }
@@ -93,17 +94,17 @@ impl<K> Drive<K> {
     /// `handler` gets the replies to requests that the transport refuses.
     ///
     /// # Errors
-    /// The connection has failed, now or before.
+    /// Fails if the connection fails, or has failed before.
     pub fn flush(&mut self, mut handler: impl FnMut(Event<'_, K>)) -> Result<bool, Failure> {
         let sent = self.send_all(&mut handler);
         self.keep_failure(sent)
     }
 
     /// Sends all pending output, waits until bytes can be received, and hands the events in them to
-    /// `handler`. While the transport accepts no more output, the turn also waits until it does.
+    /// `handler`. If some output is left, the wait also ends when the transport accepts more.
     ///
     /// # Errors
-    /// The connection has failed, now or before.
+    /// Fails if the connection fails, or has failed before.
     pub fn turn(
         &mut self,
         wait: Wait,
@@ -189,7 +190,7 @@ impl<K> Drive<K> {
 pub enum Progress {
     /// Some of the output was sent, or the call was interrupted and can be repeated at once.
     Sent,
-    /// The transport accepts nothing now, or the system has a passing shortage.
+    /// The transport accepts nothing now, or the system has a temporary shortage.
     Blocked,
     /// The message was refused on its way, and no reply to it will come; see [`Sent::Refused`].
     Refused(xs_proto::ErrorCode),
@@ -198,7 +199,7 @@ pub enum Progress {
 /// Calls [`Transport::send`] once, and removes the bytes that were sent or refused from `output`.
 ///
 /// # Errors
-/// The connection has failed. A panic of the transport counts as a failure.
+/// Fails if the connection has failed. A panic of the transport counts as a failure.
 pub fn send_once(transport: &dyn Transport, output: &mut BytesMut) -> Result<Progress, Failure> {
     match without_panic(|| transport.send(output)) {
         Ok(Sent::Bytes(n)) if n > output.len() => Err(excess()),
@@ -238,17 +239,17 @@ pub enum Received {
     End,
 }
 
-/// Calls [`Transport::recv`] once, or a few times while it fails for a passing reason and `wait` is
-/// [`Wait::No`].
+/// Calls [`Transport::recv`] once, or a few times while it fails for a temporary reason and `wait`
+/// is [`Wait::No`].
 ///
 /// # Errors
-/// The connection has failed. A panic of the transport counts as a failure.
+/// Fails if the connection has failed. A panic of the transport counts as a failure.
 pub fn receive_once(
     transport: &dyn Transport,
     buf: &mut [u8],
     wait: Wait,
 ) -> Result<Received, Failure> {
-    for _ in 0..REPEATS {
+    for _ in 0..ATTEMPTS {
         let error = match without_panic(|| transport.recv(buf, wait)) {
             Ok(0) => return Ok(Received::End),
             Ok(n) if n <= buf.len() => return Ok(Received::Bytes(n)),
@@ -273,7 +274,7 @@ pub fn receive_once(
 /// Calls [`Transport::wait`] once.
 ///
 /// # Errors
-/// The connection has failed. A panic of the transport counts as a failure.
+/// Fails if the connection has failed. A panic of the transport counts as a failure.
 pub fn wait_once(
     transport: &dyn Transport,
     interest: Interest,
@@ -292,10 +293,10 @@ pub fn wait_once(
     }
 }
 
-/// How often a receive that does not wait is repeated.
-const REPEATS: u32 = 10;
+/// The number of attempts at a receive that does not wait.
+const ATTEMPTS: u32 = 10;
 
-/// The pause after a call that has failed for a shortage.
+/// The pause after a call that has failed because of a shortage.
 const PAUSE: Duration = Duration::from_millis(1);
 
 fn pause(until: Option<Instant>) {

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use xs_proto::ConnectionError;
 
-/// The cause of a failed connection, which cannot be used any more.
+/// The cause of a failed connection. The connection can no longer be used.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Failure {
     /// The peer closed the connection or violated the protocol.
     Protocol(ConnectionError),
-    /// The system reported an error.
+    /// The transport failed or panicked.
     Io(Arc<io::Error>),
     /// This side closed the connection.
     Closed,

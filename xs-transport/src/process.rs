@@ -1,4 +1,4 @@
-//! Detects that the current process is a fork.
+//! The detection of a fork.
 
 use crate::sys;
 
@@ -21,7 +21,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Returns the current process.
+    /// Returns the current process, and makes the process count its forks from now on.
     pub fn current() -> Self {
         sys::count_forks();
         Process { forks: sys::forks() }

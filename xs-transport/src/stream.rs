@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use crate::sys::{self, Waker};
 use crate::transport::{Interest, Sent, Transport, Wait};
 
-/// A connection to a Xenstore daemon over a stream socket of any family: a Unix socket, vsock, a TCP
-/// tunnel, or a socket that the process has inherited.
+/// A connection to a Xenstore daemon over a stream socket of any family: a Unix socket, vsock, a
+/// TCP tunnel, or a socket that the process has inherited.
 ///
 /// `S` owns the descriptor, for example an [`OwnedFd`](std::os::fd::OwnedFd) or a
 /// [`TcpStream`](std::net::TcpStream). Nothing else may receive from it or send to it.
@@ -33,8 +33,8 @@ use crate::transport::{Interest, Sent, Transport, Wait};
 pub struct StreamTransport<S> {
     stream: S,
     name: String,
-    /// This transport has created the open file, so no duplicate of its descriptor can change the
-    /// receive timeout.
+    /// Whether this transport has created the open file (the socket itself). If so, no duplicate of
+    /// the descriptor exists that could change the receive timeout.
     owns_open_file: bool,
     /// Created with the connection: later the process may have no descriptor left.
     waker: Waker,
@@ -44,8 +44,9 @@ pub struct StreamTransport<S> {
 ///
 /// A poll(2) before each receive would double the system calls of a round trip. A wait that may
 /// last at least this long therefore begins in recv(2), which this timeout ends at the latest, and
-/// goes on in poll(2). Waits with a nearer deadline use only poll(2). So do all waits with a deadline
-/// on a socket that the caller has opened: the owner of a duplicate may have made the timeout longer.
+/// goes on in poll(2). Waits with a nearer deadline use only poll(2). So do all waits with a
+/// deadline on a socket that the caller has opened: the owner of a duplicate may have made the
+/// timeout longer.
 const RECEIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl<S: AsFd> StreamTransport<S> {
@@ -53,7 +54,8 @@ impl<S: AsFd> StreamTransport<S> {
     /// `name`.
     ///
     /// Each receive with a deadline needs one system call more than on a socket from
-    /// [`connect`](Self::connect), because duplicates of the descriptor share its receive timeout.
+    /// [`connect`](Self::connect), because the owner of a duplicate of the descriptor may change
+    /// the receive timeout.
     ///
     /// # Errors
     /// `InvalidInput` if the descriptor is not a stream socket. Otherwise the error of making the
@@ -66,7 +68,8 @@ impl<S: AsFd> StreamTransport<S> {
         Self::with(stream, name.into(), false)
     }
 
-    /// Creates a transport from a stream socket.
+    /// Creates a transport from a stream socket. `owns_open_file` is `true` if no duplicate of its
+    /// descriptor exists.
     pub(crate) fn with(stream: S, name: String, owns_open_file: bool) -> io::Result<Self> {
         let fd = stream.as_fd();
         sys::set_nonblocking(fd, false)?;
@@ -92,8 +95,8 @@ impl<S: AsFd + Send + Sync> Transport for StreamTransport<S> {
             Wait::No => {}
             Wait::Until(deadline) if self.may_block_in_recv(deadline) => {
                 match sys::recv(self.stream.as_fd(), buf) {
-                    // The receive timeout has passed, or the owner of a duplicate has set O_NONBLOCK
-                    // or a shorter timeout. Only poll(2) waits in either case.
+                    // The receive timeout has passed, or the owner of a duplicate has set
+                    // O_NONBLOCK or a shorter timeout. Only poll(2) waits in either case.
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                         sys::poll([(self.stream.as_fd(), libc::POLLIN)], deadline)?;
                     }

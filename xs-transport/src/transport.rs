@@ -38,9 +38,10 @@ use crate::sys::Descriptor;
 ///
 /// # Errors
 /// `WouldBlock` and `Interrupted` are transient: the call had no effect and may be repeated. So are
-/// EMFILE, ENFILE, ENOMEM and ENOBUFS, after a short pause: the system lacks something for now. Every
-/// other error is final, and so is `Ok(0)` from [`recv`]. The caller then calls [`close`] and uses
-/// the transport no more. These callers treat a panic of a transport as a final error.
+/// EMFILE, ENFILE, ENOMEM and ENOBUFS, with which the system reports a temporary shortage: the call
+/// may be repeated after a short pause. Every other error is final, and so is `Ok(0)` from
+/// [`recv`]. The caller then calls [`close`] and no longer uses the transport. [`Drive`] and
+/// `xs-client` treat a panic of a transport as a final error.
 ///
 /// [`Drive`]: crate::Drive
 /// [`send`]: Transport::send
@@ -67,10 +68,10 @@ pub trait Transport: Debug + Send + Sync {
     ///
     /// # Errors
     /// `WouldBlock` if the transport accepts nothing now. It accepts more once the peer has
-    /// received bytes sent earlier, and [`wait`](Self::wait) returns then. A transport fails in
-    /// this way only while the peer has not yet received a complete request sent earlier, or serves
-    /// the connection not yet. A reply is thus still to come, or the transport returns from
-    /// [`recv`](Self::recv) once it accepts more. A thread in it will return and can send again.
+    /// received bytes sent earlier, and [`wait`](Self::wait) returns then. A thread that is in
+    /// [`recv`](Self::recv) meanwhile can rely on returning, too, and can then send again: either
+    /// the peer has not yet received some complete request, whose reply is still to come, or `recv`
+    /// itself returns once the transport accepts more.
     ///
     /// `Interrupted` if nothing was sent and the call can be repeated at once.
     fn send(&self, bytes: &[u8]) -> io::Result<Sent>;
@@ -94,7 +95,7 @@ pub trait Transport: Debug + Send + Sync {
     /// May return spuriously. Returning does not mean that the operation will succeed.
     ///
     /// # Errors
-    /// As in the [other calls](Self#errors). An interrupted wait returns `Ok(())`.
+    /// See [above](Self#errors). An interrupted wait returns `Ok(())`.
     fn wait(&self, interest: Interest, deadline: Option<Instant>) -> io::Result<()>;
 
     /// Ends one [`wait`](Self::wait) or one [`recv`](Self::recv) with [`Wait::UntilWoken`]: the
@@ -109,16 +110,16 @@ pub trait Transport: Debug + Send + Sync {
     ///
     /// Threads in [`recv`](Self::recv) or [`wait`](Self::wait) return promptly, and neither blocks
     /// from then on. [`send`](Self::send) fails. [`recv`](Self::recv) reports the end of the
-    /// stream, after any bytes that had already arrived.
+    /// stream; bytes that had already arrived may come first.
     fn close(&self);
 
     /// Returns a descriptor that is readable when [`recv`](Self::recv) would not block.
     ///
     /// The caller may only watch it with poll(2), epoll(7) and the like: reading from it or writing
-    /// to it breaks the connection, and a receive timeout that is set on it may delay deadlines.
+    /// to it breaks the connection, and setting a receive timeout on it may delay deadlines.
     ///
     /// # Errors
-    /// If the transport has no descriptor and cannot create one.
+    /// Fails if the transport has no descriptor and cannot create one.
     fn fd(&self) -> io::Result<Descriptor<'_>>;
 
     /// Returns a name of this transport for messages to people, such as the path of the socket.
@@ -144,13 +145,13 @@ pub enum Wait {
     /// Waits until the deadline, or indefinitely without one.
     Until(Option<Instant>),
     /// Waits until the deadline, or indefinitely without one, and ends when another thread calls
-    /// [`Transport::wake`]. May cost a system call more than [`Wait::Until`].
+    /// [`Transport::wake`]. May cost one system call more than [`Wait::Until`].
     UntilWoken(Option<Instant>),
 }
 
 impl Wait {
-    /// Returns the deadline of the wait, where `Some(None)` waits indefinitely. `None` if there is
-    /// no wait.
+    /// Returns the deadline of the wait: `Some(None)` for one without a deadline, and `None` for
+    /// [`Wait::No`].
     pub fn deadline(self) -> Option<Option<Instant>> {
         match self {
             Wait::No => None,

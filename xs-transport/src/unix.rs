@@ -26,7 +26,7 @@ impl UnixTransport {
     /// connect(2), such as `NotFound`, `ConnectionRefused` or `PermissionDenied`.
     pub fn connect(path: impl AsRef<Path>, timeout: Duration) -> io::Result<Self> {
         let path = path.as_ref();
-        // A timeout that overflows the clock never ends.
+        // A deadline that overflows the clock never passes.
         let deadline = Instant::now().checked_add(timeout);
         let left = || deadline.map_or(timeout, |at| at.saturating_duration_since(Instant::now()));
         loop {

@@ -43,8 +43,8 @@ pub const DEVICE_PAYLOAD_MAX: usize = PAYLOAD_MAX - Header::LEN;
 /// The kernel passes on the daemon's error for a WATCH as a number. An error that the kernel does
 /// not know, such as EQUOTA of oxenstored, becomes EINVAL.
 ///
-/// A blocking request takes three system calls: write, poll and read. The poll is necessary, because
-/// no other thread could end a blocking read.
+/// A blocking request takes three system calls: write, poll and read. The poll is necessary,
+/// because no other thread could end a blocking read.
 ///
 /// Suspending and resuming the domain needs no action here. The kernel first waits for all replies
 /// and holds back new requests. After the resume it sets the watches again, and each of them fires.
@@ -59,7 +59,7 @@ pub const DEVICE_PAYLOAD_MAX: usize = PAYLOAD_MAX - Header::LEN;
 pub struct XenbusTransport {
     device: Box<dyn Device>,
     name: String,
-    /// The type of the message that has been sent in part. Used only by `send`.
+    /// The type of the message of which only a part has been sent. Used only by `send`.
     half_sent: Mutex<Option<u32>>,
     closed: AtomicBool,
     /// Ends all waits after [`close`](Transport::close); never cleared.
@@ -95,6 +95,7 @@ impl XenbusTransport {
     ///
     /// # Errors
     /// The error of open(2), such as `NotFound`, or `PermissionDenied`: only root may open it.
+    /// Otherwise the error of creating the descriptors with which other threads end a wait.
     pub fn open(path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref();
         let file =
@@ -109,7 +110,8 @@ impl XenbusTransport {
     /// kernel.
     ///
     /// # Errors
-    /// The error of making the descriptor non-blocking.
+    /// The error of making the descriptor non-blocking, or of creating the descriptors with which
+    /// other threads end a wait.
     pub fn from_fd(fd: OwnedFd, name: impl Into<String>) -> io::Result<Self> {
         sys::set_nonblocking(fd.as_fd(), true)?;
         Self::with_device(File::from(fd), name.into())
@@ -217,8 +219,9 @@ impl Transport for XenbusTransport {
 fn refusal(msg_type: Option<u32>, errno: Option<i32>) -> Option<ErrorCode> {
     let errno = errno?;
     let (_, name) = ERRNOS.iter().find(|(number, _)| *number == errno)?;
-    // The kernel sends WATCH and UNWATCH itself, waits for the reply and returns the daemon's error.
-    // Other messages it only validates. No error means "try later", so there is nothing to wait for.
+    // The kernel sends WATCH and UNWATCH itself, waits for the reply and returns the daemon's
+    // error. It only validates other messages. None of these errors, not even EAGAIN, means "try
+    // later".
     let has_reply =
         [MessageType::Watch, MessageType::Unwatch].iter().any(|&t| msg_type == Some(t as u32));
     let is_validation = matches!(errno, libc::EINVAL | libc::E2BIG | libc::ENOMEM | libc::EAGAIN);

@@ -9,9 +9,9 @@ use crate::sys::Descriptor;
 
 /// One end of an event channel.
 ///
-/// A channel carries no data. It is *pending* from an event until [`clear`](Self::clear). Further
-/// events while it is pending have no effect. The caller clears the channel first and checks the ring
-/// afterwards, so that no event is lost.
+/// A channel carries no data. This end is *pending* from an event until [`clear`](Self::clear).
+/// Further events while it is pending have no effect. The caller clears the event first and checks
+/// the ring afterwards, so that no event is lost.
 ///
 /// At most one thread is in [`wait`](Self::wait) at a time. All other methods may be called at any
 /// time, by any thread.
@@ -22,20 +22,20 @@ pub trait EventChannel: Debug + Send + Sync {
     /// does.
     ///
     /// # Errors
-    /// The channel can no longer be used, for example because the other end is gone.
+    /// Fails if the channel can no longer be used, for example because the other end is gone.
     fn notify(&self) -> io::Result<()>;
 
     /// Waits until this end is pending, or until the deadline. Without a deadline, waits
     /// indefinitely. May return spuriously.
     ///
     /// # Errors
-    /// The channel can no longer be used. `Interrupted` counts as a spurious return.
+    /// Fails if the channel can no longer be used. `Interrupted` counts as a spurious return.
     fn wait(&self, deadline: Option<Instant>) -> io::Result<()>;
 
     /// Clears the event. This end is no longer pending, until the next event.
     ///
     /// # Errors
-    /// The channel can no longer be used.
+    /// Fails if the channel can no longer be used.
     fn clear(&self) -> io::Result<()>;
 
     /// Makes this end pending, as an event from the other end does. Ends a [`wait`](Self::wait).
@@ -44,7 +44,7 @@ pub trait EventChannel: Debug + Send + Sync {
     /// Returns a descriptor that is readable while this end is pending.
     ///
     /// # Errors
-    /// If the channel has no descriptor and cannot create one.
+    /// Fails if the channel has no descriptor and cannot create one.
     fn fd(&self) -> io::Result<Descriptor<'_>>;
 }
 

@@ -39,7 +39,7 @@ use super::transport::RingTransport;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// To let a client of `xs-client` replace a lost connection, pass a function that calls
+/// To make a client of `xs-client` replace a lost connection, pass a function that calls
 /// [`connect`](Self::connect) to its builder (`Builder::with_connector`).
 pub struct RingEndpoint<P, C> {
     shared: Arc<Shared<P, C>>,
@@ -54,13 +54,13 @@ impl<P: Page, C: EventChannel> RingEndpoint<P, C> {
     /// Connects, and ends the previous connection, if there was one.
     ///
     /// The first connection uses the ring as it is. Each later one asks xenstored to reset the ring
-    /// (`XENSTORE_RECONNECT`), unless xenstored or the toolstack has asked for it already. `connect`
-    /// does not wait for xenstored: until xenstored serves the ring, the transport sends and receives
-    /// nothing.
+    /// (`XENSTORE_RECONNECT`), unless xenstored or the toolstack has asked for it already.
+    /// `connect` does not wait for xenstored: until xenstored serves the ring, the transport sends
+    /// and receives nothing.
     ///
     /// # Errors
-    /// `Unsupported` if there was a connection, and xenstored does not offer to reset the ring. The
-    /// source is [`RingError::NotOffered`]. Otherwise the error of the event channel.
+    /// `Unsupported` if there was a connection, and xenstored does not offer to reset the ring: the
+    /// error holds [`RingError::NotOffered`]. Otherwise the error of the event channel.
     pub fn connect(&self) -> io::Result<RingTransport<P, C>> {
         let mut state = self.shared.lock();
         let is_first = state.generation == 0;
@@ -79,7 +79,7 @@ impl<P: Page, C: EventChannel> RingEndpoint<P, C> {
         state.is_closed = false;
         let generation = state.generation;
         self.shared.tell_threads(&mut state);
-        // xenstored may have missed the event for an earlier change of the page, such as one by the
+        // xenstored may have missed the event for an earlier change of the page, for example by the
         // toolstack.
         if state.client.must_notify() || !is_first {
             self.shared.channel.notify()?;

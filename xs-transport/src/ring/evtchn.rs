@@ -13,7 +13,7 @@ use xs_proto::DomId;
 use super::channel::EventChannel;
 use crate::sys::{self, Epoll, Waker};
 
-/// An event channel of Linux: a port of `/dev/xen/evtchn`, on a descriptor of its own.
+/// An event channel of Linux: a port of `/dev/xen/evtchn`, with a descriptor of its own.
 pub struct EvtchnChannel {
     device: Box<dyn EventDevice>,
     port: u32,
@@ -56,8 +56,8 @@ impl EvtchnChannel {
     /// `remote`, which the domain `domid` has offered to this domain.
     ///
     /// # Errors
-    /// The error of open(2), or of the device: ESRCH if there is no such domain, EINVAL if it does not
-    /// offer the port or the port is bound already.
+    /// The error of open(2), or of the device: ESRCH if there is no such domain, EINVAL if it does
+    /// not offer the port or the port is bound already.
     pub fn bind(path: impl AsRef<Path>, domid: DomId, remote: u32) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).custom_flags(libc::O_NONBLOCK);
@@ -70,7 +70,8 @@ impl EvtchnChannel {
     /// bound to it.
     ///
     /// # Errors
-    /// The descriptor cannot be made non-blocking, or the system has no descriptors left.
+    /// Fails if the descriptor cannot be made non-blocking, or if the system has no descriptors
+    /// left.
     pub fn from_fd(fd: OwnedFd, port: u32) -> io::Result<Self> {
         sys::set_nonblocking(fd.as_fd(), true)?;
         Self::with_device(File::from(fd), port)
@@ -130,8 +131,8 @@ mod tests {
 
     use super::*;
 
-    /// A socket in place of the device. Its other end sends pending ports, and receives unmasked and
-    /// notified ones.
+    /// A socket in place of the device. Its other end sends pending ports, and receives unmasked
+    /// and notified ones.
     struct Socket(UnixStream);
 
     impl EventDevice for Socket {

@@ -140,7 +140,8 @@ impl Drop for MemoryChannel {
     fn drop(&mut self) {
         // In a forked process, another thread of the parent may hold the lock.
         if self.process.is_current() {
-            self.theirs.lock().is_closed = true;
+            let mut state = self.theirs.lock();
+            state.is_closed = true;
             self.theirs.tell();
         }
     }

@@ -9,15 +9,15 @@ use xs_proto::ring::{Field, Page, Ring, RingPage};
 
 use crate::sys::Mapping;
 
-/// A page that this process has mapped: of a grant device, of `/dev/xen/xenbus_backend`, or of a file
-/// in memory. Unmapped when dropped.
+/// A page that this process has mapped: of a grant device, of `/dev/xen/xenbus_backend`, or of a
+/// file in memory. Dropping it unmaps the page.
 pub struct MappedPage(Mapping);
 
 impl MappedPage {
-    /// Maps a page of `fd`, which begins at `offset`, to be read and written.
+    /// Maps the page of `fd` that begins at `offset` bytes, to read and write it.
     ///
-    /// The page of a file has to exist. If the file is cut off later, the next access ends the process
-    /// with SIGBUS.
+    /// The page of a file has to exist. If the file is truncated later, the next access ends the
+    /// process with SIGBUS.
     ///
     /// # Errors
     /// The error of mmap(2). `/dev/xen/gntdev` fails with EINVAL if the other domain does not share

@@ -12,11 +12,12 @@ use super::channel::EventChannel;
 /// The part that an endpoint shares with its connections.
 pub(super) struct Shared<P, C> {
     state: Mutex<State<P>>,
-    /// Notified when the thread that waits for the channel returns, for the threads that rely on it.
+    /// Notified when the thread that waits for the channel returns, for the threads that rely on
+    /// it.
     changed: Condvar,
     pub(super) channel: C,
-    /// A reactor may watch the descriptor of the channel, which therefore has to be readable while
-    /// there are bytes to receive.
+    /// Whether a caller has asked for the descriptor of the channel. A reactor may then watch it,
+    /// so it has to be readable while there are bytes to receive.
     pub(super) is_watched: AtomicBool,
     pub(super) name: String,
 }
@@ -103,8 +104,8 @@ impl<P: Page, C: EventChannel> Shared<P, C> {
         (state, waited.and(cleared))
     }
 
-    /// Clears the event without waiting. If a thread waits for the channel, does nothing: that thread
-    /// clears the event, and may miss an event that another thread has cleared.
+    /// Clears the event without waiting. Does nothing while a thread waits for the channel: that
+    /// thread clears the event itself, and would miss an event that another thread clears.
     pub(super) fn clear_event(&self, state: &State<P>) -> io::Result<()> {
         match state.is_waiting {
             true => Ok(()),
@@ -135,7 +136,7 @@ impl<P: Page, C: EventChannel> Shared<P, C> {
 }
 
 impl<P> State<P> {
-    /// Keeps the first error of the ring, and converts the error for the transport.
+    /// Keeps the first error of the ring, and converts the error to one of the transport.
     pub(super) fn fail(&mut self, error: RingError) -> io::Error {
         self.failure.get_or_insert(error);
         io_error(error)
@@ -152,7 +153,7 @@ impl<P: Page, C: EventChannel> Drop for WaitingRole<'_, P, C> {
     }
 }
 
-/// Converts an error of the ring to an I/O error that has it as its source.
+/// Converts an error of the ring to an I/O error that holds it.
 pub(super) fn io_error(error: RingError) -> io::Error {
     let kind = match error {
         RingError::Indices { .. } | RingError::Connection { .. } => io::ErrorKind::InvalidData,

@@ -18,12 +18,12 @@ use crate::transport::{Interest, Sent, Transport, Wait};
 /// # Errors
 /// If the ring fails, [`send`](Transport::send), [`recv`](Transport::recv) and
 /// [`wait`](Transport::wait) fail with an [`io::Error`] that holds the
-/// [`RingError`](xs_proto::ring::RingError). This includes an error that xenstored has written into
+/// [`RingError`](xs_proto::ring::RingError). This includes an error that xenstored has written to
 /// the error field of the page. If the endpoint connects again, the previous connection reports the
 /// end of the stream.
 ///
-/// Closing or dropping a transport does not tell xenstored, which keeps the watches and transactions
-/// until the ring is reset or the domain is gone.
+/// Closing or dropping a transport does not tell xenstored, which keeps the watches and
+/// transactions until the ring is reset or the domain is gone.
 pub struct RingTransport<P, C> {
     shared: Arc<Shared<P, C>>,
     generation: u64,
@@ -34,13 +34,13 @@ impl<P: Page, C: EventChannel> RingTransport<P, C> {
         RingTransport { shared, generation }
     }
 
-    /// Returns whether this is the present connection, and not closed.
+    /// Returns whether this is the current connection of the page, and not closed.
     fn is_open(&self, state: &State<P>) -> bool {
         state.generation == self.generation && !state.is_closed
     }
 
-    /// Receives bytes without waiting. Returns `None` if there are none, and `Some(0)` at the end of
-    /// the stream.
+    /// Receives bytes without waiting. Returns `None` if there are none, and `Some(0)` at the end
+    /// of the stream.
     fn take(&self, state: &mut State<P>, buf: &mut [u8]) -> io::Result<Option<usize>> {
         if state.generation != self.generation {
             return Ok(Some(0));

@@ -7,8 +7,8 @@ use super::{Descriptor, Waker};
 
 /// A [`Waker`] that is created when its descriptor is used for the first time.
 ///
-/// The descriptor is readable while a state of the owner holds, under the owner's lock, which the
-/// caller of each method holds.
+/// It shows whether some condition of its owner holds. The owner's lock protects the condition, and
+/// the caller of each method holds this lock.
 #[derive(Debug, Default)]
 pub(crate) struct LazyWaker(OnceLock<Waker>);
 

@@ -13,7 +13,7 @@ pub(crate) struct Mapping {
     address: NonNull<RingPage>,
 }
 
-/// The size of a page of Xen, whatever the size of this system's pages is.
+/// The size of a page of Xen in bytes, whatever the size of this system's pages is.
 const PAGE_SIZE: usize = 4096;
 
 // SAFETY: the mapping belongs to the process, not to a thread, and all access is through atomics.
@@ -45,10 +45,10 @@ impl Mapping {
     }
 
     pub(crate) fn page(&self) -> &RingPage {
-        // SAFETY: the address is that of a mapping of PAGE_SIZE bytes, which is aligned to a page and
-        // lasts until `self` is dropped. The type fits in and consists of atomics, which have no
-        // invalid values and may be changed from outside. Rust has no reference to the mapping that is
-        // not shared.
+        // SAFETY: the address is that of a mapping of PAGE_SIZE bytes, which is aligned to a page
+        // and lasts until `self` is dropped. The type fits in and consists of atomics, which have
+        // no invalid values and may be changed from outside. Rust has no reference to the mapping
+        // that is not shared.
         unsafe { self.address.as_ref() }
     }
 }
@@ -107,8 +107,8 @@ pub(crate) fn evtchn_notify(fd: BorrowedFd<'_>, port: u32) -> io::Result<()> {
 }
 
 fn evtchn(fd: BorrowedFd<'_>, request: u32, arguments: [u32; 2]) -> io::Result<u32> {
-    // SAFETY: both requests read one or two u32 at the pointer, and `arguments` outlives the call. A
-    // descriptor of another kind rejects the requests, which no other driver has.
+    // SAFETY: both requests read one or two u32 at the pointer, and `arguments` outlives the call.
+    // A descriptor of another kind rejects the requests, which no other driver has.
     let rc =
         unsafe { libc::ioctl(fd.as_raw_fd(), c_ulong::from(request) as _, &raw const arguments) };
     u32::try_from(rc).map_err(|_| io::Error::last_os_error())
@@ -130,8 +130,8 @@ mod tests {
 
     fn memory_file(len: u64) -> File {
         let name = CString::new("page").unwrap();
-        // SAFETY: `name` is a string that ends with NUL and outlives the call. The descriptor that the
-        // call returns has no other owner.
+        // SAFETY: `name` is a string that ends with NUL and outlives the call. The descriptor that
+        // the call returns has no other owner.
         let file = unsafe { File::from_raw_fd(libc::memfd_create(name.as_ptr(), 0)) };
         file.set_len(len).unwrap();
         file

@@ -1,7 +1,7 @@
-//! Descriptors, system calls, and the number of forks.
+//! Descriptors, system calls, and the number of forks. All unsafe code of the crate is here.
 //!
-//! On systems other than Unix, there are no descriptors. The in-memory xenstored and transports of
-//! the program do without them.
+//! On systems other than Unix, there are no descriptors. The in-memory xenstored, and transports
+//! that a program implements itself, do not need any.
 
 mod lazy_waker;
 #[cfg(target_os = "linux")]

@@ -1,10 +1,10 @@
-//! The same functions on a system without descriptors and forks.
+//! Substitutes for the functions of `unix` on systems without descriptors and forks.
 
 use std::io;
 
 use super::Descriptor;
 
-/// A descriptor that is readable after a wake-up. There are none.
+/// A descriptor that is readable after a wake-up. No value of this type exists.
 #[derive(Debug)]
 pub(crate) enum Waker {}
 
@@ -26,7 +26,7 @@ impl Waker {
     }
 }
 
-/// Returns how many forks lie between this process and its ancestor.
+/// Returns the number of forks, of which there are none.
 pub(crate) fn forks() -> usize {
     0
 }

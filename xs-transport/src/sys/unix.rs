@@ -1,6 +1,6 @@
-//! System calls that the standard library does not offer. All unsafe code of the crate is here.
+//! System calls of Unix that the standard library does not offer.
 //!
-//! The BSDs and macOS lack some flags and calls of Linux, which others replace there.
+//! The BSDs and macOS lack some flags and calls of Linux; other calls replace them there.
 #![allow(unsafe_code)]
 
 use std::ffi::{OsStr, c_int, c_void};
@@ -66,7 +66,7 @@ pub(crate) fn poll<const N: usize>(
     Ok(fds.map(|fd| fd.revents))
 }
 
-/// Rounds up: the deadline must have passed when poll(2) times out.
+/// Returns the timeout for poll(2), rounded up: the deadline must have passed when it expires.
 fn milliseconds_until(deadline: Instant) -> c_int {
     let left = deadline.saturating_duration_since(Instant::now());
     c_int::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(c_int::MAX)
@@ -82,15 +82,16 @@ pub(crate) fn connect_unix(path: &Path, timeout: Duration) -> io::Result<OwnedFd
     // The send timeout also limits how long connect(2) waits for the listener's queue.
     set_timeout(fd.as_fd(), libc::SO_SNDTIMEO, timeout)?;
     let address = (&raw const address).cast::<libc::sockaddr>();
-    // SAFETY: `address` points to a local sockaddr_un, which outlives the call, and `len` is at most
-    // its size.
+    // SAFETY: `address` points to a local sockaddr_un, which outlives the call, and `len` is at
+    // most its size.
     let rc = unsafe { libc::connect(fd.as_raw_fd(), address, len) };
     if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(fd) }
 }
 
-/// Creates a socket and its file, without a listener yet. The file has at most the permissions
-/// `mode`, on Linux from the start: the file inherits the mode of the socket, less the umask. Changing
-/// the umask instead would affect other threads.
+/// Creates a socket and its file, without a listener yet.
+///
+/// On Linux, the file has at most the permissions `mode` from the start, because it inherits the
+/// mode of the socket, less the umask. Changing the umask instead would affect other threads.
 ///
 /// # Errors
 /// `AddrInUse` if there is a file at `path`.
@@ -103,8 +104,8 @@ pub(crate) fn bind_unix(path: &Path, mode: u32) -> io::Result<OwnedFd> {
     // SAFETY: fchmod(2) takes no pointers.
     unsafe { libc::fchmod(fd.as_raw_fd(), mode as libc::mode_t) };
     let address = (&raw const address).cast::<libc::sockaddr>();
-    // SAFETY: `address` points to a local sockaddr_un, which outlives the call, and `len` is at most
-    // its size.
+    // SAFETY: `address` points to a local sockaddr_un, which outlives the call, and `len` is at
+    // most its size.
     let rc = unsafe { libc::bind(fd.as_raw_fd(), address, len) };
     if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(fd) }
 }
@@ -283,16 +284,18 @@ fn set_option<T: Copy>(fd: BorrowedFd<'_>, option: c_int, value: &T) -> io::Resu
     if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// The forks since [`count_forks`] was first called, from which this process descends.
+/// The number of forks between this process and its ancestor that first called [`count_forks`].
 static FORKS: AtomicUsize = AtomicUsize::new(0);
 
+/// Returns the number of forks between this process and its ancestor that first called
+/// [`count_forks`].
 pub(crate) fn forks() -> usize {
     FORKS.load(Ordering::Relaxed)
 }
 
 /// Counts the forks from now on.
 pub(crate) fn count_forks() {
-    // A lock would not do: another thread may hold it at a fork.
+    // A lock would not work: another thread may hold it at a fork.
     static IS_COUNTING: AtomicBool = AtomicBool::new(false);
 
     extern "C" fn count() {

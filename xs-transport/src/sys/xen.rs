@@ -22,11 +22,12 @@ const PRIVCMD_HYPERCALL: u32 = 0x30_5000;
 /// Makes an ioctl(2), and returns its result.
 ///
 /// # Safety
-/// The request of the descriptor's driver accesses memory as part of `T` only. Drivers for which the
-/// number has another meaning reject it, or access as much memory, because the number contains the
-/// size.
+/// The request of the descriptor's driver accesses memory as part of `T` only. Drivers for which
+/// the number has another meaning reject it, or access as much memory, because the number contains
+/// the size.
 unsafe fn ioctl<T>(fd: BorrowedFd<'_>, request: u32, argument: &mut T) -> io::Result<u32> {
-    // SAFETY: the pointer is that of a value that outlives the call. The caller answers for the rest.
+    // SAFETY: the pointer is that of a value that outlives the call. The caller answers for the
+    // rest.
     let rc = unsafe {
         libc::ioctl(fd.as_raw_fd(), c_ulong::from(request) as _, ptr::from_mut(argument))
     };
@@ -45,8 +46,8 @@ pub(crate) fn xenbus_backend_port(fd: BorrowedFd<'_>) -> io::Result<u32> {
     unsafe { ioctl(fd, XENBUS_BACKEND_EVTCHN, &mut 0u64) }
 }
 
-/// Prepares to map a page that a domain has granted, and returns the offset at which mmap(2) maps it.
-/// Succeeds for grants that do not exist, too: mmap(2) fails for them.
+/// Prepares to map a page that a domain has granted, and returns the offset at which mmap(2) maps
+/// it. Succeeds for grants that do not exist, too: mmap(2) fails for them.
 pub(crate) fn grant_map(fd: BorrowedFd<'_>, domid: u16, reference: u32) -> io::Result<u64> {
     /// `struct ioctl_gntdev_map_grant_ref` with one reference.
     #[repr(C)]
@@ -84,8 +85,8 @@ pub(crate) struct DomainInfo {
     version: u32,
 }
 
-/// A page of `/dev/xen/hypercall`. Xen can access it at any time: it stays where it is, whatever the
-/// kernel does with other memory, and also across fork(2).
+/// A page of `/dev/xen/hypercall`. Xen can access it at any time: it stays where it is, whatever
+/// the kernel does with other memory, and also across fork(2).
 struct HypercallBuffer(NonNull<Domctl>);
 
 /// The information that Xen gives about a domain.
@@ -96,8 +97,8 @@ pub(crate) struct Info {
     pub(crate) handle: u128,
 }
 
-/// `struct xen_domctl` with `struct xen_domctl_getdomaininfo`, as far as it is used here. Xen writes to
-/// it, hence the atomics.
+/// `struct xen_domctl` with `struct xen_domctl_getdomaininfo`, as far as it is used here. Xen
+/// writes to it, hence the atomics.
 #[repr(C)]
 struct Domctl {
     command: AtomicU32,
@@ -144,7 +145,7 @@ impl DomainInfo {
         Err(io::Error::new(io::ErrorKind::Unsupported, "unknown version of Xen's domctl interface"))
     }
 
-    /// Returns what Xen says about a domain; `None` if there is none of this number.
+    /// Returns what Xen says about a domain, or `None` if no domain has this number.
     pub(crate) fn get(&self, domid: u16) -> io::Result<Option<Info>> {
         const GET_DOMAIN_INFO: u32 = 5;
         const HYPERVISOR_DOMCTL: u64 = 36;
@@ -158,8 +159,8 @@ impl DomainInfo {
         // `struct privcmd_hypercall`: the number and five arguments.
         let mut call = [HYPERVISOR_DOMCTL, buffer.0.as_ptr() as u64, 0, 0, 0, 0];
         let fd = std::os::fd::AsFd::as_fd(&self.device);
-        // SAFETY: the driver reads the six numbers. Xen reads and writes the structure in the buffer,
-        // which is locked.
+        // SAFETY: the driver reads the six numbers. Xen reads and writes the structure in the
+        // buffer, which is locked.
         match unsafe { ioctl(fd, PRIVCMD_HYPERCALL, &mut call) } {
             Ok(_) => {}
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(None),
@@ -192,8 +193,8 @@ impl HypercallBuffer {
     }
 
     fn domctl(&self) -> &Domctl {
-        // SAFETY: the address is that of a mapped page, which is zeroed, aligned, and large enough. It
-        // lasts until `self` is dropped. The type consists of atomics.
+        // SAFETY: the address is that of a mapped page, which is zeroed, aligned, and large enough.
+        // It lasts until `self` is dropped. The type consists of atomics.
         unsafe { self.0.as_ref() }
     }
 }
