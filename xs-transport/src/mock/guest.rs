@@ -4,9 +4,10 @@ use xs_proto::{Access, DomId, Permissions};
 
 use super::daemon::Daemon;
 
-/// The nodes that a guest may read in its home, in the order in which libxl creates them. As seen on
-/// Xen 4.17, where PV and PVH guests have the same. Without `store` and `console`, which describe
-/// rings and event channels.
+/// The nodes that a guest may read in its home, in the order in which libxl creates them.
+///
+/// They are those of PV and PVH guests on Xen 4.17, except for `store` and `console`, which
+/// describe rings and event channels.
 const READABLE: [(&str, &str); 12] = [
     ("cpu", ""),
     ("cpu/0", ""),

@@ -6,9 +6,8 @@
 //! `serve`, clients in any language connect over Unix sockets. The in-process pipe needs no thread:
 //! a request is handled before the call that sends it returns.
 //!
-//! [`Xenstored::ring`] offers a page with rings, as a guest has one.
-//!
-//! [`Kernel`] offers the xenbus device of a guest, with the peculiarities of the genuine one.
+//! [`Xenstored::ring`] offers a shared page with rings, like that of a guest. [`Kernel`] offers the
+//! xenbus device of a guest, with the peculiarities of the genuine one.
 //!
 //! A test of a program that uses Xenstore can add [guests](Xenstored::add_guest), fill the store
 //! from a [`text`], inspect the store, inject [faults](Fault), [break](Xenstored::disconnect)
@@ -56,21 +55,21 @@
 //!
 //! # Limits
 //! The quotas of the genuine daemons limit the memory that a guest can occupy. They do not apply to
-//! dom0, and dom0 can switch them off. The following limits hold for clients of every domain. A request
-//! beyond them fails like one beyond a quota.
+//! dom0, and dom0 can switch them off. The following limits apply to the clients of every domain. A
+//! request beyond them fails like one beyond a quota.
 //!
 //! * The store has at most 4,194,304 nodes with 1 GiB of paths, values, permissions and names.
-//! * A domain has at most 1,048,576 watches and 1,024 open transactions, in about 1 GiB of memory. A
-//!   transaction takes up memory for each node that it accesses. With oxenstored it holds the whole
-//!   store.
-//! * A connection has at most [`Pipe::EVENTS_MAX`] bytes of unsent output, and no request is accepted
-//!   from it beyond about [`Pipe::BACKLOG_MAX`]. It holds one incomplete request. A client of a
-//!   `Server` has up to 64 KiB more in each direction.
+//! * A domain has at most 1,048,576 watches and 1,024 open transactions, in about 1 GiB of memory.
+//!   A transaction takes up memory for each node that it accesses. With oxenstored it holds the
+//!   whole store.
+//! * A connection has at most [`Pipe::EVENTS_MAX`] bytes of unsent output, and no request is
+//!   accepted from it beyond about [`Pipe::BACKLOG_MAX`]. It holds one incomplete request. A client
+//!   of a `Server` has up to 64 KiB more in each direction.
 //! * Only the descriptors of the process limit the number of connections.
 //!
-//! A client that does not receive its events is disconnected at the limit and delays no other client.
-//! The genuine daemons behave differently: the C daemon holds any amount of output for dom0, and
-//! oxenstored stops answering the clients whose requests cause further events.
+//! A client that does not receive its events is disconnected at the limit and delays no other
+//! client. The genuine daemons behave differently: the C daemon holds any amount of output for
+//! dom0, and oxenstored stops answering the clients whose requests cause further events.
 //!
 //! # Structure
 //! Each module depends on those above it only:
@@ -119,7 +118,7 @@ pub use testing::text;
 pub use testing::unreliable::Unreliable;
 pub use xenstored::Xenstored;
 
-// Types in the interface of this module, so that a test needs no other crate.
+// The types in the interface of this module are re-exported, so that a test needs no other crate.
 #[doc(no_inline)]
 pub use xs_proto::{
     Access, DomId, ErrorCode, Header, MessageType, Path, PathError, Permission, Permissions, Reply,

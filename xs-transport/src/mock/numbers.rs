@@ -1,6 +1,7 @@
 //! Numbers in requests, read as the daemons read them.
 //!
-//! A daemon accepts more than a client can rely on, such as blanks before a number or junk after it.
+//! A daemon accepts more than a client can rely on, such as blanks before a number or junk after
+//! it.
 
 /// Parses a number like atoi(3): blanks, a sign, digits, and anything after them.
 pub(crate) fn atoi(text: &[u8]) -> i32 {
@@ -8,15 +9,14 @@ pub(crate) fn atoi(text: &[u8]) -> i32 {
     strtol(text, 10).0 as i32
 }
 
-/// Parses a number like strtoul(3) in base 10 that fits into 16 bits. The number extends to the end
-/// of the text. An empty text is 0.
+/// Parses a whole text as a decimal number of 16 bits, like strtoul(3). An empty text is 0.
 pub(crate) fn whole_u16(text: &[u8]) -> Option<u16> {
     let (number, rest) = strtol(text, 10);
     u16::try_from(number).ok().filter(|_| rest.is_empty())
 }
 
-/// Parses a number of 32 bits like strtol(3), where `0` and `0x` in front select a base. The number
-/// extends to the end of the text.
+/// Parses a whole text as a number, like strtol(3) with base 0: the prefix `0` selects base 8, and
+/// `0x` base 16. The number is truncated to 32 bits.
 pub(crate) fn in_any_base(text: &[u8]) -> Option<i32> {
     let (digits, _) = split_sign(text.trim_ascii_start());
     let base = match digits {
@@ -28,8 +28,8 @@ pub(crate) fn in_any_base(text: &[u8]) -> Option<i32> {
     (digits.first().is_some_and(u8::is_ascii_digit) && rest.is_empty()).then_some(number as i32)
 }
 
-/// Parses the first number in a text like oxenstored's own function, which ignores everything around
-/// it. Without a number, the result is 0.
+/// Parses the first decimal number in a text, and ignores everything around it, as a function of
+/// oxenstored does. Without a number, the result is 0.
 pub(crate) fn first_number(text: &[u8]) -> i64 {
     let digits = text.iter().skip_while(|byte| !byte.is_ascii_digit());
     let digits = digits.take_while(|byte| byte.is_ascii_digit());
@@ -38,8 +38,8 @@ pub(crate) fn first_number(text: &[u8]) -> i64 {
     (number & OCAML_MASK) as i64
 }
 
-/// Parses a number like `int_of_string` of OCaml: a sign, a prefix that selects the base, and digits
-/// with underscores between them. The result has 63 bits and is printed without a sign.
+/// Parses a number like `int_of_string` of OCaml: a sign, a prefix that selects the base, and
+/// digits with underscores between them. The result has 63 bits and is printed without a sign.
 pub(crate) fn int_of_string(text: &[u8]) -> Option<i64> {
     let (digits, is_negative) = split_sign(text);
     let (base, digits, has_prefix) = match digits {
@@ -70,11 +70,11 @@ pub(crate) fn int_of_string(text: &[u8]) -> Option<i64> {
     Some((number & OCAML_MASK) as i64)
 }
 
-/// The bits of a number of OCaml.
+/// The bits of an integer in OCaml, which has 63.
 const OCAML_MASK: u64 = u64::MAX >> 1;
 
-/// Parses a number like strtol(3) in this base, which also skips the prefix `0x` in base 16. Returns
-/// the number, or the nearest of 64 bits, and the text after it.
+/// Parses a number at the start of a text, like strtol(3) in this base. In base 16, the digits must
+/// have the prefix `0x`. Returns the number, or the nearest one of 64 bits, and the text after it.
 fn strtol(text: &[u8], base: u32) -> (i64, &[u8]) {
     let (mut digits, is_negative) = split_sign(text.trim_ascii_start());
     if base == 16 && digits.len() > 2 {

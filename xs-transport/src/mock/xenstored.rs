@@ -56,8 +56,7 @@ impl Xenstored {
         self.connect_with(domid, None)
     }
 
-    /// Opens a connection. `notify` is called, with locks held, whenever the connection becomes
-    /// readable.
+    /// Opens a connection with a callback; see [`Notify`].
     pub(super) fn connect_with(&self, domid: DomId, notify: Option<Notify>) -> Pipe {
         Pipe::open(&self.hub, domid, notify)
     }
@@ -112,17 +111,17 @@ impl Xenstored {
         self.act(|daemon| daemon.release(domid))
     }
 
-    /// Marks a domain as shut down. `@releaseDomain` fires once for it, and again only after a
-    /// RESUME.
+    /// Marks an introduced domain as shut down. `@releaseDomain` fires. With a C daemon, it fires
+    /// again for this domain only after a RESUME.
     pub fn shut_down(&self, domid: DomId) {
         self.act(|daemon| daemon.shut_down(domid));
     }
 
-    /// Destroys a domain, as a hypervisor does, and tells the daemon: its connections close, its nodes
-    /// are removed and `@releaseDomain` fires. Dom0 cannot be destroyed.
+    /// Destroys a domain, as a hypervisor does, and tells the daemon: its connections close, its
+    /// nodes are removed and `@releaseDomain` fires. Dom0 cannot be destroyed.
     ///
-    /// In contrast to [`release`](Self::release), the domain need not be introduced, and it no longer
-    /// exists until [`create`](Self::create) or a new connection brings it back.
+    /// In contrast to [`release`](Self::release), the domain need not be introduced, and it no
+    /// longer exists until [`create`](Self::create) or a new connection brings it back.
     pub fn destroy(&self, domid: DomId) {
         self.act(|daemon| daemon.destroy(domid));
     }
@@ -138,13 +137,13 @@ impl Xenstored {
         self.act(|daemon| daemon.domains.set_present(domid));
     }
 
-    /// Lets dom0 report what a hypervisor does by CONTROL, with the words `host`, one of `shutdown`,
-    /// `die`, `absent` and `create`, and a domain id.
+    /// Adds commands to CONTROL with which dom0 can play the hypervisor. A command consists of
+    /// `host`, one of the words `shutdown`, `die`, `absent` and `create`, and a domain id.
     ///
     /// The words have the effect of [`shut_down`](Self::shut_down), [`destroy`](Self::destroy),
     /// [`destroy_silently`](Self::destroy_silently) and [`create`](Self::create). A RELEASE of a
-    /// domain that is not introduced still fails, but has the effect of its death, too. No genuine
-    /// daemon has such commands.
+    /// domain that is not introduced still fails, but also has the effect of the domain's death. No
+    /// genuine daemon has such commands.
     pub fn allow_host_commands(&self) {
         self.hub.lock().daemon.has_host_commands = true;
     }
@@ -177,20 +176,20 @@ impl Xenstored {
         self.hub.lock().close_all(None)
     }
 
-    /// Returns the value of a node. Here and in the methods below, a relative path starts at dom0's
-    /// home.
+    /// Returns the value of a node, or `None` if the node does not exist. Here and in the methods
+    /// below, a relative path starts at dom0's home.
     pub fn get(&self, path: &str) -> Option<Vec<u8>> {
         self.hub.lock().daemon.node(&of_node(path)).map(|node| node.value.to_vec())
     }
 
-    /// Returns the names of a node's children.
+    /// Returns the names of a node's children, or `None` if the node does not exist.
     pub fn children(&self, path: &str) -> Option<Vec<String>> {
         let state = self.hub.lock();
         let node = state.daemon.node(&of_node(path))?;
         Some(node.children.iter().map(|name| shown(name).into_owned()).collect())
     }
 
-    /// Returns the permissions of a node.
+    /// Returns the permissions of a node, or `None` if the node does not exist.
     pub fn perms(&self, path: &str) -> Option<Permissions> {
         self.hub.lock().daemon.node(&of_node(path)).map(|node| node.perms.to_permissions())
     }
@@ -216,7 +215,7 @@ impl Xenstored {
     /// Sets a value as dom0 would and creates the node if necessary. Watches fire.
     ///
     /// # Errors
-    /// `path` is malformed or names a special watch.
+    /// Fails if `path` is malformed or names a special watch.
     pub fn set(&self, path: &str, value: impl AsRef<[u8]>) -> Result<(), PathError> {
         let path = absolute(path)?;
         self.act(|daemon| daemon.set(&path, value.as_ref()));
@@ -237,7 +236,7 @@ impl Xenstored {
     /// Adds the nodes of a description in the [text form](text).
     ///
     /// # Errors
-    /// A line is malformed. The nodes of earlier lines have been added.
+    /// Fails at the first malformed line. The nodes of earlier lines have been added.
     pub fn seed(&self, text: &str) -> Result<(), SeedError> {
         for line in text::lines(text) {
             let (number, Line { path, perms, value }) = line?;
@@ -253,14 +252,16 @@ impl Xenstored {
         Ok(())
     }
 
-    /// Returns all nodes in the [text form](text), except for nodes without a valid [`Path`]: oxenstored
-    /// may hold names with slashes, and the C daemon since Xen 4.20 paths that are too long. Special
-    /// nodes, to which oxenstored gives values, are shown without them.
+    /// Returns all nodes in the [text form](text).
+    ///
+    /// Leaves out nodes without a valid [`Path`]: oxenstored may hold names with slashes, and the C
+    /// daemon since Xen 4.20 paths that are too long. Special nodes, which have values in
+    /// oxenstored, are shown without them.
     pub fn dump(&self) -> String {
         text::dump(&self.hub.lock().daemon.store)
     }
 
-    /// Arms a fault for a future request.
+    /// Arms a fault, which strikes a future request.
     pub fn inject(&self, fault: Fault) -> FaultHandle {
         self.hub.inject(fault)
     }

@@ -15,8 +15,8 @@ use crate::mock::testing::record::Record;
 /// The part of a xenstored that all its handles and connections share.
 ///
 /// One lock guards everything, because requests are handled one after the other anyway, as in a
-/// daemon with a single thread. Each [`ReceiveQueue`] has a lock of its own. A thread that holds
-/// the hub's lock may take it, never the other way round.
+/// daemon with a single thread. Each [`ReceiveQueue`] has a lock of its own, which is taken after
+/// the hub's lock.
 #[derive(Debug)]
 pub(in crate::mock) struct Hub {
     state: Mutex<State>,
@@ -30,7 +30,7 @@ pub(in crate::mock) struct State {
     pub(in crate::mock) records: Option<Vec<Record>>,
     faults: Faults,
     queues: IdMap<ConnId, Arc<ReceiveQueue>>,
-    /// Connections whose next reply is held back until the one after it.
+    /// Connections whose last reply is held back until their next request.
     merging: Vec<ConnId>,
     /// Connections from which nothing is taken until their domain uses less of its quota.
     stalled: Vec<ConnId>,
@@ -213,8 +213,8 @@ impl State {
         true
     }
 
-    /// Returns whether the client has to wait until its domain uses less of its quota. Output that
-    /// the client's queue still has room for does not count.
+    /// Returns whether the client has to wait until its domain uses less of its quota, and notes it
+    /// as stalled in this case. Output that the client's queue still has room for does not count.
     fn stalls(&mut self, id: ConnId) -> bool {
         let Some(domid) = self.daemon.domid_of(id) else {
             return false;
@@ -245,7 +245,8 @@ impl State {
         }
     }
 
-    /// Moves a connection's output to its queue, as far as there is room.
+    /// Moves a connection's output to its queue, as far as there is room. Closes the connection if
+    /// its client leaves too much output unread.
     fn pump(&mut self, id: ConnId) {
         let Some(queue) = self.queues.get(&id) else {
             return;

@@ -20,10 +20,10 @@ use crate::transport::{Interest, Sent, Transport, Wait};
 ///
 /// [`send`](Transport::send) handles requests on the caller's thread, before it returns.
 ///
-/// Up to 64 KiB of replies and events are queued in order; equal events behind them are merged. At
-/// [`BACKLOG_MAX`](Self::BACKLOG_MAX) bytes, sending fails with `WouldBlock` until the client has
-/// received some. At [`EVENTS_MAX`](Self::EVENTS_MAX) bytes, which only events can reach, the
-/// connection is closed.
+/// Up to 64 KiB of replies and events are queued in order. Of the output behind them, a C daemon
+/// merges equal events. At [`BACKLOG_MAX`](Self::BACKLOG_MAX) bytes, sending fails with
+/// `WouldBlock` until the client has received some. At [`EVENTS_MAX`](Self::EVENTS_MAX) bytes,
+/// which only events can reach, the connection is closed.
 pub struct Pipe {
     hub: Arc<Hub>,
     id: ConnId,
@@ -33,10 +33,10 @@ pub struct Pipe {
 }
 
 impl Pipe {
-    /// How many bytes of replies and events can be pending before sending is refused.
+    /// How many bytes of replies and events can be pending before sending fails: 1 MiB.
     pub const BACKLOG_MAX: usize = ReceiveQueue::BACKLOG_MAX;
 
-    /// How many bytes of replies and events can be pending before the connection is closed.
+    /// How many bytes of replies and events can be pending before the connection is closed: 16 MiB.
     pub const EVENTS_MAX: usize = ReceiveQueue::EVENTS_MAX;
 
     /// Opens a connection of a domain.

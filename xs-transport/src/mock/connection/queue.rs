@@ -12,8 +12,8 @@ use crate::transport::{Interest, Wait};
 
 /// The bytes that a client can receive, filled by the hub and emptied by the client.
 ///
-/// Its own lock is the last in the lock order: it is never held while another one is taken, except
-/// by the callback, which may take a lock that is not part of the xenstored.
+/// Its lock is the last in the lock order: no other lock is taken while it is held, except by the
+/// callback, which may take a lock that is not part of the xenstored.
 #[derive(Debug)]
 pub(in crate::mock) struct ReceiveQueue {
     state: Mutex<State>,
@@ -131,7 +131,7 @@ impl ReceiveQueue {
         self.close();
     }
 
-    /// Takes the first bytes: as many as the queue holds at least, or as a fault allows at a time.
+    /// Takes the first bytes, at most 64 KiB, or as many as a fault allows at a time.
     pub(super) fn take(&self) -> Taken<BytesMut> {
         let mut state = self.lock();
         match state.takeable(Self::CAPACITY) {
@@ -145,7 +145,8 @@ impl ReceiveQueue {
         }
     }
 
-    /// Copies bytes to `buf`, as many as fit and a fault allows, and waits for the first one.
+    /// Copies bytes to `buf`, as many as fit and a fault allows. Waits as `wait` says if the queue
+    /// is empty.
     pub(super) fn read(&self, buf: &mut [u8], wait: Wait) -> Taken<usize> {
         let mut state = self.lock();
         while state.bytes.is_empty() {

@@ -2,9 +2,9 @@
 
 /// Limits on the memory that clients can occupy.
 ///
-/// Quotas do not apply to dom0 and can be switched off. The genuine daemons then grow until the system
-/// is out of memory. These limits are far above what a program needs. One request, or one commit, can
-/// exceed them once.
+/// Quotas do not apply to dom0 and can be switched off. The genuine daemons then grow until the
+/// system is out of memory. These limits are far above what a program needs. One request, or one
+/// commit, can exceed them once.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ceilings {
     /// The nodes of the store.

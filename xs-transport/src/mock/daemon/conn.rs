@@ -8,7 +8,7 @@ use xs_proto::DomId;
 use super::outbox::Outbox;
 use crate::mock::store::transaction::Transaction;
 
-/// The number of a connection. Not reused during the lifetime of the xenstored.
+/// The number of a connection. It is not reused during the lifetime of the xenstored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnId(pub(crate) u64);
 
@@ -26,7 +26,7 @@ pub(crate) struct Conn {
     pub(crate) transactions: BTreeMap<u32, Transaction>,
     /// The id of the transaction that was started last.
     last_transaction: u32,
-    /// The connection is in the daemon's list of those with new output.
+    /// Whether the connection is in the daemon's list of those with new output.
     pub(super) is_dirty: bool,
 }
 

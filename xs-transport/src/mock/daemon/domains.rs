@@ -10,7 +10,7 @@ use xs_proto::DomId;
 use crate::mock::id_map::IdMap;
 use crate::mock::store::quota::{Maxima, Quota, Quotas};
 
-/// The number that stands for each domain in the permissions of a node (`DOMID_ANY`).
+/// The number that stands for all domains in the permissions of a node (`DOMID_ANY`).
 pub(crate) const DOMID_ANY: DomId = DomId::new(0x7ff5);
 
 /// The number that stands for the caller (`DOMID_SELF`).
@@ -26,9 +26,9 @@ pub(crate) const FEATURES: u32 = 2 | 4 | 8;
 #[derive(Debug)]
 pub(crate) struct Domains {
     known: IdMap<DomId, Domain>,
-    /// The domains that do not exist. Any other domain does, because there is no hypervisor to ask.
+    /// The domains that do not exist. Unless there is a machine to ask, all other domains exist.
     absent: HashSet<DomId>,
-    /// The machine, if there is one to ask.
+    /// The machine to ask whether a domain exists, if there is one.
     pub(crate) machine: Option<Box<dyn Machine>>,
     /// The quotas of new domains.
     pub(crate) defaults: Quotas,
@@ -39,8 +39,8 @@ pub(crate) struct Domains {
 /// A domain that has been introduced or that permissions name.
 #[derive(Debug)]
 pub(crate) struct Domain {
-    /// The generation of the store when the daemon learned of the domain. Permissions in older nodes
-    /// were meant for an earlier domain of this number.
+    /// The generation of the store when the daemon learned of the domain. Permissions in older
+    /// nodes were meant for an earlier domain of this number.
     generation: u64,
     pub(crate) introduced: bool,
     pub(crate) shut_down: bool,
@@ -55,11 +55,12 @@ pub(crate) struct Domain {
     pub(crate) quotas: Quotas,
     pub(crate) watches: u32,
     pub(crate) transactions: u32,
-    /// The size of its watches, its transactions and its pending messages. Excludes the transaction
-    /// of the current request, and the messages of dom0.
+    /// The size of its watches, its transactions and its pending messages in bytes, as the daemon
+    /// counts it. Excludes the transaction of the current request. Some daemons do not count the
+    /// messages of dom0.
     pub(crate) bytes: i64,
-    /// The memory that its watches and transactions take up, about. Excludes the transaction of the
-    /// current request.
+    /// About how much memory its watches and transactions take up, in bytes. Excludes the
+    /// transaction of the current request.
     pub(crate) held: i64,
     outstanding: Arc<AtomicU32>,
     pub(crate) maxima: Maxima,
@@ -79,21 +80,23 @@ pub enum DomainState {
 
 /// The machine whose domains the daemon serves.
 pub(crate) trait Machine: fmt::Debug + Send {
-    /// Returns whether there is a domain of this number, which is not about to go.
+    /// Returns whether a domain has this number and is not being destroyed.
     fn exists(&self, domid: DomId) -> bool;
 
-    /// Opens the ring of a domain that is about to be introduced. Returns whether the ring can be served.
+    /// Opens the ring of a domain that is about to be introduced. Returns whether the ring can be
+    /// served.
     fn open_ring(&self, domid: DomId, port: u32) -> bool;
 
-    /// Opens the ring of an introduced domain again, in place of the present one. The connection over
-    /// it goes on if `keeps_connection`. Otherwise the ring is emptied.
+    /// Opens the ring of an introduced domain again, in place of the present one. If
+    /// `keeps_connection`, the connection continues over the new ring. Otherwise the ring is
+    /// emptied.
     fn reopen_ring(&self, domid: DomId, port: u32, keeps_connection: bool);
 
-    /// Returns what tells the domain from others that have its number at other times.
+    /// Returns a number that differs between the domains that have this id one after the other.
     fn identity(&self, domid: DomId) -> Option<u128>;
 }
 
-/// How a domain is reached, as a toolstack tells it. Only compared here.
+/// The arguments of INTRODUCE, which say where the daemon finds the ring of a domain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rings {
     pub(crate) gfn: i64,
@@ -196,8 +199,8 @@ impl Domains {
             }
     }
 
-    /// Opens the ring of a domain that exists and is about to be introduced. Returns whether it can be
-    /// served. Without a machine, there are no rings to open.
+    /// Opens the ring of a domain that exists and is about to be introduced. Returns whether it can
+    /// be served. Without a machine, there are no rings to open.
     pub(crate) fn open_ring(&mut self, domid: DomId, port: i64) -> bool {
         let Some(machine) = &self.machine else {
             return true;
@@ -216,12 +219,12 @@ impl Domains {
         }
     }
 
-    /// Returns what tells the domain of this number from others, see [`Machine::identity`].
+    /// Returns the identity of the domain with this number, see [`Machine::identity`].
     pub(crate) fn identity(&self, domid: DomId) -> Option<u128> {
         self.machine.as_ref()?.identity(domid)
     }
 
-    /// Returns whether the introduced domain of this number has made way for another one.
+    /// Returns whether another domain has taken the number of this introduced domain.
     pub(crate) fn is_replaced(&self, domid: DomId) -> bool {
         let known = self.get(domid).filter(|domain| domain.introduced);
         match known.and_then(|domain| domain.identity) {
@@ -230,8 +233,8 @@ impl Domains {
         }
     }
 
-    /// Starts over with a domain that is not introduced. Permissions that name its number keep their
-    /// meaning.
+    /// Replaces a domain by another one with the same number, which is not introduced. Permissions
+    /// that name the number apply to the new domain.
     pub(crate) fn renew(&mut self, domid: DomId) {
         if let Some(domain) = self.known.remove(&domid) {
             self.get_or_add(domid, domain.generation);

@@ -1,4 +1,4 @@
-//! Watch events: from a change to the connections that have to know.
+//! Watch events: from a change of the store to the connections that watch it.
 
 use xs_proto::{DomId, ErrorCode};
 

@@ -14,7 +14,8 @@ impl Daemon {
         self.introduce_with(domid, Rings::of(domid))
     }
 
-    /// Introduces a domain with these arguments. Returns whether it was not introduced before.
+    /// Introduces a domain with these arguments of INTRODUCE. Returns whether it was not introduced
+    /// before.
     pub(crate) fn introduce_with(&mut self, domid: DomId, rings: Rings) -> bool {
         let generation = self.store.generation();
         let identity = self.domains.identity(domid);
@@ -30,10 +31,10 @@ impl Daemon {
         true
     }
 
-    /// Ends a domain whose number another domain has by now. Returns whether this was so.
+    /// Ends a domain if another domain has its number by now. Returns whether this was so.
     ///
-    /// Nodes and permissions stay: a toolstack makes those of the new domain before it introduces the
-    /// domain, and the daemon cannot tell them from older ones.
+    /// Nodes and permissions stay: a toolstack creates those of the new domain before it introduces
+    /// the domain, and the daemon cannot tell them from older ones.
     pub(crate) fn end_replaced(&mut self, domid: DomId) -> bool {
         let is_replaced = self.domains.is_replaced(domid);
         if is_replaced {

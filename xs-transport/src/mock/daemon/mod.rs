@@ -1,5 +1,5 @@
-//! The state of the daemon: the store, the domains, the connections and the watches. Without I/O
-//! and without a clock. The sibling module `requests` carries out requests on it.
+//! The state of the daemon: the store, the domains, the connections and the watches. It does no I/O
+//! and has no clock. The sibling module `requests` carries out requests on it.
 
 pub(crate) mod ceilings;
 pub(crate) mod conn;

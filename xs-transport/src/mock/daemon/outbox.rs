@@ -20,9 +20,9 @@ pub(super) struct Outbox {
     queued: HashSet<Box<[u8]>>,
     /// The number of the request that caused them.
     request: u64,
-    /// The client's receive queue has no room.
+    /// Whether the client's receive queue has no room.
     full: bool,
-    /// An event that does not fit into a message is replaced by an error.
+    /// Whether an event that does not fit into a message is replaced by an error.
     reports_long_events: bool,
     /// The requests that caused the replies and events held here.
     held: Vec<Outstanding>,
@@ -63,8 +63,8 @@ impl Outbox {
     /// is dropped or, with some daemons, replaced by an error.
     ///
     /// With the number of the request that caused it, an event is also dropped if an equal one is
-    /// still held, unless its path is special (`@…`). Unless the client's queue is full, it has
-    /// received all events of earlier requests.
+    /// still held, unless its path is special (`@…`). Events of earlier requests count as held only
+    /// while the client's queue is full, since otherwise the client has received them.
     pub(super) fn event(&mut self, path: &str, token: &[u8], request: Option<u64>) -> bool {
         if let Some(request) = request.filter(|_| !path.starts_with('@')) {
             if self.request != request && !self.full {

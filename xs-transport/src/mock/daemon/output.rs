@@ -85,7 +85,7 @@ impl Daemon {
         std::mem::take(&mut self.ended)
     }
 
-    /// Tells whether a connection's client is slow, so that its events accumulate.
+    /// Sets whether a connection's client is slow, so that its events accumulate.
     pub(crate) fn set_full(&mut self, id: ConnId, full: bool) {
         if let Some(conn) = self.conns.get_mut(&id) {
             conn.outbox.set_full(full);

@@ -11,8 +11,8 @@ use crate::mock::store::path::parent_of;
 use crate::mock::store::permissions::{ALL, NodePerms, READ, rights_of};
 
 impl Daemon {
-    /// Returns a domain's rights on a node with these permissions that was last written in this
-    /// generation.
+    /// Returns a domain's rights on a node with these permissions. `generation` is that of the
+    /// store when the node was last written.
     pub(crate) fn rights(&self, domid: DomId, perms: &NodePerms, generation: u64) -> u8 {
         match self.behaviour.permission_check {
             PermissionCheck::FirstEntry => self.rights_by_first_entry(domid, perms, generation),

@@ -1,4 +1,4 @@
-//! The daemon and its connections.
+//! The daemon: everything that a xenstored knows.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -78,8 +78,8 @@ impl Daemon {
         daemon
     }
 
-    /// Returns the path of the node that has the permissions of a special watch. Other paths are
-    /// returned unchanged.
+    /// Returns the path of the node that holds the permissions of a special watch, and any other
+    /// path unchanged.
     pub(crate) fn node_of<'p>(&self, path: &'p str) -> Cow<'p, str> {
         let is_child = self.behaviour.special_watches == SpecialWatches::Nodes;
         if is_child && path.starts_with('@') {
@@ -89,7 +89,7 @@ impl Daemon {
         }
     }
 
-    /// Returns a node by the path that [`node_of`](Self::node_of) converts.
+    /// Returns a node by its path, or the [node of a special watch](Self::node_of).
     pub(crate) fn node(&self, path: &str) -> Option<&Arc<Node>> {
         self.store.get(&self.node_of(path))
     }
@@ -112,7 +112,8 @@ impl Daemon {
         }
     }
 
-    /// Ends a connection from the daemon's side.
+    /// Ends a connection from the daemon's side, and notes it for
+    /// [`take_ended`](Self::take_ended).
     pub(crate) fn end(&mut self, id: ConnId) {
         self.disconnect(id);
         self.ended.push(id);

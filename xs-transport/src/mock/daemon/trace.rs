@@ -64,7 +64,7 @@ impl<'a> Trace<'a> {
     /// Returns the decoded request, or `None` for replies and events.
     ///
     /// # Errors
-    /// The payload is malformed. The xenstored may have accepted it nevertheless.
+    /// Fails if the payload is malformed. The xenstored may have accepted it nevertheless.
     pub fn decode_request(&self) -> Option<Result<Request<'a>, PayloadError>> {
         match self.what {
             Traced::Request { header, payload } => Some(

@@ -8,7 +8,8 @@ use crate::mock::flavour::behaviour::EventOrder;
 use crate::mock::store::path::parent_of;
 use crate::mock::store::scope::Scope;
 
-/// All watches by the path that they watch. A change costs as much as it has matching watches.
+/// All watches by the path that they watch. The cost of a change is proportional to the number of
+/// matching watches.
 #[derive(Debug, Default)]
 pub(crate) struct Watches {
     by_path: HashMap<Arc<str>, BTreeMap<Key, Watch>>,
@@ -190,7 +191,7 @@ pub(crate) fn size_of(path: &str, token: &[u8]) -> usize {
     path.len() + token.len()
 }
 
-/// Returns the memory that watches take up, about. `bytes` is their [size](size_of).
+/// Returns about how many bytes of memory watches take up. `bytes` is their [size](size_of).
 pub(crate) fn footprint_of(watches: usize, bytes: usize) -> i64 {
     /// The entries in both maps.
     const EACH: usize = 256;

@@ -33,8 +33,8 @@ pub(crate) struct Behaviour {
     pub(crate) domain_ids: DomainIds,
     /// How the daemon reads the number in a permission.
     pub(crate) permission_ids: PermissionIds,
-    /// The error for a path argument that is not exactly one string. `None`: the daemon replies with
-    /// the error that it met last, whatever the request was. Changed by Xen 4.20.
+    /// The error for a path argument that is not exactly one string. `None`: the daemon replies
+    /// with the error that it met last, whatever the request was. Changed by Xen 4.20.
     pub(crate) one_path_error: Option<&'static ErrorCode>,
     /// The treatment of the NUL after the last argument.
     pub(crate) final_nul: FinalNul,
@@ -50,7 +50,8 @@ pub(crate) struct Behaviour {
     /// daemon that does not accept it crashes; here the request fails with EINVAL. Changed in Xen
     /// 4.22.
     pub(crate) releases_owners_of_special_nodes: bool,
-    /// The types of requests that accept the path of a special watch, besides WATCH and UNWATCH. Changed by Xen 4.20.
+    /// The types of requests that accept the path of a special watch, besides WATCH and UNWATCH.
+    /// Changed by Xen 4.20.
     pub(crate) special_paths: &'static [MessageType],
     /// The form of the path of a special watch. Changed by Xen 4.20.
     pub(crate) special_watches: SpecialWatches,
@@ -192,8 +193,9 @@ pub(crate) enum Isolation {
     /// The transaction sees each node as it was at the first access, and fails if any of these
     /// nodes has changed.
     TrackedNodes,
-    /// The transaction sees the store as it was at the start. If the store has changed, the
-    /// requests are repeated, and the transaction fails if an answer differs.
+    /// The transaction sees the store as it was at the start. If other nodes have changed by the
+    /// commit, the changes are merged. If nodes that the transaction uses have changed, its
+    /// requests are repeated, and it fails if an answer differs.
     Snapshot,
 }
 
@@ -314,7 +316,7 @@ pub(crate) struct ControlTexts {
     pub(crate) has_switches_and_maxima: bool,
 }
 
-/// The meaning of the values of quotas.
+/// The [`Bound`] of each quota.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bounds {
     pub(crate) nodes: Bound,
@@ -326,18 +328,18 @@ pub(crate) struct Bounds {
     pub(crate) node_size: Bound,
 }
 
-/// The meaning of the value of a quota.
+/// The greatest number that the value of a quota allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bound {
     /// The value.
     Value,
     /// One more than the value.
     OneMore,
-    /// One less than the value. A value of 0 allows anything.
+    /// One less than the value. A value of 0 allows any number.
     Below,
     /// This number, whatever the value is.
     Fixed(u32),
-    /// Anything.
+    /// Any number.
     Unlimited,
 }
 

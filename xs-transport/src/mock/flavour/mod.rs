@@ -23,10 +23,10 @@ macro_rules! flavours {
     ($($(#[$meta:meta])* $name:ident => $behaviour:path, $short_name:literal, $display:literal;)*) => {
         /// The daemon that the in-memory xenstored behaves like.
         ///
-        /// Daemons differ in few and small points. A client should work with all of them, and its
-        /// tests can run once with each.
+        /// The daemons differ in small points. A client should work with all of them, and its tests
+        /// can run once with each.
         ///
-        /// The display form is for people. It can be parsed, as can the
+        /// The display form is for people. Parsing accepts it, the
         /// [short name](Self::short_name), and `c` and `ox` for the newest release of each daemon.
         ///
         /// ```
@@ -87,7 +87,7 @@ flavours! {
 }
 
 impl Flavour {
-    /// Returns the newest release of a daemon. `family` is the letters of its short names.
+    /// Returns the newest release of a daemon. `family` consists of the letters of its short names.
     fn newest(family: &str) -> Option<Flavour> {
         let letters =
             |flavour: &Flavour| flavour.short_name().trim_end_matches(|c: char| c.is_ascii_digit());
@@ -120,7 +120,7 @@ impl FromStr for Flavour {
     }
 }
 
-/// The text names no [`Flavour`].
+/// The error of parsing a text that does not name a [`Flavour`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ParseFlavourError;

@@ -1,7 +1,8 @@
 //! The page that tells users how the daemons differ: `FLAVOURS.md`.
 //!
-//! It is generated from [`Behaviour`](super::behaviour::Behaviour), whose fields explain themselves,
-//! and from the lists of differences from the genuine daemons. The test fails if the page is stale.
+//! It is generated from [`Behaviour`](super::behaviour::Behaviour), whose fields explain
+//! themselves, and from the lists of differences from the genuine daemons. The test fails if the
+//! page is stale.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -1,4 +1,4 @@
-//! The contract of a hypervisor.
+//! The contract between a host and its hypervisor.
 
 use std::fmt;
 use std::io;
@@ -22,35 +22,35 @@ pub trait Hypervisor: fmt::Debug + Send + Sync + 'static {
     /// Opens the ring of dom0's kernel.
     ///
     /// # Errors
-    /// The host offers none to this process.
+    /// Fails if the host does not offer this ring to this process.
     fn open_dom0(&self) -> io::Result<(Self::Page, Self::Channel)>;
 
     /// Opens the ring of another domain. `port` is the domain's end of the event channel.
     ///
     /// # Errors
-    /// There is no such domain, page or port.
+    /// Fails if there is no such domain, page or port.
     fn open(&self, domid: DomId, port: u32) -> io::Result<(Self::Page, Self::Channel)>;
 
     /// Returns the state of a domain.
     ///
     /// # Errors
-    /// The hypervisor does not tell. The domain is then taken to be unchanged.
+    /// Fails if the hypervisor does not tell. The state is then taken to be unchanged.
     fn state(&self, domid: DomId) -> io::Result<DomainState>;
 
-    /// Returns a number that tells a domain from earlier and later ones with its id.
+    /// Returns a number that differs between the domains that have this id one after the other.
     ///
     /// # Errors
-    /// The hypervisor does not tell. The domain is then taken to be the same as before.
+    /// Fails if the hypervisor does not tell. The domain is then taken to be the same as before.
     fn identity(&self, domid: DomId) -> io::Result<u128>;
 
     /// Waits until a domain has changed its state. May return spuriously.
     ///
     /// # Errors
-    /// No changes are reported any more.
+    /// Fails if the hypervisor no longer reports changes.
     fn wait(&self) -> io::Result<()>;
 }
 
-/// Something that happened to a domain of a host.
+/// Something that happened to a host or to one of its domains.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum HostEvent {

@@ -35,11 +35,11 @@ enum NewRing<H: Hypervisor> {
     },
 }
 
-/// The hypervisor as the daemon sees it.
+/// The hypervisor, as the daemon's machine.
 struct View<H: Hypervisor> {
     hypervisor: Arc<H>,
-    /// The daemon is locked while it opens a ring, and a connection needs the lock. Therefore another
-    /// thread connects.
+    /// The daemon is locked while it opens a ring, and connecting the ring needs the lock.
+    /// Therefore another thread connects it.
     new_rings: Sender<NewRing<H>>,
     log: Log,
 }
@@ -60,16 +60,16 @@ impl Xenstored {
     /// domains that shut down, as the [flavour](crate::mock::Flavour) does.
     ///
     /// From now on, a domain exists if the hypervisor says so, and INTRODUCE fails with EINVAL for
-    /// domains whose ring cannot be opened. An INTRODUCE of a domain that is introduced already opens
-    /// the ring again, with the new port. Where the C daemon drops the watches and transactions of the
-    /// domain and empties its ring, oxenstored keeps the connection. This one keeps the watches
-    /// then, but not the transactions.
+    /// domains whose ring cannot be opened. An INTRODUCE of a domain that is introduced already
+    /// opens the ring again, with the new port. The C daemon then drops the watches and
+    /// transactions of the domain and empties its ring, whereas oxenstored keeps the connection.
+    /// With its flavour, this xenstored keeps the watches, but not the transactions.
     ///
-    /// Threads serve the host until the process ends. `log` is called by them, and by INTRODUCE with
-    /// locks held, so that it must not use this xenstored.
+    /// Threads serve the host until the process ends. They call `log`, and so does INTRODUCE while
+    /// locks are held, so `log` must not use this xenstored.
     ///
     /// # Errors
-    /// The ring of dom0 cannot be opened, or the system cannot start a thread.
+    /// Fails if the ring of dom0 cannot be opened, or if the system cannot start a thread.
     pub fn serve_host<H: Hypervisor>(
         &self,
         hypervisor: H,
@@ -78,8 +78,8 @@ impl Xenstored {
         self.start_host(hypervisor, Arc::new(log), State::default())
     }
 
-    /// Like [`serve_host`](Self::serve_host), but goes on with the state that another xenstored has
-    /// left ([`Host::stop`]): nodes, introduced domains, and the watches and half-finished messages of
+    /// Like [`serve_host`](Self::serve_host), but continues with the state of another xenstored
+    /// ([`Host::stop`]): nodes, introduced domains, and the watches and incomplete messages of
     /// their rings. Domains that are gone by now are released.
     ///
     /// # Errors
@@ -146,11 +146,12 @@ impl Xenstored {
 }
 
 impl<H: Hypervisor> Host<H> {
-    /// Stops to serve the rings, and returns the state for [`Xenstored::resume_host`]. The text is that
-    /// of one version of this crate.
+    /// Stops serving the rings, and returns the state for [`Xenstored::resume_host`]. The form of
+    /// the text may change with the version of this crate.
     ///
-    /// Sockets should have been closed before. Their watches and all open transactions are lost. So are
-    /// quotas and features that were set, and nodes that a [dump](Xenstored::dump) leaves out.
+    /// Close the sockets of this xenstored before. Their watches and all open transactions are
+    /// lost. So are quotas and features that were set, and nodes that a [dump](Xenstored::dump)
+    /// leaves out.
     pub fn stop(self) -> String {
         let rings: Vec<_> = std::mem::take(&mut *self.lock_rings());
         // All are stopped before the first one is saved, so that each has the events of the others.
@@ -190,7 +191,7 @@ impl<H: Hypervisor> Host<H> {
         Ok(())
     }
 
-    /// Serves a ring instead of the current ring of the domain.
+    /// Serves a ring in place of the current ring of the domain.
     fn replace(&self, ring: NewRing<H>, hypervisor: &H, log: &Log) {
         let (NewRing::Opened { domid, .. } | NewRing::Reopen { domid, .. }) = ring;
         let old = self.take(domid).and_then(RingThread::stop);
@@ -224,8 +225,8 @@ impl<H: Hypervisor> Host<H> {
         self.look_at_domains(hypervisor, log);
     }
 
-    /// Looks at all known domains whenever one may have changed. A change before the first wait is not
-    /// reported, hence the look at the start.
+    /// Looks at all known domains whenever one may have changed. A change before the first wait is
+    /// not reported, hence the look at the start.
     fn watch_domains(&self, hypervisor: &H, log: &Log) {
         loop {
             self.look_at_domains(hypervisor, log);
@@ -237,8 +238,9 @@ impl<H: Hypervisor> Host<H> {
         }
     }
 
-    /// Releases the domains that are gone, and stops their rings. Xen keeps a domain as long as its page
-    /// is mapped, and the death of a domain whose ring was given up does not wake the thread of the ring.
+    /// Releases the domains that are gone, and stops their rings. Xen keeps a domain as long as its
+    /// page is mapped, and the death of a domain whose ring was given up does not wake the thread
+    /// of the ring.
     fn look_at_domains(&self, hypervisor: &H, log: &Log) {
         let state = |domid| hypervisor.state(domid).unwrap_or(DomainState::Running);
         for (domid, state) in self.xenstored.act(|daemon| daemon.look_at_domains(state)) {

@@ -1,7 +1,7 @@
 //! The text in which a host keeps its state while no daemon runs.
 //!
-//! One line each for a domain (`domain`), a node (`node`, in the text form of the store), and the parts
-//! of a connection (`input`, `output`, `watch`). Bytes are in hexadecimal.
+//! Each line describes a domain (`domain`), a node (`node`, in the text form of the store), or a
+//! part of a connection (`input`, `output`, `watch`). Bytes are in hexadecimal.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};

@@ -17,10 +17,10 @@ use crate::sys::xen::{self, DomainInfo};
 /// Xen, through the devices of Linux: `/dev/xen/evtchn`, `gntdev`, `privcmd`, `hypercall` and
 /// `xenbus_backend`. Works with Xen 4.17 to 4.22 on x86-64.
 ///
-/// Each domain takes five descriptors of this process.
+/// Each domain uses five descriptors of this process.
 pub struct XenHypervisor {
     info: DomainInfo,
-    /// The port of the virtual interrupt that tells of shutdowns and deaths.
+    /// The channel of the virtual interrupt that reports shutdowns and deaths.
     exceptions: EvtchnChannel,
 }
 
@@ -32,7 +32,7 @@ pub struct XenPage {
     _grant: Option<Grant>,
 }
 
-/// A page that a domain has granted, on a descriptor of its own. Given back when dropped.
+/// A page that a domain has granted, on a descriptor of its own. Dropping it gives the page back.
 #[derive(Debug)]
 struct Grant {
     device: File,
@@ -96,8 +96,8 @@ impl Hypervisor for XenHypervisor {
         })
     }
 
-    /// Returns the UUID of a domain. A toolstack that gives two domains the same UUID, as for a reboot,
-    /// gives them different ids.
+    /// Returns the UUID of a domain. A toolstack that gives two domains the same UUID, as for a
+    /// reboot, gives them different ids.
     fn identity(&self, domid: DomId) -> io::Result<u128> {
         let info = self.info.get(domid.get())?.ok_or(io::ErrorKind::NotFound)?;
         Ok(info.handle)

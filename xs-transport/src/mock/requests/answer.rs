@@ -10,7 +10,7 @@ use crate::mock::store::node::Node;
 #[derive(Clone, Debug)]
 pub(super) enum Answer {
     Reply(Reply<'static>),
-    /// The value of this node. Not copied until it is sent.
+    /// The value of this node, which is not copied until it is sent.
     Value(Arc<Node>),
 }
 

@@ -1,8 +1,7 @@
 //! Arguments in payloads, split as leniently as the daemons split them.
 //!
-//! [`Request::decode`](xs_proto::Request::decode) accepts what a client can rely on. A daemon
-//! accepts more, such as junk after the last string. A test of a client needs the daemon's
-//! judgement, not the stricter one.
+//! [`Request::decode`](xs_proto::Request::decode) accepts only what a client can rely on. A daemon
+//! accepts more, such as junk after the last string, and the in-memory xenstored must do so, too.
 
 /// Iterates over the strings of a payload without their NULs. Bytes after the last NUL are ignored.
 pub(super) fn strings(payload: &[u8]) -> impl Iterator<Item = &[u8]> {

@@ -24,7 +24,8 @@ pub(super) struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// A change that the daemon makes itself: as dom0, without quotas and transactions.
+    /// Creates the call for a change that the daemon makes itself: as dom0, without quotas and
+    /// transactions.
     pub(super) fn internal(daemon: &'a mut Daemon) -> Self {
         Call { daemon, conn: ConnId(0), domid: DomId::DOM0, transaction: None }
     }
@@ -33,7 +34,7 @@ impl<'a> Call<'a> {
         self.daemon.behaviour
     }
 
-    /// Returns the arguments if there are exactly `N`.
+    /// Returns the arguments of the request if there are exactly `N`.
     pub(super) fn exact<'p, const N: usize>(&self, payload: &'p [u8]) -> Option<[&'p [u8]; N]> {
         let nothing_follows = || payload.last() == Some(&0);
         match self.behaviour().final_nul {
@@ -78,7 +79,7 @@ impl<'a> Call<'a> {
         snapshot.map_or(&self.daemon.store, |snapshot| &snapshot.store)
     }
 
-    /// Counts nodes that the request has created or removed, for their owner.
+    /// Adds `change` to the number of nodes that a domain owns.
     pub(super) fn add_nodes(&mut self, domid: DomId, change: i64) {
         let tracked = self.transaction.as_mut().and_then(Transaction::as_tracked_mut);
         let inside = tracked.map_or(0, |tracked| {

@@ -28,7 +28,7 @@ impl Call<'_> {
         }
     }
 
-    /// Lets something happen to a domain, which no genuine daemon does.
+    /// Carries out a command that plays the hypervisor, which no genuine daemon has.
     fn control_host(&mut self, verb: &[u8], domid: &[u8]) -> Result {
         let domid = std::str::from_utf8(domid).ok().and_then(|domid| domid.parse().ok());
         let domid: DomId = domid.ok_or(INVALID)?;

@@ -71,7 +71,7 @@ fn live_update(arguments: &[&[u8]]) -> Result {
     }
 }
 
-/// Returns a text without a NUL behind it.
+/// Returns an answer that is a text without a final NUL.
 fn raw(text: String) -> Result {
     Ok(Answer::Reply(Reply::Value(text.into_bytes().into())))
 }

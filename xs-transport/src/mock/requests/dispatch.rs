@@ -132,7 +132,7 @@ impl Call<'_> {
             return self.transaction_end(header, payload);
         }
         let is_privileged = self.behaviour().privileged.contains(&msg_type);
-        // Not logged, because the log is among what is limited.
+        // This failure is not logged: the ceilings also limit the log of a transaction.
         self.check_ceilings(msg_type)?;
         let answer = if is_privileged && !self.has_privilege() {
             Err(ErrorCode::Access)

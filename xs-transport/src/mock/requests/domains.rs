@@ -15,7 +15,7 @@ impl Call<'_> {
         let [domid, gfn, port] = self.leading(payload).ok_or(INVALID)?;
         let domid = self.domid_for(MessageType::Introduce, domid)?.ok_or(INVALID)?;
         let rings = if self.behaviour().domain_ids == DomainIds::Ocaml {
-            // An exception that the daemon does not expect.
+            // oxenstored does not handle this exception, and replies EIO.
             let gfn = int_of_string(gfn).ok_or(ErrorCode::Io)?;
             Rings { gfn, port: int_of_string(port).ok_or(INVALID)? }
         } else {

@@ -50,7 +50,7 @@ impl Call<'_> {
         if is_over { Err(error.clone()) } else { Ok(()) }
     }
 
-    /// Returns whether as much of a quota is in use as its bound allows.
+    /// Returns whether a quota is used up: `held` is as much as the bound allows.
     pub(super) fn is_used_up(&self, quota: Quota, held: u32, bound: Bound) -> bool {
         self.quotas().is_some_and(|quotas| held >= bound.allowed(quotas[quota]))
     }

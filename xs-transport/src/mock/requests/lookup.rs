@@ -1,4 +1,4 @@
-//! Finding the node that a request names.
+//! The lookup of the node that a request names.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -93,7 +93,7 @@ impl Call<'_> {
         Ok(())
     }
 
-    /// Keeps an error that the daemon has met, and returns it.
+    /// Notes an error as the last one that the daemon met, and returns it.
     pub(super) fn note_error(&self, code: &'static ErrorCode) -> ErrorCode {
         self.daemon.last_error.set(code);
         code.clone()
@@ -140,7 +140,8 @@ impl Call<'_> {
     }
 
     /// Returns the node's permissions with the entries of earlier domains marked void. They have to
-    /// stay void when the node is written, which makes it look as new as the present domains.
+    /// stay void when the node is written, because a write makes the node as new as the present
+    /// domains.
     pub(super) fn adjusted<'n>(&self, node: &'n Node) -> Cow<'n, NodePerms> {
         let is_void = |domid| !self.daemon.domains.is_meant(domid, node.generation);
         let others = &node.perms.entries()[1..];

@@ -1,4 +1,5 @@
-//! Requests: from a message to its answer, with the daemon's checks in the daemon's order.
+//! Requests: from a message to its answer, with the checks of the daemon in the order of the
+//! daemon.
 //!
 //! [`dispatch`] accepts a request and hands it to one of the groups below. Where daemons differ, a
 //! request asks the daemon's [`Behaviour`](super::flavour::behaviour::Behaviour).

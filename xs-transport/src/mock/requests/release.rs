@@ -60,8 +60,8 @@ impl Daemon {
         }
     }
 
-    /// Handles the report that some domains have changed, of which the machine does not say which.
-    /// Returns the known domains that have shut down or are gone since the last report.
+    /// Handles a report that domains have changed, which does not say which ones. Returns the known
+    /// domains that have shut down or are gone since the last report.
     #[cfg(all(target_os = "linux", feature = "xen"))]
     pub(crate) fn look_at_domains(
         &mut self,
@@ -102,8 +102,8 @@ impl Daemon {
         any
     }
 
-    /// Gives the domain's nodes that cannot be removed, the root and those of special watches, back to
-    /// dom0. A later domain of the same number must not own them.
+    /// Gives the domain's nodes that cannot be removed, the root and those of special watches, back
+    /// to dom0. A later domain of the same number must not own them.
     fn return_permanent_nodes_of(&mut self, domid: DomId) {
         for path in PERMANENT {
             let node = self.store.get(path).filter(|node| node.owner() == domid);
@@ -133,7 +133,8 @@ impl Daemon {
         }
     }
 
-    /// Removes the domain's entries in the permissions of nodes that it does not own. No watch fires.
+    /// Removes the domain's entries in the permissions of nodes that it does not own. No watch
+    /// fires.
     fn remove_permissions_of(&mut self, domid: DomId) {
         let mut at = PERMANENT.map(str::to_owned).to_vec();
         while let Some(path) = at.pop() {
@@ -152,8 +153,8 @@ impl Daemon {
     /// Removes each node that the domain owns, with its descendants, and the domain's entries in
     /// the permissions of other nodes. No watch fires.
     ///
-    /// The daemon makes the whole tree anew, so that open transactions find each node changed. The
-    /// counts of nodes stay as they are, because the daemon forgets to change them.
+    /// The daemon makes the whole tree anew, so that open transactions find each node changed. It
+    /// forgets to update its counts of nodes; at most the count of the domain itself is removed.
     pub(super) fn remove_traces_of(&mut self, domid: DomId) {
         let mut usage = self.store.all_usage();
         let mut at = vec!["/".to_owned()];

@@ -72,8 +72,8 @@ impl Call<'_> {
         DONE
     }
 
-    /// Ends the watches and transactions of all connections of a guest, because a real guest has one
-    /// ring. Dom0 has many sockets, and each is reset alone.
+    /// Ends the watches and transactions of all connections of a guest, because a real guest has
+    /// one ring. Dom0 has many sockets, and each is reset alone.
     pub(super) fn reset_watches(&mut self) -> Result {
         if self.transaction.is_some() && !self.behaviour().resets_watches_in_transactions {
             self.daemon.end(self.conn);

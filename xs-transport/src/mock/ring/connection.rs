@@ -17,12 +17,13 @@ use crate::transport::{Sent, Transport};
 /// Moves bytes between a guest's ring and a pipe to the xenstored.
 ///
 /// The owner calls [`take_turn`](Self::take_turn) after each event of the guest, and whenever the
-/// xenstored calls `changed`. A turn never waits, and moves a limited number of bytes. The connection
-/// holds at most 1 KiB of requests and 64 KiB of replies; what a pipe holds is limited as well.
+/// xenstored calls `changed`. A turn never waits, and moves a limited number of bytes. The
+/// connection holds at most 1 KiB of requests and 64 KiB of replies; what a pipe holds is limited
+/// as well.
 ///
-/// A guest that breaks its ring loses its connection: its watches and transactions end, and it reads
-/// the reason in the error field if the xenstored offers this. The connection then does nothing until
-/// the guest asks for the ring to be reset, if the xenstored offers that.
+/// A guest that breaks its ring loses its connection: its watches and transactions end, and it
+/// reads the reason in the error field if the xenstored offers this. The connection then does
+/// nothing until the guest asks for the ring to be reset, if the xenstored offers that.
 pub(in crate::mock) struct Connection<P> {
     xenstored: Xenstored,
     domid: DomId,
@@ -41,7 +42,7 @@ pub(in crate::mock) struct Connection<P> {
     notify: Box<dyn Fn() -> io::Result<()> + Send>,
 }
 
-/// The part of a connection with which the next xenstored continues. Transactions are lost.
+/// The state of a connection with which the next xenstored continues it. Transactions are lost.
 #[cfg(all(target_os = "linux", feature = "xen"))]
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(in crate::mock) struct Saved {
@@ -83,7 +84,7 @@ impl<P: Page> Connection<P> {
     /// connection should be given a turn.
     ///
     /// # Errors
-    /// The page is broken already.
+    /// Fails if the page is broken already.
     pub(in crate::mock) fn new(
         xenstored: &Xenstored,
         domid: DomId,
@@ -123,8 +124,8 @@ impl<P: Page> Connection<P> {
         self.to_pipe.len() + self.to_ring.len()
     }
 
-    /// Ends the connection, and returns the state with which another xenstored continues it. `None` if
-    /// the ring is given up.
+    /// Ends the connection, and returns the state with which another xenstored continues it. `None`
+    /// if the ring is given up.
     #[cfg(all(target_os = "linux", feature = "xen"))]
     pub(in crate::mock) fn save(mut self) -> Option<(DomId, Saved)> {
         let pipe = self.pipe.take()?;
@@ -137,7 +138,7 @@ impl<P: Page> Connection<P> {
         Some((self.domid, Saved { input, output, watches }))
     }
 
-    /// Goes on with a connection of another xenstored.
+    /// Continues a connection of another xenstored.
     #[cfg(all(target_os = "linux", feature = "xen"))]
     pub(in crate::mock) fn restore(&mut self, saved: Saved) {
         self.to_pipe.extend_from_slice(&saved.input);
@@ -227,7 +228,7 @@ impl<P: Page> Connection<P> {
     }
 }
 
-/// Removes whole messages from the start of `bytes`, and leaves the part of the last one.
+/// Removes complete messages from the start of `bytes`, and leaves an incomplete one.
 fn drop_messages(bytes: &mut BytesMut) {
     while let Some(header) = bytes.first_chunk() {
         let len = Header::LEN + Header::decode(header).len as usize;

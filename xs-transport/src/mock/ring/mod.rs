@@ -1,8 +1,8 @@
 //! The in-memory xenstored behind the rings of guests.
 //!
 //! A [`connection`] moves bytes between a ring and a pipe to the xenstored, in turns of limited
-//! length. It needs a page and a way to notify the guest, and nothing else of a host. [`thread`] gives
-//! each ring in memory a thread that takes the turns.
+//! length. It needs only a page and a function that notifies the guest. [`thread`] gives each ring
+//! a thread that takes the turns.
 
 pub(super) mod connection;
 #[cfg(test)]

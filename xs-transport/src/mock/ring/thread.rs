@@ -1,4 +1,4 @@
-//! Rings in memory, each served by a thread.
+//! Rings that are each served by a thread.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,19 +13,19 @@ use crate::mock::xenstored::Xenstored;
 use crate::ring::{EventChannel, MemoryChannel, RingEndpoint};
 
 impl Xenstored {
-    /// Creates a page and an event channel that connect a domain to this xenstored, as those of a
-    /// guest do. Introduces the domain if it is unknown. Each call makes a ring of its own.
+    /// Creates a page and an event channel that connect a domain to this xenstored, like those of a
+    /// guest. Introduces the domain if it is unknown. Each call creates a new ring.
     ///
     /// A thread serves the ring until the endpoint and its connections are dropped, or until the
-    /// domain is gone. It offers the [features](xs_proto::Features) that the daemon offers: the
-    /// oxenstored lets a guest reset its ring, and the C daemon tells it why it gave the ring up.
+    /// domain is gone. It offers the [features](xs_proto::Features) of the daemon: oxenstored lets
+    /// a guest reset its ring, and the C daemon of Xen 4.22 tells a guest why it gave up the ring.
     ///
-    /// A connection over a ring ends as one over a [`Pipe`](crate::mock::Pipe) does, for example by
-    /// [`disconnect`](Self::disconnect), and the guest then reads an error in the page. As with
-    /// genuine daemons, the guest of an oxenstored is not told.
+    /// A connection over a ring ends like one over a [`Pipe`](crate::mock::Pipe), for example by
+    /// [`disconnect`](Self::disconnect). The guest then reads an error in the page, if the daemon
+    /// offers this feature.
     ///
     /// # Errors
-    /// If the system cannot start a thread.
+    /// Fails if the system cannot start a thread.
     ///
     /// ```
     /// use xs_proto::{ClientConnection, DomId, Event, Path, Reply, Request, TxId};
@@ -65,15 +65,15 @@ impl Xenstored {
         ))
     }
 
-    /// Serves a guest over a page and xenstored's end of an event channel. Introduces the domain if it
-    /// is unknown.
+    /// Serves a guest over a page and xenstored's end of an event channel. Introduces the domain if
+    /// it is unknown.
     ///
-    /// A thread serves the ring until the channel fails, or until the domain is gone. The
-    /// [`ring`](Self::ring) method does the same with a page and a channel that it makes. Use this one
-    /// to write to the page as a broken guest does, or to lose events.
+    /// A thread serves the ring until the channel fails, or until the domain is gone.
+    /// [`ring`](Self::ring) does the same with a new page and channel. Use this method to write to
+    /// the page as a broken guest does, or to lose events.
     ///
     /// # Errors
-    /// `InvalidData` if the page is broken: the source is a
+    /// `InvalidData` if the page is broken: the error holds a
     /// [`RingError`](xs_proto::ring::RingError). Otherwise the error of starting a thread.
     pub fn serve_ring(
         &self,
@@ -162,8 +162,8 @@ impl<P> RingThread<P> {
     }
 }
 
-/// Serves a ring until the domain or the other end of the channel is gone, or until it is stopped. The
-/// connection is returned in the latter case.
+/// Serves a ring until the domain or the other end of the channel is gone, or until it is stopped.
+/// In the latter case, returns the connection.
 fn serve<P: Page>(
     mut connection: Connection<P>,
     channel: &dyn EventChannel,

@@ -20,7 +20,7 @@ pub(super) struct Client {
     to_pipe: BytesMut,
     is_readable: bool,
     is_writable: bool,
-    /// The client has closed its side. That is reported once, and bytes may precede the end.
+    /// The client has closed its side. The event is reported once, and bytes may precede the end.
     is_half_closed: bool,
 }
 
@@ -96,8 +96,8 @@ impl Client {
         self.write(SENT_MAX)
     }
 
-    /// Sends requests to the pipe, and keeps the bytes that it does not take. If the pipe is closed,
-    /// the client still receives what precedes the end.
+    /// Sends requests to the pipe, and keeps the bytes that it does not take. If the pipe is
+    /// closed, the client still receives what precedes the end.
     fn feed(&mut self, mut bytes: &[u8]) -> Result<(), Closed> {
         while !bytes.is_empty() {
             match self.pipe.send(bytes) {

@@ -47,8 +47,8 @@ impl Listener {
         let socket = UnixListener::from_std(fd.into());
         let listener =
             Listener { socket, domid, path: std::path::absolute(path)?, file: FileId::of(&file) };
-        // The umask can clear permissions, and some systems ignore the mode of an unbound socket. No
-        // client can connect yet.
+        // The umask can clear permissions, and some systems ignore the mode of an unbound socket.
+        // No client can connect yet.
         if file.mode() & 0o7777 != mode {
             fs::set_permissions(path, Permissions::from_mode(mode))?;
         }

@@ -1,4 +1,4 @@
-//! How other threads reach the thread that serves.
+//! Messages of other threads to the thread that serves clients.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -116,8 +116,8 @@ impl Server {
         self.bind_with_mode(path, domid, DEFAULT_MODE)
     }
 
-    /// Like [`bind`](Self::bind), with these permissions of the file, such as `0o660`. To connect, a
-    /// client needs the permission to write.
+    /// Like [`bind`](Self::bind), with these permissions of the file, such as `0o660`. To connect,
+    /// a client needs the permission to write.
     ///
     /// # Errors
     /// Like [`bind`](Self::bind).

@@ -4,12 +4,12 @@ use rpds::RedBlackTreeMapSync;
 
 /// Names in the order of their keys. A clone shares its memory with the original.
 ///
-/// The names are stored in chunks: a list of a hundred thousand names is then a few thousand pieces of
-/// memory, and reading it costs a few cache misses for each chunk instead of each name.
+/// The names are stored in chunks: a list of a hundred thousand names then takes a few thousand
+/// allocations, and reading it costs a few cache misses for each chunk instead of each name.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct NameList {
-    /// The chunks, by a key that is at most that of their first name, and greater than that of the
-    /// last name before.
+    /// The chunks. The key of a chunk is at most that of its first name, and greater than that of
+    /// the last name before it.
     chunks: RedBlackTreeMapSync<u64, Chunk>,
     /// The length of all names, each with its NUL.
     wire_len: usize,

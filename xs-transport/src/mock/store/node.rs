@@ -32,8 +32,8 @@ pub(crate) type Value = SmallVec<[u8; 16]>;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Children {
     names: NameList,
-    /// The list on the wire, once a list that is too long for one reply was read in parts. Otherwise
-    /// each part would cost as much as all parts before it.
+    /// The list on the wire, once a list that is too long for one reply was read in parts.
+    /// Otherwise each part would cost as much as all parts before it.
     wire: OnceLock<Arc<[u8]>>,
 }
 

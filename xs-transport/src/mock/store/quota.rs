@@ -10,13 +10,13 @@ pub(crate) enum Quota {
     Nodes,
     /// The watches of all connections of the domain.
     Watches,
-    /// Requests whose reply, or an event that they caused, has not been received.
+    /// The requests whose reply, or an event that they caused, has not been received.
     Outstanding,
     /// The size of the domain's nodes, watches and pending messages, in bytes.
     Memory,
     /// Like [`Memory`](Self::Memory), but the daemon only logs a warning. No effect here.
     SoftMemory,
-    /// Open transactions.
+    /// The open transactions of the domain.
     Transactions,
     /// The nodes that one transaction may access.
     TransactionNodes,
@@ -81,7 +81,7 @@ impl Maxima {
         max.set(max.get().max(count));
     }
 
-    /// Forgets a maximum. `count` is the present one.
+    /// Replaces a maximum by the present count.
     pub(crate) fn reset(&self, quota: Quota, count: i64) {
         self.0[quota as usize].set(count);
     }

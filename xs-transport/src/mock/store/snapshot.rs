@@ -6,8 +6,11 @@ use super::path::{is_within, parent_of};
 use super::tree::Store;
 
 /// A transaction as oxenstored implements it: a copy of the whole store, and a log of the requests
-/// that were made on it. If the store has changed by the time of the commit, the requests are
-/// repeated on the current store, and the commit succeeds if each gets the same answer again.
+/// that were made on it.
+///
+/// If the store has changed by the time of the commit, the transaction's changes are
+/// [merged](Self::merged) into the current store. If this is impossible, the requests are repeated
+/// on the current store, and the commit succeeds if each gets the same answer again.
 #[derive(Clone, Debug)]
 pub(crate) struct Snapshot {
     /// The store at the start of the transaction.
@@ -15,14 +18,14 @@ pub(crate) struct Snapshot {
     /// The store inside the transaction.
     pub(crate) store: Store,
     pub(crate) log: Vec<Logged>,
-    /// The bytes of the log, about.
+    /// About how many bytes the log has.
     logged: usize,
     /// The changes that fire watches on commit.
     pub(crate) changes: Vec<Change>,
-    /// The deepest path that contains each node that was read.
+    /// The deepest path that contains all nodes that were read.
     read: Option<String>,
-    /// The deepest path that contains each node that was changed. To create or remove a node changes
-    /// its parent.
+    /// The deepest path that contains all nodes that were changed. Creating or removing a node
+    /// changes its parent.
     written: Option<String>,
 }
 
@@ -39,19 +42,6 @@ pub(crate) struct Logged {
 pub(crate) struct Change {
     pub(crate) kind: ChangeKind,
     pub(crate) path: String,
-}
-
-/// Makes a path shorter until it contains the other one, too.
-fn extend(lowest: &mut Option<String>, path: &str) {
-    match lowest {
-        None => *lowest = Some(path.to_owned()),
-        Some(lowest) => {
-            while !is_within(path, lowest) {
-                let len = parent_of(lowest).len();
-                lowest.truncate(len);
-            }
-        }
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,8 +75,9 @@ impl Snapshot {
         extend(&mut self.written, path);
     }
 
-    /// Returns the current store with the transaction's changes, if no node was changed since the
-    /// start where the transaction has read or changed nodes.
+    /// Returns the current store with the transaction's changes. Returns `None` if a node has
+    /// changed since the start in a part of the tree where the transaction has read or changed
+    /// nodes.
     pub(crate) fn merged(&self, current: &Store) -> Option<Store> {
         let is_unchanged = |path: &String| current.is_unchanged_since(&self.start, path);
         if !self.read.iter().chain(&self.written).all(is_unchanged) {
@@ -112,11 +103,24 @@ impl Snapshot {
         self.log.push(logged);
     }
 
-    /// Returns the memory that the transaction takes up, about: the log, two indices of the store, and
-    /// the nodes at its start, which may have been replaced since.
+    /// Returns about how many bytes of memory the transaction takes up: the log, two indices of the
+    /// store, and the nodes at its start, which may have been replaced since.
     pub(super) fn footprint(&self) -> i64 {
         const INDEX: i64 = 2 * size_of::<usize>() as i64;
         let start = self.start.total();
         start.bytes + 2 * INDEX * start.nodes + self.logged as i64
+    }
+}
+
+/// Shortens `deepest` until it also contains `path`.
+fn extend(deepest: &mut Option<String>, path: &str) {
+    match deepest {
+        None => *deepest = Some(path.to_owned()),
+        Some(deepest) => {
+            while !is_within(path, deepest) {
+                let len = parent_of(deepest).len();
+                deepest.truncate(len);
+            }
+        }
     }
 }

@@ -69,7 +69,7 @@ impl Tracked {
         self.prefix
     }
 
-    /// Returns the memory that the transaction takes up, about.
+    /// Returns about how many bytes of memory the transaction takes up.
     pub(super) fn footprint(&self) -> i64 {
         /// An entry of both tables.
         const EACH: usize = 256;

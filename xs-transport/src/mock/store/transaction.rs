@@ -22,7 +22,7 @@ impl Transaction {
         Transaction::Snapshot(Box::new(Snapshot::new(store)))
     }
 
-    /// Returns the memory that counts against the domain's quota.
+    /// Returns how many bytes count against the domain's quota of memory.
     pub(crate) fn bytes(&self) -> i64 {
         match self {
             Transaction::Tracked(tracked) => tracked.bytes,
@@ -31,7 +31,7 @@ impl Transaction {
         }
     }
 
-    /// Returns the memory that the transaction takes up, about.
+    /// Returns about how many bytes of memory the transaction takes up.
     pub(crate) fn footprint(&self) -> i64 {
         match self {
             Transaction::Tracked(tracked) => tracked.footprint(),

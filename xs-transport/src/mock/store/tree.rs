@@ -15,8 +15,8 @@ use crate::mock::id_map::IdMap;
 /// All nodes by absolute path. `@introduceDomain` and `@releaseDomain` are among them, for their
 /// permissions only: as paths of their own, or as children of the root.
 ///
-/// A flat map: one lookup finds any node at any depth. Nodes are shared with the transactions that
-/// have read them and copied when written, with their children in constant time.
+/// One lookup in the flat map finds a node at any depth. Nodes are shared with the transactions
+/// that have read them, and copied when written; the list of children is copied in constant time.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Store {
     nodes: HashSet<ByPath>,
@@ -101,9 +101,9 @@ impl Store {
         self.usage.get(&owner).copied().unwrap_or_default()
     }
 
-    /// Returns whether neither the node nor any descendant has changed since an earlier state of the
-    /// store, nor the permissions of its ancestors. A node that does not exist is unchanged if its
-    /// parent exists.
+    /// Returns whether neither the node nor any descendant has changed since an earlier state of
+    /// the store, nor the permissions of its ancestors. A node that does not exist is unchanged if
+    /// its parent exists.
     pub(super) fn is_unchanged_since(&self, old: &Store, path: &str) -> bool {
         match (old.get(path), self.get(path)) {
             (Some(old_node), Some(node)) => {
@@ -181,13 +181,13 @@ impl Store {
         self.accounting.node_header + perms + node.value.len() + node.children.wire_len()
     }
 
-    /// Returns the permissions of a node and of its parent, as far as these exist. Empty for the
-    /// root.
+    /// Returns the permissions of a node and of its parent, as far as these exist. The list is
+    /// empty for the root.
     pub(crate) fn perms_around(&self, path: &str) -> Vec<NodePerms> {
         if path == "/" {
             return Vec::new();
         }
-        let Some(parent) = self.get(super::path::parent_of(path)) else {
+        let Some(parent) = self.get(parent_of(path)) else {
             return Vec::new();
         };
         let own = self.get(path).map(|node| node.perms.clone());

@@ -1,4 +1,4 @@
-//! Faults that strike chosen requests.
+//! Faults: failures that strike chosen requests.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -107,7 +107,8 @@ impl Fault {
         self
     }
 
-    /// Strikes only requests whose first string, usually a path, is this one as the client wrote it.
+    /// Strikes only requests whose first string, usually a path, is this one as the client wrote
+    /// it.
     #[must_use]
     pub fn at(mut self, path: impl AsRef<[u8]>) -> Self {
         self.path = Some(path.as_ref().into());

@@ -1,4 +1,4 @@
-//! Requests that were recorded.
+//! Recorded requests.
 
 use std::fmt;
 

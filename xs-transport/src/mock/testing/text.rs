@@ -4,9 +4,9 @@
 //! inherited, then `=` and its value if it has one. A relative path is below dom0's home,
 //! `/local/domain/0`. Empty lines, lines that start with `#`, and blanks around a line are ignored.
 //!
-//! A value in double quotes may contain the escapes of a Rust byte string (`\n`, `\\`, `\"`, `\x00`,
-//! …), and keeps its blanks. A value without quotes loses the blanks around it, and is otherwise
-//! taken literally, including any backslash or `#`.
+//! A value in double quotes may contain the escapes of a Rust byte string (`\n`, `\\`, `\"`,
+//! `\x00`, …), and keeps its blanks. A value without quotes loses the blanks around it, and is
+//! otherwise taken literally, including any backslash or `#`.
 //!
 //! If a node exists already, it keeps the permissions or the value that its line leaves out.
 //!
@@ -38,7 +38,7 @@ use crate::mock::store::path::below_root;
 use crate::mock::store::tree::{INTRODUCE_DOMAIN, RELEASE_DOMAIN};
 use crate::mock::store::{Store, join};
 
-/// A line of the text form is invalid.
+/// The error for an invalid line of the text form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {cause}")]
 #[non_exhaustive]

@@ -11,11 +11,12 @@ use xs_proto::{Header, Limits};
 use crate::sys::Descriptor;
 use crate::transport::{Interest, Sent, Transport, Wait};
 
-/// A transport that wraps another one, and behaves as badly as the contract of [`Transport`] allows.
+/// A transport that wraps another one, and behaves as badly as the contract of [`Transport`]
+/// allows.
 ///
 /// It splits and joins the bytes at random, fails with `Interrupted` or `WouldBlock`, wakes
 /// spuriously, and yields to other threads. A seed determines all of this. A correct client works
-/// as over any other transport.
+/// with it as with any other transport.
 ///
 /// On request, it [closes the connection](Self::cut_after) or [corrupts a
 /// message](Self::garble_after), which a correct client detects.
@@ -45,8 +46,8 @@ struct State {
     garble_after: Option<usize>,
     is_garbled: bool,
     incoming: Incoming,
-    /// The client has the descriptor. A client that polls would wait indefinitely after a
-    /// `WouldBlock` that is not true.
+    /// Whether the client has the descriptor. A client that polls it would wait indefinitely after
+    /// a false `WouldBlock`.
     is_polled: bool,
 }
 

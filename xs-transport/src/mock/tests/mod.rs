@@ -28,8 +28,8 @@ impl Client {
         Client { pipe: xenstored.connect(DomId::new(domid)), events: Vec::new() }
     }
 
-    /// Sends a request. Returns the payload of the reply, or `!` and the name of the error. Each `|`
-    /// stands for a NUL.
+    /// Sends a request. Returns the payload of the reply, or `!` and the name of the error. Each
+    /// `|` stands for a NUL.
     fn call(&mut self, ty: impl Into<Type>, tx: u32, payload: impl AsRef<[u8]>) -> String {
         let payload: Vec<u8> = payload.as_ref().iter().map(nul).collect();
         let len = payload.len() as u32;

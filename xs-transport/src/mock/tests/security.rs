@@ -4,7 +4,8 @@ use super::*;
 
 const FIVE: DomId = DomId::new(5);
 
-/// Returns the numbers of nodes of the domains 0, 5 and 7, as the daemon counts them and as they are.
+/// Returns the numbers of nodes of the domains 0, 5 and 7, as the daemon counts them and as they
+/// are.
 fn node_counts(xenstored: &Xenstored) -> ([i64; 3], [i64; 3]) {
     let domids = [0, 5, 7].map(DomId::new);
     let counted = domids.map(|domid| xenstored.counted_nodes(domid));

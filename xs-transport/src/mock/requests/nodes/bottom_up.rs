@@ -72,8 +72,9 @@ impl Call<'_> {
         Ok(())
     }
 
-    /// Makes the domains that permissions name known. A later domain of the same number is another
-    /// one. Returns the permissions, in which the entries of domains that do not exist are void.
+    /// Adds the domains that permissions name to the known domains, so that the daemon can tell
+    /// them from later domains of the same numbers. Returns the permissions, in which the entries
+    /// of domains that do not exist are void.
     pub(in crate::mock::requests) fn learn_domains(&mut self, perms: NodePerms) -> NodePerms {
         let generation = self.daemon.store.generation();
         let domains = &mut self.daemon.domains;
@@ -183,6 +184,7 @@ impl Call<'_> {
         Ok(())
     }
 
+    /// Deletes the nodes that a failed request has created. Returns the error of the request.
     fn undo(&mut self, paths: &[&str], owner: DomId, code: ErrorCode) -> ErrorCode {
         for path in paths {
             // Cannot fail: the transaction, if any, has accessed the node before.

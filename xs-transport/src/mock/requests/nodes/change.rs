@@ -92,8 +92,8 @@ impl Call<'_> {
         DONE
     }
 
-    /// Sets the permissions of a special watch that is no node: in no transaction, and with an owner
-    /// of the caller's choice.
+    /// Sets the permissions of a special watch that is no node: in no transaction, and with an
+    /// owner of the caller's choice.
     fn set_perms_of_text(&mut self, path: &[u8], perms: NodePerms) -> Result {
         let known = [INTRODUCE_DOMAIN, RELEASE_DOMAIN];
         let path = known.iter().find(|known| known.as_bytes() == path);
