@@ -287,7 +287,7 @@ fn commands_that_take_too_long_are_ended() {
     exec.signal("-TERM");
     let (_, messages) = exec.finish();
     assert!(
-        messages.contains("xs: warning: the command for /a has run for 100ms and is ended\n"),
+        messages.contains("xs: warning: the command for /a has run for 100ms and is terminated\n"),
         "{messages}"
     );
 }

@@ -1,4 +1,4 @@
-//! The nodes above a node.
+//! The ancestors of a node.
 
 use xs_client::Path;
 

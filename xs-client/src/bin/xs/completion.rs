@@ -1,4 +1,5 @@
-//! Completion of keys, domain IDs and quotas that the daemon has at the moment.
+//! Candidates for shells: the keys and domain IDs that the daemon has at the moment, and the names
+//! of quotas.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -19,10 +20,10 @@ use crate::home;
 /// The variable by which the scripts of `xs completions` ask for candidates.
 pub(crate) const VARIABLE: &str = "XS_COMPLETE";
 
-/// How long a shell waits. Then there are no candidates.
+/// The longest time for which a shell waits. After that, there are no candidates.
 const DEADLINE: Duration = Duration::from_millis(200);
 
-/// How many nodes are looked at for children.
+/// The number of nodes that are checked for children.
 const MAX_NODES: usize = 500;
 
 /// Prints candidates and ends the program, if a shell asks for them.
@@ -48,8 +49,8 @@ fn add_completer(arg: Arg) -> Arg {
     arg.add(ArgValueCompleter::new(completer))
 }
 
-/// Returns the nodes whose paths begin with `current`. One with children is there a second time, with
-/// a slash.
+/// Returns the nodes whose paths begin with `current`. A node with children appears a second time,
+/// with a slash at the end.
 fn keys(current: &OsStr) -> Vec<CompletionCandidate> {
     let Some(current) = current.to_str().map(str::to_owned) else { return Vec::new() };
     in_time(move |client| keys_of(client, &current))
@@ -100,7 +101,7 @@ fn quotas(current: &OsStr) -> Vec<CompletionCandidate> {
     names.filter(|name| name.starts_with(&*current)).map(CompletionCandidate::new).collect()
 }
 
-/// Asks the daemon. Returns nothing if there is none, or if it takes too long.
+/// Asks the daemon for candidates. Returns none if there is no daemon, or if it takes too long.
 fn in_time(
     ask: impl FnOnce(&Client) -> Option<Vec<String>> + Send + 'static,
 ) -> Vec<CompletionCandidate> {

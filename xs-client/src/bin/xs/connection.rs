@@ -14,8 +14,8 @@ pub(crate) struct ConnectionArgs {
     /// /run/xenstored/socket]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) socket: Option<PathBuf>,
-    /// Connect through the kernel's Xenstore device, such as /dev/xen/xenbus [default: the device of
-    /// this system, if no socket can be opened]
+    /// Connect through the kernel's Xenstore device, such as /dev/xen/xenbus [default: the device
+    /// of this system, if no socket can be opened]
     #[arg(long, global = true, value_name = "FILE", conflicts_with = "socket")]
     pub(crate) device: Option<PathBuf>,
     /// Give up on an operation after this time [default: 30]

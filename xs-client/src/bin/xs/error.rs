@@ -40,12 +40,14 @@ impl CommandError {
         CommandError { cause: Cause::Message(message.into()), hint: None }
     }
 
-    /// An I/O error. The message is `action`, a colon and the error.
+    /// Creates an error from that of an I/O operation. The message is `action`, a colon and
+    /// `error`.
     pub(crate) fn io(action: impl Into<String>, error: io::Error) -> Self {
         CommandError { cause: Cause::Io { action: action.into(), error }, hint: None }
     }
 
-    /// An error of writing the output after a change has taken effect, which `done` describes.
+    /// Creates the error for output that cannot be written after a change has taken effect. `done`
+    /// describes the change.
     pub(crate) fn output_after(done: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |error| {
             let cause = Cause::Output { done: Some(done), error };
@@ -57,8 +59,8 @@ impl CommandError {
         CommandError { hint: Some(hint.into()), ..self }
     }
 
-    /// Asks the daemon for an explanation of the error: nodes with a similar path if there is no such
-    /// node, or the permissions if access is denied.
+    /// Adds a hint for which the daemon is asked: a node with a similar path if the node does not
+    /// exist, or the permissions if access is denied.
     pub(crate) fn explain(self, client: &Client) -> Self {
         let hint = match &self.cause {
             Cause::Xenstore(error) => hint::from_daemon(error, client),
@@ -122,14 +124,14 @@ impl From<Error> for CommandError {
     }
 }
 
-/// An error of writing the output.
+/// Converts an error of writing the output.
 impl From<io::Error> for CommandError {
     fn from(error: io::Error) -> Self {
         CommandError { cause: Cause::Output { done: None, error }, hint: None }
     }
 }
 
-/// Formats an error of the library. Names the command of `xs` instead of the method of the library.
+/// Formats an error of the library, with the command of `xs` in place of the method of the library.
 pub(crate) fn describe(error: &Error) -> String {
     if let Some(error) = output_error(error) {
         return format!("{OUTPUT_FAILED}: {error}");
@@ -155,7 +157,7 @@ fn output_error(error: &Error) -> Option<&io::Error> {
     }
 }
 
-/// Returns the command that performs the operation that failed.
+/// Returns the command of `xs` that performs the operation that failed.
 fn command(error: &Error) -> &'static str {
     match error.operation() {
         "directory" => "list",

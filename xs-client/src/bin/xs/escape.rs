@@ -39,8 +39,8 @@ impl Form {
     }
 }
 
-/// Returns whether a character shows itself on a terminal, and neither controls the terminal nor the
-/// direction or visibility of other text.
+/// Returns whether a character shows itself on a terminal, and neither controls the terminal nor
+/// the direction or visibility of other text.
 fn is_printable(character: char) -> bool {
     let is_invisible = matches!(
         character,

@@ -11,7 +11,7 @@ use crate::sigpipe;
 /// If the reader has closed the output, SIGPIPE ends the program, unless it is ignored. The command
 /// has returned by then: connections are closed and sockets are removed.
 pub(crate) fn finish(program: &str, result: CommandResult, mut output: Output) -> u8 {
-    // An error of the command is reported, even if the output that precedes it is lost.
+    // An error of the command takes precedence over the loss of the output before it.
     let flushed = output.flush();
     let result = result.and_then(|answer| {
         flushed?;

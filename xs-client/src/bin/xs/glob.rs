@@ -50,7 +50,7 @@ impl Glob {
     /// their lengths.
     pub(crate) fn matches(&self, text: &[u8]) -> bool {
         let (mut part, mut at) = (0, 0);
-        // If the present attempt fails, the next one starts behind the last star, with one byte more.
+        // If the present attempt fails, the next one starts after the last star, one byte later.
         let mut retry = None;
         while at < text.len() {
             match self.0.get(part) {
@@ -75,13 +75,13 @@ impl Glob {
     }
 }
 
-/// Parses a class behind its opening bracket. Returns it and the rest of the text.
+/// Parses a class after its opening bracket. Returns it and the rest of the text.
 fn class(text: &[u8]) -> Option<(Part, &[u8])> {
     let (is_negated, body) = match text {
         [b'!' | b'^', body @ ..] => (true, body),
         body => (false, body),
     };
-    // A bracket at the start is a member.
+    // A closing bracket at the start is a member.
     let end = 1 + body.iter().skip(1).position(|byte| *byte == b']')?;
     let (mut members, rest) = (&body[..end], &body[end + 1..]);
     let mut ranges = Vec::new();

@@ -61,7 +61,7 @@ pub(crate) fn for_error(error: &Error) -> Option<String> {
     Some(hint.into())
 }
 
-/// Returns what daemons mean by EINVAL, where there is one meaning.
+/// Returns a hint for EINVAL, if the operation leaves only one likely reason.
 fn for_invalid(error: &Error) -> Option<&'static str> {
     Some(match error.operation() {
         "rm" => "the root cannot be removed",
@@ -85,6 +85,7 @@ fn for_invalid(error: &Error) -> Option<&'static str> {
     })
 }
 
+/// Returns a hint for another error of the daemon about `path`.
 fn for_code(code: &ErrorCode, path: &str) -> Option<String> {
     Some(match code {
         ErrorCode::NoEntry if !path.starts_with(['/', '@']) => {
@@ -102,7 +103,7 @@ fn for_code(code: &ErrorCode, path: &str) -> Option<String> {
     })
 }
 
-/// Returns a hint about the path of an error, for which it asks the daemon.
+/// Returns a hint about the path of an error, for which the daemon is asked.
 pub(crate) fn from_daemon(error: &Error, client: &Client) -> Option<String> {
     let path = error.path()?;
     match error.code()? {
@@ -119,7 +120,7 @@ pub(crate) fn from_daemon(error: &Error, client: &Client) -> Option<String> {
     }
 }
 
-/// Returns a hint at the nearest existing ancestor, and at a child of it with a similar name.
+/// Returns a hint that names the nearest existing ancestor, and a child of it with a similar name.
 fn existing_node(path: &str, client: &Client) -> Option<String> {
     let path = Path::new(path).ok()?;
     let ancestors: Vec<_> = iter::successors(Some(path), |path| path.parent()).collect();

@@ -2,7 +2,8 @@
 
 use xs_client::{Client, Result};
 
-/// Returns the number of the domain. Dom0 need not have a node with its number.
+/// Returns the number of the domain, or 0 if it cannot be read: dom0 need not have a node with its
+/// number.
 pub(crate) fn domid(client: &Client) -> u16 {
     client.read_parsed("domid").unwrap_or(0)
 }

@@ -34,8 +34,8 @@ pub(crate) fn read(path: Option<&str>) -> CommandResult<(String, String)> {
     }
 }
 
-/// Reads the nodes of a file that `xs dump` has written, or of standard input if `path` is `None` or
-/// `-`.
+/// Reads the nodes from a file that `xs dump` has written, or from standard input if `path` is
+/// `None` or `-`.
 pub(crate) fn read_dump(path: Option<&str>) -> CommandResult<Vec<Line>> {
     let (name, text) = read(path)?;
     parse_dump(&name, &text)

@@ -26,20 +26,20 @@ struct Stdout {
     is_closed: bool,
 }
 
-/// A write this long after the last flush is flushed, too: a slow daemon does not hide what it has
-/// sent before.
+/// A write this long after the last flush causes another flush, so that results of a slow daemon
+/// appear as they come.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(50);
 
 const BUFFER_SIZE: usize = 1 << 16;
 
 impl Output {
-    /// The output of `xs`.
+    /// Creates the output of `xs`.
     pub(crate) fn new() -> Self {
         Output::with(false)
     }
 
-    /// The output of a xenstore tool. If SIGPIPE is ignored, the original tools continue without a
-    /// reader, and report no error.
+    /// Creates the output of a xenstore tool. If SIGPIPE is ignored, the original tools continue
+    /// without a reader, and report no error.
     pub(crate) fn of_xenstore_tool() -> Self {
         Output::with(sigpipe::is_ignored())
     }
@@ -50,7 +50,7 @@ impl Output {
         Output { buffer, last_flush: Instant::now() }
     }
 
-    /// Returns the error of a write after the reader has closed the output, without a write.
+    /// Notes that the reader has closed the output, and returns the error that a write would have.
     pub(crate) fn closed_by_reader(&mut self) -> io::Error {
         self.buffer.get_mut().is_closed = true;
         rustix::io::Errno::PIPE.into()
@@ -78,7 +78,7 @@ impl Write for Output {
 }
 
 impl Stdout {
-    /// Passes on the result of a write, or `discarded` if the output is discarded.
+    /// Returns the result of a write, or `discarded` if the reader is gone and output is discarded.
     fn check<T>(&mut self, result: io::Result<T>, discarded: T) -> io::Result<T> {
         let is_broken_pipe =
             result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe);

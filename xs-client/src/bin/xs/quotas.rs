@@ -1,10 +1,10 @@
-//! Quotas of any daemon: by the requests of Xen 4.22, or from the text of `control quota`.
+//! The quotas of any daemon, from the requests of Xen 4.22 or the text of `control quota`.
 
 use xs_client::{Client, DomId, ErrorCode};
 
 use crate::error::{CommandError, CommandResult};
 
-/// A number that a daemon tells under the name of a quota.
+/// The limit or the use of a quota, as a daemon reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Number {
     pub(crate) name: String,
@@ -18,7 +18,8 @@ pub(crate) struct Meaning {
     pub(crate) text: &'static str,
 }
 
-/// The quotas of all C daemons, by their names on the wire and in `control quota`.
+/// The name, unit and meaning of each quota of the C daemons. The names are those on the wire and
+/// in `control quota`.
 const MEANINGS: &[(&str, &str, &str)] = &[
     ("nodes", "nodes", "nodes that the domain owns"),
     ("watches", "watches", "watches that the domain has set"),
@@ -54,7 +55,7 @@ pub(crate) fn limits(client: &Client, domid: Option<DomId>) -> CommandResult<Vec
             None => client.get_quota(&quota),
         };
         let value = match value {
-            // Some quotas exist for all domains together only.
+            // Some quotas exist only for all domains together.
             Err(error) if error.code() == Some(&ErrorCode::Invalid) => continue,
             value => u64::from(value?),
         };

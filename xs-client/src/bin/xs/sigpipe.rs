@@ -1,9 +1,10 @@
-//! The dispositions of signals that the program inherits, above all that of SIGPIPE. All unsafe code of
-//! the program is here.
+//! The dispositions of signals that the program inherits, above all that of SIGPIPE. All unsafe
+//! code of the program is here.
 //!
 //! Rust's runtime ignores SIGPIPE before it calls `main`, so that a lost connection is an error
-//! instead of the end of the program. The inherited disposition decides what a closed reader of the
-//! output means, and only code that runs before the runtime can see it.
+//! instead of the end of the program. The inherited disposition decides what happens when the
+//! reader of the output has closed it, and only code that runs before the runtime can see the
+//! disposition.
 #![allow(unsafe_code)]
 
 use std::mem;
@@ -30,14 +31,14 @@ extern "C" fn record_disposition() {
     IS_IGNORED.store(ignores(libc::SIGPIPE), Ordering::Relaxed);
 }
 
-/// Returns whether the program ignores a signal at present. Until the program handles the signal, this is
-/// the disposition that it has inherited: `nohup` ignores SIGHUP, for example.
+/// Returns whether the program ignores a signal at present. Until the program handles the signal,
+/// this is the disposition that it has inherited: `nohup` ignores SIGHUP, for example.
 pub(crate) fn ignores(signal: i32) -> bool {
     // SAFETY: sigaction consists of integers, pointers and arrays of integers, for which zero is
     // valid.
     let mut action: libc::sigaction = unsafe { mem::zeroed() };
-    // SAFETY: the null pointer makes sigaction(2) change nothing, and `action` is a local sigaction,
-    // which outlives the call.
+    // SAFETY: the null pointer makes sigaction(2) change nothing, and `action` is a local
+    // sigaction, which outlives the call.
     let rc = unsafe { libc::sigaction(signal, ptr::null(), &raw mut action) };
     rc == 0 && action.sa_sigaction == libc::SIG_IGN
 }

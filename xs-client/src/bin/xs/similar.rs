@@ -2,7 +2,7 @@
 
 /// Returns the name that differs least from `wanted`, if it is similar.
 pub(crate) fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    // As many mistakes as three letters each may have.
+    // One mistake per three letters, but at least one and at most three.
     let most = (wanted.len() / 3).clamp(1, 3);
     let with_distance = names.map(|name| (distance(wanted, name, most), name));
     let similar =
@@ -10,8 +10,8 @@ pub(crate) fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) ->
     similar.min().map(|(_, name)| name)
 }
 
-/// Returns how many letters must be added, removed, replaced or swapped with the next one to make `a`
-/// of `b`. Numbers greater than `most` need not be exact.
+/// Returns how many letters must be added, removed, replaced or swapped with the next one to turn
+/// `b` into `a`. A result above `most` need not be exact.
 fn distance(a: &str, b: &str, most: usize) -> usize {
     let (a, b) = (a.to_lowercase().into_bytes(), b.to_lowercase().into_bytes());
     if a.len().abs_diff(b.len()) > most {

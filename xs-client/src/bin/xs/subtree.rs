@@ -8,11 +8,11 @@ use crate::error::describe;
 use crate::escape::Form;
 use crate::output;
 
-/// The largest number of nodes that a transaction handles. Daemons allow a guest 1024, which include
-/// the parents of new nodes.
+/// The largest number of nodes that a transaction handles. Daemons allow a guest 1024, which
+/// include the parents of new nodes.
 pub(crate) const MAX_NODES_IN_TRANSACTION: usize = 1000;
 
-/// Why nodes were not read in one transaction.
+/// The reason why nodes were not read in one transaction.
 #[derive(Debug)]
 pub(crate) enum NoSnapshot {
     TooMany,
@@ -35,14 +35,13 @@ pub(crate) fn nodes<'a>(tree: &'a Tree, paths: &'a [String]) -> impl Iterator<It
 /// Returns all nodes of a subtree.
 ///
 /// # Errors
-/// A node cannot be read.
+/// Fails if a node cannot be read.
 pub(crate) fn complete(tree: &Tree, path: &str) -> Result<Vec<Line>> {
     nodes(tree, &[path.to_owned()]).map(|found| found.line).collect()
 }
 
-/// Reads subtrees in one transaction if they are small enough, and without one otherwise. Tells
-/// `read` which it is. Other clients that change the nodes in several attempts also have the effect
-/// that no transaction is used.
+/// Reads subtrees in one transaction. Uses none if they are too large, or if other clients change
+/// the nodes during several attempts; the second argument of `read` is then the reason.
 pub(crate) fn read<T>(
     client: &Client,
     paths: &[String],
@@ -60,8 +59,10 @@ pub(crate) fn read<T>(
     }
 }
 
-/// Counts the nodes outside a transaction. A transaction that has to be given up after it has
-/// read so many nodes costs more than the rest of the command.
+/// Returns whether a transaction can handle all nodes of these subtrees.
+///
+/// Counts them outside a transaction, because a transaction that has to be given up after so many
+/// nodes costs more than the rest of the command.
 fn fits_in_transaction(client: &Client, paths: &[String]) -> bool {
     let nodes = paths.iter().flat_map(|path| client.walk(path));
     let mut count = paths.len();
@@ -86,7 +87,8 @@ impl Found {
     /// Returns the node, or `None` after a warning if it cannot be read.
     ///
     /// # Errors
-    /// The start of a walk cannot be read, or the connection or the transaction has failed.
+    /// Fails if the start of a walk cannot be read, or if the connection or the transaction has
+    /// failed.
     pub(crate) fn or_warn(self) -> Result<Option<Line>> {
         match self.line {
             Ok(line) => Ok(Some(line)),
@@ -99,7 +101,7 @@ impl Found {
     }
 }
 
-/// Returns whether an error means that no other node can be read, either.
+/// Returns whether an error means that other nodes cannot be read either.
 pub(crate) fn is_fatal(error: &Error) -> bool {
     error.is_lost() || error.is_conflict()
 }
@@ -119,8 +121,8 @@ pub(crate) fn shown(line: &Line, form: Form) -> String {
     }
 }
 
-/// Returns `path` relative to `root`: the text after it, which is empty or starts with a slash.
-/// Returns `None` if the path is not in the subtree.
+/// Returns the part of `path` after `root`, which is empty or starts with a slash, or `None` if the
+/// path is not in the subtree.
 pub(crate) fn below<'a>(path: &'a str, root: &str) -> Option<&'a str> {
     let rest = path.strip_prefix(if root == "/" { "" } else { root })?;
     let rest = if rest == "/" { "" } else { rest };

@@ -12,11 +12,12 @@ pub(crate) struct Table {
 
 const GAP: usize = 2;
 
-/// The narrowest last column that text is wrapped to.
+/// The smallest width to which the last column is wrapped.
 const NARROWEST: usize = 20;
 
 impl Table {
-    /// A table with this heading. A `>` before the name of a column means that it has numbers.
+    /// Creates a table with this heading. A `>` before the name of a column means that the column
+    /// has numbers.
     pub(crate) fn new(heading: &[&str]) -> Self {
         let is_numeric = heading.iter().map(|name| name.starts_with('>')).collect();
         let names = heading.iter().map(|name| name.trim_start_matches('>').to_owned());

@@ -11,7 +11,8 @@ pub(crate) fn columns() -> Option<u16> {
     Some(size.ws_col)
 }
 
-/// Returns whether to print colors: the stream is a terminal with colors, and `NO_COLOR` is not set.
+/// Returns whether to print colors: the stream is a terminal with colors, and `NO_COLOR` is not
+/// set.
 pub(crate) fn use_color(stream: &impl IsTerminal) -> bool {
     let is_unset = |name| env::var_os(name).is_none_or(|value| value.is_empty());
     stream.is_terminal()

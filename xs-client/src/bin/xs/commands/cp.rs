@@ -10,8 +10,8 @@ use crate::subtree;
 
 /// Copy a node and all nodes below it, with their permissions
 ///
-/// All nodes are copied in one transaction: all or none. Fails if DESTINATION exists, unless --force
-/// is given. Only dom0 can create nodes that belong to another domain.
+/// All nodes are copied in one transaction: all or none. Fails if DESTINATION exists, unless
+/// --force is given. Only dom0 can create nodes that belong to another domain.
 #[derive(Debug, Args)]
 pub(crate) struct Cp {
     #[command(flatten)]
@@ -60,7 +60,7 @@ impl Mv {
     }
 }
 
-/// Further parts for the shell.
+/// The commands in the shell, which has transactions and relative paths of its own.
 #[cfg(feature = "shell")]
 mod in_shell {
     use super::*;
@@ -99,8 +99,8 @@ mod in_shell {
 }
 
 impl Paths {
-    /// Refuses a destination in the source, and a source in the destination, which --force would
-    /// remove.
+    /// Refuses a destination below the source, and a source below the destination, which --force
+    /// would remove.
     fn check(&self, command: &str) -> CommandResult<()> {
         let Paths { source, destination, .. } = self;
         if subtree::below(destination, source).is_some()

@@ -15,12 +15,12 @@ use crate::{subtree, terminal};
 
 /// Compare two subtrees, a dump with a subtree, or two dumps
 ///
-/// Prints a line with `-` for each node that only the first side has, and one with `+` for each that
-/// only the second has; a node that differs has both. The lines are those of `dump`. The exit status
-/// is 0 if the sides are equal, and 1 otherwise.
+/// Prints a line with `-` for each node that only the first side has, and one with `+` for each
+/// that only the second has; a node that differs has both. The lines are those of `dump`. The exit
+/// status is 0 if the sides are equal, and 1 otherwise.
 ///
-/// With `xs diff --file DUMP`, the second side is the present state of the nodes in the dump. If the
-/// sides have different roots, nodes correspond by their paths below them.
+/// With `xs diff --file DUMP`, the second side is the present state of the nodes in the dump. If
+/// the sides have different roots, nodes correspond by their paths below them.
 #[derive(Debug, Args)]
 #[command(override_usage = "xs diff [OPTIONS] <PATH> <PATH>\n       \
                             xs diff [OPTIONS] --file <DUMP> [<PATH>]\n       \
@@ -40,7 +40,7 @@ pub(crate) struct Diff {
     paths: Vec<String>,
 }
 
-/// The nodes to compare.
+/// One side of the comparison.
 struct Side {
     root: String,
     /// The nodes by their paths below the root, in order.
@@ -67,7 +67,7 @@ impl Diff {
         self.files.len() == 2
     }
 
-    /// Compares. There may be no client if the command is [offline](Self::is_offline).
+    /// Prints the differences. Needs a client unless the command is [offline](Self::is_offline).
     pub(crate) fn run(&self, client: Option<&Client>, output: &mut Output) -> CommandResult {
         let mut sides = Vec::new();
         for file in &self.files {
@@ -174,7 +174,7 @@ pub(super) fn differences<'a>(
         let perms = |line: &Line| line.perms.clone().filter(|_| with_perms);
         let perms_differ = match (perms(old), perms(new)) {
             (Some(old), Some(new)) => old != new,
-            // A dump by hand may leave the permissions out.
+            // A dump that was written by hand may omit the permissions.
             _ => false,
         };
         value(old) != value(new) || perms_differ
@@ -193,7 +193,8 @@ pub(super) fn differences<'a>(
 }
 
 impl Side {
-    /// A side with the given root, or with the common root of all nodes.
+    /// Creates a side with the given root, or with the common root of all nodes. Without a common
+    /// root, the root is empty.
     fn new(root: Option<String>, lines: Vec<Line>) -> Self {
         let root = root.unwrap_or_else(|| {
             let first = lines.first().map(|line| line.path.clone()).unwrap_or_default();

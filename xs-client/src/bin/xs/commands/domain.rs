@@ -36,8 +36,8 @@ enum DomainCommand {
 
 /// List the domains that have a home in /local/domain
 ///
-/// INTRODUCED says whether the daemon has a connection for the domain. A domain without one may have
-/// been destroyed, and its nodes left behind.
+/// INTRODUCED says whether the daemon has a connection for the domain. A domain without one may
+/// have been destroyed, and its nodes left behind.
 #[derive(Debug, Args)]
 struct List {
     /// Print a JSON object per domain, with the members "domid", "introduced", "name" and "home"

@@ -15,10 +15,10 @@ use crate::subtree::{self, MAX_NODES_IN_TRANSACTION, NoSnapshot};
 /// Print nodes with their values and permissions, as input for `restore`
 ///
 /// Prints one line per node: its path, its permissions in brackets, and its value in quotes. Up to
-/// 1000 nodes are read in one transaction, which makes the dump a consistent snapshot. A larger dump
-/// starts with a comment that says that it is not a snapshot. If other clients
-/// change the nodes during several attempts, they are read without a transaction, with a warning. If a
-/// node cannot be read, it is omitted with a warning, and the exit status is 1.
+/// 1000 nodes are read in one transaction, which makes the dump a consistent snapshot. A larger
+/// dump starts with a comment that says that it is not a snapshot. If other clients change the
+/// nodes during several attempts, they are read without a transaction, with a warning. If a node
+/// cannot be read, it is omitted with a warning, and the exit status is 1.
 #[derive(Debug, Args)]
 pub(crate) struct Dump {
     /// Print a JSON object per node, with the members "path", "value" ("base64" if the value is not

@@ -20,11 +20,11 @@ use crate::{input, subtree};
 /// Edit nodes in a text editor
 ///
 /// Opens $VISUAL, $EDITOR or vi with the nodes in the form of `dump`. A changed line changes the
-/// value or the permissions of a node, a new line creates a node, and a removed line removes one. The
-/// changes are made in one transaction: all or none.
+/// value or the permissions of a node, a new line creates a node, and a removed line removes one.
+/// The changes are made in one transaction: all or none.
 ///
-/// If another client has changed one of the same nodes meanwhile, nothing is changed, and the edited
-/// file is kept.
+/// If another client has changed one of the same nodes meanwhile, nothing is changed, and the
+/// edited file is kept.
 #[derive(Debug, Args)]
 pub(crate) struct Edit {
     /// Path of the node to edit, with all nodes below it
@@ -68,7 +68,7 @@ impl Edit {
         Ok(true)
     }
 
-    /// Refuses nodes outside the subtree, and nodes without a parent.
+    /// Refuses nodes outside the subtree, and removed nodes with descendants that are not removed.
     fn check(&self, changes: &[Difference<'_>], new: &BTreeMap<String, Line>) -> CommandResult<()> {
         for Difference { below: path, old, new: edited } in changes {
             if subtree::below(path, &self.path).is_none() {
@@ -113,7 +113,8 @@ fn apply(tx: &Tree, changes: &[Difference<'_>]) -> xs_client::Result<()> {
                 if has_new_value {
                     tx.write(path, value.clone().unwrap_or_default())?;
                 }
-                // Unchanged permissions are not set: only the owner may do so, even if they are equal.
+                // Unchanged permissions are not set: only the owner may do so, even if they are
+                // equal.
                 let has_new_perms = old.is_none_or(|old| old.perms != *perms);
                 if let Some(perms) = perms.as_ref().filter(|_| has_new_perms) {
                     tx.set_perms(path, perms)?;

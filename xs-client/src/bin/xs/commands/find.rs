@@ -15,8 +15,8 @@ use crate::{subtree, terminal};
 /// Find nodes by name, value, owner or access
 ///
 /// Prints the path of each node that meets all conditions. A GLOB is a pattern with *, ? and [a-z]
-/// for the whole name or value. If a node cannot be read, it is omitted with a warning, and the exit
-/// status is 1. The exit status is also 1 if no node is found.
+/// for the whole name or value. If a node cannot be read, it is omitted with a warning, and the
+/// exit status is 1. The exit status is also 1 if no node is found.
 #[derive(Debug, Args)]
 pub(crate) struct Find {
     /// Find nodes whose name, the last part of the path, matches a pattern
@@ -108,8 +108,10 @@ impl Find {
 }
 
 impl Conditions<'_> {
-    /// Returns the node if it meets the conditions. A node whose descendants cannot be listed is an
-    /// error only if it does not meet them.
+    /// Returns the node if it meets the conditions.
+    ///
+    /// # Errors
+    /// Fails if the value or the permissions cannot be read, or if the children cannot be listed.
     fn check(&self, node: Node) -> Result<Option<Line>, Error> {
         let Node { path, children, value, perms, .. } = node;
         let name = path.rsplit('/').next().unwrap_or_default();

@@ -13,8 +13,8 @@ use xs_transport::mock::host::{Host, HostEvent, XenHypervisor};
 use super::info::IMPLEMENTATION;
 use crate::error::{CommandError, CommandResult};
 
-/// Serves the rings of this host's domains, and reports to standard error which come and go. Goes on
-/// with the state in a file, if it exists.
+/// Serves the rings of this host's domains, and reports to standard error which domains come and
+/// go. Continues with the state in a file, if the file exists.
 pub(crate) fn serve(
     xenstored: &Xenstored,
     state: Option<&Path>,
@@ -41,14 +41,14 @@ pub(crate) fn serve(
             host
         }
     };
-    // Tells programs such as `xs info` that this is no genuine daemon.
+    // Tells programs such as `xs info` that this is not a genuine daemon.
     xenstored
         .set(IMPLEMENTATION, "xs serve")
         .map_err(|error| CommandError::new(error.to_string()))?;
     Ok(host)
 }
 
-/// Stops to serve the rings, and writes the state to a file that only this user can read.
+/// Stops serving the rings, and writes the state to a file that only this user can read.
 pub(crate) fn save(host: Host<XenHypervisor>, path: &Path) -> CommandResult<()> {
     let state = host.stop();
     let failed = |error| CommandError::io(format!("cannot write {}", path.display()), error);

@@ -21,9 +21,9 @@ use crate::output::Output;
 /// Run this first if other commands cannot connect.
 #[derive(Debug, Args)]
 pub(crate) struct Info {
-    /// Print a JSON object with the members "connection", "daemon", "features" and "quotas" (null if
-    /// the daemon does not list them), "privileged", "domid" (null if not known), and "round_trip_us"
-    /// in microseconds
+    /// Print a JSON object with the members "connection", "daemon", "features" and "quotas" (null
+    /// if the daemon does not list them), "privileged", "domid" (null if not known), and
+    /// "round_trip_us" in microseconds
     #[arg(long)]
     json: bool,
 }
@@ -31,11 +31,11 @@ pub(crate) struct Info {
 /// The node in which `xs serve --xen` names itself. Genuine daemons have none.
 pub(crate) const IMPLEMENTATION: &str = "/tool/xenstored/implementation";
 
-/// How many single requests the latency is measured with.
+/// The number of single requests with which latency is measured.
 const ROUND_TRIPS: usize = 20;
 
-/// How many requests are sent in one batch to measure throughput. Slow machines take a noticeable
-/// time for more.
+/// The number of requests in the batch with which throughput is measured. More would take a
+/// noticeable time on slow machines.
 const BATCH: u32 = 200;
 
 impl Info {
@@ -196,7 +196,7 @@ impl Daemon {
     }
 }
 
-/// The domain that the daemon takes this client for.
+/// The domain as which the daemon treats this client.
 enum Identity {
     Privileged,
     /// A guest, with its number if it can read that.

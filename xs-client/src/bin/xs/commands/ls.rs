@@ -78,8 +78,8 @@ impl Ls {
 
 /// The layout of lines.
 ///
-/// The rules for truncated values and for the column of the permissions look strange with long names
-/// or on narrow terminals. They are those of xenstore-ls, whose output scripts parse.
+/// The rules for truncated values and for the column of the permissions look strange with long
+/// names or on narrow terminals. They are those of xenstore-ls, whose output scripts parse.
 #[derive(Debug)]
 struct Layout {
     flat: bool,

@@ -116,11 +116,12 @@ fn page_of(command: &Command) -> io::Result<Vec<u8>> {
     Ok(text.into_bytes())
 }
 
-/// Appends a subsection about one command.
+/// Appends a subsection about one command of `xs`.
 fn render_subcommand(command: &Command, page: &mut Vec<u8>) -> io::Result<()> {
     render_subcommand_of("xs", command, page)
 }
 
+/// Appends a subsection about one command of `parent`, such as `xs` or `xs domain`.
 fn render_subcommand_of(parent: &str, command: &Command, page: &mut Vec<u8>) -> io::Result<()> {
     let mut sections = Vec::new();
     let name = command.get_name();

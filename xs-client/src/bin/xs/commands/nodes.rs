@@ -18,8 +18,8 @@ use super::write::WriteValues;
 use crate::error::CommandResult;
 use crate::output::{self, Output};
 
-/// The attempts at a transaction that is not necessary: other clients may change many nodes all the
-/// time.
+/// The attempts at a transaction that a command can do without. If other clients keep changing many
+/// nodes, it might never succeed.
 pub(crate) const FEW_ATTEMPTS: Retries = Retries {
     attempts: 5,
     first_pause: Duration::from_millis(1),
@@ -41,7 +41,7 @@ pub(crate) enum NodeCommand {
 }
 
 impl NodeCommand {
-    /// Returns what is wrong with the arguments and clap does not see, if anything is.
+    /// Returns an error in the arguments that clap does not detect, if there is one.
     pub(crate) fn usage_error(&self) -> Option<&'static str> {
         match self {
             NodeCommand::Write(args) => args.usage_error(),

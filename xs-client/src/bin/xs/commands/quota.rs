@@ -14,8 +14,8 @@ use crate::table::Table;
 
 /// Print or set quotas: how much of the daemon a domain may use
 ///
-/// Without a command, prints all quotas. Dom0 has no limits. In the C daemon, a value of 0 means that
-/// there is no limit.
+/// Without a command, prints all quotas. Dom0 has no limits. In the C daemon, a value of 0 means
+/// that there is no limit.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Quota {
@@ -49,8 +49,8 @@ struct Get {
 
 #[derive(Debug, Args)]
 struct Set {
-    /// Set the quota of one domain (requires Xen 4.22) [default: that of new domains, and before Xen
-    /// 4.22 that of all]
+    /// Set the quota of one domain (requires Xen 4.22) [default: that of new domains, and before
+    /// Xen 4.22 that of all]
     #[arg(short, long, value_name = "DOMID")]
     domain: Option<DomId>,
     /// Name of the quota

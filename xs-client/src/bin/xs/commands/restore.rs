@@ -13,8 +13,8 @@ use crate::subtree::MAX_NODES_IN_TRANSACTION;
 /// Create nodes from the output of `dump`
 ///
 /// Sets the values and permissions of the nodes in the input, and removes no nodes. The input is
-/// checked before anything is changed. Up to 1000 nodes are set in one transaction: all or none. If a
-/// larger restore fails, part of the nodes may have been set.
+/// checked before anything is changed. Up to 1000 nodes are set in one transaction: all or none. If
+/// a larger restore fails, part of the nodes may have been set.
 #[derive(Debug, Args)]
 pub(crate) struct Restore {
     /// File to read [default: standard input]

@@ -19,9 +19,9 @@ use crate::output::Output;
 
 /// Run an in-memory xenstored, without Xen
 ///
-/// Clients of the --socket act as dom0, and clients of a --guest socket as that guest. Prints the path
-/// of each socket as soon as it accepts connections. SIGINT and SIGTERM stop the daemon and remove the
-/// sockets.
+/// Clients of the --socket act as dom0, and clients of a --guest socket as that guest. Prints the
+/// path of each socket as soon as it accepts connections. SIGINT and SIGTERM stop the daemon and
+/// remove the sockets.
 ///
 /// Dom0 can tell this daemon what a hypervisor does with a domain: `xs control host shutdown 5`, or
 /// `die`, `absent` (gone, but the daemon is not told) or `create` in place of `shutdown`.
@@ -51,16 +51,16 @@ pub(crate) struct Serve {
     xen: bool,
     /// Keep nodes, domains and watches in a file from the end of the daemon to its next start
     ///
-    /// Guests and the kernel do not notice such a restart. Transactions are lost, and so are the watches
-    /// of clients on the socket. The file is removed once it has been read.
+    /// Guests and the kernel do not notice such a restart. Transactions are lost, and so are the
+    /// watches of clients on the socket. The file is removed once it has been read.
     #[cfg(all(target_os = "linux", feature = "xen"))]
     #[arg(long, value_name = "FILE", requires = "xen")]
     state: Option<PathBuf>,
     /// Write the process id to a file, which is removed at the end
     #[arg(long, value_name = "FILE")]
     pid_file: Option<PathBuf>,
-    /// Daemon to emulate: c or ox for the newest release of xenstored or oxenstored, or one of c417,
-    /// c420, c422, ox417, ox420 and ox422
+    /// Daemon to emulate: c or ox for the newest release of xenstored or oxenstored, or one of
+    /// c417, c420, c422, ox417, ox420 and ox422
     #[arg(long, value_name = "DAEMON", default_value_t, hide_default_value = true)]
     like: Flavour,
 }
@@ -125,7 +125,7 @@ impl Serve {
     }
 }
 
-/// A file with the id of this process. Removed when dropped.
+/// A file with the id of this process. Dropping it removes the file.
 struct PidFile<'a>(&'a Path);
 
 impl<'a> PidFile<'a> {

@@ -40,7 +40,7 @@ pub(crate) struct WriteValues {
 }
 
 impl WriteValues {
-    /// Returns what is wrong with the number of arguments, if anything is.
+    /// Returns an error in the number of arguments, if there is one.
     pub(super) fn usage_error(&self) -> Option<&'static str> {
         match (&self.from, self.pairs.len()) {
             (Some(_), 1) => None,

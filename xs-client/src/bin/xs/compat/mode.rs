@@ -74,8 +74,8 @@ impl Mode {
         MODES.iter().map(|mode| mode.name).collect()
     }
 
-    /// Runs the mode in a tool named `name`. `invocation` is how the usage message shows it. Returns
-    /// the exit status.
+    /// Runs the mode in a tool named `name`. `invocation` is how the usage message shows it.
+    /// Returns the exit status.
     pub(super) fn main(self, name: &str, invocation: &str, args: &[OsString]) -> u8 {
         let parsed = getopt::parse(args, &OPTIONS);
         for error in &parsed.errors {

@@ -1,5 +1,5 @@
-//! The text form of a conversation. `tests/tests/conversations/README.md` describes it, and the test
-//! there can replay it.
+//! The text form of a conversation. `tests/tests/conversations/README.md` describes it, and the
+//! test there can replay it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write};
@@ -20,7 +20,7 @@ pub(super) struct Conversation<'a> {
     starts: usize,
     /// The names of transactions, by connection and id.
     transactions: HashMap<(String, u32), String>,
-    /// The names of generations, by the path and the number.
+    /// The names of generations, by path and number.
     generations: HashMap<(Vec<u8>, Vec<u8>), String>,
 }
 
@@ -57,6 +57,7 @@ impl<'a> Conversation<'a> {
         format!("dom{}{letters}", self.domid)
     }
 
+    /// Begins a step with a request.
     pub(super) fn request(&mut self, name: &str, header: Header, payload: &[u8]) {
         if header.msg_type == MessageType::TransactionStart as u32 {
             self.starts += 1;
@@ -69,12 +70,13 @@ impl<'a> Conversation<'a> {
         self.request = Some((header, payload.to_vec()));
     }
 
+    /// Begins a step in which a client closes its connection.
     pub(super) fn client_closed(&mut self, name: &str) {
         self.step = format!("host close {name}");
         self.transactions.retain(|(owner, _), _| owner != name);
     }
 
-    /// Adds a reply or an event to the present step.
+    /// Adds a reply or an event to the current step.
     pub(super) fn answer(&mut self, name: &str, header: Header, payload: &[u8]) {
         let text = match MessageType::from_u32(header.msg_type) {
             Some(MessageType::WatchEvent) => {
@@ -88,15 +90,17 @@ impl<'a> Conversation<'a> {
         self.answers.entry(name.to_owned()).or_default().push(text);
     }
 
+    /// Adds to the current step that the daemon has closed a connection.
     pub(super) fn closed(&mut self, name: &str) {
         self.answers.entry(name.to_owned()).or_default().push(format!("{name} < CLOSED"));
     }
 
+    /// Adds to the current step that the daemon has not replied in time.
     pub(super) fn silent(&mut self, name: &str) {
         self.answers.entry(name.to_owned()).or_default().push(format!("{name} < SILENT"));
     }
 
-    /// Writes the step, and its answers: those on the connection `first` before the others.
+    /// Writes the current step and its answers, those on the connection `first` before the others.
     pub(super) fn end_step(&mut self, first: Option<&str>) -> io::Result<()> {
         writeln!(self.out, "{}", self.step)?;
         let mut answers = std::mem::take(&mut self.answers);

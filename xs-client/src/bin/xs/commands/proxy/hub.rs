@@ -1,7 +1,8 @@
-//! Passes on requests with their replies and events, in an order that can be written down.
+//! The loop of the proxy: passes on requests, replies and events, in an order that can be written
+//! down.
 //!
-//! Requests that only read are passed on as they come. Any other request is passed on alone: nothing in
-//! an event tells its cause, so the cause is the request that is in flight.
+//! Requests that only read are passed on as they come. Any other request is passed on alone: an
+//! event does not tell its cause, so the cause is the request that is in flight.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::io;
@@ -42,8 +43,8 @@ struct Request {
     deadline: Instant,
 }
 
-/// How many requests are in flight. All fit in the buffer of a socket, so that the proxy does not wait for
-/// a daemon that waits for the proxy to take its replies.
+/// The largest number of requests in flight. All fit in the buffer of a socket, so that the proxy
+/// does not wait for a daemon that waits for the proxy to take its replies.
 const MAX_IN_FLIGHT: usize = 16;
 
 /// The id of the proxy's own requests, whose replies show that all earlier events have arrived.
@@ -72,7 +73,10 @@ impl<'a> Hub<'a> {
         }
     }
 
-    /// Runs until the proxy is stopped. Fails if the conversation cannot be written.
+    /// Runs until the proxy is stopped.
+    ///
+    /// # Errors
+    /// Fails if the conversation cannot be written.
     pub(super) fn run(&mut self) -> io::Result<()> {
         while !self.is_stopped {
             let input = self.backlog.pop_front().or_else(|| self.inputs.recv().ok());
@@ -112,8 +116,8 @@ impl<'a> Hub<'a> {
         }
     }
 
-    /// Passes on the requests that only read, from the backlog and as they arrive, until all have their
-    /// replies or another input is next.
+    /// Passes on the requests that only read, from the backlog and as they arrive, until all have
+    /// their replies or another input is next.
     fn pass_on_reads(&mut self) -> io::Result<()> {
         let mut in_flight: VecDeque<Request> = VecDeque::new();
         while !self.is_stopped {
@@ -175,7 +179,7 @@ impl<'a> Hub<'a> {
         }
     }
 
-    /// Passes on a request, waits for its reply and for the events that it causes.
+    /// Passes on a request, and waits for its reply and for the events that it causes.
     fn request(&mut self, id: usize, header: Header, payload: &[u8]) -> io::Result<()> {
         let Some(link) = self.links.get_mut(&id) else { return Ok(()) };
         let name = link.name.clone();
@@ -201,7 +205,8 @@ impl<'a> Hub<'a> {
         self.finish_step(Some(&name))
     }
 
-    /// Collects the events on all connections, and writes the step.
+    /// Collects the events on all connections, until each has answered a request of the proxy's
+    /// own. Then writes the step.
     fn finish_step(&mut self, first: Option<&str>) -> io::Result<()> {
         let ping = Header {
             msg_type: MessageType::GetDomainPath as u32,
@@ -266,7 +271,7 @@ impl<'a> Hub<'a> {
     }
 }
 
-/// Returns whether a request changes nothing, and so causes no events.
+/// Returns whether a request changes nothing, and therefore causes no events.
 fn only_reads(header: Header) -> bool {
     use MessageType::{
         Directory, DirectoryPart, GetDomainPath, GetPerms, IsDomainIntroduced, Read,

@@ -1,4 +1,4 @@
-//! The two sockets of a client of the proxy.
+//! A client of the proxy: its socket, and the socket to the daemon that serves it.
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -89,7 +89,7 @@ impl Drop for Link {
     }
 }
 
-/// Reads messages on a thread of its own, until the end of the stream or of the proxy.
+/// Starts a thread that reads messages until the end of the stream or of the proxy.
 fn read_messages(
     mut stream: UnixStream,
     mut decoder: Decoder,
@@ -119,7 +119,7 @@ fn read_messages(
                 }
             }
         }
-        // Without a receiver, the proxy ends.
+        // Fails if the proxy has ended.
         let _ = sender.send(input(Message::Closed));
     });
 }

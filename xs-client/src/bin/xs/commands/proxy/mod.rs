@@ -30,18 +30,18 @@ use crate::output::Output;
 
 /// Stand between clients and the daemon, and write down their conversation
 ///
-/// Clients connect to the socket of --listen as they would to the daemon, and have the rights that xs
-/// has. Up to 16 requests that only read are in flight at a time. Any other request is passed on alone,
-/// and then all events that it causes: an event does not tell its cause, and each request stands above its
-/// answers. So clients do not change nodes at the same time, and the proxy takes longer than the daemon.
-/// SIGINT and SIGTERM end the proxy and remove the socket.
+/// Clients connect to the socket of --listen as they would to the daemon, and have the rights that
+/// xs has. Up to 16 requests that only read are in flight at a time. Any other request is passed on
+/// alone, and then all events that it causes: an event does not tell its cause, and each request
+/// stands above its answers. So clients do not change nodes at the same time, and the proxy takes
+/// longer than the daemon. SIGINT and SIGTERM end the proxy and remove the socket.
 ///
 /// Programs that use libxenstore or xs find the socket by the environment variable XENSTORED_PATH.
 ///
-/// The text has a line per message: the connection, > for a request, < for its reply or ! for an event,
-/// the type, the transaction of a request, and the payload. The source of xs describes it in
-/// tests/tests/conversations/README.md, and has a test that repeats the requests of a recording on the
-/// in-memory xenstored and compares the replies.
+/// The text has a line per message: the connection, > for a request, < for its reply or ! for an
+/// event, the type, the transaction of a request, and the payload. The source of xs describes it in
+/// tests/tests/conversations/README.md, and has a test that repeats the requests of a recording on
+/// the in-memory xenstored and compares the replies.
 #[derive(Debug, Args)]
 pub(crate) struct Proxy {
     /// Socket to create, which only this user can connect to
@@ -50,13 +50,13 @@ pub(crate) struct Proxy {
     /// Write the conversation to a file, instead of printing it
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
-    /// Wait so long before passing on each message to a client
+    /// Wait this long before passing on each message to a client
     #[arg(long, value_name = "MILLISECONDS")]
     slow: Option<u64>,
     /// Pass on messages to clients in pieces of this size
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..))]
     split: Option<u32>,
-    /// Close each connection after passing on so many bytes to the client, also within a message
+    /// Close each connection after passing on this many bytes to the client, even within a message
     #[arg(long, value_name = "BYTES")]
     cut: Option<usize>,
 }
@@ -69,10 +69,11 @@ struct Faults {
     cut: Option<usize>,
 }
 
-/// The time for which the proxy waits for the answer to a request, unless --timeout sets another one.
+/// The time for which the proxy waits for the answer to a request, unless --timeout sets another
+/// one.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The number of inputs that may wait for the hub. If there are more, their senders wait.
+/// The number of inputs that may wait for the hub. The senders of further inputs wait.
 const INPUTS_AHEAD: usize = 64;
 
 /// The path of the socket, which is removed when this value is dropped.
@@ -102,7 +103,7 @@ impl Proxy {
         let stop = sender.clone();
         thread::spawn(move || {
             if signals.forever().next().is_some() {
-                // Without a receiver, the proxy ends already.
+                // Fails if the proxy has ended already.
                 let _ = stop.send(Input::Stop);
             }
         });
@@ -142,7 +143,7 @@ fn println(path: &Path) -> io::Result<()> {
     stdout.flush()
 }
 
-/// Returns the first socket that accepts a connection.
+/// Returns the socket of the daemon: the first candidate that accepts a connection.
 fn find(connection: &ConnectionArgs) -> CommandResult<PathBuf> {
     if connection.device.is_some() {
         return Err(CommandError::new("proxy: only the socket of a daemon can be passed on")

@@ -19,11 +19,13 @@ use crate::split_words::split_words;
 
 /// Enter commands at a prompt, which shows the current node
 ///
-/// Paths may be relative to the current node, which `cd` changes. Tab completes commands and keys. A
-/// value in quotes may have several lines. `begin` starts a transaction, in which the next commands run,
-/// and `commit` or `abort` ends it; the prompt shows it. `help` lists the commands. Ctrl-D leaves.
+/// Paths may be relative to the current node, which `cd` changes. Tab completes commands and keys.
+/// A value in quotes may have several lines. `begin` starts a transaction, in which the next
+/// commands run, and `commit` or `abort` ends it; the prompt shows it. `help` lists the commands.
+/// Ctrl-D leaves.
 ///
-/// If standard input is no terminal, xs reads commands from it, and stops at the first that fails.
+/// If standard input is not a terminal, xs reads commands from it, and stops at the first that
+/// fails.
 #[derive(Debug, Args)]
 pub(crate) struct Shell {
     /// Path of the node to start at [default: the home of this domain]
@@ -75,7 +77,7 @@ fn run_script(
     input: impl BufRead,
     output: &mut Output,
 ) -> CommandResult {
-    // The lines that were read of the present command. Open quotes continue a command on the next line.
+    // The lines of the current command so far. Open quotes continue a command on the next line.
     let mut text = String::new();
     let mut first = 1;
     for (number, line) in (1..).zip(input.lines()) {

@@ -36,7 +36,7 @@ pub(super) struct App {
     pub(super) has_color: bool,
     pub(super) usage: Option<Usage>,
     jobs: Sender<Job>,
-    /// Nodes to read again, once the present reads are complete.
+    /// The nodes to read again once the current job is complete.
     pending: BTreeSet<String>,
     is_refreshing: bool,
     usage_asked: Option<(DomId, Instant)>,
@@ -254,8 +254,8 @@ impl App {
         }
     }
 
-    /// Finds the row of the selected node, and keeps it on the screen. If the node is gone, the node in
-    /// its row is selected.
+    /// Finds the row of the selected node, and keeps it on the screen. If the node is gone, the
+    /// node in its row is selected.
     pub(super) fn select(&mut self) {
         let rows = self.model.rows();
         if rows.get(self.row).is_none_or(|row| row.path != self.selected) {
@@ -285,7 +285,7 @@ impl App {
     }
 
     fn load(&mut self, path: &str, levels: usize) {
-        // The model notes that the children are about to be read.
+        // Notes that the children are about to be read.
         self.model.open(path);
         self.send(Job::Load { path: path.to_owned(), levels });
     }

@@ -1,4 +1,4 @@
-//! The loop of the view, which draws, waits for inputs, and hands them to the state.
+//! The loop of the view: draws, waits for inputs, and hands them to the state.
 
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};

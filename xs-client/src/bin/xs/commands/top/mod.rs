@@ -24,12 +24,12 @@ use crate::home;
 
 /// Browse the tree in a view that shows changes as they happen
 ///
-/// Arrows or h, j, k and l move, open and close nodes. Nodes that change are marked with a star for some
-/// seconds. The first line counts events per second, also by domain, and the last lines show the
-/// selected node, and its domain's use of quotas.
+/// Arrows or h, j, k and l move, open and close nodes. Nodes that change are marked with a star for
+/// some seconds. The first line counts events per second, also by domain, and the last lines show
+/// the selected node, and its domain's use of quotas.
 ///
-/// / filters by path and value, e edits the value, p shows permissions, r reads all nodes again, and q
-/// leaves.
+/// / filters by path and value, e edits the value, p shows permissions, r reads all nodes again,
+/// and q leaves.
 #[derive(Debug, Args)]
 pub(crate) struct Top {
     /// Path of the node to start at [default: /, or the home of a guest]
@@ -45,8 +45,8 @@ enum Input {
     Quit,
 }
 
-/// The number of inputs that may wait for the view. If there are more, their senders wait, and the
-/// client merges events of the same node meanwhile.
+/// The number of inputs that may wait for the view. The senders of further inputs wait, while the
+/// client merges events of the same node.
 const INPUTS_AHEAD: usize = 256;
 
 impl Top {
@@ -62,7 +62,7 @@ impl Top {
         let quit = sender.clone();
         thread::spawn(move || {
             if signals.forever().next().is_some() {
-                // Without a receiver, the view ends already.
+                // Fails if the view has ended already.
                 let _ = quit.send(Input::Quit);
             }
         });

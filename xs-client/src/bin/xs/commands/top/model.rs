@@ -100,8 +100,8 @@ impl Model {
         self.is_stale = true;
     }
 
-    /// Marks a node as changed. Returns whether the view shows it or its parent, so that it has to be
-    /// read again.
+    /// Marks a node as changed. Returns whether it has to be read again, because it is known or its
+    /// parent's children are.
     pub(super) fn mark(&mut self, path: &str, now: Instant) -> bool {
         if let Some(entry) = self.nodes.get_mut(path) {
             entry.changed = Some(now);
@@ -137,7 +137,7 @@ impl Model {
         !std::mem::replace(&mut entry.is_loaded, true)
     }
 
-    /// Closes a node. Returns false if it was closed already.
+    /// Closes a node. Returns whether this has hidden its children: it was open and has some.
     pub(super) fn close(&mut self, path: &str) -> bool {
         let Some(entry) = self.nodes.get_mut(path) else { return false };
         let was_open = std::mem::replace(&mut entry.is_open, false);
@@ -165,8 +165,8 @@ impl Model {
         Some((parent.to_owned(), name.to_owned()))
     }
 
-    /// Returns the rows. Without a filter, these are the open nodes and their children. With a filter,
-    /// they are the nodes that match it, and their ancestors.
+    /// Returns the rows. Without a filter, these are the open nodes and their children. With a
+    /// filter, they are the nodes that match it, and their ancestors.
     pub(super) fn rows(&mut self) -> &[Row] {
         if self.is_stale {
             self.is_stale = false;
@@ -207,22 +207,24 @@ impl Model {
     }
 }
 
-/// The search for the nodes that match a filter. It takes most of the time between a key and the next
-/// drawing, so it avoids an allocation per node.
+/// The search for the nodes that match a filter. It takes most of the time between a key and the
+/// next drawing, so it avoids an allocation per node.
 struct Search<'a> {
     nodes: &'a HashMap<String, Entry>,
     /// In lower case.
     filter: &'a [u8],
-    /// The path of the present node.
+    /// The path of the current node.
     path: String,
-    /// The lengths of the paths of the nodes from the root to the present one that are not rows yet.
+    /// The lengths of the paths of the nodes from the root to the current one that are not rows
+    /// yet.
     unmatched: Vec<usize>,
     rows: &'a mut Vec<Row>,
 }
 
 impl Search<'_> {
-    /// Visits a node and its descendants. `is_in_path` says whether the path of the node contains the
-    /// filter, and so the paths of all descendants do. The maximum length of paths bounds the recursion.
+    /// Visits the current node and its descendants. `is_in_path` says whether the path of the node,
+    /// and therefore that of each descendant, contains the filter. The maximum length of paths
+    /// bounds the recursion.
     fn visit(&mut self, is_in_path: bool) {
         let Some(entry) = self.nodes.get(&self.path) else { return };
         let length = self.path.len();
@@ -246,7 +248,7 @@ impl Search<'_> {
         }
     }
 
-    /// Makes rows of the present node and of its ancestors that are none yet.
+    /// Adds rows for the current node and for those of its ancestors that have none yet.
     fn add_rows(&mut self) {
         for length in self.unmatched.drain(..) {
             let path = self.path[..length].to_owned();

@@ -13,7 +13,8 @@ pub(super) struct Stats {
 /// The time over which rates are averaged.
 const WINDOW: Duration = Duration::from_secs(5);
 
-/// The length of a slot. Events are counted by slot, so that memory does not grow with their number.
+/// The length of a slot. Events are counted by slot, so that memory does not grow with their
+/// number.
 const SLOT: Duration = Duration::from_millis(250);
 
 impl Stats {

@@ -65,7 +65,7 @@ const NODES_AT_ONCE: usize = 256;
 pub(super) fn start(client: Client, answers: SyncSender<Input>) -> Sender<Job> {
     let (sender, jobs) = mpsc::channel();
     thread::spawn(move || {
-        // Without a receiver, the view has ended.
+        // Returns whether the view still runs.
         let send = |answer| answers.send(Input::Answer(answer)).is_ok();
         while let Ok(job) = jobs.recv() {
             let goes_on = match job {

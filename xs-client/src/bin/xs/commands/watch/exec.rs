@@ -9,14 +9,15 @@ use super::job::Job;
 use super::values::Change;
 use crate::output;
 
-/// Runs the commands of `--exec`, so many at a time.
+/// Runs the commands of `--exec`, at most `jobs` at a time.
 pub(super) struct Runner {
     command: Option<String>,
     jobs: usize,
     timeout: Option<Duration>,
     running: Vec<Job>,
-    /// The changes to run the command for, one per key.
+    /// The changes to run the command for, one per path.
     pending: VecDeque<Change>,
+    /// Whether changes were dropped, and a warning printed, since a command was last started.
     has_dropped: bool,
     sender: SyncSender<Message>,
 }
@@ -52,50 +53,48 @@ impl Runner {
         } else if !self.has_dropped {
             self.has_dropped = true;
             output::warning(format_args!(
-                "more than {MAX_PENDING} changes wait for the command; some are left out"
+                "more than {MAX_PENDING} changes wait for the command; some are dropped"
             ));
         }
         self.start();
     }
 
-    /// Takes note that a command has ended, and starts the next.
+    /// Handles the end of a command, and starts the next one.
     pub(super) fn exited(&mut self, id: u32) {
         let Some(at) = self.running.iter().position(|job| job.id() == id) else { return };
         let job = self.running.swap_remove(at);
         let (key, is_terminated) = (job.key.clone(), job.is_terminated());
         match job.status() {
-            // This has been reported.
+            // The timeout has been reported, or the program is about to end.
             _ if is_terminated => {}
             Ok(status) if status.success() => {}
             Ok(status) => {
                 output::warning(format_args!("the command for {key} failed: {status}"));
             }
             Err(error) => {
-                output::warning(format_args!(
-                    "the command for {key} cannot be waited for: {error}"
-                ));
+                output::warning(format_args!("cannot wait for the command for {key}: {error}"));
             }
         }
         self.start();
     }
 
-    /// Returns whether commands run, or are to run.
+    /// Returns whether any command runs or is pending.
     pub(super) fn is_busy(&self) -> bool {
         !self.running.is_empty() || !self.pending.is_empty()
     }
 
-    /// Returns when [`expire`](Self::expire) is to be called.
+    /// Returns the time at which the caller must call [`expire`](Self::expire).
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.running.iter().filter_map(Job::deadline).min()
     }
 
-    /// Ends the commands whose time is over.
+    /// Terminates the commands whose time is over.
     pub(super) fn expire(&mut self, now: Instant) {
         for job in &mut self.running {
             if job.deadline().is_some_and(|deadline| deadline <= now) {
                 if !job.is_terminated() {
                     output::warning(format_args!(
-                        "the command for {} has run for {:?} and is ended",
+                        "the command for {} has run for {:?} and is terminated",
                         job.key,
                         self.timeout.unwrap_or_default()
                     ));
@@ -133,9 +132,9 @@ impl Runner {
             let key = change.path.clone();
             match Job::start(command, change, self.timeout, self.sender.clone()) {
                 Ok(job) => self.running.push(job),
-                Err(error) => output::warning(format_args!(
-                    "the command for {key} cannot be started: {error}"
-                )),
+                Err(error) => {
+                    output::warning(format_args!("cannot start the command for {key}: {error}"))
+                }
             }
         }
     }

@@ -18,16 +18,17 @@ use crate::escape::Form;
 pub(super) struct Job {
     pub(super) key: String,
     child: Child,
-    /// When the next signal is sent.
+    /// The time at which the next signal is sent.
     deadline: Option<Instant>,
+    /// Whether SIGTERM was sent.
     is_terminated: bool,
 }
 
-/// How long a command may take to end after SIGTERM. Then it gets SIGKILL.
+/// The longest time that a command may take to end after SIGTERM. After that, it gets SIGKILL.
 pub(super) const GRACE: Duration = Duration::from_secs(5);
 
 impl Job {
-    /// Starts a command. `sender` gets its process id when it has ended.
+    /// Starts a command. When the command has ended, its process id is sent to `sender`.
     pub(super) fn start(
         command: &str,
         change: Change,
@@ -37,10 +38,10 @@ impl Job {
         let child = process(command, &change).spawn()?;
         let (id, pid) = (child.id(), Pid::from_child(&child));
         thread::spawn(move || {
-            // Does not free the process id, to which a signal may be sent at this time.
+            // NOWAIT keeps the process id in use, since a signal may be sent to it at this time.
             let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
             while matches!(waitid(WaitId::Pid(pid), options), Err(Errno::INTR)) {}
-            // Without a receiver, the program ends.
+            // Fails if the program is about to end.
             let _ = sender.send(Message::Exited(id));
         });
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
@@ -51,7 +52,7 @@ impl Job {
         self.child.id()
     }
 
-    /// Returns when [`expire`](Self::expire) is to be called.
+    /// Returns the time at which the caller must call [`expire`](Self::expire).
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.deadline
     }

@@ -24,8 +24,9 @@ use crate::subtree;
 /// Print the path of each node that changes
 ///
 /// Watches each PATH and all nodes below it. Prints each PATH once at the start, whether or not the
-/// node exists. Xenstore keeps no history: to see what has changed before, compare with an earlier dump
-/// (`xs diff --file`). Fails when the connection to the daemon is lost, unless --reconnect is given.
+/// node exists. Xenstore keeps no history: to see what has changed before, compare with an earlier
+/// dump (`xs diff --file`). Fails when the connection to the daemon is lost, unless --reconnect is
+/// given.
 #[derive(Debug, Default, Args)]
 pub(crate) struct Watch {
     /// Exit after printing N paths
@@ -38,8 +39,8 @@ pub(crate) struct Watch {
     /// Exit after this time
     #[arg(short = 'T', long, value_name = "SECONDS", value_parser = parse_seconds)]
     pub(crate) seconds: Option<Duration>,
-    /// Print the old and the new value of each node. A node that changes several times in a short time
-    /// may be printed once
+    /// Print the old and the new value of each node. A node that changes several times in a short
+    /// time may be printed once
     #[arg(short, long)]
     pub(crate) values: bool,
     /// Print the time of each change, in UTC
@@ -52,9 +53,9 @@ pub(crate) struct Watch {
     pub(crate) json: bool,
     /// Run a shell command for each change, instead of printing it. Its environment has the path in
     /// XS_KEY, and the values in XS_OLD and XS_NEW in the form of `read`, unless the node does not
-    /// exist. Changes of a node for which the command has not run yet are merged. After --number changes,
-    /// xs waits for their commands. When a signal, --seconds or an error ends xs before, it ends the
-    /// commands that still run, as --exec-timeout does
+    /// exist. Changes of a node for which the command has not run yet are merged. After --number
+    /// changes, xs waits for their commands. When a signal, --seconds or an error ends xs first, it
+    /// ends the commands that still run, as --exec-timeout does
     #[arg(short, long, value_name = "COMMAND", conflicts_with_all = ["json", "timestamps"])]
     pub(crate) exec: Option<String>,
     /// End a command of --exec that takes longer than this: with SIGTERM, and 5 seconds later with
@@ -68,8 +69,8 @@ pub(crate) struct Watch {
     /// Continue when the daemon is back after the connection was lost
     #[arg(short, long)]
     pub(crate) reconnect: bool,
-    /// Behave as xenstore-watch, which notices a closed reader at the next event, and does not limit
-    /// the depth itself.
+    /// Behave as xenstore-watch, which notices a closed reader at the next event, and does not
+    /// limit the depth itself.
     #[arg(skip)]
     pub(crate) strict: bool,
     /// Paths of nodes, or the special paths @introduceDomain and @releaseDomain
@@ -82,20 +83,21 @@ enum Message {
     Event(Result<WatchEvent>),
     /// A command of `--exec`, with this process id, has ended.
     Exited(u32),
-    /// A signal is to end the program.
+    /// The program has received a signal that ends it.
     Signal(i32),
     /// The reader of the output has closed it.
     ReaderGone,
 }
 
-/// Why the command ends.
+/// The reason why the command ends.
 enum End {
     /// All events have come, or the time is over.
     Done,
     Signal(i32),
 }
 
-/// How many events wait for this command. More wait in the client, where equal ones are merged.
+/// The number of events that may wait for this command. More wait in the client, which merges equal
+/// ones.
 const EVENTS_AHEAD: usize = 16;
 
 impl Watch {
@@ -149,7 +151,7 @@ impl Watch {
                 Some(at) => messages.recv_timeout(at.saturating_duration_since(now)),
             };
             let event = match message {
-                // Only the commands for earlier events are to end.
+                // Only the end of the commands for earlier events is awaited.
                 Ok(Message::Event(_)) if remaining == Some(0) => continue,
                 Ok(Message::Event(event)) => event?,
                 Ok(Message::Exited(id)) => {
@@ -164,14 +166,14 @@ impl Watch {
                 }
             };
             let kind = event.kind;
-            tell(&event);
+            report_special(&event);
             if !self.is_within_depth(&event) {
                 continue;
             }
             let changes = match &mut values {
                 None => vec![Change::without_values(&event)],
                 Some(values) => match values.update(&event) {
-                    // The event of the next connection has all nodes read again.
+                    // All nodes are read again at the first event of the next connection.
                     Err(error) if self.reconnect && error.code().is_none() => continue,
                     changes => changes?,
                 },
@@ -228,8 +230,8 @@ impl Watch {
         }
     }
 
-    /// Returns whether an event is within the depth. Some daemons and the kernel's device report all
-    /// levels.
+    /// Returns whether an event is within the depth. Some daemons and the kernel's device report
+    /// all levels.
     fn is_within_depth(&self, event: &WatchEvent) -> bool {
         let Some(depth) = self.depth.filter(|_| !self.strict) else { return true };
         let below = subtree::below(&event.path, &event.watched).unwrap_or_default();
@@ -237,8 +239,8 @@ impl Watch {
     }
 }
 
-/// Tells of events that are no changes.
-fn tell(event: &WatchEvent) {
+/// Reports an event that is not a change of a node.
+fn report_special(event: &WatchEvent) {
     match event.kind {
         EventKind::Overflow => {
             output::warning(format_args!("too many events for {event}; some were dropped"))

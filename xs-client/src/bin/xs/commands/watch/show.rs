@@ -10,7 +10,7 @@ use crate::json::Object;
 use crate::output::Output;
 use crate::terminal;
 
-/// How changes are printed.
+/// The options for printing changes.
 pub(super) struct Show {
     json: bool,
     timestamps: bool,
@@ -22,7 +22,7 @@ impl Show {
         Show { json: watch.json, timestamps: watch.timestamps, form: terminal::form() }
     }
 
-    /// Prints a change at once.
+    /// Prints a change, and flushes the output.
     pub(super) fn print(&self, change: &Change, output: &mut Output) -> io::Result<()> {
         let time = self.timestamps.then(|| utc(SystemTime::now()));
         let line = match self.json {
@@ -85,7 +85,7 @@ fn utc(time: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
 }
 
-/// Returns the date, that many days after 1 January 1970, in the Gregorian calendar.
+/// Returns the date (year, month and day) that is `days` days after 1 January 1970.
 fn date(mut days: u64) -> (u64, u64, u64) {
     let is_leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     let mut year = 1970;

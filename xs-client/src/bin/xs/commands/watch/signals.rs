@@ -9,8 +9,9 @@ use signal_hook::low_level::emulate_default_handler;
 
 use crate::sigpipe;
 
-/// Calls `notify` with the first of these signals, on a thread of its own. A second signal ends the
-/// program at once. Signals that the program was started with ignored, as by nohup, stay ignored.
+/// Calls `notify`, on another thread, with the first SIGHUP, SIGINT or SIGTERM. A second one ends
+/// the program at once. Signals that were ignored when the program started, as with nohup, stay
+/// ignored.
 pub(super) fn notify_first(notify: impl FnOnce(i32) + Send + 'static) -> io::Result<()> {
     let signals = [SIGHUP, SIGINT, SIGTERM];
     let handled = signals.into_iter().filter(|signal| !sigpipe::ignores(*signal));

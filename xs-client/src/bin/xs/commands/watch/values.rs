@@ -1,4 +1,4 @@
-//! The values of watched nodes, to tell what a change has replaced.
+//! The values of watched nodes, so that a change can be printed with the old value.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -13,7 +13,7 @@ pub(super) struct Values<'a> {
     depth: Option<u32>,
     /// The watched paths whose nodes have been read.
     read: Vec<String>,
-    /// The watched paths whose first event on a new connection has not come.
+    /// The watched paths whose first event on a new connection is still to come.
     set_again: Vec<String>,
     nodes: BTreeMap<String, Vec<u8>>,
 }
@@ -38,7 +38,7 @@ pub(super) enum Kind {
     Reconnected,
 }
 
-/// How many values are remembered. The old values of further nodes are not known.
+/// The number of values that are remembered. The old values of further nodes are not known.
 const MAX_NODES: usize = 1 << 20;
 
 impl<'a> Values<'a> {
@@ -46,8 +46,8 @@ impl<'a> Values<'a> {
         Values { client, depth, read: Vec::new(), set_again: Vec::new(), nodes: BTreeMap::new() }
     }
 
-    /// Reads the values that an event may have changed. Returns the change that it reports, and those
-    /// that were found after events were lost.
+    /// Reads the values that an event may have changed. Returns the change that it reports, and
+    /// those that were found after events were lost.
     pub(super) fn update(&mut self, event: &WatchEvent) -> Result<Vec<Change>> {
         let (path, watched) = (&*event.path, &*event.watched);
         if path.starts_with('@') {
@@ -82,7 +82,8 @@ impl<'a> Values<'a> {
         Ok(changes)
     }
 
-    /// Returns whether an event is the first one of a watch that was set again, which reports nothing.
+    /// Returns whether an event is the first one of a watch that was set again, which reports no
+    /// change.
     fn takes_first(&mut self, watched: &str) -> bool {
         let at = self.set_again.iter().position(|set| set == watched);
         at.map(|at| self.set_again.swap_remove(at)).is_some()
@@ -102,7 +103,7 @@ impl<'a> Values<'a> {
         Ok(values)
     }
 
-    /// Reads a value. A node that cannot be read is as one that does not exist.
+    /// Reads a value. A node that cannot be read counts as one that does not exist.
     fn read(&self, path: &str) -> Result<Option<Vec<u8>>> {
         match self.client.read_opt(path) {
             Err(error) if error.code().is_none() => Err(error),
@@ -110,7 +111,8 @@ impl<'a> Values<'a> {
         }
     }
 
-    /// Remembers a value. The descendants of a node that does not exist are forgotten.
+    /// Remembers a value, and returns the old one. Without a value, forgets the node and its
+    /// descendants.
     fn replace(&mut self, path: &str, new: Option<Vec<u8>>) -> Option<Vec<u8>> {
         match new {
             Some(new) if self.nodes.len() < MAX_NODES || self.nodes.contains_key(path) => {
@@ -136,7 +138,7 @@ impl<'a> Values<'a> {
     }
 }
 
-/// Returns the nodes that differ after events were lost, but for the watched node itself.
+/// Returns the changes that were missed while events were lost.
 fn missed<'a>(
     event: &'a WatchEvent,
     before: &'a BTreeMap<String, Vec<u8>>,
@@ -164,7 +166,7 @@ impl Change {
         Change { kind, path, watched, old: None, new: None }
     }
 
-    /// Returns whether the event reports no change of a node.
+    /// Returns whether this is not a change of a node.
     pub(super) fn is_start(&self) -> bool {
         self.kind != Kind::Change
     }
