@@ -72,7 +72,7 @@ try_from!(i32 u32 i64 u64 isize usize);
 impl FromStr for DomId {
     type Err = ParseDomIdError;
 
-    /// Parses a plain decimal number, without sign or blanks.
+    /// Parses a plain decimal number, without sign or spaces.
     fn from_str(text: &str) -> Result<Self, ParseDomIdError> {
         number(text.as_bytes()).map(DomId).map_err(|_| ParseDomIdError)
     }

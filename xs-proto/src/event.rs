@@ -58,7 +58,7 @@ pub struct Received<E> {
     /// The decoded message.
     ///
     /// `None` means that the input ended before the message did, or that a client discarded the
-    /// reply to a [forgotten](crate::ClientConnection::forget) request. In both cases, go on while
-    /// input remains.
+    /// reply to a [forgotten](crate::ClientConnection::forget) request. In both cases, continue
+    /// while input remains.
     pub event: Option<E>,
 }

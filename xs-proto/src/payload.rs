@@ -76,7 +76,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Parses a plain decimal number, without sign or blanks.
+/// Parses a plain decimal number, without sign or spaces.
 pub(crate) fn number<T: FromStr>(field: &[u8]) -> Result<T, PayloadError> {
     core::str::from_utf8(field)
         .ok()

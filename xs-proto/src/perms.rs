@@ -292,7 +292,7 @@ impl fmt::Debug for Permissions {
 }
 
 impl fmt::Display for Permissions {
-    /// Writes the entries separated by blanks, such as `n5 r0`.
+    /// Writes the entries separated by spaces, such as `n5 r0`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.owner.fmt(f)?;
         self.others.iter().try_for_each(|entry| write!(f, " {entry}"))
@@ -302,7 +302,7 @@ impl fmt::Display for Permissions {
 impl FromStr for Permissions {
     type Err = ParsePermissionError;
 
-    /// Parses entries that are separated by blanks or commas.
+    /// Parses entries that are separated by spaces or commas.
     fn from_str(text: &str) -> Result<Self, ParsePermissionError> {
         let words = text.split([' ', ',']).filter(|word| !word.is_empty());
         let list = words.map(str::parse).collect::<Result<Vec<_>, _>>()?;

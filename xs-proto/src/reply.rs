@@ -62,7 +62,7 @@ pub enum Reply<'a> {
     Boolean(bool),
     /// GET_FEATURE: the feature bits (`XENSTORE_SERVER_FEATURE_*` in xs_wire.h).
     Features(Features),
-    /// GET_DOMAIN_PATH: the path. GET_QUOTA: the names separated by blanks, or the value. CONTROL:
+    /// GET_DOMAIN_PATH: the path. GET_QUOTA: the names separated by spaces, or the value. CONTROL:
     /// the output of the command.
     Text(Cow<'a, str>),
     /// ERROR: the server refused the request.

@@ -80,7 +80,7 @@ impl TryFrom<u32> for XenbusState {
 impl FromStr for XenbusState {
     type Err = ParseXenbusStateError;
 
-    /// Parses a plain decimal number, without sign or blanks.
+    /// Parses a plain decimal number, without sign or spaces.
     fn from_str(text: &str) -> Result<Self, ParseXenbusStateError> {
         let number: u32 = number(text.as_bytes()).map_err(|_| ParseXenbusStateError::NotANumber)?;
         number.try_into()

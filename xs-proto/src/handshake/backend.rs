@@ -15,7 +15,7 @@ use crate::XenbusState::{
 /// * A missing frontend counts as a closed one.
 /// * A frontend that begins anew, without having closed, gets a new connection.
 /// * If the program of the backend starts again while the states say Connected, the new machine
-///   asks to connect to the present frontend. If the program cannot do that, it reports a failure.
+///   asks to connect to the current frontend. If the program cannot do that, it reports a failure.
 /// * If connecting fails, the backend closes. It is ready again when the frontend has closed and
 ///   begins anew.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]

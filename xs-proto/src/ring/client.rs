@@ -37,8 +37,8 @@ use crate::features::Features;
 /// [`restart`](Self::restart). In both cases, also start over with the protocol
 /// ([`ClientConnection::restart`](crate::ClientConnection::restart)).
 ///
-/// The other end may be faulty or hostile. Whatever the page contains, no call accesses bytes
-/// outside of the rings, and each call does a bounded amount of work.
+/// The other end may be faulty or hostile. No call accesses bytes outside of the rings, and each
+/// call does a bounded amount of work, whatever the page contains.
 ///
 /// ```
 /// use xs_proto::Features;

@@ -23,8 +23,8 @@ use crate::features::Features;
 ///   old one (watches, transactions, requests in flight), and then call [`reset`](Self::reset).
 /// * Any other error: the guest has broken the page. [`give_up`](Self::give_up) tells it why.
 ///
-/// The guest may be faulty or hostile. Whatever the page contains, no call accesses bytes outside
-/// of the rings, and each call does a bounded amount of work. The guest can also overwrite the
+/// The guest may be faulty or hostile. No call accesses bytes outside of the rings, and each call
+/// does a bounded amount of work, whatever the page contains. The guest can also overwrite the
 /// fields of this end, which this end does not read again.
 ///
 /// ```

@@ -1,9 +1,9 @@
 //! Numbers in requests, read as the daemons read them.
 //!
-//! A daemon accepts more than a client can rely on, such as blanks before a number or junk after
-//! it.
+//! A daemon accepts more than a client can rely on, such as white space before a number or junk
+//! after it.
 
-/// Parses a number like atoi(3): blanks, a sign, digits, and anything after them.
+/// Parses a number like atoi(3): white space, a sign, digits, and anything after them.
 pub(crate) fn atoi(text: &[u8]) -> i32 {
     // Truncates to 32 bits, as the C library does.
     strtol(text, 10).0 as i32

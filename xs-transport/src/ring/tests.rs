@@ -264,7 +264,7 @@ fn connecting_again_fails_if_xenstored_does_not_offer_it() {
     let error = endpoint.connect().unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::Unsupported);
     assert_eq!(ring_error(&error), RingError::NotOffered);
-    // The connection before goes on.
+    // The previous connection continues.
     assert_eq!(transport.send(b"x").unwrap(), Sent::Bytes(1));
     assert_eq!(server.receive(), 1);
 }

@@ -50,7 +50,7 @@ impl Glob {
     /// their lengths.
     pub(crate) fn matches(&self, text: &[u8]) -> bool {
         let (mut part, mut at) = (0, 0);
-        // If the present attempt fails, the next one starts after the last star, one byte later.
+        // If this attempt fails, the next one starts after the last star, one byte later.
         let mut retry = None;
         while at < text.len() {
             match self.0.get(part) {

@@ -20,8 +20,8 @@ use crate::transport::{Interest, Sent, Transport, Wait};
 ///
 /// [`send`](Transport::send) handles requests on the caller's thread, before it returns.
 ///
-/// Up to 64 KiB of replies and events are queued in order. Of the output behind them, a C daemon
-/// merges equal events. At [`BACKLOG_MAX`](Self::BACKLOG_MAX) bytes, sending fails with
+/// Up to 64 KiB of replies and events are queued in order. A C daemon merges equal events in the
+/// output behind them. At [`BACKLOG_MAX`](Self::BACKLOG_MAX) bytes, sending fails with
 /// `WouldBlock` until the client has received some. At [`EVENTS_MAX`](Self::EVENTS_MAX) bytes,
 /// which only events can reach, the connection is closed.
 pub struct Pipe {

@@ -87,7 +87,7 @@ pub(crate) trait Machine: fmt::Debug + Send {
     /// served.
     fn open_ring(&self, domid: DomId, port: u32) -> bool;
 
-    /// Opens the ring of an introduced domain again, in place of the present one. If
+    /// Opens the ring of an introduced domain again, in place of the current one. If
     /// `keeps_connection`, the connection continues over the new ring. Otherwise the ring is
     /// emptied.
     fn reopen_ring(&self, domid: DomId, port: u32, keeps_connection: bool);
@@ -300,7 +300,7 @@ impl Domains {
         self.known.remove(&domid);
     }
 
-    /// Returns whether permissions in a node of this generation refer to the present domain.
+    /// Returns whether permissions in a node of this generation refer to the current domain.
     pub(crate) fn is_meant(&self, domid: DomId, generation: u64) -> bool {
         domid == DOMID_ANY || self.get(domid).is_some_and(|domain| domain.generation <= generation)
     }

@@ -174,7 +174,7 @@ impl Host {
         Host { machine, xenstored, dom0, log, host }
     }
 
-    /// Stops the daemon, starts another one that goes on with its state, and returns the state.
+    /// Stops the daemon, starts another one that continues with its state, and returns the state.
     fn restart(&mut self) -> String {
         let state = self.host.clone().stop();
         self.xenstored = Xenstored::new();
@@ -429,7 +429,7 @@ fn domains_that_only_permissions_name_are_released_as_well() {
     assert_eq!(host.xenstored.perms("/a").unwrap().to_string(), "n0");
 }
 
-/// A guest that goes on with its ring, whatever happens to the daemon.
+/// A guest that keeps using its ring, whatever happens to the daemon.
 struct Guest {
     ring: RingClient<Arc<RingPage>>,
     connection: ClientConnection<()>,

@@ -2,10 +2,11 @@
 //!
 //! Each line describes a node: its path, then its permissions in brackets if they are not
 //! inherited, then `=` and its value if it has one. A relative path is below dom0's home,
-//! `/local/domain/0`. Empty lines, lines that start with `#`, and blanks around a line are ignored.
+//! `/local/domain/0`. Empty lines, lines that start with `#`, and white space around a line are
+//! ignored.
 //!
 //! A value in double quotes may contain the escapes of a Rust byte string (`\n`, `\\`, `\"`,
-//! `\x00`, …), and keeps its blanks. A value without quotes loses the blanks around it, and is
+//! `\x00`, …), and keeps its spaces. A value without quotes loses the white space around it, and is
 //! otherwise taken literally, including any backslash or `#`.
 //!
 //! If a node exists already, it keeps the permissions or the value that its line leaves out.

@@ -46,8 +46,8 @@ impl<'a> Values<'a> {
         Values { client, depth, read: Vec::new(), set_again: Vec::new(), nodes: BTreeMap::new() }
     }
 
-    /// Reads the values that an event may have changed. Returns the change that it reports, and
-    /// those that were found after events were lost.
+    /// Reads the values that an event may have changed. Returns the change that it reports, and any
+    /// changes that were missed while events were lost.
     pub(super) fn update(&mut self, event: &WatchEvent) -> Result<Vec<Change>> {
         let (path, watched) = (&*event.path, &*event.watched);
         if path.starts_with('@') {
