@@ -12,7 +12,7 @@
 //! | [`coming_from`] | programs that use libxenstore, pyxs, xenstore-rs, krata-xenstore or xen-store |
 //!
 //! The tests of this crate compile the code in the guides and run it on the in-memory xenstored. In
-//! the manifests, `CHECKOUT` stands for the directory of this project.
+//! the manifests, `CHECKOUT` stands for the directory of this repository.
 
 #[doc = include_str!("guest_agent.md")]
 pub mod guest_agent {}
