@@ -3,8 +3,9 @@
 //! Xenstore is a small tree of nodes, such as `/local/domain/5/name`. Each node has a value (a
 //! string of bytes), permissions, and any number of children. Domains (virtual machines) find and
 //! configure their devices through it, guest agents publish facts about their guest in it, and
-//! toolstacks manage domains with it. A daemon, *xenstored*, holds the tree. Programs in dom0 reach
-//! the daemon through a Unix socket, and programs in a guest through a device of their kernel.
+//! toolstacks manage domains with it. A daemon, *xenstored*, holds the tree. Programs in dom0, the
+//! domain that manages the host, reach the daemon through a Unix socket. Programs in the other
+//! domains, the guests, reach it through a device of their kernel.
 //!
 //! With this crate a program reads and writes nodes, combines several changes into a
 //! [transaction](Transaction), and sets [watches](Watch), or [sets of watches](WatchSet), to learn of
@@ -47,17 +48,17 @@
 //! that the daemon sent; a timeout; and a lost connection. It converts to [`std::io::Error`]. Its
 //! [`Debug`] text, which a `main` that returns it prints, is the message with its causes.
 //!
-//! Operations on nodes do not wait indefinitely: their timeout is 30 seconds unless
-//! [`Builder::timeout`] sets another one. When the connection is lost, all threads that wait get an
-//! error with the cause at once, and so does each later call. With [`Builder::reconnect`], later
-//! calls connect again instead, and the client sets its watches again; each watch then returns an
-//! [event](EventKind::Reconnected) that says so.
+//! Each operation has a timeout, which is 30 seconds unless [`Builder::timeout`] sets another one.
+//! Only [waiting for events](Watch::wait) has none. When the connection is lost, all threads that
+//! wait get an error with the cause at once, and so does each later call. With
+//! [`Builder::reconnect`], later calls connect again instead, and the client sets its watches again;
+//! each watch then returns an [event](EventKind::Reconnected) that says so.
 //!
 //! # Threads
 //!
 //! Threads may share a client, or use clones of it. Their requests are in flight together, and each
-//! thread gets the answers to its own. The client starts no thread of its own until
-//! [`Client::watch_with`] sets a watch with a callback.
+//! thread gets the answers to its own. The client starts a thread of its own only for callbacks, such
+//! as that of [`Client::watch_with`].
 //!
 //! A thread that waits for an answer or an event also receives for the other threads. While no
 //! thread waits (and no event loop or futures driver runs), nothing is received, and watch events
@@ -69,7 +70,7 @@
 //! # Event loops and futures
 //!
 //! To avoid blocking, [start](Tree::start) operations and collect their [results](Pending) later.
-//! There are two ways to learn when to do so:
+//! There are two ways to learn when a result has come:
 //!
 //! * An [event loop][mio] watches one file descriptor with poll(2), epoll(7) or the crate mio.
 //! * The module [`futures`][futures] offers the client as futures, on tokio, smol or any other

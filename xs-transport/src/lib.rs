@@ -1,18 +1,19 @@
 //! Byte transports to a Xenstore daemon, and the loop that drives the protocol over them.
 //!
-//! A program reaches the Xenstore daemon in one of three ways. A process in dom0 connects to a Unix
-//! socket. A process in any domain can use the xenbus device of its kernel. A program without a
-//! kernel shares a page with the daemon. The three behave differently: for example, the device takes
-//! one message at a time, and loses the bytes that follow it in the same write. This crate hides the
-//! differences behind one trait.
+//! A program reaches the Xenstore daemon in one of three ways. A process in dom0, the domain that
+//! manages the host, connects to a Unix socket. A process in any domain can use the xenbus device of
+//! its kernel. A program without a kernel shares a page with the daemon. The three behave
+//! differently: for example, the device takes one message at a time, and loses the bytes that follow
+//! it in the same write. This crate hides the differences behind one trait.
 //!
 //! Most programs want the crate `xs-client` instead, whose `Client` reads and writes nodes and sets
 //! watches. Use this crate directly to write another client, to implement a transport of your own,
 //! or to run tests against the in-memory daemon.
 //!
-//! * [`Transport`] is the contract: send bytes, receive bytes, wait, wake, close.
+//! * [`Transport`] is this trait: send bytes, receive bytes, wait, wake, close.
 //! * [`UnixTransport`] and [`XenbusTransport`] implement it for the daemon's socket and the device, and
-//!   [`StreamTransport`] for any stream socket: vsock, a TCP tunnel, an inherited descriptor.
+//!   [`StreamTransport`] for any stream socket: vsock, a TCP tunnel, an inherited descriptor. They
+//!   need a Unix system.
 //! * [`ring`] has a transport for programs that share a page with the daemon.
 //! * [`discover`](mod@discover) finds the daemon of this machine, in the order of libxenstore.
 //! * [`Drive`] runs a `ClientConnection` of `xs-proto` over a transport, in one thread.
@@ -34,6 +35,7 @@
 //! ```
 //!
 //! # Features
+//!
 //! No feature is enabled by default.
 //!
 //! * `mock`: the module `mock`, the in-memory daemon.
