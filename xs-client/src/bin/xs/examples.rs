@@ -24,19 +24,19 @@ const EXAMPLES: &[Example] = &[
         "xs ls -p /local/domain/5",
         "List the nodes of domain 5 with values and permissions.",
     ),
-    example("ls", "xs ls --depth 1 /local/domain", "List the domains only."),
+    example("ls", "xs ls --depth 1 /local/domain", "List the domains, but not their nodes."),
     example("ls", "xs ls --json /vm", "Print a subtree as one JSON object."),
     example("read", "xs read /local/domain/5/name", "Print the name of domain 5."),
     example("read", "xs read --raw data/key > key", "Save the bytes of a value to a file."),
-    example("list", "xs list /local/domain", "Print the numbers of all domains."),
+    example("list", "xs list /local/domain", "Print the IDs of all domains."),
     example("find", "xs find / --owner 5", "Find all nodes that belong to domain 5."),
-    example("find", "xs find /local -n state -v 4", "Find connected devices, whose state is 4."),
+    example("find", "xs find /local -n state -v 4", "Find devices in state 4, which is Connected."),
     example("find", "xs find / --perm w5", "Find all nodes that domain 5 may write."),
     example("exists", "xs exists /vm/1 || echo gone", "Test whether a node exists."),
     example(
         "get-perms",
         "xs get-perms --long /vm",
-        "Say who owns a node and who has access to it.",
+        "Show in words who owns a node and who has access to it.",
     ),
     example(
         "write",
@@ -63,7 +63,7 @@ const EXAMPLES: &[Example] = &[
     example("rm", "xs rm /tool/mine", "Remove a node and all nodes below it."),
     example("cp", "xs cp /vm/1 /vm/2", "Copy a subtree with its permissions."),
     example("mv", "xs mv /tool/old /tool/new", "Rename a node."),
-    example("chmod", "xs chmod /tool/mine n0 r5", "Keep a node of dom0, and let domain 5 read it."),
+    example("chmod", "xs chmod /tool/mine n0 r5", "Let dom0 own a node, and domain 5 read it."),
     example(
         "transaction",
         "printf 'exists /vm/1\\nwrite /vm/1/state up\\n' | xs transaction",
@@ -72,7 +72,7 @@ const EXAMPLES: &[Example] = &[
     example(
         "watch",
         "xs watch --values --timestamps /local/domain/5",
-        "Follow what changes below a node. Xenstore keeps no history: only changes from now on are seen.",
+        "Follow the changes below a node. Xenstore keeps no history: earlier changes are lost.",
     ),
     example("watch", "xs watch --json --values /vm | jq .path", "Pass changes to another program."),
     example(
@@ -91,19 +91,19 @@ const EXAMPLES: &[Example] = &[
         "Wait until domain 5 acknowledges a shutdown request, for at most a minute.",
     ),
     example("dump", "xs dump /vm > vm", "Save a subtree to a file."),
-    example("restore", "xs restore vm", "Create the nodes in a file again."),
+    example("restore", "xs restore vm", "Restore the nodes from this file."),
     example(
         "diff",
         "xs dump /local/domain/5 > before; sleep 60; xs diff --file before",
         "Show what has changed below a node within a minute.",
     ),
     example("diff", "xs diff /vm/1 /vm/2", "Compare two subtrees."),
-    example("info", "xs info", "Say how the daemon is found, and which one it is."),
+    example("info", "xs info", "Show how xs finds the daemon, and which daemon it is."),
     example("ping", "xs ping -n 5", "Measure five round trips."),
     example("domain", "xs domain list", "List the domains that the daemon knows."),
-    example("quota", "xs quota --domain 5", "Show what domain 5 uses, and its limits."),
+    example("quota", "xs quota --domain 5", "Show the limits of domain 5, and what it uses."),
     example("quota", "xs quota set --domain 5 nodes 2000", "Raise a limit of one domain."),
-    example("features", "xs features", "Show what the daemon can do."),
+    example("features", "xs features", "Show which features the daemon has."),
     example("control", "xs control help", "List the control commands of the daemon."),
     example(
         "serve",
@@ -118,7 +118,7 @@ const EXAMPLES: &[Example] = &[
     example(
         "proxy",
         "xs proxy --listen /tmp/p --record failing.txt",
-        "Record what a program does that is started with XENSTORED_PATH=/tmp/p, as in \
+        "Record what a program does. Start the program with XENSTORED_PATH=/tmp/p, as in \
          `XENSTORED_PATH=/tmp/p xl list`.",
     ),
     example(
@@ -129,7 +129,7 @@ const EXAMPLES: &[Example] = &[
     example(
         "completions",
         "source <(xs completions bash)",
-        "Complete commands and keys in this shell. Put the line in ~/.bashrc for all.",
+        "Complete commands and paths in this shell. Put the line in ~/.bashrc for all shells.",
     ),
     example(
         "completions",

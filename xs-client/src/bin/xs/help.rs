@@ -9,8 +9,8 @@ use crate::{completion, examples, terminal};
 
 /// The commands by task. Every command is in one group.
 const GROUPS: &[(&str, &[&str])] = &[
-    ("Look around", &["shell", "top"]),
-    ("Look at nodes", &["ls", "read", "list", "find", "exists", "get-perms"]),
+    ("Explore interactively", &["shell", "top"]),
+    ("Read nodes", &["ls", "read", "list", "find", "exists", "get-perms"]),
     ("Change nodes", &["write", "edit", "mkdir", "rm", "cp", "mv", "chmod", "transaction"]),
     ("Follow changes", &["watch", "wait"]),
     ("Save and compare", &["dump", "restore", "diff"]),
@@ -29,7 +29,7 @@ const UNUSABLE: &[(&str, &[&str])] = &[
     ("serve", &["device", "timeout"]),
 ];
 
-/// The columns of the name of a command, with the indents at both sides.
+/// The number of columns for the name of a command, including the spaces on both sides.
 const NAME_WIDTH: usize = 17;
 
 /// The width of the help if standard output is not a terminal, and the largest width otherwise.
@@ -68,7 +68,7 @@ pub(crate) fn unusable_option(matches: &ArgMatches) -> Option<(&'static str, &st
     Some((unusable(name).iter().find(is_given)?, name))
 }
 
-/// Takes a path from the command line. A slash at the end, which completion adds, is no part of it.
+/// Returns a path from the command line without the slash at its end, which completion adds.
 fn parse_path(text: &str) -> Result<String, std::convert::Infallible> {
     let path = match text.strip_suffix('/') {
         Some(path) if !path.is_empty() && !path.ends_with('/') => path,
