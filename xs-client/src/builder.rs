@@ -13,7 +13,9 @@ use crate::engine::{Connector, Engine};
 use crate::error::{Error, ErrorKind, Result};
 use crate::handle::Handle;
 
-/// Options for a [`Client`], which one of the methods `open*` and `from_transport` creates.
+/// Options for a [`Client`]. The client is created by [`open`](Self::open),
+/// [`open_at`](Self::open_at), [`from_transport`](Self::from_transport) or
+/// [`with_connector`](Self::with_connector).
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -60,25 +62,31 @@ impl Builder {
 
     /// Sets how long each operation may take. The default is 30 seconds; `None` waits indefinitely.
     ///
-    /// With a timeout of less than 10 seconds, an operation over a Unix socket needs one system
-    /// call more, poll(2).
+    /// An operation returns within about 10 ms of its deadline. The exception is setting or
+    /// removing a watch over the xenbus device, where the kernel waits for the daemon.
+    ///
+    /// With a timeout of less than 10 seconds, an operation over a Unix socket needs one more
+    /// system call, poll(2).
     pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.timeout = timeout.into();
         self
     }
 
-    /// Sets how long connecting may take. The default is 30 seconds.
+    /// Sets how long the first attempt to connect to each path or [candidate](Self::candidate) may
+    /// take. The default is 30 seconds. An attempt to [reconnect](Self::reconnect) takes at most
+    /// one second.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
     }
 
-    /// Sets how many events of one watch may wait to be taken. The default is 1024, the minimum 1.
+    /// Sets how many events each watch may hold until the program takes them. The default is 1024,
+    /// the minimum 1.
     ///
-    /// Further events are dropped. The watch then returns one event of the kind
+    /// Further events are dropped, and the watch then returns one event of the kind
     /// [`Overflow`](crate::EventKind::Overflow). A watch whose events are not taken delays no other
-    /// user of this client. Events that the client does not
-    /// [receive](crate#threads) can delay clients that cause them.
+    /// user of this client. Events that the client does not [receive](crate#threads) can delay the
+    /// clients that cause them.
     pub fn watch_capacity(mut self, events: usize) -> Self {
         self.watch_capacity = events;
         self
@@ -87,23 +95,23 @@ impl Builder {
     /// Sets whether the client connects again when the connection is lost. The default is `false`.
     ///
     /// Operations that wait for an answer when the connection is lost still fail, because the
-    /// daemon may or may not have executed them. The next operation, or the next wait for a watch,
-    /// connects again and tries until its deadline. A [future](crate::futures) does the same
-    /// through its driver. Calls that do not wait, such as [`start`](crate::Tree::start) and
-    /// [`try_next`](crate::Watch::try_next), make one attempt at most. Pauses between attempts grow
-    /// from 5 ms to one second, and start again at 5 ms after a connection that has lasted for at
-    /// least a second.
+    /// daemon may or may not have executed them. The next operation, or the next wait for an event,
+    /// tries to connect until its deadline. A [future](crate::futures) does the same through its
+    /// driver. Calls that do not wait, such as [`start`](crate::Tree::start) and
+    /// [`try_next`](crate::Watch::try_next), make at most one attempt, of at most 10 ms. Pauses
+    /// between attempts grow from 5 ms to one second, and start again at 5 ms after a connection
+    /// that has lasted for at least a second.
     ///
     /// On the new connection, the client sets all its watches again, and each watch returns an
-    /// event of the kind [`Reconnected`](crate::EventKind::Reconnected). Transactions that were
-    /// open fail with [`ErrorKind::TransactionLost`].
+    /// event of the kind [`Reconnected`](crate::EventKind::Reconnected). Operations in a
+    /// transaction that was open fail with [`ErrorKind::TransactionLost`].
     pub fn reconnect(mut self, reconnect: bool) -> Self {
         self.reconnect = reconnect;
         self
     }
 
-    /// Adds a place where [`open`](Self::open) looks for the daemon before it tries the paths of
-    /// this machine. Places are tried in the order in which they are added.
+    /// Adds a candidate that [`open`](Self::open) tries before the paths of this machine.
+    /// Candidates are tried in the order in which they were added. The other methods ignore them.
     ///
     /// ```no_run
     /// use std::net::TcpStream;
@@ -162,8 +170,8 @@ impl Builder {
 
     /// Creates a client over a transport that `open` returns.
     ///
-    /// `open` is called once now, and again whenever the client [reconnects](Self::reconnect). Its
-    /// argument is how long connecting may take.
+    /// `open` is called once now, and again for each attempt to [reconnect](Self::reconnect). Its
+    /// argument is how long the attempt may take.
     ///
     /// # Errors
     /// [`ErrorKind::Unreachable`], with the error of `open`.
@@ -187,10 +195,9 @@ impl Builder {
 impl Client {
     /// Connects to the daemon of this machine: to its socket, or to the device of the kernel.
     ///
-    /// The paths that it tries, in order, are those of
-    /// [`xs_transport::discover::candidates`](discover::candidates);
-    /// [`Builder::candidate`] adds other places. The environment variable
-    /// `XENSTORED_PATH` sets the first one.
+    /// It tries the paths of [`xs_transport::discover::candidates`](discover::candidates) in order;
+    /// the environment variable `XENSTORED_PATH` sets the first one. [`Builder::candidate`] adds
+    /// others.
     ///
     /// # Errors
     /// [`ErrorKind::NoDaemon`] if no path leads to a daemon. The error lists the paths that were

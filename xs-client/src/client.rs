@@ -17,7 +17,7 @@ use crate::tree::Tree;
 ///
 /// Clones share the connection, and threads may share a client. Their requests are in flight
 /// together if the transport allows it; the xenbus device takes one request at a time. The client
-/// starts no thread until [`watch_with`](Self::watch_with) sets a watch with a callback.
+/// starts a thread only for callbacks, such as that of [`watch_with`](Self::watch_with).
 ///
 /// The client dereferences to [`Tree`], which has the operations on nodes. Its own methods concern
 /// the connection, transactions, watches, domains and the daemon.
@@ -25,9 +25,9 @@ use crate::tree::Tree;
 /// The connection ends when the last clone, transaction and watch of the client is dropped.
 ///
 /// After fork(2), the client belongs to the parent. In the child, each call fails with
-/// [`Failure::Forked`](crate::Failure::Forked) without sending anything, and dropping the client does
-/// nothing to the connection. Open a new client in the child. If callbacks were in use, the
-/// descriptors stay open in the child until it ends or executes another program.
+/// [`Failure::Forked`](crate::Failure::Forked) without sending anything, and dropping the client
+/// does nothing to the connection. Open a new client in the child. If the parent uses callbacks,
+/// the descriptors stay open in the child until it ends or executes another program.
 ///
 /// ```no_run
 /// use xs_client::Client;
@@ -93,7 +93,7 @@ impl Client {
     ///
     /// `gfn` is the guest frame number of the page with the domain's Xenstore ring, and `evtchn`
     /// the domain's port of the event channel for this ring. Only a privileged domain, such as
-    /// dom0, may do this.
+    /// dom0, may do this; others get EACCES.
     #[doc(alias("xs_introduce_domain", "introduce_domain"))]
     pub fn introduce(&self, domid: impl Into<DomId>, gfn: u64, evtchn: u32) -> Result<()> {
         self.run(&op::introduce(domid, gfn, evtchn))
@@ -134,6 +134,8 @@ impl Client {
     }
 
     /// Returns whether the daemon is connected to a domain (IS_DOMAIN_INTRODUCED).
+    ///
+    /// Only a privileged domain may do this.
     #[doc(alias = "xs_is_domain_introduced")]
     pub fn is_domain_introduced(&self, domid: impl Into<DomId>) -> Result<bool> {
         self.run(&op::is_domain_introduced(domid))
@@ -156,17 +158,20 @@ impl Client {
     /// [`Features::WATCH_DEPTH`] supports [`WatchBuilder::depth`](crate::WatchBuilder::depth).
     ///
     /// # Errors
-    /// ENOSYS from oxenstored, and from the C daemon before Xen 4.22.
+    /// ENOSYS from oxenstored, and from the C daemon before Xen 4.21.
     #[doc(alias("xs_get_features_supported", "get_feature"))]
     pub fn get_features(&self) -> Result<Features> {
         is_supported(self.run(&op::get_feature(DomId::DOM0)))?;
         self.run(&op::get_server_feature())
     }
 
-    /// Returns the features that the daemon offers to a domain.
+    /// Returns the features that the daemon offers to a domain (GET_FEATURE).
+    ///
+    /// Only a privileged domain may do this.
     ///
     /// # Errors
-    /// ENOSYS from oxenstored, and from the C daemon before Xen 4.22.
+    /// ENOENT if the domain does not exist. ENOSYS from oxenstored, and from the C daemon before
+    /// Xen 4.21.
     #[doc(alias("xs_get_features_domain", "get_feature"))]
     pub fn get_domain_features(&self, domid: impl Into<DomId>) -> Result<Features> {
         self.run(&op::get_feature(domid))
@@ -177,14 +182,17 @@ impl Client {
     /// Only a privileged domain may do this.
     ///
     /// # Errors
-    /// EBUSY if the domain is already introduced. ENOSYS from oxenstored, and from the C daemon
-    /// before Xen 4.22.
+    /// EBUSY if the domain is already introduced. EINVAL if the daemon does not have a feature.
+    /// ENOSYS from oxenstored, and from the C daemon before Xen 4.21.
     #[doc(alias("xs_set_features_domain", "set_feature"))]
     pub fn set_domain_features(&self, domid: impl Into<DomId>, features: Features) -> Result<()> {
         self.run(&op::set_feature(domid, features))
     }
 
-    /// Returns the quotas that the daemon knows (GET_QUOTA).
+    /// Returns the names of the quotas that the daemon knows (GET_QUOTA).
+    ///
+    /// A quota limits the resources of the daemon that a domain may use.
+    /// [`get_quota`](Self::get_quota) returns its value. Only a privileged domain may do this.
     ///
     /// # Errors
     /// ENOSYS from oxenstored, and from the C daemon before Xen 4.22.
@@ -194,7 +202,9 @@ impl Client {
         self.run(&op::quotas())
     }
 
-    /// Returns the value of a quota that new domains get.
+    /// Returns the value of a quota for new domains.
+    ///
+    /// Only a privileged domain may do this.
     ///
     /// ```no_run
     /// # use xs_client::{Client, Quota};
@@ -205,7 +215,8 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// ENOSYS from oxenstored, and from the C daemon before Xen 4.22.
+    /// EINVAL if the daemon does not know the quota. ENOSYS from oxenstored, and from the C daemon
+    /// before Xen 4.22.
     #[doc(alias = "xs_get_global_quota")]
     pub fn get_quota(&self, quota: impl AsRef<str>) -> Result<u32> {
         self.run(&op::get_quota(None, quota.as_ref()))
@@ -213,30 +224,32 @@ impl Client {
 
     /// Returns the value of a quota for one domain.
     ///
+    /// Only a privileged domain may do this.
+    ///
     /// # Errors
-    /// ENOSYS from oxenstored, and from the C daemon before Xen 4.22.
+    /// As for [`get_quota`](Self::get_quota), and ENOENT if the domain does not exist.
     #[doc(alias = "xs_get_domain_quota")]
     pub fn get_domain_quota(&self, domid: impl Into<DomId>, quota: impl AsRef<str>) -> Result<u32> {
         self.run(&op::get_quota(Some(domid.into()), quota.as_ref()))
     }
 
-    /// Sets the value of a quota that new domains get (SET_QUOTA).
+    /// Sets the value of a quota for new domains (SET_QUOTA). With 0, there is no limit.
     ///
     /// Only a privileged domain may do this.
     ///
     /// # Errors
-    /// ENOSYS from oxenstored, and from the C daemon before Xen 4.22.
+    /// As for [`get_quota`](Self::get_quota).
     #[doc(alias = "xs_set_global_quota")]
     pub fn set_quota(&self, quota: impl AsRef<str>, value: u32) -> Result<()> {
         self.run(&op::set_quota(None, quota.as_ref(), value))
     }
 
-    /// Sets the value of a quota for one domain.
+    /// Sets the value of a quota for one domain. With 0, there is no limit.
     ///
     /// Only a privileged domain may do this.
     ///
     /// # Errors
-    /// ENOSYS from oxenstored, and from the C daemon before Xen 4.22.
+    /// As for [`get_domain_quota`](Self::get_domain_quota).
     #[doc(alias = "xs_set_domain_quota")]
     pub fn set_domain_quota(
         &self,
@@ -261,8 +274,8 @@ impl Client {
     }
 
     /// Does the same as [`reset_watches`](Self::reset_watches), and is also allowed over the xenbus
-    /// device. There it removes the watches and aborts the transactions of all programs in this
-    /// domain, and of its kernel.
+    /// device. There, it removes the watches and aborts the transactions of all programs in this
+    /// domain and of its kernel.
     pub fn reset_domain_watches(&self) -> Result<()> {
         self.run(&op::reset_watches())?;
         // No callback of a watch that has ended is running when this returns.

@@ -8,12 +8,11 @@ use crate::op;
 use crate::tree::Tree;
 
 impl Tree {
-    /// Creates a node with an empty value and with `perms`, and those of its ancestors that do not
-    /// exist.
+    /// Creates a node with an empty value and the permissions `perms`, and its missing ancestors.
     ///
-    /// No other client sees the node with other permissions: outside of a transaction, this opens
-    /// one. If the node exists, it keeps its value and its children, and only its permissions change.
-    /// Missing ancestors get the permissions of their parents.
+    /// No other client sees the new node with other permissions: outside of a transaction, this
+    /// runs one. If the node exists, only its permissions change. Missing ancestors get the
+    /// permissions of their parents.
     ///
     /// ```
     /// # use xs_client::{Client, Permissions};

@@ -29,8 +29,8 @@ impl Tree {
         self.read_parsed(path)
     }
 
-    /// Returns the state of one end of a device, or `None` if the node does not exist: the end is
-    /// gone.
+    /// Returns the state of one end of a device, or `None` if the node does not exist, because this
+    /// end was removed.
     ///
     /// # Errors
     /// As for [`read_state`](Self::read_state), except ENOENT.
@@ -42,7 +42,7 @@ impl Tree {
 impl Client {
     /// Waits until one end of a device is in one of the given states, and returns its state.
     ///
-    /// If the node does not exist, this waits until it does.
+    /// `path` is that of its node `state`. If the node does not exist, this waits until it does.
     ///
     /// ```
     /// # use xs_client::Client;
@@ -72,10 +72,10 @@ impl Client {
         state_of(path, value)
     }
 
-    /// Changes the state of the end of a device that this program serves, if the node exists.
+    /// Sets the state of one end of a device, if its node `state`, which `path` names, exists.
     ///
     /// [`write`](Tree::write) would create the node, and with it a device that the toolstack has
-    /// just removed. This reads and writes in one transaction instead.
+    /// just removed. This method reads and writes in one transaction instead.
     ///
     /// # Errors
     /// ENOENT if the node does not exist.
@@ -88,7 +88,7 @@ impl Client {
     }
 }
 
-/// Returns whether a value ends the wait for one of some states: it is one of them, or no state.
+/// Returns whether a value ends the wait for some states: it is one of them, or is not a state.
 pub(crate) fn ends_wait(value: Option<&[u8]>, states: &[XenbusState]) -> bool {
     let text = value.and_then(|value| std::str::from_utf8(value).ok());
     match text.map(str::parse::<XenbusState>) {

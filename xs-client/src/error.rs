@@ -13,8 +13,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// An error, with the operation and the path that it concerns.
 ///
-/// [`kind`](Error::kind) distinguishes a mistake of the caller, a refusal by the daemon and a lost
-/// connection. An error converts to [`std::io::Error`] with the closest [`io::ErrorKind`].
+/// [`kind`](Error::kind) distinguishes an invalid argument, a refusal by the daemon, a timeout and
+/// a lost connection. An error converts to [`std::io::Error`] with the closest [`io::ErrorKind`].
 ///
 /// ```
 /// use xs_client::{Client, ErrorCode, ErrorKind};
@@ -41,12 +41,13 @@ struct Inner {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The caller made a mistake. Nothing was sent.
+    /// An argument is invalid. Nothing was sent.
     Invalid(Invalid),
     /// The daemon refused the request.
     Refused(ErrorCode),
     /// The daemon's answer has an unexpected form, for example a value that is not text for
-    /// [`read_str`](crate::Tree::read_str). The connection remains usable.
+    /// [`read_str`](crate::Tree::read_str). The connection remains usable. A
+    /// [`Pending`](crate::Pending) whose result was already taken returns this, too.
     Unexpected(Box<str>),
     /// The connection is lost. The daemon may or may not have executed the operation.
     Lost(Failure),
@@ -65,10 +66,10 @@ pub enum ErrorKind {
         /// How many attempts were made.
         attempts: u32,
     },
-    /// The watch was removed, or the set of watches closed, by another user of the client.
+    /// Another part of the program has removed the watch, or closed the set of watches.
     WatchRemoved,
-    /// The maximum number of requests is in flight. Try again when one of them is answered. Only
-    /// calls that do not block return this. Nothing was sent.
+    /// The maximum number of requests, 4096, is in flight. Try again when one of them is answered.
+    /// Only calls that do not block return this. Nothing was sent.
     TooManyRequests,
     /// The transport does not support the operation.
     Unsupported(&'static str),
@@ -83,7 +84,7 @@ pub enum ErrorKind {
     Other(Box<dyn StdError + Send + Sync>),
 }
 
-/// A mistake of the caller.
+/// The reason why an argument is [invalid](ErrorKind::Invalid).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Invalid {
@@ -144,8 +145,7 @@ impl Error {
         }
     }
 
-    /// Returns whether the daemon answered ENOENT. [`ErrorKind::NoDaemon`] is another error: there
-    /// is no daemon.
+    /// Returns whether the daemon answered ENOENT. This is false for [`ErrorKind::NoDaemon`].
     pub fn is_not_found(&self) -> bool {
         self.code() == Some(&ErrorCode::NoEntry)
     }
@@ -155,8 +155,9 @@ impl Error {
         matches!(self.kind(), ErrorKind::Refused(ErrorCode::Again) | ErrorKind::Conflict { .. })
     }
 
-    /// Returns whether the connection is lost or cannot be made. Further calls fail too, unless the
-    /// client [reconnects](crate::Builder::reconnect).
+    /// Returns whether the connection is lost, or cannot be made to a
+    /// [given daemon](ErrorKind::Unreachable). Further calls fail, too, unless the client
+    /// [reconnects](crate::Builder::reconnect).
     pub fn is_lost(&self) -> bool {
         matches!(self.kind(), ErrorKind::Lost(_) | ErrorKind::Unreachable(_))
     }
@@ -215,8 +216,8 @@ impl fmt::Display for Error {
     }
 }
 
-/// `{:?}`, which `unwrap` and a `main` that returns the error print, is the [`Display`](fmt::Display)
-/// text, followed by causes that are not part of it. `{:#?}` shows the fields.
+/// `{:?}` is the [`Display`](fmt::Display) text, followed by the causes that are not part of it.
+/// `unwrap` and a `main` that returns the error print this. `{:#?}` shows the fields.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if f.alternate() {

@@ -4,6 +4,8 @@
 //! [`Client`](crate::Client) create an operation and run it. An [`Op`] is useful to
 //! [run several operations](crate::Tree::run_many) in one round trip, or to
 //! [start one](crate::Tree::start) and collect its result later.
+//!
+//! Each function creates an operation. Its documentation says what the operation does and returns.
 
 mod decode;
 mod label;
@@ -24,10 +26,10 @@ use crate::trace;
 pub(crate) use self::decode::{OfNode, Part, if_found};
 pub(crate) use self::label::{Decode, Label};
 
-/// An operation whose result is a `T`.
+/// An operation whose result is a `T`, created by a function of this module.
 ///
-/// The functions of this module create one. Nothing is sent before the operation is run or started.
-/// An invalid argument is reported then, too.
+/// Nothing is sent, and no invalid argument is reported, before the operation is
+/// [run](crate::Tree::run) or [started](crate::Tree::start).
 ///
 /// ```
 /// use xs_client::{Client, op};
@@ -167,7 +169,7 @@ pub fn rm_if_exists<'a>(path: &'a (impl AsRef<str> + ?Sized)) -> Op<'a, ()> {
     Op::on("rm", path.as_ref(), Request::Rm, decode::done_opt)
 }
 
-/// Returns the names of a node's children, if they fit into one message.
+/// Returns the names of a node's children if they fit into one message.
 ///
 /// If they do not, the C daemon answers E2BIG. [`Tree::directory`](crate::Tree::directory) also
 /// reads longer lists.
@@ -221,7 +223,7 @@ pub fn release(domid: impl Into<DomId>) -> Op<'static, ()> {
     Op::new("release", Request::Release(domid.into()), decode::done)
 }
 
-/// Makes the daemon report the next shutdown of a domain; see
+/// Tells the daemon that a domain which has shut down runs again; see
 /// [`Client::resume`](crate::Client::resume).
 pub fn resume(domid: impl Into<DomId>) -> Op<'static, ()> {
     Op::new("resume", Request::Resume(domid.into()), decode::done)
@@ -285,13 +287,15 @@ pub(crate) fn quotas() -> Op<'static, Vec<Quota>> {
     Op::new("get_quota", Request::GetQuota { domid: None, quota: None }, decode::quotas)
 }
 
-/// Returns the value of a quota: of one domain, or with `None` the value that new domains get.
+/// Returns the value of a quota for one domain, or with `None` for new domains; see
+/// [`Client::get_quota`](crate::Client::get_quota).
 pub fn get_quota<'a>(domid: Option<DomId>, quota: &'a (impl AsRef<str> + ?Sized)) -> Op<'a, u32> {
     let quota = quota.as_ref();
     Op::new("get_quota", Request::GetQuota { domid, quota: Some(quota) }, decode::quota)
 }
 
-/// Sets the value of a quota: of one domain, or with `None` the value that new domains get.
+/// Sets the value of a quota for one domain, or with `None` for new domains; see
+/// [`Client::set_quota`](crate::Client::set_quota).
 pub fn set_quota<'a>(
     domid: Option<DomId>,
     quota: &'a (impl AsRef<str> + ?Sized),

@@ -17,13 +17,15 @@ use crate::op::{Decode, Label, Op};
 use crate::trace;
 use crate::tree::Tree;
 
-/// An operation that is in flight.
+/// An operation that is in flight, returned by [`Tree::start`].
 ///
-/// Its result can be taken when it has come, waited for, or awaited. Dropping it discards the
-/// result; the daemon may still carry out the operation.
+/// [`try_take`](Self::try_take) takes the result if it has come, [`wait`](Self::wait) waits for it,
+/// and `.await` works in a task. Dropping this value discards the result; the daemon may still
+/// carry out the operation.
 ///
-/// The result has to be received by a thread that waits for anything on the same client, an
-/// [event source](crate::EventSource), a [driver](crate::futures::Driver) or the callback thread.
+/// Only `wait` receives the result itself. Otherwise, it has to be received by a thread that waits
+/// for anything on the same client, an [event source](crate::EventSource), a
+/// [driver](crate::futures::Driver) or the callback thread.
 ///
 /// ```
 /// use xs_client::{Client, op};
@@ -63,12 +65,12 @@ pub(crate) struct StartingTask<'a> {
 impl Tree {
     /// Starts an operation without waiting for its result. The timeout counts from now.
     ///
-    /// If the connection is lost and the client [reconnects](crate::Builder::reconnect), this makes
-    /// one attempt to connect if it is time for one.
+    /// If the client [reconnects](crate::Builder::reconnect) and the connection is lost, this makes
+    /// one attempt to connect, unless the pause after the last attempt goes on.
     ///
     /// # Errors
-    /// [`ErrorKind::TooManyRequests`], or the operation cannot be sent at all. Nothing is sent
-    /// then.
+    /// [`ErrorKind::TooManyRequests`] if 4096 requests are in flight. [`ErrorKind::Invalid`] if an
+    /// argument is invalid. Another kind if there is no connection. Nothing is sent then.
     pub fn start<T>(&self, op: &Op<'_, T>) -> Result<Pending<T>> {
         match self.poll_start(op, self.task_deadline(), None) {
             Poll::Ready(started) => started,
@@ -133,8 +135,8 @@ impl Tree {
 }
 
 impl<T> Pending<T> {
-    /// Takes the result, if it has come or the deadline has passed. Returns `None` before that, and
-    /// after the result was taken. Receives nothing by itself.
+    /// Takes the result if it has come, or the error if the deadline has passed. Returns `None`
+    /// before that, and after the result was taken. Receives nothing itself.
     pub fn try_take(&mut self) -> Option<Result<T>> {
         self.call?;
         match self.poll_result(None) {

@@ -24,8 +24,9 @@ pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 /// Dropping the transaction aborts it. It dereferences to [`Tree`], which has the operations on
 /// nodes.
 ///
-/// When a guest is resumed, its transactions end. Their operations then fail with ENOENT or EIO, and
-/// [`commit`](Self::commit) reports a conflict. [`Client::transaction`] repeats such a transaction.
+/// When a guest is resumed after it was suspended or migrated, its transactions end. Their
+/// operations then fail with ENOENT or EIO, and [`commit`](Self::commit) reports a conflict.
+/// [`Client::transaction`] repeats such a transaction.
 ///
 /// ```
 /// # use xs_client::Client;
@@ -49,6 +50,9 @@ impl Client {
     ///
     /// This call and [`commit`](Transaction::commit) wait for the daemon, and so block an event
     /// loop for a round trip each.
+    ///
+    /// # Errors
+    /// ENOSPC or EQUOTA: the domain has too many open transactions.
     #[doc(alias("xs_transaction_start", "transaction_start", "begin"))]
     pub fn start_transaction(&self) -> Result<Transaction> {
         let start = op::transaction_start();
@@ -60,8 +64,10 @@ impl Client {
     /// Runs `body` in a transaction and commits it.
     ///
     /// If the transaction conflicts with the changes of another client (EAGAIN), `body` runs again
-    /// in a new transaction after a short random pause. There are up to 100 attempts. `body` also
-    /// runs again if it has failed in a transaction that ended when the guest was resumed.
+    /// in a new transaction after a short random pause, so it must not have other effects. There
+    /// are up to 100 attempts. The timeout applies to each operation, not to all attempts together.
+    /// `body` also runs again if it has failed in a transaction that ended when the guest was
+    /// resumed.
     ///
     /// ```
     /// # use xs_client::Client;
@@ -129,8 +135,8 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// As for [`transaction`](Self::transaction). An error of `body` is returned as it is, unless
-    /// the transaction has ended before, in which case `body` runs again.
+    /// As for [`transaction`](Self::transaction). An error of `body` is returned unchanged, unless
+    /// the transaction has already ended because the guest was resumed; then `body` runs again.
     pub fn try_transaction<T, E: From<Error>>(
         &self,
         body: impl FnMut(&Transaction) -> Result<T, E>,
@@ -276,8 +282,8 @@ impl Drop for Open {
 
 /// Limits on the attempts of a transaction and on the pauses between them.
 ///
-/// Each pause is random, so that two clients that conflict do not conflict again. Its upper limit
-/// doubles with each attempt, from `first_pause` up to `longest_pause`.
+/// Each pause is random, so that two clients that conflict do not conflict again. The upper limit
+/// of a pause doubles with each attempt, from `first_pause` up to `longest_pause`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retries {
     /// The maximum number of attempts, at least 1. The default is 100.

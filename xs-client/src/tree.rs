@@ -84,7 +84,8 @@ impl Tree {
     /// Returns the value of a node, parsed from text.
     ///
     /// # Errors
-    /// [`ErrorKind::Unexpected`](crate::ErrorKind::Unexpected) if the value cannot be parsed.
+    /// [`ErrorKind::Unexpected`](crate::ErrorKind::Unexpected) if the value is not UTF-8, or cannot
+    /// be parsed.
     pub fn read_parsed<T: FromStr>(&self, path: impl AsRef<str>) -> Result<T> {
         self.run(&op::read_parsed(path.as_ref()))
     }
@@ -122,8 +123,7 @@ impl Tree {
 
     /// Sets the value of a node.
     ///
-    /// If the node does not exist, the daemon creates it, and those of its ancestors that do not
-    /// exist.
+    /// If the node does not exist, the daemon creates it and its missing ancestors.
     #[doc(alias = "xs_write")]
     pub fn write(&self, path: impl AsRef<str>, value: impl AsRef<[u8]>) -> Result<()> {
         self.run(&op::write(path.as_ref(), value.as_ref()))
@@ -134,7 +134,7 @@ impl Tree {
         self.write(path, value.to_string())
     }
 
-    /// Creates a node with an empty value, and those of its ancestors that do not exist.
+    /// Creates a node with an empty value, and its missing ancestors.
     ///
     /// If the node exists, this does nothing.
     #[doc(alias("xs_mkdir", "make_dir"))]
@@ -144,8 +144,10 @@ impl Tree {
 
     /// Removes a node and its descendants.
     ///
-    /// If the node does not exist but its parent does, this does nothing. If the parent does not
-    /// exist either, it fails with ENOENT; see [`rm_if_exists`](Self::rm_if_exists).
+    /// If the node does not exist but its parent does, this does nothing.
+    ///
+    /// # Errors
+    /// ENOENT if neither the node nor its parent exists; see [`rm_if_exists`](Self::rm_if_exists).
     #[doc(alias("remove", "delete", "xs_rm"))]
     pub fn rm(&self, path: impl AsRef<str>) -> Result<()> {
         self.run(&op::rm(path.as_ref()))
@@ -157,16 +159,16 @@ impl Tree {
         self.run(&op::rm_if_exists(path.as_ref()))
     }
 
-    /// Returns the names of a node's children, in the order of the daemon.
+    /// Returns the names of a node's children, in the order in which the daemon lists them.
     ///
     /// A list that is too long for one message is read in parts (DIRECTORY_PART), up to 16 MiB. If
     /// it changes meanwhile, it is read again after a short pause, until the deadline or, without a
     /// timeout, for 30 seconds.
     ///
     /// # Errors
-    /// [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut) if a long list keeps changing while it is
-    /// read. [`ErrorKind::Unexpected`](crate::ErrorKind::Unexpected) if the list does not end, or a
-    /// name in it is not valid.
+    /// [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut) if a long list keeps changing while it
+    /// is read. [`ErrorKind::Unexpected`](crate::ErrorKind::Unexpected) if the list exceeds 16 MiB,
+    /// or a name in it is not valid.
     #[doc(alias("list", "ls", "list_directory", "xs_directory"))]
     pub fn directory(&self, path: impl AsRef<str>) -> Result<Vec<String>> {
         self.whole_directory(path.as_ref())
@@ -174,7 +176,7 @@ impl Tree {
 
     /// Returns the names of a node's children, or `None` if the node does not exist (ENOENT).
     ///
-    /// To take a missing node as an empty one, add `.unwrap_or_default()`:
+    /// To treat a missing node as one without children, add `.unwrap_or_default()`:
     ///
     /// ```
     /// # use xs_client::Client;
@@ -215,8 +217,8 @@ impl Tree {
         self.run(&op::set_perms(path.as_ref(), perms))
     }
 
-    /// Returns the values of several nodes, each with its own error. Uses one round trip, like
-    /// [`run_many`](Self::run_many).
+    /// Returns the values of several nodes, each with its own error. Uses one round trip, with the
+    /// exceptions of [`run_many`](Self::run_many).
     #[must_use = "each result may be an error"]
     pub fn read_many<P: AsRef<str>>(
         &self,
@@ -285,7 +287,7 @@ impl Tree {
         answers.into_iter().zip(&paths).map(whole).collect()
     }
 
-    /// Returns for each of several nodes whether it exists, or its error. Uses one round trip.
+    /// Returns whether several nodes exist, each with its own error. Uses one round trip.
     #[must_use = "each result may be an error"]
     pub fn exists_many<P: AsRef<str>>(
         &self,
@@ -325,8 +327,8 @@ impl Tree {
     /// Sets the values of several nodes, and returns the first error, which names its path. Uses one
     /// round trip.
     ///
-    /// All requests are sent, also those after one that fails. To write all nodes or none, use a
-    /// [transaction](crate::Client::transaction). This has nothing to do with
+    /// All requests are sent, even if one of them fails. To write all nodes or none, use a
+    /// [transaction](crate::Client::transaction). This method is not related to
     /// [`std::io::Write::write_all`].
     ///
     /// ```
@@ -344,18 +346,17 @@ impl Tree {
     }
 
     /// Creates several nodes, and returns the first error, which names its path. Uses one round
-    /// trip. All requests are sent, also those after one that fails.
+    /// trip. All requests are sent, even if one of them fails.
     ///
-    /// "All" are the nodes of this call: like [`mkdir`](Self::mkdir), it also creates their
-    /// ancestors.
+    /// Like [`mkdir`](Self::mkdir), this also creates missing ancestors.
     pub fn mkdir_all<P: AsRef<str>>(&self, paths: impl IntoIterator<Item = P>) -> Result<()> {
         self.mkdir_many(paths).into_iter().collect()
     }
 
     /// Removes several nodes, and returns the first error, which names its path. Uses one round
-    /// trip. All requests are sent, also those after one that fails.
+    /// trip. All requests are sent, even if one of them fails.
     ///
-    /// "All" are the nodes of this call: like [`rm`](Self::rm), it also removes their descendants.
+    /// Like [`rm`](Self::rm), this also removes their descendants.
     pub fn rm_all<P: AsRef<str>>(&self, paths: impl IntoIterator<Item = P>) -> Result<()> {
         self.rm_many(paths).into_iter().collect()
     }
@@ -368,8 +369,8 @@ impl Tree {
     /// Runs several operations and returns their results, in the same order.
     ///
     /// The requests are in flight together, up to 1024 at a time, and the daemon executes them in
-    /// this order. Over the xenbus device, which takes one request at a time, each operation is a
-    /// round trip. The timeout applies to all operations together.
+    /// this order. Each 1024 operations take a round trip. Over the xenbus device, which takes one
+    /// request at a time, each operation takes one. The timeout applies to all operations together.
     #[must_use = "each result may be an error"]
     pub fn run_many<'a, T>(&self, ops: impl IntoIterator<Item = Op<'a, T>>) -> Vec<Result<T>> {
         let ops: Vec<_> = ops.into_iter().collect();

@@ -11,18 +11,19 @@ use crate::tree::Tree;
 ///
 /// Each node precedes its children, and siblings keep the order in which the daemon lists them. A
 /// node that is removed during the walk is left out, unless it is the first one. Outside of a
-/// transaction, the nodes do not form a consistent snapshot.
+/// transaction, the nodes do not form a consistent snapshot. A [`Node`] contains the errors of
+/// reading it, and the walk continues with the next node.
 ///
 /// The walk requests many nodes at a time and ahead of the caller, so that the daemon works while
 /// the caller uses earlier nodes.
 ///
 /// # Limits
-/// A daemon may list a tree without end. A walk of it returns nodes for as long as the caller wants
-/// them, and keeps at most 64 MiB of names, and about 8 MiB of answers that the caller has not
-/// taken. Children of a node whose names exceed the first limit are left out, and
-/// [`Node::children`] is [`Unexpected`](crate::ErrorKind::Unexpected). The walk descends until paths
-/// are too long for the protocol, which is at most 1536 levels; the children of the last node are
-/// then [`Invalid`](crate::ErrorKind::Invalid).
+/// A faulty daemon may list an endless tree. The walk then returns nodes for as long as the caller
+/// wants them, and keeps at most 64 MiB of names and about 8 MiB of answers that the caller has not
+/// taken. If the names of a node's children exceed the first limit, the children are left out, and
+/// [`Node::children`] is [`Unexpected`](crate::ErrorKind::Unexpected). The walk descends until
+/// paths are too long for the protocol, which is at most 1536 levels; the children of the last node
+/// are then [`Invalid`](crate::ErrorKind::Invalid).
 ///
 /// ```
 /// # use xs_client::Client;
@@ -54,20 +55,22 @@ impl Tree {
 }
 
 impl Walk<'_> {
-    /// Also reads the values of the nodes that have not been requested yet.
+    /// Also reads the values of the nodes. In a walk that has already begun, nodes that were
+    /// requested before have no value.
     pub fn with_values(mut self) -> Self {
         self.traversal.want_values();
         self
     }
 
-    /// Also reads the permissions of the nodes that have not been requested yet.
+    /// Also reads the permissions of the nodes. In a walk that has already begun, nodes that were
+    /// requested before have none.
     pub fn with_perms(mut self) -> Self {
         self.traversal.want_perms();
         self
     }
 
-    /// Limits the walk to the start and `levels` levels of descendants. The nodes of the last level
-    /// still have their lists of [`children`](Node::children), to which the walk does not descend.
+    /// Limits the walk to the first node and `levels` levels of descendants. The nodes of the last
+    /// level still list their [`children`](Node::children), but the walk does not descend to them.
     ///
     /// ```
     /// # use xs_client::Client;

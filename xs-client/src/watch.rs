@@ -17,7 +17,7 @@ use crate::registration::{Registration, Removal};
 /// A watch on a node and its descendants, whose events are taken one by one.
 ///
 /// The first event comes as soon as the watch is set, so a loop over the events begins with the
-/// present state. A watch may fire without a change, and equal events that wait to be taken
+/// present state. A watch may fire without a change, and events of one path that wait to be taken
 /// coalesce; see [`WatchEvent`] and [`EventKind`](crate::EventKind). Dropping the watch removes it.
 ///
 /// ```
@@ -48,8 +48,10 @@ pub struct Watch {
 }
 
 impl Client {
-    /// Sets a watch on a node, which need not exist, or on a special path such as
-    /// `@releaseDomain`.
+    /// Sets a watch on a node, which need not exist, or on a special path.
+    ///
+    /// `@introduceDomain` fires when a domain appears, and `@releaseDomain` when one shuts down or
+    /// is destroyed.
     ///
     /// # Errors
     /// E2BIG, ENOSPC or EQUOTA: the domain has too many watches.
@@ -66,9 +68,9 @@ impl Client {
     /// the caller's next step.
     ///
     /// If the connection is lost and [not replaced](crate::Builder::reconnect), the callback is
-    /// called a last time, with the error. If it panics, it is not called again. It is dropped when
-    /// its watch is removed or the client ends. A callback that holds a clone of the client keeps
-    /// the client from ending.
+    /// called a last time, with the error. A callback that panics is not called again. A callback
+    /// is dropped when its watch is removed or the client ends. If it holds a clone of the client,
+    /// the client does not end.
     ///
     /// ```
     /// # use xs_client::Client;
@@ -93,7 +95,7 @@ impl Client {
         watch_with(self, &WatchOptions::new(path.as_ref()), Box::new(callback))
     }
 
-    /// Removes a watch. When this returns, no more events of it are delivered, and its callback is
+    /// Removes a watch. When this returns, no more of its events are delivered, and its callback is
     /// not running, unless the callback itself is the caller. Removing a watch that does not exist
     /// is not an error.
     #[doc(alias("xs_unwatch", "unwatch_by_token"))]
@@ -101,8 +103,11 @@ impl Client {
         unwatch(&self.handle, token, self.deadline())
     }
 
-    /// Removes all watches of this client. A watch that [`reset_watches`](Self::reset_watches) removes
-    /// meanwhile is not an error.
+    /// Removes all watches of this client.
+    ///
+    /// # Errors
+    /// The first error of removing a watch. All other watches are removed nevertheless. A watch that
+    /// [`reset_watches`](Self::reset_watches) removes meanwhile is not an error.
     pub fn unwatch_all(&self) -> Result<()> {
         let deadline = self.deadline();
         let tokens = self.watch_tokens()?;
@@ -117,15 +122,16 @@ impl Client {
     /// Stops the callback thread.
     ///
     /// When this returns, no callback is running, unless a callback is the caller. The watches with
-    /// callbacks stay set and their events are kept. Setting another one starts the thread again.
-    /// Everything else works without the thread.
+    /// callbacks stay set, and their events are kept. Setting another watch with a callback starts
+    /// the thread again. Everything else works without the thread.
     #[doc(alias = "stop_watcher")]
     pub fn watch_stop(&self) {
         callbacks::stop(&self.handle);
     }
 
     /// Waits until the value of a node meets a condition, and returns the value. The condition gets
-    /// `None` while the node does not exist.
+    /// `None` while the node does not exist. This waits for at most `timeout`, or indefinitely if
+    /// that is `None`, whatever the timeout of the client is.
     ///
     /// ```
     /// # use xs_client::Client;
@@ -213,8 +219,8 @@ impl Watch {
         self.events.wait().into_result(Some(&self.path))
     }
 
-    /// Waits for the next event. Returns `None` if none comes within `timeout`, or there is no
-    /// connection on which one could come.
+    /// Waits for the next event, for at most `timeout`. Returns `None` if no event comes in time. A
+    /// client that [reconnects](crate::Builder::reconnect) tries to connect meanwhile.
     ///
     /// # Errors
     /// As for [`wait`](Self::wait).
@@ -222,8 +228,8 @@ impl Watch {
         self.next_until(Instant::now().checked_add(timeout))
     }
 
-    /// Waits for the next event until a deadline; `None` waits indefinitely. Returns `None` as
-    /// [`next_timeout`](Self::next_timeout) does.
+    /// Does the same as [`next_timeout`](Self::next_timeout), with a deadline instead of a timeout;
+    /// `None` waits indefinitely.
     ///
     /// # Errors
     /// As for [`wait`](Self::wait).
@@ -232,11 +238,11 @@ impl Watch {
         next.map(|next| next.into_result(Some(&self.path))).transpose()
     }
 
-    /// Returns the next event, if it has come already or can be received without waiting.
+    /// Returns the next event if it was received already, or can be received without waiting.
     ///
     /// If the client [reconnects](crate::Builder::reconnect) and the connection is lost, this makes
-    /// one attempt to connect if it is time for one, and returns `None` until there is a
-    /// connection.
+    /// one attempt to connect, unless the pause after the last attempt goes on. It returns `None`
+    /// until there is a connection.
     ///
     /// # Errors
     /// As for [`wait`](Self::wait).
@@ -251,7 +257,8 @@ impl Watch {
         self.events.item(next, Some(&self.path))
     }
 
-    /// Removes the watch within the timeout of the client that has set it.
+    /// Removes the watch and waits for the daemon's confirmation, within the timeout of the client
+    /// that has set the watch.
     ///
     /// # Errors
     /// The daemon refused, or did not answer in time.

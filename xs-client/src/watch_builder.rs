@@ -6,8 +6,8 @@ use crate::error::Result;
 use crate::watch::{self, Watch};
 use crate::watch_set::WatchSetHandle;
 
-/// Options for a watch, which one of the methods [`watch`](Self::watch),
-/// [`watch_with`](Self::watch_with) and [`add_to`](Self::add_to) sets.
+/// Options for a watch. The watch is set by [`watch`](Self::watch),
+/// [`watch_with`](Self::watch_with) or [`add_to`](Self::add_to).
 ///
 /// ```
 /// # use xs_client::Client;
@@ -45,18 +45,19 @@ impl Client {
 }
 
 impl WatchBuilder<'_> {
-    /// Limits the watch to the node and `depth` levels of descendants. By default, and
-    /// with `None`, the watch fires for all descendants.
+    /// Limits the watch to the node and `depth` levels of descendants; 0 means the node alone. By
+    /// default, and with `None`, the watch fires for all descendants.
     ///
-    /// Daemons without the feature WATCHDEPTH refuse such a watch with EINVAL. The xenbus device
-    /// ignores the depth without an error.
+    /// A daemon without [`Features::WATCH_DEPTH`](crate::Features::WATCH_DEPTH), such as oxenstored
+    /// or the C daemon before Xen 4.22, refuses such a watch with EINVAL. The xenbus device ignores
+    /// the depth without an error.
     pub fn depth(mut self, depth: impl Into<Option<u32>>) -> Self {
         self.options.depth = depth.into();
         self
     }
 
-    /// Sets how many events of the watch may wait to be taken. The minimum is 1. By default, the
-    /// [capacity of the client](crate::Builder::watch_capacity) applies.
+    /// Sets how many events the watch may hold until the program takes them. The minimum is 1. By
+    /// default, the [capacity of the client](crate::Builder::watch_capacity) applies.
     pub fn capacity(mut self, events: usize) -> Self {
         self.options.capacity = Some(events);
         self
@@ -65,7 +66,7 @@ impl WatchBuilder<'_> {
     /// Sets the watch; see [`Client::watch`].
     ///
     /// # Errors
-    /// As for [`Client::watch`], and those of the options.
+    /// As for [`Client::watch`], and EINVAL if the daemon does not support a [depth](Self::depth).
     pub fn watch(self) -> Result<Watch> {
         watch::set_watch(self.client, &self.options.as_ref(), self.client.deadline())
     }
@@ -73,7 +74,8 @@ impl WatchBuilder<'_> {
     /// Sets the watch, and passes its events to `callback`; see [`Client::watch_with`].
     ///
     /// # Errors
-    /// As for [`Client::watch_with`], and those of the options.
+    /// As for [`Client::watch_with`], and EINVAL if the daemon does not support a
+    /// [depth](Self::depth).
     pub fn watch_with(
         self,
         callback: impl FnMut(Result<WatchEvent>) + Send + 'static,
@@ -81,11 +83,12 @@ impl WatchBuilder<'_> {
         watch::watch_with(self.client, &self.options.as_ref(), Box::new(callback))
     }
 
-    /// Adds the watch to a set; see [`WatchSetHandle::add`]. The client of the set sets it, with
-    /// its own timeout.
+    /// Sets the watch and adds it to a set; see [`WatchSetHandle::add`]. The client and timeout of
+    /// the set apply, not those of this builder.
     ///
     /// # Errors
-    /// As for [`WatchSetHandle::add`], and those of the options.
+    /// As for [`WatchSetHandle::add`], and EINVAL if the daemon does not support a
+    /// [depth](Self::depth).
     pub fn add_to(self, set: &WatchSetHandle) -> Result<WatchToken> {
         set.add_watch(&self.options.as_ref())
     }

@@ -16,10 +16,10 @@ use crate::watch;
 /// A set of watches, whose events are taken one by one.
 ///
 /// Each [event](WatchEvent) names its watch: the token that [`add`](WatchSetHandle::add) has
-/// returned, and the watched path. Events of one watch keep their order. Watches with events take
-/// turns, in the order in which they got the first one, so a busy watch does not delay the others.
-/// Each watch has a queue of its own, with the same [bounds](crate::Builder::watch_capacity) as that
-/// of a single [`Watch`](crate::Watch).
+/// returned, and the watched path. Events of one watch keep their order. Watches whose events wait
+/// take turns, starting with the watch whose event came first, so a busy watch does not delay the
+/// others. Each watch has a queue of its own, with the same
+/// [capacity](crate::Builder::watch_capacity) as that of a single [`Watch`](crate::Watch).
 ///
 /// The set is also an iterator, which blocks for each event. Dropping the set removes its watches.
 ///
@@ -40,8 +40,8 @@ use crate::watch;
 /// # Ok::<(), xs_client::Error>(())
 /// ```
 ///
-/// The set dereferences to a [`WatchSetHandle`], which adds and removes watches. Clone the handle to
-/// do so from another thread while this one waits:
+/// The set dereferences to a [`WatchSetHandle`], which adds and removes watches. A clone of the
+/// handle does so from another thread while this one waits:
 ///
 /// ```
 /// # use xs_client::Client;
@@ -57,13 +57,13 @@ use crate::watch;
 ///
 /// If the daemon refuses to set a watch again after a
 /// [reconnect](crate::Builder::reconnect), the set returns an error with the path of this watch,
-/// which is then no longer in the set. The other watches go on.
+/// which is then no longer in the set. The other watches remain.
 pub struct WatchSet {
     handle: WatchSetHandle,
     pub(crate) events: Events,
 }
 
-/// Adds watches to a set and removes them. Clones belong to the same set.
+/// A handle that adds watches to a set and removes them. Clones belong to the same set.
 ///
 /// A handle does not keep its set alive. It keeps the connection open, as a clone of the client does.
 #[derive(Clone)]
@@ -81,12 +81,14 @@ impl Client {
         WatchSet { handle, events: Events::new(tree, group) }
     }
 
-    /// Returns the handle of an empty set of watches, whose events are passed to `callback`.
+    /// Creates an empty set of watches whose events are passed to `callback`, and returns its
+    /// handle.
     ///
     /// The callback runs on the same thread as those of [`watch_with`](Self::watch_with), and
     /// follows the same rules. The callbacks of several sets and watches take turns. If the daemon
     /// refuses to set a watch of the set again after a [reconnect](crate::Builder::reconnect), the
-    /// callback gets an error with the path of this watch, and later the events of the others.
+    /// callback gets an error with the path of this watch, and continues to get the events of the
+    /// others.
     ///
     /// The set exists until it is [closed](WatchSetHandle::close) or the client ends.
     ///
@@ -138,8 +140,8 @@ impl WatchSet {
         self.events.wait().into_result(None)
     }
 
-    /// Waits for the next event. Returns `None` if none comes within `timeout`, or there is no
-    /// connection on which one could come.
+    /// Waits for the next event, for at most `timeout`. Returns `None` if no event comes in time. A
+    /// client that [reconnects](crate::Builder::reconnect) tries to connect meanwhile.
     ///
     /// # Errors
     /// As for [`wait`](Self::wait).
@@ -147,8 +149,8 @@ impl WatchSet {
         self.next_until(Instant::now().checked_add(timeout))
     }
 
-    /// Waits for the next event until a deadline; `None` waits indefinitely. Returns `None` as
-    /// [`next_timeout`](Self::next_timeout) does.
+    /// Does the same as [`next_timeout`](Self::next_timeout), with a deadline instead of a timeout;
+    /// `None` waits indefinitely.
     ///
     /// # Errors
     /// As for [`wait`](Self::wait).
@@ -156,7 +158,7 @@ impl WatchSet {
         self.events.next_until(deadline).map(|next| next.into_result(None)).transpose()
     }
 
-    /// Returns the next event, if it has come already or can be received without waiting; see
+    /// Returns the next event if it was received already, or can be received without waiting; see
     /// [`Watch::try_next`](crate::Watch::try_next).
     ///
     /// # Errors
@@ -177,9 +179,9 @@ impl WatchSetHandle {
         self.add_watch(&WatchOptions::new(path.as_ref()))
     }
 
-    /// Removes a watch. When this returns, no more events of it are delivered, and the callback of
-    /// the set does not run for one, unless the callback itself is the caller. Removing a watch that
-    /// is not in the set is not an error.
+    /// Removes a watch. When this returns, no more of its events are delivered, and the callback of
+    /// the set is not running for one of them, unless the callback itself is the caller. Removing a
+    /// watch that is not in the set is not an error.
     ///
     /// # Errors
     /// The daemon refused, or did not answer in time.
