@@ -19,19 +19,21 @@ use crate::handle::Handle;
 
 /// A descriptor that is readable whenever a client has something for an event loop to do.
 ///
-/// Register it with mio, or give it to poll(2), epoll(7) or anything else that takes a descriptor. It
-/// stays the same when the client reconnects. When it is readable, call [`process`](Self::process).
-/// Then take the events of the watches that it names ([`Watch::try_next`](crate::Watch::try_next)),
-/// and the results of the operations that were [started](crate::Tree::start)
-/// ([`Pending::try_take`](crate::Pending::try_take)), until none is left.
+/// Register it with mio, or give it to poll(2), epoll(7) or anything else that takes a descriptor.
+/// It stays the same when the client reconnects. When it is readable, call
+/// [`process`](Self::process). Then take the events of the watches that it names
+/// ([`Watch::try_next`](crate::Watch::try_next)), and the results of the operations that were
+/// [started](crate::Tree::start) ([`Pending::try_take`](crate::Pending::try_take)), until none is
+/// left.
 ///
-/// The descriptor reports only changes since the last `process`, so take all events and results before
-/// the next wait. Wait no longer than until [`deadline`](Self::deadline) and the
+/// The descriptor reports only changes since the last `process`, so take all events and results
+/// before the next wait. Wait no longer than until [`deadline`](Self::deadline) and the
 /// [`Pending::deadline`](crate::Pending::deadline) of each operation.
 ///
-/// The loop and other threads may also use blocking operations. If these receive events or results for
-/// the loop, the descriptor becomes readable. A client has one event source. A second one replaces the
-/// first, whose descriptor then does not report the events and results that other threads receive.
+/// The loop and other threads may also use blocking operations. If these receive events or results
+/// for the loop, the descriptor becomes readable. A client has one event source. A second one
+/// replaces the first, whose descriptor then does not report the events and results that other
+/// threads receive.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -61,13 +63,13 @@ pub struct EventSource {
     registered: RawFd,
     /// The generation of the connection whose descriptor is registered.
     generation: u64,
-    /// The transport is watched for room to send as well.
+    /// The poll also watches for a writable transport.
     is_send_blocked: bool,
-    /// When to try again to connect, or to watch a new connection.
+    /// When to try again to connect, or to watch the transport.
     retry: Option<Instant>,
 }
 
-/// The number of receives after which the loop takes the replies and events.
+/// The number of receives after which the loop gets the replies and events.
 const BUDGET: u32 = 32;
 
 const TRANSPORT: mio::Token = mio::Token(0);
@@ -104,19 +106,19 @@ impl EventSource {
         let waiter = source.waiter();
         source.handle.lock().set_event_loop(Some((waiter, false)));
         source.register()?;
-        // Something may have come already.
+        // Bytes or events may have arrived before.
         source.notifier.wake_by_ref();
         Ok(source)
     }
 
-    /// Receives all bytes that have arrived and sends all pending output, without waiting. Returns the
-    /// watches that have events to take, whether new or not.
+    /// Receives all bytes that have arrived and sends all pending output, without waiting. Returns
+    /// the watches that have events to take, whether new or not.
     ///
     /// # Errors
     /// The connection is lost and [not replaced](crate::Builder::reconnect). The watches and the
     /// operations in flight report it, too.
     pub fn process(&mut self) -> Result<Vec<WatchToken>> {
-        // A forked process shares the readiness with its parent, and must not clear it.
+        // A forked process shares the poll with its parent, and must not clear the readiness.
         if self.handle.lock().is_forked() {
             return Err(Error::new("process", None, Failure::Forked));
         }
@@ -126,7 +128,7 @@ impl EventSource {
             _ => {}
         }
         let mut guard = self.handle.lock();
-        // The loop need not be told of events that it receives itself.
+        // Events that the loop receives itself need not wake it.
         guard.set_event_loop(None);
         let mut turn = Turn::Received;
         for _ in 0..BUDGET {
@@ -136,7 +138,7 @@ impl EventSource {
             }
             guard.run_user_code();
         }
-        // If another party receives, the loop is told when that party stops.
+        // If another party receives, it wakes the loop when it stops.
         guard.set_event_loop(Some((self.waiter(), turn == Turn::Taken)));
         let tokens = guard.watches.tokens_with_events();
         let is_send_blocked = guard.is_send_blocked();
@@ -145,11 +147,10 @@ impl EventSource {
         drop(guard);
 
         if turn == Turn::Received {
-            // There may be more, which the descriptor does not report again.
+            // More bytes may be there, which the descriptor does not report again.
             self.notifier.wake_by_ref();
         }
-        // The wake-ups of a failure may have replaced the connection already, when the guard was
-        // dropped.
+        // User code that ran when the guard was dropped may already have replaced the connection.
         if let Some(failure) = failure {
             return if self.connect()? {
                 Ok(tokens)
@@ -163,7 +164,7 @@ impl EventSource {
             self.register_or_retry();
         }
         if generation == self.generation {
-            self.watch_for_room(is_send_blocked);
+            self.watch_writable(is_send_blocked);
         }
         Ok(tokens)
     }
@@ -189,18 +190,17 @@ impl EventSource {
         Ok(true)
     }
 
-    /// Watches a new connection. If the system cannot, the loop tries again later: the connection
-    /// itself is good, and other parties use it.
+    /// Watches a new connection. If this fails, the loop tries again later: the connection itself
+    /// is good, and other parties use it.
     fn register_or_retry(&mut self) {
         match self.register() {
-            // Something may have come already.
+            // Bytes may have arrived before.
             Ok(()) => self.notifier.wake_by_ref(),
             Err(_) => self.retry = Some(Instant::now() + RETRY),
         }
     }
 
-    /// Watches the descriptor of the current transport. The system forgets that of an earlier one
-    /// when it is closed.
+    /// Watches the descriptor of the current transport instead of any earlier one.
     fn register(&mut self) -> io::Result<()> {
         let guard = self.handle.lock();
         // The transport keeps its descriptor open until it is registered.
@@ -219,11 +219,11 @@ impl EventSource {
         Ok(())
     }
 
-    /// Watches the transport for room to send, or no longer. If the system cannot, the loop tries
-    /// again later.
-    fn watch_for_room(&mut self, is_send_blocked: bool) {
-        // While sending is blocked, each call asks anew: a shortage of the system may have blocked it,
-        // and then the transport has had room all the time.
+    /// Watches for a writable transport while sending is blocked, and no longer otherwise. If this
+    /// fails, the loop tries again later.
+    fn watch_writable(&mut self, is_send_blocked: bool) {
+        // While sending is blocked, each call registers anew, which also reports a transport that
+        // was writable all the time: a shortage of the system may have blocked sending.
         if !is_send_blocked && !self.is_send_blocked {
             return;
         }

@@ -1,16 +1,14 @@
-//! The interface to the alarm, which watches the deadlines of tasks.
+//! The interface to the alarm, which wakes tasks at their deadlines.
 
 use std::fmt::Debug;
 use std::time::Instant;
 
-/// Watches the deadlines of all tasks of a client, by the clock of a runtime. All methods are user
-/// code.
+/// One timer of a runtime, for the deadlines of all tasks of a client. All methods are user code.
 pub(crate) trait Alarm: Debug + Send + Sync {
     fn now(&self) -> Instant;
 
-    /// Arms the alarm, which then calls [`State::on_alarm`](super::state::State::on_alarm) at `at`. If
-    /// it is already armed for an earlier instant, it keeps that instant. In both cases it calls once,
-    /// and has to be armed again for a later instant.
+    /// Arms the alarm, which then calls [`State::on_alarm`](super::state::State::on_alarm) once, at
+    /// `at`. If it is already armed for an earlier instant, it keeps that instant.
     fn arm(&self, at: Instant);
 
     /// Cancels the instant for which the alarm is armed.

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 /// Counts attempts to connect, and says when the next one may begin.
 ///
 /// The pauses grow until a connection has lasted for the longest pause. The first bytes from the
-/// peer are not enough: a daemon may answer one request on each connection and then close it. Such a
-/// daemon sees one connection in each longest pause.
+/// peer are not enough: a daemon may answer one request on each connection and then close it. Such
+/// a daemon sees one connection per longest pause.
 ///
 /// All parties of a client share one backoff, whichever of them connects.
 #[derive(Debug, Default)]
 pub(crate) struct Backoff {
-    /// The attempts since a connection last lasted long enough.
+    /// The number of attempts since the last connection that lasted long enough.
     attempts: u32,
     next: Option<Instant>,
     /// When the current connection was made, unless it is the first one.
@@ -30,20 +30,20 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 impl Backoff {
     /// Returns when the next attempt may begin; `None` if it may begin now.
     ///
-    /// Parties may have different clocks. None waits longer than the longest pause.
+    /// Parties may have different clocks, so no party waits longer than the longest pause.
     pub(crate) fn next(&self, now: Instant) -> Option<Instant> {
         self.next.filter(|next| now < *next).map(|next| next.min(now + LONGEST_PAUSE))
     }
 
-    /// An attempt begins. The pause after it grows even if it succeeds, since the connection may be
-    /// lost soon.
+    /// Notes that an attempt begins. The pause after it grows even if it succeeds, since the
+    /// connection may be lost soon.
     pub(crate) fn begin(&mut self, now: Instant) {
         let pause = SHORTEST_PAUSE * 2u32.pow(self.attempts.min(16));
         self.next = Some(now + pause.min(LONGEST_PAUSE));
         self.attempts = self.attempts.saturating_add(1);
     }
 
-    /// The attempt failed. Returns the error of the attempt before, whose drop may be user code.
+    /// Keeps the error of a failed attempt. Returns the previous one, whose drop may be user code.
     pub(crate) fn failed(&mut self, error: io::Error) -> Option<Arc<io::Error>> {
         self.error.replace(Arc::new(error))
     }
@@ -54,14 +54,13 @@ impl Backoff {
         Some(io::Error::new(error.kind(), error))
     }
 
-    /// The attempt succeeded. Returns the error of the attempt before, as [`failed`](Self::failed)
-    /// does.
+    /// Notes a success. Returns the previous error, as [`failed`](Self::failed) does.
     pub(crate) fn connected(&mut self, now: Instant) -> Option<Arc<io::Error>> {
         self.connected = Some(now);
         self.error.take()
     }
 
-    /// The connection is lost. If it has lasted long enough, the pauses start again.
+    /// Notes that the connection is lost. If it has lasted long enough, the pauses start again.
     pub(crate) fn lost(&mut self, now: Instant) {
         let lasted = self.connected.take().map(|at| now.saturating_duration_since(at));
         if lasted >= Some(LONGEST_PAUSE) {

@@ -9,8 +9,8 @@ use crate::sync::thread::{JoinHandle, ThreadId};
 
 /// Whether the callback thread runs, and which callback it runs.
 ///
-/// A thread that was stopped may still run a callback when the next thread starts. The next one
-/// takes over when the first has left, so that one callback runs at a time.
+/// A thread that was stopped may still run a callback when the next thread starts. The next thread
+/// takes over when the stopped one has left, so that one callback runs at a time.
 #[derive(Debug, Default)]
 pub(crate) struct CallbackThread {
     /// The thread that was started last, unless it was stopped.
@@ -19,7 +19,7 @@ pub(crate) struct CallbackThread {
     pub(crate) is_present: bool,
     /// The callback that runs.
     pub(crate) running: Option<Running>,
-    /// The callbacks were told that the connection is lost for good.
+    /// The failure with which all callbacks were called for the last time.
     pub(crate) ended: Option<Failure>,
     /// The parties that wait for a change of this state.
     waiting: Vec<Waiter>,
@@ -45,7 +45,7 @@ impl CallbackThread {
         deferred.register_in(&mut self.waiting, waiter);
     }
 
-    /// This state has changed.
+    /// Wakes the parties that wait for a change of this state.
     pub(crate) fn changed(&mut self, deferred: &mut Deferred) {
         deferred.wake_all(self.waiting.drain(..));
     }

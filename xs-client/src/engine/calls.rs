@@ -7,15 +7,15 @@ use xs_transport::Failure;
 
 use super::deferred::{Deferred, Waiter};
 
-/// One entry for each request from when it is submitted until its caller takes the reply or cancels
-/// the call.
+/// The in-flight table. A request has an entry from its submission until its caller takes the
+/// result or cancels the call.
 #[derive(Debug, Default)]
 pub(crate) struct Calls {
     entries: BTreeMap<CallKey, Call>,
     last: u64,
 }
 
-/// The key of an entry, which is never used again.
+/// The key of an entry. Keys are never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct CallKey(u64);
 
@@ -65,7 +65,7 @@ impl Calls {
         Some(result)
     }
 
-    /// Ends a call whose reply is no longer wanted, and returns the reply if it has come already.
+    /// Ends a call whose reply is no longer wanted. Returns the reply if it has already come.
     pub(crate) fn cancel(
         &mut self,
         key: CallKey,
@@ -95,8 +95,8 @@ impl Calls {
     pub(crate) fn fail(&mut self, failure: &Failure, deferred: &mut Deferred) {
         for call in self.entries.values_mut() {
             match call.result {
-                // A transaction ends with its connection, and the next connection may use its id
-                // for another one.
+                // A transaction ends with its connection, and its id may name another one on the
+                // next connection.
                 None | Some(Ok(Reply::Transaction(_))) => {
                     call.result = Some(Err(failure.clone()));
                     deferred.wake_all(call.waiter.take());

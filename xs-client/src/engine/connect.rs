@@ -9,8 +9,8 @@ use super::guard::Guard;
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Attempt {
     Connected,
-    /// Another attempt is possible at this instant, or as soon as the party that is connecting now
-    /// has finished.
+    /// Another attempt is possible at this instant; `None` if another party is connecting, which
+    /// wakes the pollers when it has finished.
     #[cfg_attr(
         not(any(feature = "futures", feature = "mio")),
         expect(dead_code, reason = "only pollers wait for it")
@@ -21,9 +21,12 @@ pub(crate) enum Attempt {
 }
 
 impl Guard<'_> {
-    /// Makes one attempt to connect until `deadline`, after a failure. If it is not yet time for
-    /// one at `now`, or another party makes one, returns until when to sleep instead; that party
-    /// wakes this one.
+    /// Makes one attempt to connect, which may take until `deadline`.
+    ///
+    /// Makes none, and returns until when to sleep, if the next attempt may begin only after `now`,
+    /// another party is connecting, or the connection is lost for good. `until` is the latest
+    /// instant that it returns. A party that has connected wakes all parties that wait for a
+    /// connection.
     pub(super) fn connect_step(
         &mut self,
         now: Instant,
@@ -41,8 +44,8 @@ impl Guard<'_> {
         None
     }
 
-    /// Makes one attempt to connect, if it is needed and time for one at `now`, without waiting for
-    /// either.
+    /// Makes one attempt to connect, if one is needed and may begin at `now`. Does not wait until
+    /// one may begin.
     pub(crate) fn try_connect(&mut self, now: Instant) -> Attempt {
         match self.failure() {
             None => Attempt::Connected,
@@ -80,10 +83,10 @@ impl Guard<'_> {
             }
             Err(payload) => Some(payload),
         };
-        self.wake_waiting();
+        self.wake_room_waiters();
         self.wake_pollers();
-        // The connector is user code. If it panics, the other parties are woken first, and then the
-        // panic continues in the caller.
+        // The connector is user code. If it panics, the other parties are woken before the panic
+        // continues in the caller.
         if let Some(payload) = panicked {
             panic::resume_unwind(payload);
         }

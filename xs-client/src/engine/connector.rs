@@ -1,4 +1,4 @@
-//! How to make a new connection.
+//! The function that makes a new connection.
 
 use std::fmt;
 use std::io;
@@ -13,11 +13,11 @@ pub(crate) struct Connector(Arc<Connect>);
 
 type Connect = dyn Fn(Duration) -> io::Result<Box<dyn Transport>> + Send + Sync;
 
-/// The longest time that one attempt may take.
+/// The time that one attempt may take at most.
 const LONGEST_ATTEMPT: Duration = Duration::from_secs(1);
 
-/// The time that an attempt may take although the caller's deadline leaves less, so that it has a
-/// chance. A caller that must not wait is held up for no longer than this.
+/// The time that an attempt may take even if the caller's deadline leaves less, so that it has a
+/// chance to succeed. A caller that must not wait is held up for no longer than this.
 const SHORTEST_ATTEMPT: Duration = Duration::from_millis(10);
 
 impl Connector {

@@ -6,7 +6,7 @@ use std::task::{Wake, Waker};
 
 use super::deferred::{Deferred, Waiter};
 
-/// Counts the wake-ups of the waiters that it makes.
+/// Counts the wake-ups of its waiters.
 #[derive(Clone, Default)]
 pub(super) struct CountedWakes(Arc<Count>);
 

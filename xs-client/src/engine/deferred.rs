@@ -17,7 +17,7 @@ use crate::trace::Note;
 pub(crate) enum Waiter {
     /// A blocked thread.
     Thread(Arc<Parker>),
-    /// A thread that the client has started, which is parked or receives.
+    /// A background thread, which is parked or receives.
     Background(Arc<Parker>),
     /// A task, a driver or an event loop.
     Task(Waker),
@@ -37,22 +37,23 @@ impl Waiter {
 
 /// The calls that a party makes after it has released the lock.
 ///
-/// Wake-ups of blocked threads are quick, and run after every release. All other calls are user code:
-/// wakers, which may drop a whole task when they are called or dropped; the drop of a transport or
-/// a callback; timers of a runtime; `tracing` subscribers. User code may block, panic or call the
-/// client again, so it runs only while the thread holds neither the lock nor a role.
+/// Wake-ups of blocked threads run after every release: [`Transport::wake`] and
+/// [`Transport::close`] do not block. All other calls are user code: wakers, which may drop a whole
+/// task when they are called or dropped; the drop of a transport or a callback; timers of a
+/// runtime; `tracing` subscribers. User code may block, panic or call the client again, so it runs
+/// only while the thread holds neither the lock nor a role.
 #[derive(Debug, Default)]
 pub(crate) struct Deferred {
     pub(super) wakeups: WakeUps,
     pub(super) user_code: UserCode,
-    /// If a thread that the client has started receives, it has to check its condition again.
+    /// If a background thread receives, it has to check its condition again.
     pub(super) interrupt_background: bool,
     /// The party that waits in the transport has to check its condition again. [`Transport::wake`]
     /// ends its wait.
     pub(super) interrupt: bool,
 }
 
-/// Wake-ups of blocked threads, which are parked or wait in the transport.
+/// Wake-ups of threads that are parked or wait in the transport.
 #[derive(Debug, Default)]
 pub(super) struct WakeUps(Vec<WakeUp>);
 
@@ -89,8 +90,8 @@ impl Deferred {
         }
     }
 
-    /// Wakes a driver or an event loop before any other user code runs, because other user code may
-    /// block until the driver has sent something.
+    /// Wakes a driver or an event loop before any other user code runs, because that code may block
+    /// until the driver has sent something.
     pub(crate) fn wake_first(&mut self, waiter: Waiter) {
         match waiter {
             Waiter::Task(waker) => self.user_code.0.insert(0, Call::Wake(waker)),

@@ -1,4 +1,4 @@
-//! The changes of the state by the results of sends and receives, and by failures.
+//! The changes of the state that the results of sends and receives, and failures, make.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,8 +13,8 @@ use super::state::{Purpose, State};
 use crate::trace;
 
 impl State {
-    /// Takes the writer role, with output to send. `None` if there is no output, the transport
-    /// accepts none, or another party sends.
+    /// Takes the writer role with output to send. Returns `None` if there is no output, the
+    /// transport accepts none, or another party sends.
     pub(super) fn take_writer(&mut self) -> Option<Writer> {
         if self.roles.send_blocked || !self.has_output() {
             return None;
@@ -32,13 +32,13 @@ impl State {
         self.failure().is_none() && self.roles.writer.as_ref().is_some_and(has_bytes)
     }
 
-    /// Puts the writer role back, after a send. `received` is [`State::received`] from before the
+    /// Puts the writer role back, after a send. `receives` is [`State::receives`] from before the
     /// send.
     pub(super) fn put_back_writer(
         &mut self,
         writer: Writer,
         sent: Result<Progress, Failure>,
-        received: u64,
+        receives: u64,
     ) {
         if writer.generation != self.generation {
             return self.deferred.drop_later(writer.transport);
@@ -46,9 +46,9 @@ impl State {
         self.roles.writer = Some(writer);
         match sent {
             Ok(Progress::Sent) => {}
-            // If another party has received meanwhile, there may be room again. That party could not
-            // send, because the writer role was taken. In this case, sending is tried once more.
-            Ok(Progress::Blocked) => self.roles.send_blocked = self.received == received,
+            // If another party has received meanwhile, the transport may be writable again. That
+            // party could not send, because the writer role was taken, so this one tries again.
+            Ok(Progress::Blocked) => self.roles.send_blocked = self.receives == receives,
             Ok(Progress::Refused(code)) => {
                 self.refused(code);
                 // The refused request may be that of the party that receives.
@@ -87,13 +87,13 @@ impl State {
         self.roles.reader = Some(reader);
         self.roles.offered = true;
         self.roles.interruptible = false;
-        // There may be room now, and the party that waits for it may have to receive.
-        self.deferred.interrupt |= self.roles.awaiting_room;
+        // The party that waits for a writable transport may have to receive now, or to send.
+        self.deferred.interrupt |= self.roles.awaiting_writable;
     }
 
     /// Dispatches the replies and events in received bytes.
     fn receive(&mut self, mut input: &[u8]) -> Result<(), ConnectionError> {
-        self.received += 1;
+        self.receives += 1;
         self.roles.send_blocked = false;
         self.deferred.wake_all(self.pumps.event_loop.take().map(|poller| poller.waiter));
         while !input.is_empty() {
@@ -116,7 +116,7 @@ impl State {
         Ok(())
     }
 
-    /// Handles the refusal of the last message by the transport, which becomes the reply.
+    /// Handles the refusal of the last message by the transport. The error becomes the reply.
     fn refused(&mut self, code: ErrorCode) {
         if let Some((_, Some(purpose))) = self.connection.refused() {
             self.answered(purpose, Reply::Error(code));
@@ -124,9 +124,9 @@ impl State {
         self.submit_housekeeping();
     }
 
-    /// Passes a reply on to the purpose of its request.
+    /// Handles a reply according to the purpose of its request.
     fn answered(&mut self, purpose: Purpose, reply: Reply<'static>) {
-        self.wake_waiting();
+        self.wake_room_waiters();
         match purpose {
             Purpose::Call(key) => _ = self.calls.complete(key, reply, &mut self.deferred),
             Purpose::Start(key) => self.started(key, reply),
@@ -163,7 +163,7 @@ impl State {
         }
     }
 
-    /// Ends the connection with a failure, unless it has failed before.
+    /// Ends the connection with a failure, unless it has already failed.
     pub(crate) fn fail(&mut self, failure: Failure) {
         if self.failure().is_some() {
             return;
@@ -193,9 +193,9 @@ impl State {
     }
 
     fn wake_all(&mut self) {
-        self.wake_waiting();
+        self.wake_room_waiters();
         self.pumps.wake_all(&mut self.deferred);
-        // The party that watched the clock for tasks may be gone.
+        // The party that watched the timers may have ended.
         self.timers.wake_all(&mut self.deferred);
     }
 

@@ -1,4 +1,4 @@
-//! The state of a client in a process that was forked from its own.
+//! The state of a client in a forked process.
 
 use std::io;
 use std::sync::Arc;
@@ -8,16 +8,17 @@ use xs_transport::{Descriptor, Failure, Interest, Sent, Transport, Wait};
 
 use super::state::State;
 
-/// The connection of another process, of which nothing may be touched.
+/// The connection of the parent process, which the child must not touch.
 #[derive(Debug)]
 struct Foreign;
 
 impl State {
-    /// Returns the state of a client in a forked process: without a connection, without watches, and
-    /// closed for good.
+    /// Returns the state of a client in a forked process: without a connection, without watches,
+    /// and closed for good.
     ///
-    /// The parent's state is left alone. Another thread may have held its lock at the fork, its calls
-    /// and watches are answered in the parent, and its threads do not exist in the child.
+    /// The child cannot use the parent's state: another thread may have held its lock at the fork,
+    /// the parent receives the replies and events, and the parent's threads do not exist in the
+    /// child.
     pub(super) fn forked() -> Self {
         let mut state = State::new(Arc::new(Foreign), 1, None);
         state.closed = true;

@@ -8,22 +8,22 @@ use super::queue::WatchEvent;
 use super::token::WatchToken;
 use crate::error::Result;
 
-/// The groups of one client, and the turns of their callbacks.
+/// The groups of one client, and the order in which their callbacks run.
 #[derive(Debug, Default)]
 pub(super) struct Groups {
     entries: BTreeMap<GroupId, Group>,
     last: u64,
-    /// The groups with a callback and something to call it with.
+    /// The groups with a callback and an item for it. They take turns.
     pub(super) runnable: VecDeque<GroupId>,
-    /// The callback thread, while it waits.
-    pub(super) callback_thread: Option<Waiter>,
+    /// The waiter of the callback thread, while the thread waits.
+    pub(super) callback_waiter: Option<Waiter>,
 }
 
 /// The watches of a set, or a single watch.
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) delivery: Delivery,
-    /// The watch with which the group ends. `None` for a set, which may be empty.
+    /// The only watch of the group, which ends with it. `None` for a set, which may be empty.
     pub(super) single: Option<WatchToken>,
     /// The watches that have something to take. They take turns, one event each, so that a busy
     /// watch does not starve the others.
@@ -69,7 +69,7 @@ impl Groups {
         self.entries.keys().copied().collect()
     }
 
-    /// A watch was removed from the table. Its group ends with it, unless the group is a set.
+    /// Removes a watch from its group. The group ends with it, unless it is a set.
     pub(super) fn remove_watch(&mut self, id: GroupId, token: WatchToken, deferred: &mut Deferred) {
         let Some(group) = self.entries.get_mut(&id) else { return };
         if group.single.is_some() {
@@ -81,7 +81,7 @@ impl Groups {
         }
     }
 
-    /// Removes a group, and tells the party that waits for its events.
+    /// Removes a group, and wakes the party that waits for its events.
     pub(super) fn remove(&mut self, id: GroupId, deferred: &mut Deferred) {
         let Some(group) = self.entries.remove(&id) else { return };
         deferred.wake_all(group.waiter);
@@ -90,12 +90,12 @@ impl Groups {
         }
     }
 
-    /// A watch that had nothing to take has something now.
+    /// Notes that a watch which had nothing to take now has something.
     pub(super) fn push_ready(&mut self, id: GroupId, token: WatchToken, deferred: &mut Deferred) {
         let Some(group) = self.entries.get_mut(&id) else { return };
         group.ready.push_back(token);
         deferred.wake_all(group.waiter.take());
-        // A group that had something before is in the list already.
+        // A group that had something before is already in the list.
         if group.ready.len() == 1 && matches!(group.delivery, Delivery::Callback(_)) {
             self.push_runnable(id, deferred);
         }
@@ -103,7 +103,7 @@ impl Groups {
 
     pub(super) fn push_runnable(&mut self, id: GroupId, deferred: &mut Deferred) {
         self.runnable.push_back(id);
-        deferred.wake_all(self.callback_thread.take());
+        deferred.wake_all(self.callback_waiter.take());
     }
 
     /// Registers the party to wake when a watch of the group has something to take.
@@ -115,7 +115,7 @@ impl Groups {
 
     pub(super) fn wake_all(&mut self, deferred: &mut Deferred) {
         deferred.wake_all(self.entries.values_mut().filter_map(|group| group.waiter.take()));
-        deferred.wake_all(self.callback_thread.take());
+        deferred.wake_all(self.callback_waiter.take());
     }
 
     /// Returns the watches whose owners have something to take.

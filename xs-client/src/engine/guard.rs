@@ -1,4 +1,4 @@
-//! The guard: the only access to the state. It sends and wakes at each release of the lock.
+//! The guard: access to the state while the lock is held. Each release of the lock sends and wakes.
 
 use std::ops::{Deref, DerefMut};
 
@@ -6,16 +6,15 @@ use super::deferred::{UserCode, WakeUps};
 use super::lock::{Access, Lock};
 use super::state::State;
 
-/// The only access to the state.
+/// Access to the state while the lock is held.
 ///
 /// The lock is released when the guard is dropped, and during [`unlocked`](Self::unlocked) and
 /// [`with_role`](Self::with_role). Before each release, the guard selects the pump that has to take
-/// a free role. After the release, it runs the wake-ups. A party therefore cannot release the lock
-/// without them.
+/// a free role. After the release, it runs the wake-ups, so no party can forget them.
 ///
-/// A drop and `unlocked` also send all pending output and run the deferred user code. (A drop leaves
-/// gathered requests to the driver.) `with_role` does neither, because no user code may run while the
-/// thread holds a role.
+/// A drop and `unlocked` also send all pending output and run the deferred user code. (A drop
+/// leaves gathered requests to the driver.) `with_role` does neither: its callers send before they
+/// receive, and no user code may run while the thread holds a role.
 #[derive(Debug)]
 pub(crate) struct Guard<'a> {
     lock: &'a Lock,
@@ -23,7 +22,7 @@ pub(crate) struct Guard<'a> {
     state: Option<Access<'a>>,
 }
 
-/// The number of sends after which a thread hands sending over to a parked thread.
+/// The number of sends after which a thread hands the rest over to a parked thread.
 const MOST_SENDS: u32 = 16;
 
 impl<'a> Guard<'a> {
@@ -31,11 +30,11 @@ impl<'a> Guard<'a> {
         Guard { lock, state: Some(lock.access()) }
     }
 
-    /// Sends all pending output, and runs the deferred user code and `f` without the lock. The caller
-    /// holds no role.
+    /// Sends all pending output, and runs the deferred user code and `f` without the lock. The
+    /// caller holds no role.
     ///
-    /// The output is sent first, because the user code and `f` may block until another party has the
-    /// answer to its request.
+    /// The output is sent first, because the user code and `f` may block until another party has
+    /// its reply.
     pub(crate) fn unlocked<T>(&mut self, f: impl FnOnce() -> T) -> T {
         self.flush();
         self.release(true, f)
@@ -64,7 +63,7 @@ impl<'a> Guard<'a> {
     /// Sends all pending output, or as much as the transport accepts. If another party holds the
     /// writer role, that party sends everything.
     ///
-    /// If other parties keep adding output, wakes a parked thread, which then sends the rest.
+    /// If other parties keep adding output, wakes a parked thread, which sends the rest.
     pub(super) fn flush(&mut self) {
         for _ in 0..MOST_SENDS {
             if !self.send_once() {
@@ -81,29 +80,30 @@ impl<'a> Guard<'a> {
         let Some(mut writer) = self.take_writer() else {
             return false;
         };
-        let received = self.received;
+        let receives = self.receives;
         let sent =
             self.with_role(|| xs_transport::send_once(&*writer.transport, &mut writer.output));
-        self.put_back_writer(writer, sent, received);
+        self.put_back_writer(writer, sent, receives);
         true
     }
 
     /// Returns the wake-ups to run once the lock is released, including that of the next pump.
     fn prepare_release(&mut self) -> WakeUps {
-        let needs_room = self.roles.needs_room() && self.has_output();
+        let needs_writable_wait = self.roles.needs_writable_wait() && self.has_output();
         let state = &mut **self;
         let deferred = &mut state.deferred;
-        // The party that waits for room was interrupted. It receives next, or offers the role itself.
-        let may_offer = state.roles.reader.is_some() && !state.roles.awaiting_room;
+        // A party that waits for a writable transport was interrupted when the role was put back.
+        // It takes the role, or offers it again when it stops waiting.
+        let may_offer = state.roles.reader.is_some() && !state.roles.awaiting_writable;
         if state.roles.offered && may_offer {
             state.roles.offered = false;
             state.pumps.wake_next(deferred);
         }
-        if needs_room && state.roles.interruptible {
-            // The reader waits for room as well when it returns to its wait.
+        if needs_writable_wait && state.roles.interruptible {
+            // When the reader returns to its wait, it also waits for a writable transport.
             deferred.interrupt = true;
-        } else if needs_room {
-            state.pumps.wake_for_room(deferred);
+        } else if needs_writable_wait {
+            state.pumps.wake_for_writable(deferred);
         }
         let background = std::mem::take(&mut deferred.interrupt_background);
         let interrupt = std::mem::take(&mut deferred.interrupt);
@@ -114,8 +114,8 @@ impl<'a> Guard<'a> {
         wakeups
     }
 
-    /// Runs the wake-ups, the deferred user code if `runs_user_code` is set, and `f` without the lock.
-    /// If `f` panics, the role of the caller is lost, so `f` must not panic.
+    /// Runs the wake-ups, the deferred user code if `runs_user_code` is set, and `f` without the
+    /// lock. If `f` panics, the role of the caller is lost, so `f` must not panic.
     fn release<T>(&mut self, runs_user_code: bool, f: impl FnOnce() -> T) -> T {
         let wakeups = self.prepare_release();
         let user_code = match runs_user_code {

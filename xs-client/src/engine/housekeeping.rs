@@ -1,4 +1,4 @@
-//! Requests that the engine makes for itself, without a caller.
+//! Requests of the engine itself, for which no caller waits.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,19 +18,19 @@ pub(crate) enum Housekeeping {
     WatchAgain(WatchToken),
 }
 
-/// The queue of such requests, which are sent as soon as there is room for them in flight.
+/// The housekeeping that waits for room in flight.
 ///
-/// Its length is bounded by the number of transactions and watches that the caller has made.
+/// Its length is bounded by the number of transactions and watches of the program.
 #[derive(Debug, Default)]
 pub(crate) struct HousekeepingQueue {
     requests: VecDeque<Housekeeping>,
-    /// The number of requests that were sent and are not answered.
+    /// The number of requests that were submitted and are not answered.
     pub(super) in_flight: usize,
 }
 
-/// The number of such requests that are in flight together, a quarter of
-/// [`ClientConnection::MAX_PENDING`](xs_proto::ClientConnection::MAX_PENDING): a client that sets
-/// thousands of watches again leaves room for its callers.
+/// The number of these requests that may be in flight together: a quarter of
+/// [`ClientConnection::MAX_PENDING`](xs_proto::ClientConnection::MAX_PENDING), so that a client
+/// that sets thousands of watches again leaves room for its callers.
 const MOST_IN_FLIGHT: usize = 1024;
 
 impl HousekeepingQueue {
@@ -46,12 +46,12 @@ impl HousekeepingQueue {
         self.requests.pop_front()
     }
 
-    /// A request was answered.
+    /// Notes that a request was answered.
     pub(crate) fn answered(&mut self) {
         self.in_flight -= 1;
     }
 
-    /// The connection is lost: there is nothing left to clean up.
+    /// Forgets all requests, since a lost connection leaves nothing to clean up.
     pub(crate) fn clear(&mut self) {
         *self = Self::default();
     }

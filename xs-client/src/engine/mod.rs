@@ -1,8 +1,8 @@
 //! The engine: which thread sends, which one receives, and which one is woken.
 //!
-//! Blocked threads, the callback thread, drivers of tasks and event loops share one connection.
-//! Each of them is a *party*. ARCHITECTURE.md follows a request through the engine, and has a
-//! glossary.
+//! Blocked threads, the callback thread, tasks, their driver and an event loop share one
+//! connection. Each of them is a *party*. ARCHITECTURE.md follows a request through the engine, and
+//! has a glossary.
 //!
 //! # Model
 //! One lock protects the [`State`]: the protocol machine, the calls in flight, the watches, the
@@ -13,13 +13,14 @@
 //! * the *writer* sends for all parties;
 //! * the *connector* makes a new connection after a failure.
 //!
-//! A role is a value that owns what it needs. A party takes it out of the state under the lock,
-//! uses it without the lock, and puts it back under the lock. The state holds the free roles only,
-//! as an `Option` each. A role of an earlier connection (an older *generation*) is dropped when it
-//! comes back, together with the bytes that it has received.
+//! A party takes a role under the lock, uses it without the lock, and puts it back under the lock.
+//! The reader and the writer are values that own what they need: a transport and a buffer. The
+//! state holds each as an `Option`, which is empty while a party has the role. The connector role
+//! is only a flag. A role of an earlier connection (an older *generation*) is dropped when it comes
+//! back, together with the bytes that it has received.
 //!
 //! A single thread thus sends and receives for itself, without a hand-over. If there are several
-//! threads, one receives for all, and the others are woken when their own replies have come.
+//! threads, one receives for all, and each of the others is woken when its own reply has come.
 //!
 //! # Waiting
 //! A party that waits registers itself, and is woken when its wait may be over.
@@ -27,33 +28,37 @@
 //! | registers as | waits for | entry |
 //! |---|---|---|
 //! | *waiter*: a blocked thread or a task | its condition: a reply, an event, room in flight, a connection | a [`Waiter`] in the table of that condition |
-//! | *pump*: a party that can receive for all | the reader role, or room to send | an entry in [`Pumps`]: a parked thread, the driver of tasks, the event loop |
+//! | *pump*: a party that can receive for all | the reader role, or a writable transport | an entry in [`Pumps`]: a parked thread, the driver of tasks, the event loop |
 //! | *timer* | an instant | an entry in [`Timers`], which the [`Alarm`] of a runtime or the task thread watches |
 //!
 //! # Invariants
-//! 1. A party registers as a pump only after it has found the reader role taken. When the role is
-//!    put back, it is *offered*: before the lock is released, the next pump is woken
+//! 1. A party that cannot take the reader role registers as a pump before it sleeps. When the role
+//!    is put back, it is *offered*: before the lock is released, the next pump is woken
 //!    ([`Pumps::wake_next`]). A pump that was woken and does not take the role offers it again.
-//! 2. The lock is released only through [`Guard`], which wakes this pump, and sends all pending
-//!    output.
-//! 3. A party that holds a role or the lock runs no user code. Wakers, dropped transports and
-//!    callbacks, and `tracing` events are [`Deferred`], and run when the thread holds neither.
+//! 2. The lock is released only through [`Guard`], which first selects this pump. Unless the party
+//!    holds a role, the guard also sends all pending output first. (The debug text of a client,
+//!    which changes nothing, reads the state without a guard.)
+//! 3. A party that holds a role or the lock runs no user code, except that of the role itself: the
+//!    methods of the transport, and the caller's function that connects. Calls of wakers, drops of
+//!    transports and callbacks, and `tracing` events are [`Deferred`]. They run when the thread
+//!    holds neither.
 //! 4. A thread sleeps on a [`Parker`] that belongs to one wait, so user code cannot consume the
 //!    wake-up.
 //! 5. Every step of a wait leads back to the check of its condition under the lock
 //!    ([`Guard::wait`]).
-//! 6. While sending is blocked, one party waits until the transport accepts more. If the reader
-//!    role is put back meanwhile, that party is interrupted, since it may have to receive.
+//! 6. While sending is blocked and there is output, one party waits until the transport is
+//!    *writable*. If the reader role is put back meanwhile, that party is interrupted, since it may
+//!    have to receive.
 //!
 //! # Forks
-//! In a process that was forked from the client's own, a client must neither touch the connection
-//! nor wait for a lock. There, [`Guard`] gives access to a new state, which is closed.
+//! After fork(2), a client in the child must neither touch the connection nor wait for a lock.
+//! There, [`Guard`] gives access to a new state, which is closed.
 //!
 //! # Modules
-//! `guard` is the access to the state. `wait` has the loop of blocked threads, `poll` the steps of
-//! drivers and event loops, and `connect` the connector role. `state` and `tasks` change the state for
-//! requests, and `dispatch` changes it for replies and events. The other modules are tables and
-//! values, which know neither the lock nor each other.
+//! `guard` gives access to the state behind the `lock`. `wait` has the loop of blocked threads,
+//! `poll` the steps of drivers and event loops, and `connect` the attempts to connect. `state` and
+//! `tasks` change the state for requests, and `dispatch` changes it for replies and events. The
+//! other modules are tables and values, which do not know the lock.
 //!
 //! [`State`]: state::State
 //! [`Waiter`]: deferred::Waiter
@@ -127,7 +132,7 @@ pub(crate) use self::watches::{DueCallback, Removed};
 
 use self::lock::Lock;
 
-/// One connection, which may be replaced, and all parties that use it.
+/// A connection, which may be replaced, and the parties that share it.
 pub(crate) struct Engine {
     lock: Lock,
     /// The alarm of a driver's runtime.
@@ -156,8 +161,8 @@ impl Engine {
         }
     }
 
-    /// Returns the present instant of the clock of tasks: that of a driver's runtime, or else that
-    /// of the system.
+    /// Returns the current instant of the clock of tasks: that of the driver's runtime, or else
+    /// that of the system.
     pub(crate) fn task_now(&self) -> Instant {
         self.alarm.get().map_or_else(Instant::now, |alarm| alarm.now())
     }

@@ -1,4 +1,4 @@
-//! Pauses before waits for events, in a flood of events.
+//! Pauses in a flood of events, before a reader waits for the next one.
 
 use std::time::{Duration, Instant};
 
@@ -18,11 +18,11 @@ const SHORT: Duration = Duration::from_micros(300);
 /// The number of short waits in a row that make a flood.
 const FLOOD: u32 = 16;
 
-/// The pause: time for some of the events that a daemon sends at most, and too short to notice.
+/// The length of a pause. A daemon can send several events in it, and no user notices it.
 const PAUSE: Duration = Duration::from_micros(100);
 
 impl Pace {
-    /// A wait is about to begin. In a flood, returns until when to pause first.
+    /// Notes that a wait is about to begin. In a flood, returns until when to pause first.
     pub(crate) fn pause(&mut self, now: Instant) -> Option<Instant> {
         let short = self.last_wait.is_some_and(|last| now.saturating_duration_since(last) < SHORT);
         self.short_waits = if short { (self.short_waits + 1).min(FLOOD) } else { 0 };

@@ -1,4 +1,4 @@
-//! How a blocked thread sleeps.
+//! The object on which a blocked thread sleeps.
 
 use std::cell::OnceCell;
 use std::sync::{Arc, PoisonError};
@@ -8,15 +8,15 @@ use crate::sync::{Condvar, Mutex, MutexGuard, thread};
 
 /// Blocks a thread until another thread unparks it.
 ///
-/// Each wait has a parker of its own. The token of [`std::thread::park`] will not do: a waker or a
-/// subscriber may park the same thread for its own purpose and consume it.
+/// Each wait has a parker of its own. The token of [`std::thread::park`] does not suffice: a waker
+/// or a subscriber may park the same thread for its own purpose and consume the token.
 #[derive(Debug, Default)]
 pub(crate) struct Parker {
     state: Mutex<State>,
     changed: Condvar,
 }
 
-/// The parker of a wait that may never sleep.
+/// The parker of a wait, which is created when the thread sleeps for the first time.
 #[derive(Debug, Default)]
 pub(crate) struct LazyParker(OnceCell<Arc<Parker>>);
 
@@ -29,7 +29,7 @@ enum State {
 }
 
 impl LazyParker {
-    /// Returns the parker, which is made by the first call.
+    /// Returns the parker. The first call creates it.
     pub(crate) fn arc(&self) -> Arc<Parker> {
         self.0.get_or_init(Arc::default).clone()
     }

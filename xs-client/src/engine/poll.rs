@@ -1,4 +1,4 @@
-//! Sending and receiving without waiting, for a driver of tasks or an event loop.
+//! Sending and receiving without waiting, and the registration of drivers and event loops.
 
 use xs_transport::{Received, Wait};
 
@@ -29,7 +29,7 @@ impl Guard<'_> {
             return Turn::Failed;
         }
         self.try_send();
-        if self.roles.awaiting_room {
+        if self.roles.awaiting_writable {
             return Turn::Taken;
         }
         let Some(mut reader) = self.take_reader(false) else {
@@ -44,31 +44,34 @@ impl Guard<'_> {
         turn
     }
 
-    /// Sends all pending output, even if the transport accepted no more at the last attempt. Returns
-    /// false if it still accepts no more.
+    /// Sends all pending output, even if the transport accepted no more at the last attempt.
+    /// Returns false if it still accepts no more, or if a blocked thread waits until it does.
     pub(crate) fn try_send(&mut self) -> bool {
         self.gathered = false;
-        self.roles.send_blocked &= self.roles.awaiting_room;
+        self.roles.send_blocked &= self.roles.awaiting_writable;
         self.flush();
         !self.roles.send_blocked
     }
 }
 
 impl State {
-    /// Registers the driver. If sending is blocked, the driver watches for room itself.
+    /// Registers the driver, which is woken when the reader role is free if it `wants_role`. If
+    /// sending is blocked, the driver itself watches for a writable transport.
     #[cfg(feature = "futures")]
     pub(crate) fn set_driver(&mut self, waiter: &Waiter, wants_role: bool) {
         let mut slot = self.pumps.driver.take().map(|known| known.waiter);
         self.deferred.register(&mut slot, waiter);
-        let watches_room = self.roles.send_blocked;
-        self.pumps.driver = slot.map(|waiter| Poller { waiter, wants_role, watches_room });
+        let watches_writable = self.roles.send_blocked;
+        self.pumps.driver = slot.map(|waiter| Poller { waiter, wants_role, watches_writable });
     }
 
-    /// Registers the event loop, or none. If sending is blocked, the loop watches for room itself.
+    /// Registers the event loop with its waiter and whether it wants the reader role, or removes
+    /// it. If sending is blocked, the loop itself watches for a writable transport.
     #[cfg(feature = "mio")]
     pub(crate) fn set_event_loop(&mut self, poller: Option<(Waiter, bool)>) {
-        let watches_room = self.roles.send_blocked;
-        let poller = poller.map(|(waiter, wants_role)| Poller { waiter, wants_role, watches_room });
+        let watches_writable = self.roles.send_blocked;
+        let poller =
+            poller.map(|(waiter, wants_role)| Poller { waiter, wants_role, watches_writable });
         let known = std::mem::replace(&mut self.pumps.event_loop, poller);
         self.deferred.release(known.map(|poller| poller.waiter));
     }

@@ -50,12 +50,12 @@ impl fmt::Display for WatchEvent {
 
 /// A bounded queue of events in the order in which they arrived.
 ///
-/// An event is dropped if another one with its path waits already: the caller that takes that one
-/// will look at the node after both changes. This does not apply to special paths
+/// An event is dropped if another one with its path is already in the queue: the caller that takes
+/// that one will read the node after both changes. This does not apply to special paths
 /// (`@releaseDomain`), where each event counts, nor to the first event of a watch.
 #[derive(Debug)]
 pub(crate) struct Queue {
-    /// The watch.
+    /// The token of the watch.
     token: WatchToken,
     watched: Arc<str>,
     events: VecDeque<Entry>,
@@ -92,7 +92,7 @@ impl Queue {
         }
     }
 
-    /// Appends an event. Returns false if a queued event covers it.
+    /// Appends an event, or drops it and returns false if a queued event covers it.
     pub(crate) fn push(&mut self, path: &str) -> bool {
         let first = std::mem::replace(&mut self.first, false);
         let distinct = first || path.starts_with('@');
@@ -113,7 +113,7 @@ impl Queue {
         true
     }
 
-    /// The watch has been set again on a new connection.
+    /// Appends the event that the watch was set again on a new connection.
     pub(crate) fn reconnected(&mut self) {
         self.first = true;
         // A queued notice covers this one.

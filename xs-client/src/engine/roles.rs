@@ -1,4 +1,4 @@
-//! The reader, writer and connector roles, and the pumps: the parties that can take over.
+//! The reader and writer roles, and the pumps: the parties that can take over.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,31 +26,31 @@ pub(super) struct Writer {
     pub(super) generation: u64,
 }
 
-/// The size of the receive buffer, which holds some hundred small replies.
+/// The size of the receive buffer, which holds several hundred small replies.
 ///
-/// It holds fewer of the smallest events than a watch queues by default (1024), so that one receive
-/// does not overflow a watch whose owner keeps up.
+/// It holds fewer of the smallest events than a watch queues by default (1024), so one receive does
+/// not overflow a watch whose owner keeps up.
 const RECEIVE_BUFFER: usize = 16 * 1024;
 
-/// The roles that are free, and flags about the holders of the others.
+/// The free roles, and flags about the parties that hold the others.
 #[derive(Debug)]
 pub(super) struct Roles {
     pub(super) reader: Option<Reader>,
     pub(super) writer: Option<Writer>,
     /// A party holds the connector role: it is making a new connection.
     pub(super) connecting: bool,
-    /// The reader role was put back, and no other party has been woken to take it yet.
+    /// The reader role was put back, and no pump has been woken to take it yet.
     pub(super) offered: bool,
     /// The holder of the reader role can be interrupted by `Transport::wake`.
     pub(super) interruptible: bool,
-    /// The transport accepted no more bytes. One party has to wait until it does.
+    /// The transport accepted no more bytes. One party has to wait until it is writable.
     pub(super) send_blocked: bool,
-    /// A party waits until the transport accepts more bytes.
-    pub(super) awaiting_room: bool,
+    /// A blocked thread waits until the transport is writable.
+    pub(super) awaiting_writable: bool,
 }
 
 impl Reader {
-    /// Receives once. If sending is blocked, waits for room to send as well.
+    /// Receives once. If sending is blocked, the wait also ends when the transport is writable.
     pub(super) fn receive(&mut self, wait: Wait, send_blocked: bool) -> Result<Received, Failure> {
         match wait {
             Wait::Until(until) | Wait::UntilWoken(until) if send_blocked => {
@@ -73,27 +73,27 @@ impl Roles {
             offered: false,
             interruptible: false,
             send_blocked: false,
-            awaiting_room: false,
+            awaiting_writable: false,
         }
     }
 
-    /// Returns whether sending is blocked and no party waits until it is possible again.
-    pub(super) fn needs_room(&self) -> bool {
-        self.send_blocked && !self.awaiting_room
+    /// Returns whether sending is blocked and no blocked thread waits until it is possible again.
+    pub(super) fn needs_writable_wait(&self) -> bool {
+        self.send_blocked && !self.awaiting_writable
     }
 }
 
-/// The pumps: the parties that can take over the reader role, or the wait for room to send, when the
-/// present party stops.
+/// The parties that can take over the reader role, or the wait for a writable transport, from the
+/// party that has it now.
 ///
-/// A party registers only after it has found the role taken, so the table is empty while a lone
+/// A thread registers only after it has found the role taken, so the table is empty while a lone
 /// thread uses the client.
 #[derive(Debug, Default)]
 pub(super) struct Pumps {
     /// Blocked threads, in the order of their registration.
     parked: BTreeMap<Ticket, Arc<Parker>>,
     last_ticket: u64,
-    /// The driver of tasks.
+    /// The driver of tasks, or the task thread in its place.
     pub(super) driver: Option<Poller>,
     /// The caller's event loop.
     pub(super) event_loop: Option<Poller>,
@@ -103,15 +103,17 @@ pub(super) struct Pumps {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Ticket(u64);
 
-/// A driver or an event loop: a pump that never parks. When it is woken, it checks the state again.
+/// The registration of a driver or an event loop, which lasts until it is woken. It then checks the
+/// state and registers again.
 #[derive(Debug)]
 pub(super) struct Poller {
     pub(super) waiter: Waiter,
-    /// The poller has found the reader role taken, and has to be woken when the role is free.
-    /// Otherwise its reactor watches the descriptor.
+    /// The poller has to be woken when the reader role is free: it has found the role taken, or is
+    /// the task thread. Otherwise its reactor tells it when the transport is readable.
     pub(super) wants_role: bool,
-    /// The poller has found sending blocked, and its reactor watches for room to send.
-    pub(super) watches_room: bool,
+    /// The poller has found sending blocked, and its reactor tells it when the transport is
+    /// writable.
+    pub(super) watches_writable: bool,
 }
 
 impl Pumps {
@@ -141,20 +143,20 @@ impl Pumps {
         }
     }
 
-    /// Wakes the first parked thread, which then sends and receives. Returns false if there is none.
+    /// Wakes the first parked thread, which then sends and receives. Returns false without one.
     pub(super) fn wake_parked(&mut self, deferred: &mut Deferred) -> bool {
         let first = self.parked.pop_first();
         first.map(|(_, parker)| deferred.wake(Waiter::Thread(parker))).is_some()
     }
 
-    /// Wakes the next pump to wait until the transport accepts more: the first parked thread, or
-    /// else each poller that does not wait for it yet.
-    pub(super) fn wake_for_room(&mut self, deferred: &mut Deferred) {
+    /// Wakes the next pump to wait for a writable transport: the first parked thread, or else each
+    /// poller that does not watch for it yet.
+    pub(super) fn wake_for_writable(&mut self, deferred: &mut Deferred) {
         if self.wake_parked(deferred) {
             return;
         }
         for poller in [&mut self.driver, &mut self.event_loop] {
-            if let Some(poller) = poller.take_if(|poller| !poller.watches_room) {
+            if let Some(poller) = poller.take_if(|poller| !poller.watches_writable) {
                 deferred.wake_first(poller.waiter);
             }
         }

@@ -1,5 +1,5 @@
-//! The state behind the lock, and its changes by requests. `dispatch` has the changes by replies and
-//! events.
+//! The state behind the lock, and the changes that requests make. `dispatch` has the changes that
+//! replies and events make.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,9 +25,8 @@ use super::watches::Watches;
 use crate::error::ErrorKind;
 use crate::sync::thread::JoinHandle;
 
-/// Everything that the parties of a client share.
-///
-/// The tables know neither the lock nor each other. Wake-ups go through [`Deferred`].
+/// Everything that the parties of a client share. The tables in it do not know the lock: they wake
+/// parties through [`Deferred`].
 #[derive(Debug)]
 pub(crate) struct State {
     pub(super) connection: ClientConnection<Purpose>,
@@ -37,7 +36,7 @@ pub(crate) struct State {
     pub(super) generation: u64,
     /// Why the current connection has failed.
     failure: Option<Failure>,
-    /// The program has closed the client for good.
+    /// The program has closed the client, which makes no new connection.
     pub(super) closed: bool,
     /// How to make a new connection after a failure. `None` if the client does not reconnect.
     pub(super) connector: Option<Connector>,
@@ -49,21 +48,22 @@ pub(crate) struct State {
     pub(super) transactions: Transactions,
     pub(super) housekeeping: HousekeepingQueue,
     pub(crate) timers: Timers,
-    /// Watches the timers, unless the task thread does.
+    /// The alarm that watches the timers. `None` if the task thread does.
     pub(super) alarm: Option<Arc<dyn Alarm>>,
     pub(crate) callback_thread: CallbackThread,
-    /// The thread that drives tasks where no runtime does.
+    /// The thread that drives tasks if no runtime does.
     pub(crate) task_thread: Option<JoinHandle<()>>,
     /// The parties that wait for room in flight or for a new connection.
-    waiting: BTreeMap<RoomTicket, Waiter>,
+    room_waiters: BTreeMap<RoomTicket, Waiter>,
     last_ticket: u64,
     /// Counts the receives. A change tells a party that tried to send that the peer made progress.
-    pub(super) received: u64,
-    /// Counts the waits of blocked threads, so that the callback thread can give way to them.
+    pub(super) receives: u64,
+    /// Counts the waits of threads other than background threads. While the number grows, the
+    /// callback thread leaves the reader role to them.
     pub(crate) waits: u64,
-    /// A driver gathers the requests of tasks; see [`State::gather`].
+    /// The requests that the driver gathers; see [`State::gather`].
     pub(crate) gathers: Gathers,
-    /// Counts the polls of the driver, so that a call notices if there was none.
+    /// Counts the polls of the driver. A call that times out checks whether there was one.
     pub(crate) driver_polls: u64,
     /// Gathered requests wait for the driver to send them.
     pub(crate) gathered: bool,
@@ -85,15 +85,15 @@ pub(super) enum Purpose {
     Reset(CallKey),
     /// A watch is set again on a new connection.
     WatchAgain(WatchToken),
-    /// Housekeeping, whose reply is ignored.
+    /// Other housekeeping, whose reply is ignored.
     CleanUp,
 }
 
-/// A point in the history of a client, as far as RESET_WATCHES and new connections are concerned.
+/// A point in time, for the question whether the daemon has ended watches since then.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ResetMark {
     generation: u64,
-    /// The number of RESET_WATCHES that were answered on the connection.
+    /// The number of RESET_WATCHES that had been answered on the connection.
     answered: u64,
 }
 
@@ -144,9 +144,9 @@ impl State {
             alarm: None,
             callback_thread: CallbackThread::default(),
             task_thread: None,
-            waiting: BTreeMap::new(),
+            room_waiters: BTreeMap::new(),
             last_ticket: 0,
-            received: 0,
+            receives: 0,
             waits: 0,
             gathers: Gathers::default(),
             driver_polls: 0,
@@ -200,7 +200,7 @@ impl State {
         self.calls.len()
     }
 
-    /// Submits a request, whose reply a caller waits for. It is sent when the lock is released.
+    /// Submits a request whose reply a caller waits for. The guard sends it.
     pub(crate) fn submit(
         &mut self,
         scope: Scope,
@@ -263,22 +263,21 @@ impl State {
         }
     }
 
-    /// Returns the point up to which RESET_WATCHES have taken effect; see
-    /// [`may_be_reset_since`](Self::may_be_reset_since).
+    /// Returns the current mark, for [`may_be_reset_since`](Self::may_be_reset_since).
     pub(crate) fn reset_mark(&self) -> ResetMark {
         let (_, answered) = self.transactions.count_resets();
         ResetMark { generation: self.generation, answered }
     }
 
-    /// Returns whether the daemon may have ended a watch that was in the table at `mark`: with its
-    /// connection, or for a RESET_WATCHES of this client.
+    /// Returns whether the daemon may have ended a watch that was in the table at `mark`: the
+    /// connection was replaced, or a RESET_WATCHES of this client took effect.
     pub(crate) fn may_be_reset_since(&self, mark: ResetMark) -> bool {
         let (submitted, _) = self.transactions.count_resets();
         self.generation != mark.generation || submitted > mark.answered
     }
 
-    /// Returns whether there is room for a request in flight. Also true after a failure, so that no
-    /// party waits for room on a connection that is lost.
+    /// Returns whether there is room for one more request in flight. This is also true after a
+    /// failure, so that no party waits for room on a lost connection.
     pub(crate) fn has_room(&self) -> bool {
         let max = ClientConnection::<Purpose>::MAX_PENDING;
         self.failure.is_some() || self.connection.pending() < max
@@ -292,8 +291,8 @@ impl State {
         }
     }
 
-    /// Takes the next event of a group of watches, or the failure of the connection. Events that were
-    /// received before the failure come first.
+    /// Takes the next event of a group of watches, or the failure of the connection. Events that
+    /// were received before the failure come first.
     pub(crate) fn take_next(&mut self, group: GroupId) -> Option<Next> {
         if self.is_forked() {
             return Some(Next::Failed(Failure::Forked));
@@ -307,21 +306,21 @@ impl State {
         self.calls.register(call.key, waiter, &mut self.deferred);
     }
 
-    /// Registers the party to wake when there is room for a request, or a new connection. It keeps
-    /// the ticket until it no longer waits, and then calls [`leave_room`](Self::leave_room).
+    /// Registers the party to wake when there may be room for a request, or a new connection. The
+    /// party keeps the ticket while it waits, and then calls [`leave_room`](Self::leave_room).
     pub(crate) fn register_for_room(&mut self, ticket: &mut Option<RoomTicket>, waiter: &Waiter) {
         let ticket = *ticket.get_or_insert_with(|| {
             self.last_ticket += 1;
             RoomTicket(self.last_ticket)
         });
-        let mut slot = self.waiting.remove(&ticket);
+        let mut slot = self.room_waiters.remove(&ticket);
         self.deferred.register(&mut slot, waiter);
-        self.waiting.extend(slot.map(|waiter| (ticket, waiter)));
+        self.room_waiters.extend(slot.map(|waiter| (ticket, waiter)));
     }
 
     /// Removes a party that no longer waits for room.
     pub(crate) fn leave_room(&mut self, ticket: RoomTicket) {
-        let waiter = self.waiting.remove(&ticket);
+        let waiter = self.room_waiters.remove(&ticket);
         self.deferred.release(waiter);
     }
 
@@ -340,8 +339,7 @@ impl State {
         }
     }
 
-    /// Queues a request whose reply no caller waits for. Without a connection there is nothing to
-    /// clean up.
+    /// Queues a request that cleans up. Without a connection there is nothing to clean up.
     pub(crate) fn clean_up(&mut self, request: Housekeeping) {
         if self.failure.is_none() {
             self.housekeeping.push(request);
@@ -390,12 +388,12 @@ impl State {
         self.pumps.wake_pollers(&mut self.deferred);
     }
 
-    pub(super) fn wake_waiting(&mut self) {
-        self.deferred.wake_all(std::mem::take(&mut self.waiting).into_values());
+    pub(super) fn wake_room_waiters(&mut self) {
+        self.deferred.wake_all(std::mem::take(&mut self.room_waiters).into_values());
     }
 
-    /// Wakes a thread that waits for the reader role, which then sends, too. Returns false if there
-    /// is none.
+    /// Wakes a thread that waits for the reader role. It sends all output before it receives.
+    /// Returns false if there is no such thread.
     pub(super) fn wake_parked(&mut self) -> bool {
         self.pumps.wake_parked(&mut self.deferred)
     }

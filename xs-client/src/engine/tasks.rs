@@ -14,9 +14,8 @@ use super::timers::Timer;
 
 impl State {
     /// Leaves the request that a task has just submitted to the driver, which sends it together
-    /// with the requests of other tasks. Returns false if the task has to send the request itself:
-    /// there is no driver that gathers, or the driver gathers only [further](Gathers::Further)
-    /// requests and this one is alone in flight.
+    /// with the requests of other tasks. Returns false if the driver does not gather this request,
+    /// so that the guard of the task sends it.
     pub(crate) fn gather(&mut self) -> bool {
         let gather = match self.gathers {
             Gathers::None => false,
@@ -30,7 +29,8 @@ impl State {
         gather
     }
 
-    /// Returns ready if `at` has passed. Otherwise sets a timer that wakes the task at this instant.
+    /// Returns ready if the timer has fired. Otherwise registers the task, which the timer wakes at
+    /// `at`. The first call sets the timer.
     pub(crate) fn poll_timer(
         &mut self,
         timer: &mut Option<Timer>,
@@ -68,8 +68,8 @@ impl State {
         self.alarm = Some(alarm);
     }
 
-    /// Handles the expiry of the alarm: wakes the tasks whose timers have expired, and arms the alarm
-    /// for the next timer.
+    /// Handles the expiry of the alarm: wakes the tasks whose timers have expired, and arms the
+    /// alarm again.
     #[cfg(feature = "futures")]
     pub(crate) fn on_alarm(&mut self, now: Instant) {
         let next = self.expire_timers(now);
@@ -78,14 +78,13 @@ impl State {
         }
     }
 
-    /// Returns whether the driver has been polled since its poll number `polls`. True if there is no
-    /// driver.
+    /// Returns whether the driver has been polled since `driver_polls` was `polls`. True if no
+    /// program polls a driver.
     pub(crate) fn is_driven_since(&self, polls: u64) -> bool {
         self.alarm.is_none() || self.driver_polls != polls
     }
 
-    /// Wakes the tasks whose timers have expired, and returns the instant of the next call, if one is
-    /// needed.
+    /// Wakes the tasks whose timers have expired. Returns when to call this again, if ever.
     #[cfg(feature = "futures")]
     pub(crate) fn expire_timers(&mut self, now: Instant) -> Option<Instant> {
         self.timers.expire(now, &mut self.deferred)

@@ -7,16 +7,17 @@ use super::deferred::{Deferred, Waiter};
 
 /// The tasks to wake at given instants of the clock of tasks.
 ///
-/// A timer that is not in the table has fired, so no task has to read the clock.
+/// A timer that is no longer in the table has fired, so no task has to read the clock.
 ///
-/// Each request adds a timer and removes it. The party that watches the clock therefore does not learn
-/// of each timer. It states the instant of its next look at the clock ([`Timers::expire`]), and only a
-/// timer before this instant is reported to it.
+/// An alarm or the task thread watches the clock. Each request adds a timer and removes it, so the
+/// watching party does not learn of each timer: it has an instant at which it looks at the clock
+/// next ([`Timers::expire`]), and learns only of a timer before this instant.
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
-    /// The waiter of a timer, unless it was woken early.
+    /// The waiter of each timer. `None` if it was woken early.
     entries: BTreeMap<Timer, Option<Waiter>>,
     last: u64,
+    /// When the watching party looks at the clock next.
     next_look: Option<Instant>,
 }
 
@@ -28,7 +29,7 @@ pub(crate) struct Timer {
 }
 
 impl Timers {
-    /// Adds a timer. Returns true if it has to be reported to the party that watches the clock.
+    /// Adds a timer. Also returns true if the watching party has to learn of it.
     pub(crate) fn add(&mut self, at: Instant, waiter: Waiter) -> (Timer, bool) {
         self.last += 1;
         let timer = Timer { at, id: self.last };
@@ -36,7 +37,7 @@ impl Timers {
         (timer, self.next_look.is_none_or(|look| at < look))
     }
 
-    /// States the instant at which the party that watches the clock looks at it next.
+    /// Notes that the watching party looks at the clock next at `at`.
     pub(crate) fn look_at(&mut self, at: Instant) {
         self.next_look = Some(at);
     }
@@ -59,7 +60,7 @@ impl Timers {
         true
     }
 
-    /// Wakes all tasks early. Their timers have not fired.
+    /// Wakes all tasks early. Their timers stay in the table.
     pub(crate) fn wake_all(&mut self, deferred: &mut Deferred) {
         deferred.wake_all(self.entries.values_mut().filter_map(Option::take));
     }
@@ -73,7 +74,7 @@ impl Timers {
             }
             deferred.wake_all(entry.remove());
         }
-        // If the party has already stated an earlier instant, it keeps that one: arming its alarm
+        // An earlier instant that was promised stays, even if its timer is gone: arming the alarm
         // anew for each timer would cost more than one look too many.
         let next = self.entries.first_key_value().map(|(timer, _)| timer.at);
         let promised = self.next_look.filter(|look| *look > now);

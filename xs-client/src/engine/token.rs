@@ -17,7 +17,7 @@ use std::sync::{Mutex, PoisonError};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WatchToken(u64);
 
-/// Marks the tokens of this library for people who list the daemon's watches.
+/// Shows people who list the daemon's watches that a watch belongs to this library.
 const TOKEN_PREFIX: &str = "xs-";
 
 impl WatchToken {

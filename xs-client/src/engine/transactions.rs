@@ -1,4 +1,4 @@
-//! The transactions that are open on the current connection.
+//! The transactions that are open on the current connection, and the effects of RESET_WATCHES.
 
 use std::collections::BTreeSet;
 
@@ -32,20 +32,21 @@ impl Scope {
 
 /// The table of transactions.
 ///
-/// It refuses requests in a transaction that has ended: one daemon answers them with ENOENT, which a
-/// caller would take for a missing node.
+/// With it, the client refuses requests in a transaction that has ended. The C daemon answers them
+/// with ENOENT, which a caller would take for a missing node.
 #[derive(Debug, Default)]
 pub(crate) struct Transactions {
     open: BTreeSet<TxId>,
-    /// The calls that open a transaction.
+    /// The calls of TRANSACTION_START in flight.
     starting: BTreeSet<CallKey>,
+    /// The RESET_WATCHES in flight.
     resets: Vec<Reset>,
-    /// How many RESET_WATCHES were submitted.
+    /// The number of RESET_WATCHES that were submitted.
     submitted_resets: u64,
 }
 
-/// A RESET_WATCHES in flight. If the daemon grants it, it ends the watches and transactions that
-/// existed when it was sent.
+/// A RESET_WATCHES in flight. If the daemon grants it, these watches and transactions end, which
+/// existed when it was submitted.
 #[derive(Debug)]
 struct Reset {
     call: CallKey,
@@ -59,17 +60,17 @@ impl Transactions {
         self.open.contains(&tx_id)
     }
 
-    /// Removes a transaction whose end is about to be sent. Returns false if it was not open.
+    /// Removes a transaction whose end is submitted. Returns false if it was not open.
     pub(crate) fn end(&mut self, tx_id: TxId) -> bool {
         self.open.remove(&tx_id)
     }
 
-    /// TRANSACTION_START was submitted.
+    /// Notes that TRANSACTION_START was submitted.
     pub(crate) fn starting(&mut self, call: CallKey) {
         self.starting.insert(call);
     }
 
-    /// TRANSACTION_START was answered; without a `tx_id`, it failed.
+    /// Notes the answer to TRANSACTION_START. Without a `tx_id`, it failed.
     pub(crate) fn started(&mut self, call: CallKey, tx_id: Option<TxId>) {
         self.starting.remove(&call);
         for reset in &mut self.resets {
@@ -80,7 +81,7 @@ impl Transactions {
         self.open.extend(tx_id);
     }
 
-    /// RESET_WATCHES was submitted while the daemon knew these watches.
+    /// Notes that RESET_WATCHES was submitted while the daemon knew these watches.
     pub(crate) fn begin_reset(&mut self, call: CallKey, watches: Vec<WatchToken>) {
         let (open, starting) = (self.open.clone(), self.starting.clone());
         self.resets.push(Reset { call, watches, open, starting });
@@ -92,7 +93,7 @@ impl Transactions {
         (self.submitted_resets, self.submitted_resets - self.resets.len() as u64)
     }
 
-    /// RESET_WATCHES was answered. Returns the watches that have ended.
+    /// Notes the answer to RESET_WATCHES. Returns the watches that have ended.
     pub(crate) fn end_reset(&mut self, call: CallKey, granted: bool) -> Vec<WatchToken> {
         let Some(at) = self.resets.iter().position(|reset| reset.call == call) else {
             return Vec::new();
@@ -105,7 +106,7 @@ impl Transactions {
         reset.watches
     }
 
-    /// The connection is lost, and all its transactions with it.
+    /// Forgets all transactions, which end with their connection.
     pub(crate) fn clear(&mut self) {
         *self = Self::default();
     }

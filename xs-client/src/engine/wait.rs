@@ -1,4 +1,5 @@
-//! The loop of a blocked thread, which sends, receives, connects and sleeps, and its conditions.
+//! The loop of a blocked thread, which sends, receives, connects and sleeps, and the conditions
+//! that it waits for.
 
 use std::time::Instant;
 
@@ -16,19 +17,19 @@ use super::transactions::Scope;
 use super::watch_entry::Next;
 use crate::error::ErrorKind;
 
-/// A condition that a party waits for.
+/// A condition that a blocked thread waits for.
 pub(crate) trait Condition {
     type Output;
 
-    /// Whether the party sends, receives and connects for all parties while it waits. Otherwise it
+    /// Whether the thread sends, receives and connects for all parties while it waits. Otherwise it
     /// only sleeps.
     const DRIVES: bool = true;
 
-    /// Whether the party is a thread that the client has started. Other parties can interrupt such a
-    /// thread while it receives.
+    /// Whether the thread is a background thread, which the client has started. Other parties can
+    /// interrupt it while it receives.
     const IS_BACKGROUND: bool = false;
 
-    /// Whether the party waits for room in flight.
+    /// Whether the thread waits for room in flight.
     const NEEDS_ROOM: bool = false;
 
     /// Returns the output as soon as the condition holds.
@@ -40,8 +41,8 @@ pub(crate) trait Condition {
     /// Cleans up after the deadline has passed.
     fn cancel(&mut self, _: &mut State) {}
 
-    /// Returns the instant until which the party leaves the reader role to others, if it does. Called
-    /// before each receive.
+    /// Returns until when the thread leaves the reader role to other parties, or `None` if it may
+    /// receive now. Called before each receive.
     fn hold_off(&mut self, _: &mut State) -> Option<Instant> {
         None
     }
@@ -51,8 +52,8 @@ pub(crate) trait Condition {
         deadline
     }
 
-    /// Returns the latest instant of the next check, if there is one. Called in each turn of the loop.
-    fn next_check(&mut self, _: &mut State, _: &LazyParker) -> Option<Instant> {
+    /// Prepares a turn of the loop, and returns when the next turn has to begin at the latest.
+    fn begin_turn(&mut self, _: &mut State, _: &LazyParker) -> Option<Instant> {
         None
     }
 }
@@ -74,7 +75,7 @@ impl Guard<'_> {
         let (mut check_clock, mut has_sent) = (false, false);
         self.waits += u64::from(!C::IS_BACKGROUND);
         let output = loop {
-            let until = earlier(deadline, condition.next_check(self, &sleeper.parker));
+            let until = earlier(deadline, condition.begin_turn(self, &sleeper.parker));
             if self.run_user_code() {
                 continue;
             }
@@ -100,14 +101,14 @@ impl Guard<'_> {
             } else if let Some(pause) = condition.hold_off(self) {
                 self.sleep(&mut sleeper, &mut condition, earlier(Some(pause), until));
             } else if !self.receive_step(&sleeper.parker, &mut condition, until)
-                && !self.room_step(until)
+                && !self.writable_step(until)
             {
                 self.park(&mut sleeper, &mut condition, until);
             }
         };
-        // The guard now sends all pending output itself, including requests that tasks have left to
-        // the driver. The wake-up of the driver is deferred, and other user code that runs before it
-        // may block until this output has been sent.
+        // From here on, the guard sends all pending output itself, including requests that tasks
+        // have left to the driver. User code that runs at the release may block until they are
+        // answered, and the driver may be a task of this very thread.
         self.gathered = false;
         if let Some(ticket) = sleeper.room {
             self.leave_room(ticket);
@@ -115,16 +116,16 @@ impl Guard<'_> {
         output
     }
 
-    /// Receives, and if sending is blocked, waits for room to send as well. Returns false if
-    /// another party receives.
+    /// Receives, and if sending is blocked, also waits for a writable transport. Returns false if
+    /// another party receives, or is about to.
     fn receive_step<C: Condition>(
         &mut self,
         parker: &LazyParker,
         condition: &mut C,
         until: Option<Instant>,
     ) -> bool {
-        // The party that waits for room receives next.
-        if self.roles.awaiting_room {
+        // The party that waits for a writable transport receives next.
+        if self.roles.awaiting_writable {
             return false;
         }
         let Some(mut reader) = self.take_reader(C::IS_BACKGROUND) else {
@@ -136,31 +137,31 @@ impl Guard<'_> {
             wait = Wait::UntilWoken(until);
         }
         let send_blocked = self.roles.send_blocked;
-        self.roles.awaiting_room = send_blocked;
+        self.roles.awaiting_writable = send_blocked;
         let received = self.with_role(|| reader.receive(wait, send_blocked));
-        // Without `send_blocked`, this party did not wait for room, and the flags may belong to
-        // another party that does.
+        // Without `send_blocked`, this party did not wait for a writable transport, and the flags
+        // may belong to another party that does.
         if send_blocked && reader.generation == self.generation {
-            self.roles.awaiting_room = false;
+            self.roles.awaiting_writable = false;
             self.roles.send_blocked = false;
         }
         self.put_back_reader(reader, received);
         true
     }
 
-    /// Waits for room to send, while another party receives. Returns false if sending is not blocked,
-    /// if there is nothing to send, or if another party waits for room.
-    fn room_step(&mut self, until: Option<Instant>) -> bool {
-        // `Transport::wake` ends only one wait. If the reader has to be interruptible, it must be the
-        // only party that waits in the transport, and it waits for room as well.
-        if !self.roles.needs_room() || !self.has_output() || self.roles.interruptible {
+    /// Waits for a writable transport, while another party receives. Returns false if sending is
+    /// not blocked, if there is nothing to send, or if another party does this.
+    fn writable_step(&mut self, until: Option<Instant>) -> bool {
+        // `Transport::wake` ends only one wait. An interruptible reader must therefore be the only
+        // party that waits in the transport, and itself waits for a writable transport as well.
+        if !self.roles.needs_writable_wait() || !self.has_output() || self.roles.interruptible {
             return false;
         }
-        self.roles.awaiting_room = true;
+        self.roles.awaiting_writable = true;
         let (transport, generation) = (self.transport(), self.generation);
         let waited = self.with_role(|| xs_transport::wait_once(&*transport, Interest::Send, until));
         if generation == self.generation {
-            self.roles.awaiting_room = false;
+            self.roles.awaiting_writable = false;
             self.roles.send_blocked = false;
             waited.err().into_iter().for_each(|failure| self.fail(failure));
         }
@@ -204,12 +205,12 @@ impl Guard<'_> {
     }
 }
 
-/// How a thread sleeps during one wait.
+/// The state of a thread that sleeps during one wait.
 #[derive(Default)]
 struct Sleeper {
-    /// Created when the thread sleeps for the first time. A single thread never sleeps.
+    /// Created when the thread sleeps for the first time. A lone thread rarely does.
     parker: LazyParker,
-    /// Set when the thread waits for room in flight or a connection for the first time.
+    /// Set when the thread first sleeps until there is room in flight or a connection.
     room: Option<RoomTicket>,
 }
 
@@ -255,7 +256,7 @@ impl Condition for CallId {
 /// Waits for the next event of a group of watches, on this connection or a new one.
 pub(crate) struct NextEvent<'a> {
     group: GroupId,
-    /// Counts each wait once, although the thread may be woken several times in it. `None` afterwards.
+    /// `None` once this wait was counted, since the thread may be woken several times in it.
     pace: Option<&'a mut Pace>,
 }
 

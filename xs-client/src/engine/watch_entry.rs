@@ -31,7 +31,7 @@ pub(crate) struct WatchOptions<'a> {
     pub(crate) capacity: Option<usize>,
 }
 
-/// Whether WATCH was submitted on the current connection: what the daemon knows of the watch.
+/// Whether the daemon may know the watch on the current connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Submission {
     /// WATCH has not been submitted.
@@ -40,17 +40,17 @@ pub(super) enum Submission {
     Submitted,
     /// The connection was replaced, and WATCH waits to be submitted on the new one.
     QueuedAgain,
-    /// The connection was replaced, and WATCH was submitted on the new one. The owner is told of it
-    /// when the daemon confirms, not before: a daemon that is about to exit may still accept a
-    /// connection, and lose it.
+    /// The connection was replaced, and WATCH was submitted on the new one. The owner learns of the
+    /// new connection when the daemon confirms the watch, not before: a daemon that is about to
+    /// exit may still accept a connection, and lose it.
     SubmittedAgain,
 }
 
-/// The next item that a group has for its owner or its callback.
+/// The next item that the owner or the callback of a group gets.
 #[derive(Debug)]
 pub(crate) enum Next {
     Event(WatchEvent),
-    /// The single watch of the group was removed, or the set.
+    /// The group was removed: the set, or the single watch.
     Removed,
     /// The connection is lost.
     Failed(Failure),
@@ -59,19 +59,20 @@ pub(crate) enum Next {
 }
 
 impl<'a> WatchOptions<'a> {
-    /// A watch without options.
+    /// Returns the default options for a path.
     pub(crate) fn new(path: &'a str) -> Self {
         WatchOptions { path, depth: None, capacity: None }
     }
 }
 
 impl Entry {
-    /// Returns whether the owner or the callback has something to take on this connection.
+    /// Returns whether the owner or the callback has something to take.
     pub(super) fn has_work(&self) -> bool {
         !self.queue.is_empty() || self.refused.is_some()
     }
 
-    /// The daemon has shown that it knows the watch. Returns true if the owner has to be told.
+    /// Notes that the daemon knows the watch. If the watch was set again, queues the event that
+    /// reports this, and returns true.
     pub(super) fn confirm_again(&mut self) -> bool {
         let again = self.submission == Submission::SubmittedAgain;
         if again {
@@ -90,7 +91,7 @@ impl Submission {
 }
 
 impl Next {
-    /// Converts the item for the program. `path` is that of a single watch.
+    /// Converts the item to an event or an error. `path` is that of a single watch.
     pub(crate) fn into_result(self, path: Option<&str>) -> Result<WatchEvent> {
         match self {
             Next::Event(event) => Ok(event),

@@ -24,7 +24,8 @@ pub(crate) struct Watches {
     capacity: usize,
     /// A queue may be more than half full.
     crowded: bool,
-    /// The watches that were removed before WATCH was submitted, and that the daemon may know now.
+    /// The watches that were removed from the table before WATCH was submitted. The daemon may know
+    /// them now.
     orphans: BTreeSet<WatchToken>,
 }
 
@@ -47,7 +48,7 @@ pub(crate) struct DueCallback {
 }
 
 impl DueCallback {
-    /// Returns the note that this callback runs on a thread.
+    /// Returns the value of `CallbackThread::running` while this callback runs on a thread.
     pub(crate) fn run_on(&self, thread: ThreadId) -> Running {
         Running { group: self.group, token: self.token, thread }
     }
@@ -64,8 +65,8 @@ impl Watches {
         self.groups.add(delivery, None)
     }
 
-    /// Adds a single watch. This comes before WATCH is sent, since the first event may precede the
-    /// reply.
+    /// Adds a single watch. The caller does this before it sends WATCH, since the first event may
+    /// precede the reply.
     pub(crate) fn add(
         &mut self,
         options: &WatchOptions<'_>,
@@ -77,8 +78,7 @@ impl Watches {
         (token, group)
     }
 
-    /// Adds a watch to a set, like [`add`](Self::add). If the set was removed, the watch is not in
-    /// the table.
+    /// Adds a watch to a set, like [`add`](Self::add). If the set was removed, adds nothing.
     pub(crate) fn add_to(&mut self, group: GroupId, options: &WatchOptions<'_>) -> WatchToken {
         let token = WatchToken::new();
         if self.groups.contains(group) {
@@ -116,7 +116,7 @@ impl Watches {
         Ok(())
     }
 
-    /// WATCH was submitted.
+    /// Notes that WATCH was submitted.
     pub(super) fn submitted(&mut self, token: &[u8]) {
         let Some(token) = WatchToken::parse(token) else { return };
         match self.entries.get_mut(&token) {
@@ -125,13 +125,14 @@ impl Watches {
         }
     }
 
-    /// Returns whether a watch that is not in the table has to be removed at the daemon by the
-    /// caller that has set it. If it was removed later, the caller that did so removes it there.
+    /// Returns whether the caller that has set a watch has to remove it at the daemon: it was
+    /// removed from the table before WATCH was submitted. If it was removed later, the caller that
+    /// removed it does so.
     pub(crate) fn take_orphan(&mut self, token: WatchToken) -> bool {
         self.orphans.remove(&token)
     }
 
-    /// Removes a watch, which delivers nothing from then on.
+    /// Removes a watch from the table, together with its events.
     pub(crate) fn remove(&mut self, token: WatchToken, deferred: &mut Deferred) -> Option<Removed> {
         let entry = self.entries.remove(&token)?;
         self.groups.remove_watch(entry.group, token, deferred);
@@ -171,7 +172,7 @@ impl Watches {
         known.map(|(token, _)| *token).collect()
     }
 
-    /// An event arrived. A late event of a removed watch is dropped.
+    /// Queues an event that arrived. Drops a late event of a removed watch.
     pub(super) fn deliver(&mut self, path: &str, token: &[u8], deferred: &mut Deferred) {
         let Some(token) = WatchToken::parse(token) else { return };
         let Some(entry) = self.entries.get_mut(&token) else { return };
@@ -186,8 +187,8 @@ impl Watches {
         }
     }
 
-    /// Returns whether a queue is more than half full. A caller without patience is told only once
-    /// of the same events.
+    /// Returns whether a queue is more than half full. Without `patience`, returns false, and so do
+    /// later calls until another event arrives.
     #[cfg(feature = "futures")]
     pub(crate) fn are_crowded(&mut self, patience: bool) -> bool {
         let is_crowded = |entry: &Entry| entry.queue.is_crowded();
@@ -195,12 +196,12 @@ impl Watches {
         self.crowded
     }
 
-    /// Registers the party to wake when a watch of the group has something.
+    /// Registers the party to wake when a watch of the group has something to take.
     pub(crate) fn register(&mut self, group: GroupId, waiter: &Waiter, deferred: &mut Deferred) {
         self.groups.register(group, waiter, deferred);
     }
 
-    /// Takes the next event of a group. A lost connection is reported by the caller.
+    /// Takes the next item of a group, except a lost connection, which the caller reports.
     pub(super) fn take_next(&mut self, group: GroupId, deferred: &mut Deferred) -> Option<Next> {
         if !self.groups.contains(group) {
             return Some(Next::Removed);
@@ -208,7 +209,7 @@ impl Watches {
         self.take_ready(group, deferred).map(|(_, next)| next)
     }
 
-    /// Takes one item of the watch whose turn it is.
+    /// Takes one item of the watch whose turn it is, and returns the watch with it.
     fn take_ready(&mut self, id: GroupId, deferred: &mut Deferred) -> Option<(WatchToken, Next)> {
         let group = self.groups.get_mut(id)?;
         let token = group.ready.pop_front()?;
@@ -224,18 +225,17 @@ impl Watches {
         Some((token, refused))
     }
 
-    /// Returns the watches whose owners have something to take. A lost connection does not count:
-    /// it may be replaced, and is reported in another way if not.
+    /// Returns the watches whose owners have something to take. A lost connection does not count,
+    /// since it may be replaced.
     #[cfg(feature = "mio")]
     pub(crate) fn tokens_with_events(&self) -> Vec<WatchToken> {
         self.groups.ready_for_owners().collect()
     }
 
-    /// Takes a callback that is due out of the table, until [`return_callback`].
+    /// Takes a callback that is due out of the table, until
+    /// [`return_callback`](Self::return_callback).
     ///
     /// The groups take turns, one event each, so that a busy one does not starve the others.
-    ///
-    /// [`return_callback`]: Self::return_callback
     pub(crate) fn take_callback(&mut self, deferred: &mut Deferred) -> Option<DueCallback> {
         while let Some(id) = self.groups.runnable.pop_front() {
             let Some(group) = self.groups.get_mut(id) else { continue };
@@ -273,7 +273,7 @@ impl Watches {
 
     /// Registers the callback thread, to be woken when a callback is due.
     pub(crate) fn register_callback_thread(&mut self, waiter: Waiter) {
-        self.groups.callback_thread = Some(waiter);
+        self.groups.callback_waiter = Some(waiter);
     }
 
     /// Puts a callback back after its call.
@@ -297,7 +297,8 @@ impl Watches {
         self.groups.wake_all(deferred);
     }
 
-    /// The connection was replaced. Returns the watches to set on the new one.
+    /// Returns the watches to set again on a new connection, and wakes all parties that wait for
+    /// events.
     pub(super) fn reconnected(&mut self, deferred: &mut Deferred) -> Vec<WatchToken> {
         let mut again = Vec::new();
         for (token, entry) in &mut self.entries {
@@ -310,15 +311,15 @@ impl Watches {
         again
     }
 
-    /// WATCH is about to be submitted again. Returns the path and the depth, unless the watch was
-    /// removed.
+    /// Notes that WATCH is about to be submitted again. Returns the path and the depth, unless the
+    /// watch was removed.
     pub(super) fn submit_again(&mut self, token: WatchToken) -> Option<(Arc<str>, Option<u32>)> {
         let entry = self.entries.get_mut(&token)?;
         entry.submission = Submission::SubmittedAgain;
         Some((entry.path.clone(), entry.depth))
     }
 
-    /// The daemon has answered a WATCH that was submitted again.
+    /// Handles the answer to a WATCH that was submitted again.
     pub(super) fn answered_again(
         &mut self,
         token: WatchToken,

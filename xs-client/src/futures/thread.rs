@@ -1,4 +1,4 @@
-//! The thread that drives tasks where no runtime does.
+//! The thread that drives tasks if no runtime does.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -26,7 +26,7 @@ fn run(engine: &Engine) {
     while catch_unwind(AssertUnwindSafe(|| guard.wait(None, Drive))).is_err() {}
 }
 
-/// The work of the thread, which ends when the connection is lost for good.
+/// A condition: the connection is lost for good. Until then, the thread drives tasks.
 struct Drive;
 
 impl Condition for Drive {
@@ -41,11 +41,11 @@ impl Condition for Drive {
     fn register(&mut self, _: &mut State, _: &Waiter) {}
 
     fn connect_deadline(&self, _: Option<Instant>) -> Option<Instant> {
-        // The deadlines of tasks must not wait for it.
+        // A longer attempt would delay the deadlines of tasks.
         Some(Instant::now())
     }
 
-    fn next_check(&mut self, state: &mut State, parker: &LazyParker) -> Option<Instant> {
+    fn begin_turn(&mut self, state: &mut State, parker: &LazyParker) -> Option<Instant> {
         state.set_driver(&Waiter::Background(parker.arc()), true);
         state.expire_timers(Instant::now())
     }
