@@ -7,19 +7,19 @@ use crate::error::Result;
 use crate::op::Op;
 use crate::trace;
 
-/// Operations that are in flight. Dropping the batch cancels those whose results were not taken.
+/// Operations in flight. Dropping the batch cancels those whose results were not taken.
 #[derive(Debug)]
 pub(crate) struct Batch<'a> {
     engine: &'a Engine,
     scope: Scope,
-    /// One for each operation, in order.
+    /// The calls, one for each operation, in order.
     calls: Vec<Result<CallId>>,
     start: trace::Start,
 }
 
-/// The number of requests that are in flight together, a quarter of
-/// [`ClientConnection::MAX_PENDING`](xs_proto::ClientConnection::MAX_PENDING): other callers need
-/// some, too.
+/// The number of requests of a batch that are in flight together: a quarter of
+/// [`ClientConnection::MAX_PENDING`](xs_proto::ClientConnection::MAX_PENDING), which leaves room
+/// for other callers.
 const BATCH: usize = 1024;
 
 /// Runs operations of one kind, in flight together.
@@ -37,14 +37,14 @@ pub(crate) fn run_many<T>(
 }
 
 impl<'a> Batch<'a> {
-    /// Submits operations, and sends them as far as that is possible without waiting.
+    /// Submits operations. Waits while there is no room in flight or no connection.
     pub(crate) fn submit<T>(
         engine: &'a Engine,
         scope: Scope,
         deadline: Option<Instant>,
         ops: &[Op<'_, T>],
     ) -> Self {
-        // A panic of the caller's connector cancels the calls so far.
+        // The batch exists first, so a panic of the caller's connector cancels the calls so far.
         let calls = Vec::with_capacity(ops.len());
         let mut batch = Batch { engine, scope, calls, start: trace::Start::now() };
         let mut guard = engine.lock();
@@ -67,7 +67,7 @@ impl<'a> Batch<'a> {
     ) -> Vec<Result<T>> {
         let mut guard = self.engine.lock();
         let mut answers = Vec::with_capacity(ops.len());
-        // When the last result has come, the others most likely have, too.
+        // Waits for the last result first: when it has come, the others most likely have, too.
         while let Some(call) = self.calls.pop() {
             answers.push(call.map(|call| (call, guard.wait(deadline, call))));
         }

@@ -11,8 +11,8 @@ use crate::engine::{Condition, DueCallback, Engine, Guard, Pace, Running, State,
 use crate::error::Error;
 use crate::sync::thread::{self, ThreadId};
 
-/// While callers receive for themselves, the thread stays out of their way and looks this often
-/// whether they still do. An event that no caller receives is late by no more than this.
+/// While callers receive for themselves, the thread leaves the reader role to them, and checks at
+/// this interval whether they still do. An event that no caller receives is at most this late.
 const YIELD: Duration = Duration::from_millis(1);
 
 /// Starts the thread, unless it runs.
@@ -27,13 +27,13 @@ pub(crate) fn start(engine: &Arc<Engine>) -> io::Result<()> {
 }
 
 /// Stops the thread. Callbacks stay installed, and run again after the next [`start`]. When this
-/// returns, no callback is running but the caller itself.
+/// returns, no callback is running, except one that calls this.
 pub(crate) fn stop(engine: &Engine) {
     let mut guard = engine.lock();
     let running = running_elsewhere(&guard);
     let handle = guard.callback_thread.handle.take();
     guard.callback_thread_changed();
-    // A callback may stop its own thread.
+    // A callback may stop its own thread, which cannot join itself.
     if let Some(handle) = handle.filter(|handle| handle.thread().id() != thread::current().id()) {
         // The thread returns nothing, and catches the panics of callbacks.
         let _ = guard.unlocked(|| handle.join());
@@ -41,13 +41,14 @@ pub(crate) fn stop(engine: &Engine) {
     guard.wait(None, Returned(running));
 }
 
-/// Waits until the running callback returns, if it is asked for and not the caller itself.
-pub(crate) fn await_return(guard: &mut Guard<'_>, is_asked_for: impl Fn(&Running) -> bool) {
-    let running = running_elsewhere(guard).filter(is_asked_for);
+/// Waits until the running callback returns, if `concerns` selects it. Does not wait if the
+/// callback itself calls this.
+pub(crate) fn await_return(guard: &mut Guard<'_>, concerns: impl Fn(&Running) -> bool) {
+    let running = running_elsewhere(guard).filter(concerns);
     guard.wait(None, Returned(running));
 }
 
-/// Returns the callback that another thread runs.
+/// Returns the callback that is running on another thread.
 fn running_elsewhere(guard: &Guard<'_>) -> Option<Running> {
     guard.callback_thread.running.filter(|running| running.thread != thread::current().id())
 }
@@ -56,7 +57,7 @@ fn running_elsewhere(guard: &Guard<'_>) -> Option<Running> {
 fn run(engine: &Engine) {
     let id = thread::current().id();
     let mut guard = engine.lock();
-    // A thread that was stopped before may still run its last callback.
+    // A thread that was stopped earlier may still run its last callback.
     if guard.wait(None, TakeOver { id }) != Some(true) {
         return;
     }
@@ -80,7 +81,7 @@ fn run(engine: &Engine) {
     guard.callback_thread_changed();
 }
 
-/// Tells all callbacks that there will be no more events.
+/// Calls all callbacks for the last time, with the failure of the connection.
 fn end(guard: &mut Guard<'_>, id: ThreadId, failure: &Failure) {
     guard.callback_thread.ended = Some(failure.clone());
     for group in guard.watches.groups() {
@@ -95,7 +96,7 @@ fn end(guard: &mut Guard<'_>, id: ThreadId, failure: &Failure) {
 fn call(guard: &mut Guard<'_>, due: DueCallback) {
     let DueCallback { group, mut callback, event, .. } = due;
     let is_last = event.as_ref().is_err_and(Error::is_lost);
-    // A panic is reported by the panic hook, and the callback is not called again.
+    // The panic hook reports a panic. The callback is then not called again.
     let called = guard.unlocked(|| catch_unwind(AssertUnwindSafe(|| callback(event))));
     let dropped = match called {
         Ok(()) if !is_last => guard.watches.return_callback(group, callback).err(),
@@ -117,14 +118,15 @@ enum Task {
     Stop,
 }
 
-/// Work for the callback thread. While it waits, it receives for all.
+/// A condition: there is work for the callback thread. While the thread waits, it receives for all.
 struct Work<'a> {
     id: ThreadId,
     seen: &'a mut Seen,
 }
 
-/// The thread's view of other parties.
+/// The observations that the thread keeps from one wait to the next.
 struct Seen {
+    /// The last known number of [waits](State::waits).
     waits: u64,
     pace: Pace,
     /// The thread has just paused, and receives next.
@@ -155,8 +157,8 @@ impl Condition for Work<'_> {
     fn hold_off(&mut self, state: &mut State) -> Option<Instant> {
         let seen = &mut *self.seen;
         if seen.waits != state.waits {
-            // Callers receive for themselves. A reader beside them would cost a change of threads
-            // for each reply.
+            // Callers receive for themselves. If this thread received for them, each reply would
+            // cost a switch of threads.
             seen.waits = state.waits;
             return Some(Instant::now() + YIELD);
         }
@@ -170,7 +172,7 @@ impl Condition for Work<'_> {
     }
 }
 
-/// The end of the callback that another thread runs.
+/// A condition: the callback that another thread runs has returned.
 struct Returned(Option<Running>);
 
 impl Condition for Returned {
@@ -187,7 +189,8 @@ impl Condition for Returned {
     }
 }
 
-/// The end of the thread before. Holds with false if this thread was stopped meanwhile.
+/// A condition: the previous thread has left, and this one takes over. The output is false if this
+/// thread was stopped before that.
 struct TakeOver {
     id: ThreadId,
 }

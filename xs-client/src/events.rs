@@ -27,7 +27,7 @@ impl Events {
         Events { tree, group, pace: Pace::default(), has_ended: false }
     }
 
-    /// Waits for the next item, without a deadline.
+    /// Waits indefinitely for the next item.
     pub(crate) fn wait(&mut self) -> Next {
         loop {
             if let Some(next) = self.next_until(None) {
@@ -42,8 +42,8 @@ impl Events {
         self.tree.handle.lock().wait(deadline, condition)
     }
 
-    /// Returns the next item, if it has come already or can be received without waiting. On a lost
-    /// connection, this makes one attempt to connect, if it is time for one.
+    /// Returns the next item, if it has already come or can be received without waiting. If the
+    /// connection is lost, makes one attempt to connect, if one may begin now.
     pub(crate) fn try_next(&mut self) -> Option<Next> {
         let mut guard = self.tree.handle.lock();
         let mut next = guard.take_next(self.group);
@@ -66,7 +66,7 @@ impl Events {
             Some(next) if !matches!(next, Next::Failed(_)) || guard.is_lost() => Poll::Ready(next),
             next => {
                 if next.is_some() {
-                    // The driver replaces the connection, and the watches are told then.
+                    // The driver replaces the connection, which then wakes this task.
                     guard.wake_pollers();
                 }
                 let state = &mut *guard;
@@ -77,7 +77,7 @@ impl Events {
         }
     }
 
-    /// Converts to the item of an iterator or stream. `path` is that of a single watch.
+    /// Converts an item to that of an iterator or stream. `path` is that of a single watch.
     pub(crate) fn item(&mut self, next: Next, path: Option<&str>) -> Option<Result<WatchEvent>> {
         self.has_ended = matches!(next, Next::Removed | Next::Failed(_));
         match next {

@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 
 /// The part of a tree ahead of a walk.
 ///
-/// A node is *listed* when its parent has named it, then *requested*, and *answered* with a `T`. The
-/// children of an answered node may be requested before the walk arrives there. Each step takes
-/// constant time per node.
+/// A node is *listed* when its parent has named it, then *requested*, and then *answered* with a
+/// `T`. The children of an answered node may be requested before the walk returns the node. Each
+/// step takes constant time per node.
 #[derive(Debug)]
 pub(crate) struct Frontier<T> {
     /// The start of the walk, until it is requested.
@@ -16,8 +16,8 @@ pub(crate) struct Frontier<T> {
     free: Vec<usize>,
     /// The lists of the last node returned, of its ancestors, and of its children.
     stack: Vec<usize>,
-    /// The first list, in the order of the walk, with nodes that are not answered. The others are
-    /// linked to it.
+    /// The first list, in the order of the walk, that has nodes without an answer. The others
+    /// follow by [`Siblings::next`].
     first: Option<usize>,
     /// The memory that the lists in `stack` use for names, in bytes.
     names: usize,
@@ -25,16 +25,19 @@ pub(crate) struct Frontier<T> {
     ahead: usize,
 }
 
-/// The children of one node. The first ones are answered, some requested, and the rest only listed.
+/// The children of one node. The first ones are answered, the next ones requested, and the rest
+/// only listed.
 #[derive(Debug)]
 struct Siblings<T> {
-    /// The path of the parent, with a slash at its end.
+    /// The path of the parent with a slash at its end. Empty for the start of the walk.
     prefix: String,
     /// The names, each followed by a NUL.
     names: String,
     /// The number of bytes of `names` that belong to requested nodes.
     requested: usize,
+    /// The number of nodes that are requested and not answered.
     in_flight: usize,
+    /// The nodes that are answered and not returned.
     answered: VecDeque<Answered<T>>,
     previous: Option<usize>,
     next: Option<usize>,
@@ -64,19 +67,19 @@ pub(crate) enum Next<T> {
         /// The number of levels below the start.
         depth: usize,
         answer: T,
-        /// The children have been added before, with the answer.
+        /// The children are already in the frontier: the answer named them.
         has_children: bool,
     },
-    /// The next node has not been answered, and maybe not been requested.
+    /// The next node has not been answered, and perhaps not been requested.
     Unanswered,
     /// No node is left.
     End,
 }
 
-/// The memory for names, in bytes: several lists of the largest size.
+/// The limit on the memory for names, in bytes: several lists of the largest size.
 pub(crate) const MAX_NAMES: usize = 1 << 26;
 
-/// The memory for answers, in bytes, at which only the next node is requested.
+/// The memory for answers, in bytes, from which on only the next node is requested.
 const FULL: usize = 1 << 23;
 
 /// An estimate of the memory that an answered node uses besides its path and its answer.
@@ -98,8 +101,8 @@ impl<T> Frontier<T> {
         frontier
     }
 
-    /// Returns up to `count` nodes to request, in the order of the walk. Returns at most the next one
-    /// while the answers use much memory.
+    /// Returns up to `count` nodes to request, in the order of the walk. While the answers use much
+    /// memory, returns at most the next node.
     pub(crate) fn request(&mut self, count: usize) -> Vec<Spot> {
         let mut spots = Vec::new();
         if let (Some(path), Some(&siblings)) = (self.start.take(), self.stack.first()) {
@@ -121,9 +124,9 @@ impl<T> Frontier<T> {
         spots
     }
 
-    /// Takes the answer for a requested node, its size in bytes, and the names of the node's children
-    /// if they are known, each followed by a NUL. Nodes are answered in the order in which they were
-    /// requested.
+    /// Takes the answer for a requested node, its size in bytes, and the names of the node's
+    /// children if they are known, each followed by a NUL. Nodes are answered in the order in which
+    /// they were requested.
     pub(crate) fn answer(&mut self, spot: Spot, answer: T, size: usize, names: Option<String>) {
         let Spot { path, siblings } = spot;
         let mut size = size + path.len() + OVERHEAD;
@@ -145,7 +148,7 @@ impl<T> Frontier<T> {
         }
     }
 
-    /// Removes the next node.
+    /// Removes the next node of the walk and returns it, if it is answered.
     pub(crate) fn pop(&mut self) -> Next<T> {
         while let Some(&top) = self.stack.last() {
             let list = &mut self.lists[top];
@@ -169,8 +172,8 @@ impl<T> Frontier<T> {
         Next::End
     }
 
-    /// Adds the children of the node that was removed last. Returns false and adds none if the names
-    /// would use more than [`MAX_NAMES`] bytes.
+    /// Adds the children of the node that [`pop`](Self::pop) returned last. Returns false and adds
+    /// none if the names would use more than [`MAX_NAMES`] bytes.
     pub(crate) fn push_children(&mut self, path: &str, names: &[String]) -> bool {
         if names.is_empty() {
             return true;

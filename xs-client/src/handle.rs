@@ -1,4 +1,4 @@
-//! The part of a client that its clones share.
+//! The handle to the engine, which the clones of a client share.
 
 use std::fmt;
 use std::ops::Deref;
@@ -8,7 +8,8 @@ use crate::callbacks;
 use crate::engine::Engine;
 use crate::sync::thread::{self, JoinHandle};
 
-/// The engine, as its users hold it. The connection ends with the last handle.
+/// The handle to the engine. All clones, transactions and watches of a client share one in an
+/// `Arc`; dropping it ends the connection.
 pub(crate) struct Handle(pub(crate) Arc<Engine>);
 
 impl Deref for Handle {

@@ -1,4 +1,4 @@
-//! Lists of children that exceed one message.
+//! Lists of children that do not fit into one message.
 
 use std::time::{Duration, Instant};
 
@@ -19,22 +19,22 @@ pub(crate) struct Listing<'a> {
     generation: Option<u64>,
     /// The pause before the next restart.
     pause: Duration,
-    /// When to give up if the list keeps changing.
+    /// When to give up on a list that keeps changing.
     give_up: Instant,
 }
 
 /// The next step after a part of a list.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// Another part.
+    /// Request another part.
     Continue,
-    /// The list has changed, and is read from its start at this time.
+    /// The list has changed: read it from its start at this instant.
     RestartAt(Instant),
-    /// Nothing: this is the list.
+    /// None: this is the whole list.
     Complete(Vec<String>),
 }
 
-/// How long a list that keeps changing is read again, if the operation has no deadline.
+/// How long to go on with a list that keeps changing, if the operation has no deadline.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The first pause before a restart. Each pause is twice as long as the one before.

@@ -1,6 +1,6 @@
-//! Setting and removing a watch, with the clean-up if either stops half-way.
+//! Setting and removing a watch, and the clean-up if either stops half-way.
 //!
-//! Threads call `run`. Tasks send the `op` themselves, and pass its result to `finish`.
+//! Threads call `run`. Tasks run the operation from `op`, and pass its result to `finish`.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -1,5 +1,6 @@
-//! Locks and threads: those of the standard library, or those of the crate shuttle, which explores
-//! schedules of threads. `tests/schedules` selects shuttle.
+//! Locks and threads, of the standard library or of the crate shuttle.
+//!
+//! Shuttle runs a test under many schedules of its threads. `tests/schedules` selects it.
 
 #[cfg(not(xs_shuttle))]
 pub(crate) use std::{

@@ -1,14 +1,15 @@
-//! Reports to `tracing`. Without the feature `tracing`, nothing of it is compiled.
+//! Events for `tracing`. Without the feature `tracing`, the functions do nothing.
 //!
-//! Each operation is an event of level TRACE, or DEBUG if it failed, with the fields `operation`,
-//! `path`, `tx_id`, `req_id`, `latency_us` and `error`. Values are never reported.
+//! Each operation that was submitted is an event of level TRACE, or DEBUG if it failed, with the
+//! fields `operation`, `path`, `tx_id`, `req_id`, `latency_us` and `error`. Values are never
+//! reported.
 
 use xs_proto::{ReqId, TxId};
 use xs_transport::Failure;
 
 use crate::error::Error;
 
-/// When an operation began.
+/// The instant at which an operation began.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Start {
     #[cfg(feature = "tracing")]
@@ -57,7 +58,7 @@ pub(crate) enum Note {
     Reconnected { watches: usize },
 }
 
-/// A watch has fired.
+/// Returns the note that a watch has fired.
 pub(crate) fn watch_fired(path: &str, token: &[u8]) -> Option<Note> {
     #[cfg(feature = "tracing")]
     if tracing::level_enabled!(tracing::Level::TRACE) {
@@ -67,12 +68,12 @@ pub(crate) fn watch_fired(path: &str, token: &[u8]) -> Option<Note> {
     None
 }
 
-/// The connection has failed.
+/// Returns the note that the connection has failed.
 pub(crate) fn connection_lost(failure: &Failure) -> Option<Note> {
     cfg!(feature = "tracing").then(|| Note::Lost(failure.clone()))
 }
 
-/// The connection was replaced.
+/// Returns the note that the connection was replaced.
 pub(crate) fn reconnected(watches: usize) -> Option<Note> {
     cfg!(feature = "tracing").then_some(Note::Reconnected { watches })
 }

@@ -1,4 +1,4 @@
-//! The steps of a walk, which threads and tasks take.
+//! The state machine of a walk, which threads and tasks drive.
 
 use std::fmt;
 
@@ -10,13 +10,14 @@ use crate::listing::Listing;
 use crate::op::{self, OfNode, Op};
 use crate::tree::Tree;
 
-/// A walk without its requests: what to ask for, and the nodes that the answers make.
+/// A walk without I/O. It chooses the requests, and turns the answers into nodes.
 pub(crate) struct Traversal {
     wanted: Wanted,
     /// The depth below which no nodes are requested.
     max_depth: usize,
     /// The number of slashes in the path of the start.
     start_slashes: usize,
+    /// The number of nodes that a query reads.
     at_once: usize,
     frontier: Frontier<Answers>,
 }
@@ -28,8 +29,8 @@ pub(crate) enum Step {
     Node(Node),
     /// Read the children of this node in parts, and [complete](Traversal::complete) it.
     List(Incomplete),
-    /// Send [queries](Traversal::query), and [pass on](Traversal::answer) the answers to the oldest
-    /// one.
+    /// Send [queries](Traversal::query), wait for the answers to the oldest one, and
+    /// [pass them on](Traversal::answer).
     Ask,
     End,
 }
@@ -78,14 +79,14 @@ struct Wanted {
     perms: bool,
 }
 
-/// How many nodes a query reads: enough to make the fixed cost of a query negligible.
+/// The number of nodes that a query reads. It makes the fixed cost of a query negligible.
 pub(crate) const AT_ONCE: usize = 170;
 
-/// The same for a device, on which each request is a round trip and the whole query has one
-/// deadline.
+/// The same over a device, where each request is a round trip and one deadline covers the whole
+/// query.
 const AT_ONCE_BY_DEVICE: usize = 16;
 
-/// How many queries are in flight at a time, so that the daemon always has work.
+/// The number of queries in flight at a time: with two, the daemon always has work.
 pub(crate) const TIMES_AHEAD: usize = 2;
 
 impl Traversal {
@@ -157,7 +158,7 @@ impl Traversal {
         }
     }
 
-    /// Returns the node with these children. `None` if it has been removed.
+    /// Returns the node with these children, or `None` if it has been removed.
     pub(crate) fn complete(
         &mut self,
         incomplete: Incomplete,
@@ -167,8 +168,8 @@ impl Traversal {
         self.visit(node, incomplete.has_children)
     }
 
-    /// Continues the walk with the children of a node, unless they are known already. Returns `None`
-    /// if the node has been removed.
+    /// Continues the walk with the children of a node, unless the frontier already has them.
+    /// Returns `None` if the node has been removed.
     fn visit(&mut self, mut node: Node, has_children: bool) -> Option<Node> {
         let is_gone = gone(&node.children)
             || node.value.as_ref().is_some_and(gone)
@@ -208,8 +209,8 @@ impl Incomplete {
 }
 
 impl Answers {
-    /// Returns the names of the children, each followed by a NUL, if the node exists and has a valid
-    /// list.
+    /// Returns the names of the children, each followed by a NUL, if the node exists and has a
+    /// valid list.
     fn names(&self) -> Option<&str> {
         let is_gone = [&self.value, &self.perms].into_iter().flatten().any(gone);
         self.children.as_ref().ok().filter(|_| !is_gone)?.names()
@@ -222,7 +223,7 @@ impl Answers {
     }
 }
 
-/// Returns the number of slashes in a path, as far as its depth in the tree depends on it.
+/// Returns the number of slashes in a path, and 0 for the root.
 fn slashes(path: &str) -> usize {
     if path == "/" { 0 } else { path.matches('/').count() }
 }

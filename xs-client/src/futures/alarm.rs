@@ -1,4 +1,4 @@
-//! The alarm of a client on a runtime.
+//! The alarm of a client on a runtime, which wakes tasks at their deadlines.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -11,8 +11,8 @@ use crate::engine::{Alarm, Engine};
 /// One timer of the runtime for the deadlines of all tasks.
 ///
 /// The timer is polled with its own waker, which wakes the tasks whose deadlines have passed.
-/// Deadlines are therefore kept even if the program does not poll the driver, and a call needs no timer
-/// of its own in the runtime.
+/// Deadlines are therefore kept even if the program does not poll the driver, and a call needs no
+/// timer of its own in the runtime.
 pub(super) struct RuntimeAlarm {
     clock: Arc<dyn Clock>,
     engine: Weak<Engine>,
@@ -23,9 +23,9 @@ pub(super) struct RuntimeAlarm {
 #[derive(Default)]
 struct Armed {
     at: Option<Instant>,
-    /// The timer. `None` while a thread polls it for the first time, and while the alarm is not armed.
+    /// The timer. `None` if the alarm is not armed, or a thread polls the timer for the first time.
     sleep: Option<Sleep>,
-    /// Counts the changes, so that a thread notices that another one has changed the alarm.
+    /// Counts the changes, so that a thread notices if another one has changed the alarm.
     changes: u64,
 }
 
@@ -51,7 +51,7 @@ impl RuntimeAlarm {
         armed.changes += 1;
         let (dropped, changes) = (armed.sleep.take(), armed.changes);
         drop(armed);
-        // The drop of a future is code of the runtime.
+        // The drop of a future is code of the runtime, which must not run under the lock.
         drop(dropped);
         changes
     }
@@ -82,7 +82,8 @@ impl Alarm for RuntimeAlarm {
             return self.expire();
         }
         let mut armed = self.armed();
-        // The new timer is kept, unless it has already expired or another thread has changed the alarm.
+        // The new timer is kept, unless it has already expired or another thread has changed the
+        // alarm.
         let sleep = match armed.changes == change {
             true => armed.sleep.replace(sleep),
             false => Some(sleep),

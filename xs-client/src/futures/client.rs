@@ -69,8 +69,8 @@ impl Client {
     }
 
     /// Does the same as [`on_smol`](Self::on_smol), but returns the driver, which the caller has to
-    /// poll. It can do so on any executor, also that of another runtime that uses the crate
-    /// `async-io`.
+    /// poll, on any executor. Other runtimes that use the crate `async-io` need no reactor of their
+    /// own.
     ///
     /// # Errors
     /// As for [`on_smol`](Self::on_smol).

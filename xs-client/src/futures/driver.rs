@@ -14,10 +14,10 @@ use super::alarm::RuntimeAlarm;
 use super::reactor::{Clock, Reactor, Sleep};
 use crate::engine::{Alarm, Attempt, Engine, Gathers, Turn, Waiter};
 
-/// The future that sends and receives for all futures of one client. Spawn it, or poll it beside the
-/// other futures.
+/// The future that sends and receives for all futures of one client. Spawn it, or poll it beside
+/// the other futures.
 ///
-/// It ends with `Ok` when the client is closed, or its last handle dropped. It ends with the cause
+/// It ends with `Ok` when the client is closed or its last clone is dropped. It ends with the cause
 /// when the connection is lost and [not replaced](crate::Builder::reconnect). Dropping it earlier
 /// closes the connection.
 #[must_use = "nothing is received unless the driver is polled"]
@@ -25,23 +25,24 @@ pub struct Driver<R> {
     engine: Arc<Engine>,
     reactor: R,
     clock: Arc<dyn Clock>,
-    /// The instant of the last poll.
+    /// The instant of the latest poll.
     now: Instant,
-    /// The wait before a failed step is tried again.
+    /// The wait before a failed step is tried again, and its end.
     pause: Option<(Instant, Sleep)>,
     /// The generation of the connection whose descriptor is registered.
     generation: u64,
-    /// The number of times that the driver has yielded since it last sent or received.
+    /// How many times in a row the driver has yielded instead of sending and receiving.
     yields: u32,
-    /// The number of times that it has yielded because the clock stands still.
+    /// How many times in a row it has yielded because the clock stands still.
     idle_yields: u32,
 }
 
-/// The number of receives before other tasks get their turn.
+/// The number of receives after which other tasks get their turn.
 const BUDGET: u32 = 32;
 
-/// The number of times the driver yields while a watch has many events to take. Once would be
-/// enough, if tokio did not run the future of `block_on` only after every 61 other tasks.
+/// The number of times in a row that the driver yields while a watch has many events to take, or
+/// while the clock stands still. Once would suffice if tokio did not run the future of `block_on`
+/// only after every 61 other tasks.
 const PATIENCE: u32 = 64;
 
 /// The pause before another attempt to watch a descriptor, or to send after a shortage.
@@ -67,11 +68,22 @@ impl<R: Reactor> Driver<R> {
         })
     }
 
-    /// Lets the tasks run that are ready.
+    /// Lets the tasks that are ready run first.
     fn yield_now(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         self.yields += 1;
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Notes that the driver is polled. Returns whether it has to yield: other tasks that are ready
+    /// may add requests to the same write, or take the events of a watch that has many.
+    fn begin_poll(&self, is_still: bool) -> bool {
+        let mut guard = self.engine.lock();
+        guard.driver_polls += 1;
+        guard.gathers = if is_still { Gathers::All } else { Gathers::Further };
+        let has_gathered = guard.gathered && self.yields == 0;
+        let is_crowded = guard.watches.are_crowded(self.yields < PATIENCE);
+        has_gathered || is_crowded
     }
 
     /// Sends, receives and connects as far as possible without waiting, and registers for wake-ups.
@@ -80,14 +92,7 @@ impl<R: Reactor> Driver<R> {
         // Only the clock of a test stands still. It advances as soon as no task is ready, so the
         // driver stays ready until the runtime has reported all bytes that have arrived.
         let is_still = last == self.now;
-        let mut guard = self.engine.lock();
-        guard.driver_polls += 1;
-        guard.gathers = if is_still { Gathers::All } else { Gathers::Further };
-        // Other tasks that are ready run first, and may add requests to the same write.
-        let has_gathered = guard.gathered && self.yields == 0;
-        let is_crowded = guard.watches.are_crowded(self.yields < PATIENCE);
-        drop(guard);
-        if has_gathered || is_crowded {
+        if self.begin_poll(is_still) {
             self.idle_yields = 0;
             return self.yield_now(cx);
         }
@@ -109,7 +114,7 @@ impl<R: Reactor> Driver<R> {
                 drop(guard);
                 match register(&self.engine, &mut self.reactor) {
                     Ok(generation) => self.generation = generation,
-                    // The process may have a free descriptor later.
+                    // The process may have a free descriptor after a pause.
                     Err(_) if self.poll_pause(cx, true).is_pending() => {
                         return Poll::Pending;
                     }
@@ -161,13 +166,13 @@ impl<R: Reactor> Driver<R> {
                 }
             }
 
-            // If a shortage in the system has blocked sending, the reactor does not report its end.
-            // The driver then tries again after a pause.
             if is_still && self.idle_yields < PATIENCE {
                 self.idle_yields += 1;
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
+            // If a shortage in the system has blocked sending, the reactor does not report its end,
+            // so the driver tries again after a pause.
             if self.poll_pause(cx, is_blocked).is_pending() {
                 return Poll::Pending;
             }
@@ -175,7 +180,7 @@ impl<R: Reactor> Driver<R> {
         self.yield_now(cx)
     }
 
-    /// After a failure, tries to connect. Returns false if the connection is lost for good.
+    /// Tries to connect after a failure. Returns false if the connection is lost for good.
     fn poll_connect(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         let attempt = self.engine.lock().try_connect(self.clock.now());
         match attempt {
@@ -185,13 +190,13 @@ impl<R: Reactor> Driver<R> {
         }
     }
 
-    /// Waits for a short time before a retry, or else for a wake-up.
+    /// Waits for a short time if the driver `retries` a step, or else until it is woken.
     fn poll_pause(&mut self, cx: &mut Context<'_>, retries: bool) -> Poll<()> {
         let retry = retries.then(|| self.clock.now() + RETRY);
         self.poll_until(cx, retry)
     }
 
-    /// Waits until an instant, or for a wake-up.
+    /// Waits until an instant, or without one until the driver is woken.
     fn poll_until(&mut self, cx: &mut Context<'_>, at: Option<Instant>) -> Poll<()> {
         let Some(at) = at else { return Poll::Pending };
         if self.pause.as_ref().is_none_or(|(known, _)| *known != at) {
@@ -203,7 +208,7 @@ impl<R: Reactor> Driver<R> {
         Poll::Ready(())
     }
 
-    /// Closing the client is no failure.
+    /// Returns the result of the driver. Closing the client is not a failure.
     fn outcome(&self, failure: Failure) -> Result<(), Failure> {
         match failure {
             Failure::Closed => Ok(()),

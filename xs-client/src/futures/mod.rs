@@ -1,8 +1,8 @@
 //! The client as futures, for any runtime.
 //!
-//! [`Client`] has the operations of the [blocking client](crate::Client) as futures. Its watches and
-//! walks are [`Stream`](futures_core::Stream)s. Callbacks and event loops are left to the blocking
-//! client, which [`Client::blocking`] returns.
+//! [`Client`] has the operations of the [blocking client](crate::Client) as futures. Its watches
+//! and walks are [`Stream`](futures_core::Stream)s. Only the blocking client, which
+//! [`Client::blocking`] returns, has callbacks and an event source.
 //!
 //! ```
 //! # #[cfg(feature = "tokio")] {
@@ -37,28 +37,28 @@
 //! | any that uses async-io, and the program polls the driver | [`Client::with_smol_driver`](Client#method.with_smol_driver) | `smol` |
 //! | any, with your own [`Reactor`] | [`Client::with_reactor`] | `futures` |
 //!
-//! Call one of these once for a blocking client, and clone the result. When the driver is dropped,
-//! the connection ends.
+//! Call one of these constructors once for a blocking client, and clone the result. When the driver
+//! is dropped, the connection ends.
 //!
 //! The last three return the driver to the program, which spawns it or polls it beside its other
-//! futures. While the driver is not polled, calls do not complete. A timer of the runtime then ends
-//! each call at its deadline with [`ErrorKind::NotDriven`](crate::ErrorKind::NotDriven); a call
-//! without a timeout waits until the driver is polled again. Watch events stay with the daemon
-//! meanwhile, which can [delay other clients](crate#threads). A common mistake is a `select!` that
-//! polls the driver and awaits a call in the body of another branch: the driver is not polled while
-//! the body runs.
+//! futures. While the driver is not polled, calls do not complete. A timer of the runtime ends each
+//! call at its deadline with [`ErrorKind::NotDriven`](crate::ErrorKind::NotDriven); a call without
+//! a timeout waits until the driver is polled again. Meanwhile, watch events stay with the daemon,
+//! which can [delay other clients](crate#threads). A common mistake is a `select!` with the driver
+//! in one branch and a call that is awaited in the body of another branch: the driver is not polled
+//! while the body runs.
 //!
 //! # Time
-//! Deadlines refer to the clock of the runtime. Under tokio's paused clock, a call that is not
-//! answered times out as soon as all tasks wait, which takes neither time nor CPU. As with all I/O
-//! under a paused clock, a call also times out if the answer of another process is merely late. The
-//! in-memory daemon answers before the clock advances. Deadlines that a program passes as an
-//! [`Instant`](std::time::Instant) have to be instants of this clock, too.
+//! Deadlines refer to the clock of the runtime, and so do those that a program passes as an
+//! [`Instant`](std::time::Instant). Under tokio's paused clock, a call that is not answered times
+//! out as soon as all tasks wait, which takes neither time nor CPU. As with all I/O under a paused
+//! clock, a call also times out if the answer of another process is merely late. The in-memory
+//! daemon answers before the clock advances.
 //!
 //! # Cancellation
-//! A future may be dropped at any point. A late reply is then discarded, and a watch or transaction
-//! that was about to begin is removed or aborted. A request that was sent already may still be
-//! executed.
+//! A future may be dropped at any point. A late reply is then discarded, and a watch that was being
+//! set is removed, or a transaction that was being started is aborted. The daemon may still execute
+//! a request that was already sent.
 //!
 //! # Blocking
 //! Over the xenbus device, setting or removing a watch blocks the thread that polls the future

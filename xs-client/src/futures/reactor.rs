@@ -42,7 +42,7 @@ pub trait Clock: Debug + Send + Sync {
 
     /// Returns a future that is ready at `at`.
     ///
-    /// The client calls this on any thread, also when such a future wakes it, and polls the future
+    /// The client calls this on any thread, even when such a future wakes it, and polls the future
     /// with a waker of its own.
     fn sleep_until(&self, at: Instant) -> Sleep;
 }
@@ -70,7 +70,7 @@ mod tokio_reactor {
         fd: Option<AsyncFd<OwnedFd>>,
     }
 
-    /// The clock of a runtime, also for tasks outside of the runtime.
+    /// The clock of a runtime, which tasks outside of the runtime can also use.
     #[derive(Debug)]
     struct RuntimeClock(Handle);
 
@@ -82,7 +82,7 @@ mod tokio_reactor {
 
         fn sleep_until(&self, at: Instant) -> Sleep {
             let _context = self.0.enter();
-            // It is polled for all tasks, and not at the expense of one of them.
+            // The alarm polls it for all tasks, so it must not use up the budget of one task.
             Box::pin(unconstrained(sleep_until(at.into())))
         }
     }
@@ -184,7 +184,8 @@ mod smol_reactor {
                 return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
             };
             loop {
-                // The attempt comes first because the poll does not report bytes that arrived before.
+                // The attempt comes first because the poll does not report bytes that arrived
+                // before.
                 match attempt() {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                     result => return Poll::Ready(result),

@@ -49,8 +49,8 @@ impl Client {
     /// # }
     /// ```
     ///
-    /// If the closure moves what it captures, each attempt needs a clone. Attempts share
-    /// the state that they change outside of the transaction, for example in an atomic:
+    /// If the closure moves the values that it captures, each attempt needs clones of them.
+    /// Attempts share other state that they change, for example in an atomic:
     ///
     /// ```
     /// # use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! How tasks wait for conditions other than the reply to a request.
+//! Waits of tasks for anything but the reply to a request: room, events, instants.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -8,11 +8,11 @@ use std::time::Instant;
 use crate::engine::{RoomTicket, Timer, Waiter};
 use crate::handle::Handle;
 
-/// A task that waits, which leaves the tables of the engine when it is dropped.
+/// A task that waits. When this is dropped, the task leaves the tables of the engine.
 pub(super) struct Waiting<'a> {
     handle: &'a Arc<Handle>,
     timer: Option<Timer>,
-    /// Set while the task waits for room.
+    /// Set while the task waits for room in flight or a connection.
     pub(super) ticket: Option<RoomTicket>,
 }
 
@@ -21,7 +21,8 @@ impl<'a> Waiting<'a> {
         Waiting { handle, timer: None, ticket: None }
     }
 
-    /// Polls until ready. The last poll is told that the deadline has passed, and returns a value.
+    /// Calls `poll` until it is ready. Its last argument says whether the deadline has passed, and
+    /// `poll` is then ready.
     pub(super) async fn until<T>(
         &mut self,
         deadline: Option<Instant>,
@@ -39,7 +40,7 @@ impl<'a> Waiting<'a> {
         .await
     }
 
-    /// Returns whether an instant has passed. If not, wakes the task then.
+    /// Returns whether an instant has passed. If not, the task is woken at this instant.
     fn has_passed(&mut self, at: Instant, cx: &mut Context<'_>) -> bool {
         if at <= self.handle.task_now() {
             return true;

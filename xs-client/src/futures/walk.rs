@@ -33,7 +33,7 @@ pub struct Walk {
     traversal: Traversal,
     /// The queries in flight, oldest first.
     in_flight: VecDeque<Asked>,
-    /// The node whose children are read in parts, and these children.
+    /// The node whose children are read in parts, and the future that reads them.
     listing: Option<(Incomplete, InFlight<Result<Vec<String>>>)>,
 }
 

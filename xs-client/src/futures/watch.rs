@@ -73,7 +73,7 @@ impl Client {
             let value = match self.run_until(&op::read(path), deadline).await {
                 Ok(value) => Some(value),
                 Err(error) if error.is_not_found() => None,
-                // The next event says that there is another connection.
+                // The next event reports the new connection.
                 Err(error) if error.is_lost() && self.blocking.reconnects() => continue,
                 Err(error) => return Err(error),
             };
@@ -157,8 +157,7 @@ impl Watch {
     }
 
     /// Waits for the next event until a deadline of the [runtime's clock](super#time); `None` waits
-    /// indefinitely. Returns `None` if no
-    /// event comes in time.
+    /// indefinitely. Returns `None` if no event comes in time.
     ///
     /// # Errors
     /// As for [`wait`](Self::wait).

@@ -69,7 +69,7 @@ impl WatchSet {
         self.handle.clone()
     }
 
-    /// Waits for the next event. While the set is empty, this waits until another task adds a watch.
+    /// Waits for the next event. While the set is empty, waits until another task adds a watch.
     ///
     /// # Errors
     /// As for [`xs_client::WatchSet::wait`](crate::WatchSet::wait).
