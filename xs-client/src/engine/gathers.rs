@@ -1,4 +1,4 @@
-//! Which requests a driver gathers.
+//! The choice of the requests that a driver gathers.
 
 /// The requests that tasks leave to the driver, which sends several at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
