@@ -40,7 +40,7 @@ impl<'a> Guard<'a> {
         self.release(true, f)
     }
 
-    /// Runs `f` without the lock, while the caller holds a role.
+    /// Runs `f` without the lock, while the caller holds a role or waits in the transport.
     pub(super) fn with_role<T>(&mut self, f: impl FnOnce() -> T) -> T {
         self.release(false, f)
     }

@@ -50,10 +50,10 @@
 //!
 //! # Time
 //! Deadlines refer to the clock of the runtime. A deadline that a program passes as an
-//! [`Instant`](std::time::Instant) has to be an instant of this clock. Under tokio's paused clock, a
-//! call that is not answered times out as soon as all tasks wait, which takes neither time nor CPU.
-//! As with all I/O under a paused clock, a call also times out if the answer of another process is
-//! merely late. The in-memory daemon answers before the clock advances.
+//! [`Instant`](std::time::Instant) has to be an instant of this clock. Under tokio's paused clock,
+//! a call that is not answered times out as soon as all tasks wait, which takes neither time nor
+//! CPU. As with all I/O under a paused clock, a call also times out if the answer of another
+//! process is merely late. The in-memory daemon answers before the clock advances.
 //!
 //! # Cancellation
 //! A future may be dropped at any point. A late reply is then discarded, and a watch that was being
