@@ -41,10 +41,12 @@ impl State {
         receives: u64,
     ) {
         if writer.generation != self.generation {
-            return self.deferred.drop_later(writer.transport);
+            return self.deferred.drop_later((writer.transport, sent));
         }
         self.roles.writer = Some(writer);
         match sent {
+            // The failure is the result of all calls already.
+            sent if self.failure().is_some() => self.deferred.drop_later(sent),
             Ok(Progress::Sent) => {}
             // If another party has received meanwhile, the transport may be writable again. That
             // party could not send, because the writer role was taken, so this one tries again.
@@ -71,7 +73,7 @@ impl State {
     /// Puts the reader role back, and dispatches what it has received.
     pub(super) fn put_back_reader(&mut self, reader: Reader, received: Result<Received, Failure>) {
         if reader.generation != self.generation {
-            return self.deferred.drop_later(reader.transport);
+            return self.deferred.drop_later((reader.transport, received));
         }
         if self.failure().is_none() {
             let failure = match received {
@@ -83,6 +85,8 @@ impl State {
                 Err(failure) => Some(failure),
             };
             failure.into_iter().for_each(|failure| self.fail(failure));
+        } else {
+            self.deferred.drop_later(received);
         }
         self.roles.reader = Some(reader);
         self.roles.offered = true;
@@ -166,7 +170,7 @@ impl State {
     /// Ends the connection with a failure, unless it has already failed.
     pub(crate) fn fail(&mut self, failure: Failure) {
         if self.failure().is_some() {
-            return;
+            return self.deferred.drop_later(failure);
         }
         self.deferred.trace(trace::connection_lost(&failure));
         self.deferred.close(self.transport.clone());
@@ -218,5 +222,30 @@ impl State {
             .into_iter()
             .for_each(|token| self.housekeeping.push(Housekeeping::WatchAgain(token)));
         self.submit_housekeeping();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use xs_proto::{DomId, TxId};
+    use xs_transport::mock::Xenstored;
+
+    use super::*;
+    use crate::engine::Engine;
+
+    #[test]
+    fn refused_send_of_failed_connection_answers_no_housekeeping() {
+        let pipe = Xenstored::new().connect(DomId::DOM0);
+        let engine = Engine::new(Arc::new(pipe), 1, None);
+        let mut guard = engine.lock();
+        // As over the xenbus device, which refuses requests.
+        guard.connection.restart(Limits::default().with_one_at_a_time());
+        guard.clean_up(Housekeeping::Abort(TxId(1)));
+        let writer = guard.take_writer().unwrap();
+        guard.fail(Failure::Closed);
+        assert_eq!(guard.housekeeping.in_flight, 0);
+        let receives = guard.receives;
+        guard.put_back_writer(writer, Ok(Progress::Refused(ErrorCode::Io)), receives);
+        assert_eq!(guard.housekeeping.in_flight, 0);
     }
 }

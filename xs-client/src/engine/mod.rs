@@ -41,7 +41,7 @@
 //! 3. A party that holds a role or the lock runs no user code, except that of the role itself: the
 //!    methods of the transport, and the caller's function that connects. Calls of wakers, drops of
 //!    transports and callbacks, and `tracing` events are [`Deferred`]. They run when the thread
-//!    holds neither.
+//!    holds neither. Only the clone of a waker, which increments a count, is made under the lock.
 //! 4. A thread sleeps on a [`Parker`] that belongs to one wait, so user code cannot consume the
 //!    wake-up.
 //! 5. Every step of a wait leads back to the check of its condition under the lock

@@ -164,6 +164,8 @@ impl Guard<'_> {
             self.roles.awaiting_writable = false;
             self.roles.send_blocked = false;
             waited.err().into_iter().for_each(|failure| self.fail(failure));
+        } else {
+            self.deferred.drop_later(waited);
         }
         self.deferred.drop_later(transport);
         true
