@@ -1,7 +1,5 @@
 //! The in-flight table: the requests whose replies callers wait for.
 
-use std::collections::BTreeMap;
-
 use xs_proto::{Reply, ReqId};
 use xs_transport::Failure;
 
@@ -11,13 +9,25 @@ use super::deferred::{Deferred, Waiter};
 /// result or cancels the call.
 #[derive(Debug, Default)]
 pub(crate) struct Calls {
-    entries: BTreeMap<CallKey, Call>,
+    slots: Vec<Slot>,
+    /// The indices of the vacant slots.
+    free: Vec<usize>,
     last: u64,
 }
 
 /// The key of an entry. Keys are never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct CallKey(u64);
+pub(crate) struct CallKey {
+    serial: u64,
+    index: usize,
+}
+
+#[derive(Debug)]
+struct Slot {
+    /// The key of the entry, or of the last one if the slot is vacant.
+    key: CallKey,
+    call: Option<Call>,
+}
 
 /// A call that is in flight.
 #[derive(Clone, Copy, Debug)]
@@ -41,27 +51,33 @@ struct Call {
 impl Calls {
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+        self.slots.len() - self.free.len()
     }
 
     pub(crate) fn open(&mut self) -> CallKey {
         self.last += 1;
-        let key = CallKey(self.last);
-        self.entries.insert(key, Call::default());
+        let index = self.free.pop().unwrap_or(self.slots.len());
+        let key = CallKey { serial: self.last, index };
+        let slot = Slot { key, call: Some(Call::default()) };
+        match self.slots.get_mut(index) {
+            Some(vacant) => *vacant = slot,
+            None => self.slots.push(slot),
+        }
         key
     }
 
     /// Registers the party to wake when the call is complete.
     pub(crate) fn register(&mut self, key: CallKey, waiter: &Waiter, deferred: &mut Deferred) {
-        if let Some(call) = self.entries.get_mut(&key) {
+        if let Some(call) = self.get_mut(key) {
             deferred.register(&mut call.waiter, waiter);
         }
     }
 
     /// Takes the result of a call, which ends it; `None` while it is in flight.
+    #[inline]
     pub(crate) fn take(&mut self, key: CallKey) -> Option<CallResult> {
-        let result = self.entries.get_mut(&key)?.result.take()?;
-        self.entries.remove(&key);
+        let result = self.get_mut(key)?.result.take()?;
+        self.vacate(key);
         Some(result)
     }
 
@@ -71,9 +87,16 @@ impl Calls {
         key: CallKey,
         deferred: &mut Deferred,
     ) -> Option<Reply<'static>> {
-        let call = self.entries.remove(&key)?;
+        let call = std::mem::take(self.get_mut(key)?);
+        self.vacate(key);
         deferred.release(call.waiter);
-        call.result?.ok()
+        match call.result? {
+            Ok(reply) => Some(reply),
+            Err(failure) => {
+                deferred.drop_later(failure);
+                None
+            }
+        }
     }
 
     /// Completes a call. Returns false if it was cancelled.
@@ -83,7 +106,7 @@ impl Calls {
         reply: Reply<'static>,
         deferred: &mut Deferred,
     ) -> bool {
-        let Some(call) = self.entries.get_mut(&key) else {
+        let Some(call) = self.get_mut(key) else {
             return false;
         };
         call.result = Some(Ok(reply));
@@ -93,7 +116,7 @@ impl Calls {
 
     /// Completes all calls in flight with the failure of their connection.
     pub(crate) fn fail(&mut self, failure: &Failure, deferred: &mut Deferred) {
-        for call in self.entries.values_mut() {
+        for call in self.slots.iter_mut().filter_map(|slot| slot.call.as_mut()) {
             match call.result {
                 // A transaction ends with its connection, and its id may name another one on the
                 // next connection.
@@ -104,6 +127,16 @@ impl Calls {
                 Some(_) => {}
             }
         }
+    }
+
+    fn get_mut(&mut self, key: CallKey) -> Option<&mut Call> {
+        let slot = self.slots.get_mut(key.index).filter(|slot| slot.key == key)?;
+        slot.call.as_mut()
+    }
+
+    fn vacate(&mut self, key: CallKey) {
+        self.slots[key.index].call = None;
+        self.free.push(key.index);
     }
 }
 
@@ -134,7 +167,7 @@ mod tests {
         assert!(!calls.complete(key, Reply::Boolean(true), &mut deferred));
         calls.complete(done, Reply::Done, &mut deferred);
         assert_eq!(calls.cancel(done, &mut deferred), Some(Reply::Done));
-        assert!(calls.entries.is_empty());
+        assert_eq!(calls.len(), 0);
     }
 
     #[test]

@@ -150,7 +150,11 @@ impl WakeUps {
         self.0.push(WakeUp::Interrupt(transport));
     }
 
+    #[inline]
     pub(super) fn run(self) {
+        if self.0.is_empty() {
+            return;
+        }
         for wakeup in self.0 {
             match wakeup {
                 WakeUp::Unpark(parker) => parker.unpark(),
@@ -166,7 +170,11 @@ impl UserCode {
         self.0.is_empty()
     }
 
+    #[inline]
     pub(super) fn run(self) {
+        if self.0.is_empty() {
+            return;
+        }
         for call in self.0 {
             without_panic(|| match call {
                 Call::Wake(waker) => waker.wake(),

@@ -46,6 +46,7 @@ impl<'a> Guard<'a> {
     }
 
     /// Runs the deferred user code, without the lock. Returns false if there is none.
+    #[inline]
     pub(crate) fn run_user_code(&mut self) -> bool {
         let is_due = !self.deferred.user_code.is_empty();
         if is_due {
@@ -76,6 +77,7 @@ impl<'a> Guard<'a> {
 
     /// Sends once. Returns false if there is nothing to send, the transport accepts no more, or
     /// another party sends.
+    #[inline]
     pub(super) fn send_once(&mut self) -> bool {
         let Some(mut writer) = self.take_writer() else {
             return false;
@@ -88,6 +90,7 @@ impl<'a> Guard<'a> {
     }
 
     /// Returns the wake-ups to run once the lock is released, including that of the next pump.
+    #[inline]
     fn prepare_release(&mut self) -> WakeUps {
         let needs_writable_wait = self.roles.needs_writable_wait() && self.has_output();
         let state = &mut **self;
@@ -152,12 +155,14 @@ impl Drop for Guard<'_> {
 impl Deref for Guard<'_> {
     type Target = State;
 
+    #[inline]
     fn deref(&self) -> &State {
         self.state.as_deref().expect("the lock is held between calls")
     }
 }
 
 impl DerefMut for Guard<'_> {
+    #[inline]
     fn deref_mut(&mut self) -> &mut State {
         self.state.as_deref_mut().expect("the lock is held between calls")
     }

@@ -29,6 +29,7 @@ impl Lock {
         Lock { state: Mutex::new(state), process: Process::current() }
     }
 
+    #[inline]
     pub(super) fn access(&self) -> Access<'_> {
         if self.process.is_current() {
             // A panic while the lock is held leaves nothing half done that others rely on.
@@ -54,6 +55,7 @@ impl Lock {
 impl Deref for Access<'_> {
     type Target = State;
 
+    #[inline]
     fn deref(&self) -> &State {
         match self {
             Access::Locked(state) => state,
@@ -63,6 +65,7 @@ impl Deref for Access<'_> {
 }
 
 impl DerefMut for Access<'_> {
+    #[inline]
     fn deref_mut(&mut self) -> &mut State {
         match self {
             Access::Locked(state) => state,

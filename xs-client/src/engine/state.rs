@@ -389,7 +389,9 @@ impl State {
     }
 
     pub(super) fn wake_room_waiters(&mut self) {
-        self.deferred.wake_all(std::mem::take(&mut self.room_waiters).into_values());
+        while let Some((_, waiter)) = self.room_waiters.pop_first() {
+            self.deferred.wake(waiter);
+        }
     }
 
     /// Wakes a thread that waits for the reader role. It sends all output before it receives.
