@@ -142,6 +142,46 @@ fn failed_transactions_change_nothing() {
 }
 
 #[test]
+fn copies_onto_themselves_are_refused_in_relative_and_absolute_form() {
+    for (domid, is_guest) in [(0, false), (5, true)] {
+        let home = format!("/local/domain/{domid}");
+        let host = Host::new(&format!("{home}/data [n5] = 1\n{home}/data/x [n5] = 2"));
+        let before = host.ok("dump /");
+        let socket = if is_guest { host.guest() } else { host.socket() };
+        for (one, other) in [
+            ("data".to_owned(), format!("{home}/data")),
+            ("data".to_owned(), format!("{home}/data/x")),
+            ("data/x".to_owned(), format!("{home}/data")),
+            ("data/x".to_owned(), home.clone()),
+            ("data".to_owned(), "/".to_owned()),
+        ] {
+            for command in ["mv", "mv -f", "cp -f"] {
+                for (from, to) in [(&one, &other), (&other, &one)] {
+                    let args = format!("{command} {from} {to}");
+                    let output = host.xs(&format!("--socket {socket} {args}"));
+                    let message = format!("{from} and {to} are the same node, or one is below");
+                    assert!(stderr(&output).contains(&message), "{args}: {}", stderr(&output));
+                    assert_eq!(host.ok("dump /"), before, "{args}");
+                }
+            }
+        }
+        // Other relative paths are copied.
+        host.ok(&format!("--socket {socket} cp data/x {home}/data/y"));
+        host.ok(&format!("--socket {socket} mv {home}/data/y data/z"));
+        assert_eq!(host.ok(&format!("read {home}/data/x {home}/data/z")), "2\n2\n");
+    }
+}
+
+#[test]
+fn nothing_is_moved_if_the_home_is_not_known() {
+    let host = Host::new("/local/domain/5/data/x [n5] = 1\n/local/domain/5/domid [n0] = 5");
+    let args = format!("--socket {} mv data /local/domain/5/data/x/y", host.guest());
+    let output = host.xs(&args);
+    assert!(stderr(&output).contains("read \"domid\": EACCES"), "{}", stderr(&output));
+    assert_eq!(host.ok("read /local/domain/5/data/x"), "1\n");
+}
+
+#[test]
 fn wait_ends_at_the_value_or_the_timeout() {
     let host = Host::new("/state = 1");
     host.ok("wait /state");

@@ -6,7 +6,7 @@ use xs_transport::mock::text::Line;
 
 use super::restore::set_nodes;
 use crate::error::{CommandError, CommandResult};
-use crate::subtree;
+use crate::{home, subtree};
 
 /// Copy a node and all nodes below it, with their permissions
 ///
@@ -41,7 +41,7 @@ struct Paths {
 
 impl Cp {
     pub(crate) fn run(&self, client: &Client) -> CommandResult {
-        self.paths.check("cp")?;
+        self.paths.check(client, "cp")?;
         client.transaction(|tx| self.paths.copy(tx, "cp"))?;
         Ok(true)
     }
@@ -49,7 +49,7 @@ impl Cp {
 
 impl Mv {
     pub(crate) fn run(&self, client: &Client) -> CommandResult {
-        self.paths.check("mv")?;
+        self.paths.check(client, "mv")?;
         client.transaction(|tx| self.move_nodes(tx))?;
         Ok(true)
     }
@@ -67,8 +67,8 @@ mod in_shell {
 
     impl Cp {
         /// Copies in a transaction of the caller.
-        pub(crate) fn perform(&self, tx: &Tree) -> CommandResult {
-            self.paths.check("cp")?;
+        pub(crate) fn perform(&self, client: &Client, tx: &Tree) -> CommandResult {
+            self.paths.check(client, "cp")?;
             self.paths.copy(tx, "cp")?;
             Ok(true)
         }
@@ -80,8 +80,8 @@ mod in_shell {
 
     impl Mv {
         /// Moves in a transaction of the caller.
-        pub(crate) fn perform(&self, tx: &Tree) -> CommandResult {
-            self.paths.check("mv")?;
+        pub(crate) fn perform(&self, client: &Client, tx: &Tree) -> CommandResult {
+            self.paths.check(client, "mv")?;
             self.move_nodes(tx)?;
             Ok(true)
         }
@@ -101,11 +101,11 @@ mod in_shell {
 impl Paths {
     /// Refuses a destination below the source, and a source below the destination, which --force
     /// would remove.
-    fn check(&self, command: &str) -> CommandResult<()> {
+    fn check(&self, client: &Client, command: &str) -> CommandResult<()> {
         let Paths { source, destination, .. } = self;
-        if subtree::below(destination, source).is_some()
-            || subtree::below(source, destination).is_some()
-        {
+        // One of the paths may be relative.
+        let (from, to) = (home::absolute(client, source)?, home::absolute(client, destination)?);
+        if subtree::below(&to, &from).is_some() || subtree::below(&from, &to).is_some() {
             return Err(CommandError::new(format!(
                 "{command}: {source} and {destination} are the same node, or one is below the other"
             )));

@@ -114,11 +114,11 @@ impl<'a> Session<'a> {
             ShellCommand::Find(find) => find.run(self.tree(), output)?,
             ShellCommand::Cp(cp) => match &self.transaction {
                 None => cp.run(self.client)?,
-                Some(transaction) => cp.perform(transaction)?,
+                Some(transaction) => cp.perform(self.client, transaction)?,
             },
             ShellCommand::Mv(mv) => match &self.transaction {
                 None => mv.run(self.client)?,
-                Some(transaction) => mv.perform(transaction)?,
+                Some(transaction) => mv.perform(self.client, transaction)?,
             },
         };
         Ok(if is_positive { Next::Continue } else { Next::Negative })

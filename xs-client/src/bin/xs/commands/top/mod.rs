@@ -93,9 +93,6 @@ impl Top {
         };
         client.directory(&path)?;
         // Events of a relative path are relative, too.
-        if path.starts_with('/') {
-            return Ok(path);
-        }
-        Ok(format!("{}/{path}", home::path(client)?))
+        Ok(home::absolute(client, &path)?)
     }
 }
