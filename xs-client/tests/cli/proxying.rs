@@ -46,6 +46,14 @@ impl Proxy {
     }
 }
 
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 #[test]
 fn recorded_conversations_have_the_form_that_the_replayer_takes() {
     for host in Host::on_every_daemon("/tool/proxy", "/tool [n0] = \"\"\n") {
@@ -84,33 +92,42 @@ fn recorded_conversations_have_the_form_that_the_replayer_takes() {
     }
 }
 
+/// Starts a daemon that serves each connection with a function. Returns the path of its socket.
+fn daemon(host: &Host, serve: impl Fn(&UnixStream) + Clone + Send + 'static) -> String {
+    let path = host.dir.join("daemon").display().to_string();
+    let listener = UnixListener::bind(&path).unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let serve = serve.clone();
+            thread::spawn(move || serve(&stream.unwrap()));
+        }
+    });
+    path
+}
+
+fn send(mut stream: &UnixStream, header: Header, payload: &[u8]) {
+    let header = Header { len: payload.len() as u32, ..header };
+    stream.write_all(&[&header.encode()[..], payload].concat()).unwrap();
+}
+
 /// Answers each READ of `/late` when it has received all three.
-fn answer_late(mut stream: &UnixStream) {
+fn answer_late(stream: &UnixStream) {
     let mut late = Vec::new();
     while let Some((header, payload)) = next_message(stream) {
         late.push(header);
         if payload == b"/late\0" && late.len() < 3 {
             continue;
         }
-        for header in late.drain(..) {
-            let reply = Header { len: 2, ..header };
-            stream.write_all(&[&reply.encode()[..], b"ok"].concat()).unwrap();
-        }
+        late.drain(..).for_each(|header| send(stream, header, b"ok"));
     }
 }
 
 #[test]
 fn requests_that_only_read_are_in_flight_together() {
     let host = Host::new("");
-    let daemon = host.dir.join("late");
-    let listener = UnixListener::bind(&daemon).unwrap();
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            thread::spawn(|| answer_late(&stream.unwrap()));
-        }
-    });
+    let daemon = daemon(&host, answer_late);
     let file = host.dir.join("recorded");
-    let args = format!("--socket {} --record {}", daemon.display(), file.display());
+    let args = format!("--socket {daemon} --record {}", file.display());
     let proxy = Proxy::start(&host, &args);
     let client = proxy.client();
     let values = client.read_many(["/late", "/late", "/late"]);
@@ -157,6 +174,46 @@ fn replies_and_requests_keep_their_order() {
     proxy.stop();
     let recorded = fs::read_to_string(&file).unwrap();
     assert!(recorded.contains(&wanted), "{recorded}");
+}
+
+/// Answers the proxy's own requests only when another request has come.
+fn answer_pings_late(stream: &UnixStream) {
+    let mut late = Vec::new();
+    while let Some((header, _)) = next_message(stream) {
+        late.push(header);
+        if header.msg_type != MessageType::GetDomainPath as u32 {
+            late.drain(..).for_each(|header| send(stream, header, b"OK\0"));
+        }
+    }
+}
+
+#[test]
+fn late_replies_to_the_proxy_do_not_reach_clients() {
+    let host = Host::new("");
+    let daemon = daemon(&host, answer_pings_late);
+    let file = host.dir.join("recorded");
+    let args = format!("--timeout 0.1 --socket {daemon} --record {}", file.display());
+    let proxy = Proxy::start(&host, &args);
+    // The second id is that of the proxy's own requests.
+    for id in [1, 0xffff_fff0] {
+        let client = UnixStream::connect(&proxy.path).unwrap();
+        for msg_type in [
+            MessageType::Write,
+            MessageType::Write,
+            MessageType::Read,
+            MessageType::Read,
+            MessageType::Write,
+        ] {
+            let msg_type = msg_type as u32;
+            let header = Header { msg_type, req_id: ReqId(id), tx_id: TxId::NONE, len: 0 };
+            send(&client, header, b"/a\0");
+            let (reply, _) = next_message(&client).unwrap();
+            assert_eq!((reply.msg_type, reply.req_id), (msg_type, ReqId(id)));
+        }
+    }
+    proxy.stop();
+    let recorded = fs::read_to_string(&file).unwrap();
+    assert!(!recorded.contains("GET_DOMAIN_PATH"), "{recorded}");
 }
 
 #[test]

@@ -4,14 +4,14 @@
 //! Requests that only read are passed on as they come. Any other request is passed on alone: an
 //! event does not tell its cause, so the cause is the request that is in flight.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
-use xs_proto::{Header, MessageType, ReqId, TxId};
+use xs_proto::{Header, MessageType};
 
 use super::Faults;
 use super::conversation::Conversation;
@@ -46,9 +46,6 @@ struct Request {
 /// The largest number of requests in flight. All fit in the buffer of a socket, so that the proxy
 /// does not wait for a daemon that waits for the proxy to take its replies.
 const MAX_IN_FLIGHT: usize = 16;
-
-/// The id of the proxy's own requests, whose replies show that all earlier events have arrived.
-const PING: ReqId = ReqId(0xffff_fff0);
 
 impl<'a> Hub<'a> {
     pub(super) fn new(
@@ -131,7 +128,7 @@ impl<'a> Hub<'a> {
                     let is_closed = matches!(message, Message::Closed);
                     // A daemon replies to the requests on a connection in their order.
                     let asked = in_flight.iter().position(|request| request.link == from);
-                    let asked = asked.filter(|_| !message.is_event());
+                    let asked = asked.filter(|_| self.is_answer(from, &message));
                     match asked.and_then(|at| in_flight.remove(at)) {
                         Some(Request { name, header, payload, .. }) => {
                             self.conversation.request(&name, header, &payload);
@@ -189,9 +186,9 @@ impl<'a> Hub<'a> {
             loop {
                 match self.next_from_daemon(deadline) {
                     Some((from, message)) => {
-                        let is_event = message.is_event();
+                        let is_answer = self.is_answer(from, &message);
                         self.take(from, message);
-                        if from == id && !is_event {
+                        if from == id && is_answer {
                             break;
                         }
                     }
@@ -205,37 +202,33 @@ impl<'a> Hub<'a> {
         self.finish_step(Some(&name))
     }
 
-    /// Collects the events on all connections, until each has answered a request of the proxy's
-    /// own. Then writes the step.
+    /// Collects the events on all connections, until each has answered a ping. Then writes the step.
     fn finish_step(&mut self, first: Option<&str>) -> io::Result<()> {
-        let ping = Header {
-            msg_type: MessageType::GetDomainPath as u32,
-            req_id: PING,
-            tx_id: TxId::NONE,
-            len: 2,
-        };
-        let links = self.links.iter_mut();
-        let asked =
-            links.filter_map(|(id, link)| link.send_to_daemon(ping, b"0\0").is_ok().then_some(*id));
-        let mut unanswered: HashSet<usize> = asked.collect();
+        for link in self.links.values_mut() {
+            // If the daemon is gone, the end of its connection follows.
+            let _ = link.ping();
+        }
         let deadline = Instant::now() + self.timeout;
-        while !unanswered.is_empty() {
+        while self.links.values().any(Link::awaits_ping) {
             let Some((from, message)) = self.next_from_daemon(deadline) else { break };
-            match message {
-                Message::Whole(header, _) if header.req_id == PING && unanswered.remove(&from) => {}
-                Message::Closed => {
-                    unanswered.remove(&from);
-                    self.take(from, Message::Closed);
-                }
-                message => self.take(from, message),
-            }
+            self.take(from, message);
         }
         self.conversation.end_step(first)
     }
 
-    /// Writes down a message from the daemon, and passes it on.
+    /// Returns whether a message from the daemon ends a request of the client: as its reply, or as
+    /// the end of the connection.
+    fn is_answer(&self, id: usize, message: &Message) -> bool {
+        let is_ping_reply = self.links.get(&id).is_some_and(|link| link.is_ping_reply(message));
+        !is_ping_reply && !message.is_event()
+    }
+
+    /// Writes down a message from the daemon, and passes it on, unless it is the reply to a ping.
     fn take(&mut self, id: usize, message: Message) {
         let Some(link) = self.links.get_mut(&id) else { return };
+        if link.take_ping_reply(&message) {
+            return;
+        }
         match message {
             Message::Whole(header, payload) => {
                 self.conversation.answer(&link.name, header, &payload);
