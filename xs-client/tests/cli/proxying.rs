@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::thread;
 
 use xs_client::{Client, ErrorKind};
@@ -41,7 +42,15 @@ impl Proxy {
     fn stop(mut self) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-        assert!(self.child.wait().unwrap().success());
+        let mut status = None;
+        wait_until(
+            || {
+                status = self.child.try_wait().unwrap();
+                status.is_some()
+            },
+            || "the proxy still runs".to_owned(),
+        );
+        assert!(status.unwrap().success());
         assert!(!fs::exists(&self.path).unwrap());
     }
 }
@@ -214,6 +223,33 @@ fn late_replies_to_the_proxy_do_not_reach_clients() {
     proxy.stop();
     let recorded = fs::read_to_string(&file).unwrap();
     assert!(!recorded.contains("GET_DOMAIN_PATH"), "{recorded}");
+}
+
+#[test]
+fn stop_during_a_request_ends_the_proxy_and_leaves_the_request_out() {
+    let host = Host::new("");
+    // The daemon never answers a WRITE or a READ.
+    let (requests, received) = mpsc::channel();
+    let daemon = daemon(&host, move |stream| {
+        while let Some((header, _)) = next_message(stream) {
+            if [MessageType::Write as u32, MessageType::Read as u32].contains(&header.msg_type) {
+                requests.send(header.msg_type).unwrap();
+            } else {
+                send(stream, header, b"OK\0");
+            }
+        }
+    });
+    let file = host.dir.join("recorded");
+    for msg_type in [MessageType::Write as u32, MessageType::Read as u32] {
+        let args = format!("--socket {daemon} --record {}", file.display());
+        let proxy = Proxy::start(&host, &args);
+        let client = UnixStream::connect(&proxy.path).unwrap();
+        send(&client, Header { msg_type, req_id: ReqId(1), tx_id: TxId::NONE, len: 0 }, b"/a\0");
+        assert_eq!(received.recv().unwrap(), msg_type);
+        proxy.stop();
+        let recorded = fs::read_to_string(&file).unwrap();
+        assert!(!recorded.contains("/a"), "{recorded}");
+    }
 }
 
 #[test]

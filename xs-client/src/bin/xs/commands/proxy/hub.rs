@@ -192,6 +192,8 @@ impl<'a> Hub<'a> {
                             break;
                         }
                     }
+                    // The daemon might still reply, so the request is left out.
+                    None if self.is_stopped => return Ok(()),
                     None => {
                         self.conversation.silent(&name);
                         break;
@@ -257,6 +259,9 @@ impl<'a> Hub<'a> {
 
     /// Returns the next input, or `None` at the deadline or the end of the proxy.
     fn next_input(&mut self, deadline: Instant) -> Option<Input> {
+        if self.is_stopped {
+            return None;
+        }
         let remaining = deadline.saturating_duration_since(Instant::now());
         let input = self.inputs.recv_timeout(remaining).ok()?;
         self.is_stopped = matches!(input, Input::Stop);
