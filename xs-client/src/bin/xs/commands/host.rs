@@ -1,10 +1,13 @@
 //! The part of `xs serve --xen` that needs a Xen host.
 
 use std::env;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 
 use xs_transport::mock::Xenstored;
@@ -68,8 +71,39 @@ pub(crate) fn save(host: Host<XenHypervisor>, path: &Path) -> CommandResult<()> 
 
 /// Tells systemd that clients can connect (sd_notify(3)).
 pub(crate) fn report_ready() {
-    if let Some(path) = env::var_os("NOTIFY_SOCKET") {
+    if let Some(name) = env::var_os("NOTIFY_SOCKET") {
         // Without an answer, systemd reports that the daemon has not started.
-        let _ = UnixDatagram::unbound().and_then(|socket| socket.send_to(b"READY=1", path));
+        let _ = notify(&name);
+    }
+}
+
+/// Notifies the socket at a path, or with the abstract name that follows an `@`.
+fn notify(name: &OsStr) -> io::Result<()> {
+    let address = match name.as_bytes() {
+        [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
+        _ => SocketAddr::from_pathname(name)?,
+    };
+    UnixDatagram::unbound()?.send_to_addr(b"READY=1", &address).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn systemd_is_notified_at_a_path_and_at_an_abstract_name() {
+        let unique = format!("xs-notify-{}", std::process::id());
+        let path = env::temp_dir().join(&unique);
+        let by_path = UnixDatagram::bind(&path).unwrap();
+        let address = SocketAddr::from_abstract_name(&unique).unwrap();
+        let by_name = UnixDatagram::bind_addr(&address).unwrap();
+        notify(path.as_os_str()).unwrap();
+        notify(format!("@{unique}").as_ref()).unwrap();
+        fs::remove_file(path).unwrap();
+        for socket in [by_path, by_name] {
+            let mut message = [0; 16];
+            let len = socket.recv(&mut message).unwrap();
+            assert_eq!(&message[..len], b"READY=1");
+        }
     }
 }
