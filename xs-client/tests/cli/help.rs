@@ -51,6 +51,18 @@ fn examples_name_existing_commands_and_options() {
 }
 
 #[test]
+fn help_of_write_names_the_limit_of_files() {
+    let host = Host::new("");
+    let help = host.ok("write --help");
+    assert!(help.contains("4095 bytes together with the path"), "{help}");
+    let path = "/a";
+    let value = "x".repeat(4095 - path.len());
+    host.ok_with(&format!("write --from - {path}"), &value);
+    let output = host.xs_with(&format!("write --from - {path}"), &format!("{value}x"));
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
 fn connection_options_are_shown_where_they_apply() {
     let host = Host::new("");
     for command in command_names(&host.ok("--help")) {

@@ -23,7 +23,8 @@ pub(crate) struct WriteValues {
     #[arg(short = 'R', long)]
     pub(crate) raw: bool,
     /// Read the value of a single PATH from a file, or from standard input for -. The bytes are
-    /// written as they are, up to 4096 with the path
+    /// written as they are: at most 4095 bytes together with the path, or 4079 through the kernel's
+    /// device
     #[arg(long, value_name = "FILE", conflicts_with = "raw")]
     pub(crate) from: Option<String>,
     /// The content of the file, once it is read.
