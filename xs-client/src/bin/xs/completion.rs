@@ -1,4 +1,4 @@
-//! Candidates for shells: the keys and domain IDs that the daemon has at the moment, and the names
+//! Candidates for shells: the paths and domain IDs that the daemon has at the moment, and the names
 //! of quotas.
 
 use std::env;
@@ -39,7 +39,7 @@ pub(crate) fn add_completers(command: Command) -> Command {
 fn add_completer(arg: Arg) -> Arg {
     let name = arg.get_value_names().and_then(|names| names.first()).map(|name| name.to_string());
     let completer = match name.unwrap_or_default().as_str() {
-        "PATH" | "SOURCE" | "DESTINATION" => keys,
+        "PATH" | "SOURCE" | "DESTINATION" => paths,
         "DOMID" | "TARGET" => domids,
         "NAME" => quotas,
         "FILE" | "DUMP" => return arg.value_hint(ValueHint::FilePath),
@@ -51,13 +51,13 @@ fn add_completer(arg: Arg) -> Arg {
 
 /// Returns the nodes whose paths begin with `current`. A node with children appears a second time,
 /// with a slash at the end.
-fn keys(current: &OsStr) -> Vec<CompletionCandidate> {
+fn paths(current: &OsStr) -> Vec<CompletionCandidate> {
     let Some(current) = current.to_str().map(str::to_owned) else { return Vec::new() };
-    in_time(move |client| keys_of(client, &current))
+    in_time(move |client| paths_of(client, &current))
 }
 
-/// Returns the paths of nodes that begin with `current`; see [`keys`].
-pub(crate) fn keys_of(client: &Client, current: &str) -> Option<Vec<String>> {
+/// Returns the paths of nodes that begin with `current`; see [`paths`].
+pub(crate) fn paths_of(client: &Client, current: &str) -> Option<Vec<String>> {
     let (parent, name) = match current.rsplit_once('/') {
         Some(("", name)) => ("/", name),
         Some((parent, name)) => (parent, name),
@@ -143,17 +143,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_with_children_have_a_slash_besides() {
+    fn paths_with_children_have_a_slash_besides() {
         let xenstored = Xenstored::new();
         xenstored.seed("/vm/1/name = a\n/vm/12\n/local/domain/0/data/x = 1").unwrap();
         let client = Client::from_transport(xenstored.connect(DomId::DOM0));
-        let keys = |current| keys_of(&client, current).unwrap_or_default();
-        assert_eq!(keys("/v"), ["/vm", "/vm/"]);
-        assert_eq!(keys("/vm/1"), ["/vm/1", "/vm/1/", "/vm/12"]);
-        assert_eq!(keys("/vm/1/"), ["/vm/1/name"]);
-        assert_eq!(keys("da"), ["data", "data/"]);
-        assert_eq!(keys("data/"), ["data/x"]);
-        assert_eq!(keys("/no/such/"), [""; 0]);
+        let paths = |current| paths_of(&client, current).unwrap_or_default();
+        assert_eq!(paths("/v"), ["/vm", "/vm/"]);
+        assert_eq!(paths("/vm/1"), ["/vm/1", "/vm/1/", "/vm/12"]);
+        assert_eq!(paths("/vm/1/"), ["/vm/1/name"]);
+        assert_eq!(paths("da"), ["data", "data/"]);
+        assert_eq!(paths("data/"), ["data/x"]);
+        assert_eq!(paths("/no/such/"), [""; 0]);
     }
 
     #[test]

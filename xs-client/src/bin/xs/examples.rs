@@ -27,7 +27,7 @@ const EXAMPLES: &[Example] = &[
     example("ls", "xs ls --depth 1 /local/domain", "List the domains, but not their nodes."),
     example("ls", "xs ls --json /vm", "Print a subtree as one JSON object."),
     example("read", "xs read /local/domain/5/name", "Print the name of domain 5."),
-    example("read", "xs read --raw data/key > key", "Save the bytes of a value to a file."),
+    example("read", "xs read --raw data/seed > seed", "Save the bytes of a value to a file."),
     example("list", "xs list /local/domain", "Print the IDs of all domains."),
     example("find", "xs find / --owner 5", "Find all nodes that belong to domain 5."),
     example("find", "xs find /local -n state -v 4", "Find devices in state 4, which is Connected."),
@@ -48,7 +48,7 @@ const EXAMPLES: &[Example] = &[
         "xs write /tool/offset -5 /tool/name -- -x",
         "Write values that start with a hyphen. Only negative numbers may stand before the --.",
     ),
-    example("write", "xs write --from key data/key", "Write the bytes of a file."),
+    example("write", "xs write --from seed data/seed", "Write the bytes of a file."),
     example(
         "edit",
         "EDITOR=nano xs edit /vm/1",

@@ -10,9 +10,9 @@ use crate::output::Output;
 
 /// Print a completion script for a shell
 ///
-/// The script asks xs for candidates, which are commands and options, and also keys, domain IDs and
-/// files. xs must be in a directory of $PATH. The keys are those of the daemon that the options on
-/// the line or the environment select. If it does not answer within 200 ms, there are no keys.
+/// The script asks xs for candidates, which are commands and options, and also paths, domain IDs
+/// and files. xs must be in a directory of $PATH. The paths are those of the daemon that the options
+/// on the line or the environment select. If it does not answer within 200 ms, there are no paths.
 #[derive(Debug, Args)]
 pub(crate) struct Completions {
     /// Shell that the script is for

@@ -18,7 +18,7 @@ use xs_client::Client;
 
 use super::language;
 use super::paths::resolve;
-use crate::completion::keys_of;
+use crate::completion::paths_of;
 use crate::error::{CommandError, CommandResult};
 use crate::split_words::split_words;
 
@@ -108,26 +108,26 @@ impl Completer for Assistant {
                 names.map(|name| Pair { display: name.clone(), replacement: format!("{name} ") });
             return Ok((start, pairs.collect()));
         }
-        Ok((start, self.keys(word)))
+        Ok((start, self.paths(word)))
     }
 }
 
 impl Assistant {
     /// Returns the nodes whose paths, relative to the current node, begin with `word`.
-    fn keys(&self, word: &str) -> Vec<Pair> {
+    fn paths(&self, word: &str) -> Vec<Pair> {
         // The part after the last slash is the incomplete name of a node.
         let (parent, name) = word.rsplit_once('/').map_or(("", word), |(parent, name)| {
             (if parent.is_empty() { "/" } else { parent }, name)
         });
         let absolute = resolve(&self.current, parent);
         let absolute = if absolute == "/" { absolute } else { absolute + "/" };
-        let keys = keys_of(&self.client, &format!("{absolute}{name}")).unwrap_or_default();
+        let paths = paths_of(&self.client, &format!("{absolute}{name}")).unwrap_or_default();
         let kept = &word[..word.len() - name.len()];
-        let has_slash = |key: &String| keys.contains(&format!("{key}/"));
-        // `keys_of` returns a node with children twice. The key with the slash is the candidate.
-        let shown = keys.iter().filter(|key| !has_slash(key));
-        let pairs = shown.filter_map(|key| {
-            let rest = key.strip_prefix(&absolute)?;
+        let has_slash = |path: &String| paths.contains(&format!("{path}/"));
+        // `paths_of` returns a node with children twice. The path with the slash is the candidate.
+        let shown = paths.iter().filter(|path| !has_slash(path));
+        let pairs = shown.filter_map(|path| {
+            let rest = path.strip_prefix(&absolute)?;
             Some(Pair { display: rest.to_owned(), replacement: format!("{kept}{rest}") })
         });
         pairs.collect()

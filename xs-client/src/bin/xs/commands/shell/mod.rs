@@ -19,8 +19,8 @@ use crate::split_words::split_words;
 
 /// Enter commands at a prompt, which shows the current node
 ///
-/// Paths may be relative to the current node, which `cd` changes. Tab completes commands and keys.
-/// A value in quotes may have several lines. `begin` starts a transaction, in which the next
+/// Paths may be relative to the current node, which `cd` changes. Tab completes commands and
+/// paths. A value in quotes may have several lines. `begin` starts a transaction, in which the next
 /// commands run, and `commit` or `abort` ends it; the prompt shows it. `help` lists the commands.
 /// Ctrl-D leaves.
 ///
