@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use xs_client::{Error, Node, Permissions, Result, Walk};
+use xs_client::{Error, Permissions, Result, Walk};
 
 use crate::error::describe;
 
@@ -111,17 +111,21 @@ pub(crate) fn write_tree(walk: Walk<'_>, output: &mut impl Write) -> Result<bool
             text += ": ";
         }
         depth = node.depth;
-        text += "{\"path\": ";
-        string(&node.path, &mut text);
-        match fields(node, &mut text) {
-            Ok(()) => {}
-            Err(error) if at == 0 => return Err(error),
-            Err(error) => {
-                text += ", \"error\": ";
-                string(&describe(&error), &mut text);
+        let (value, perms) = (node.value.transpose(), node.perms.transpose());
+        let mut object = Object::new().node(
+            &node.path,
+            value.as_ref().ok().and_then(Option::as_deref),
+            perms.as_ref().ok().and_then(Option::as_ref),
+        );
+        match value.err().or(perms.err()).or(node.children.err()) {
+            None => {}
+            Some(error) if at == 0 => return Err(error),
+            Some(error) => {
+                object = object.string("error", &describe(&error));
                 complete = false;
             }
         }
+        text += &object.0;
         output.write_all(text.as_bytes()).map_err(Error::other)?;
     }
     let mut end = "}}".repeat(depth);
@@ -134,29 +138,6 @@ pub(crate) fn write_tree(walk: Walk<'_>, output: &mut impl Write) -> Result<bool
 fn newline(text: &mut String, depth: usize) {
     text.push('\n');
     text.extend(std::iter::repeat_n(' ', depth));
-}
-
-/// Appends the value and the permissions of a node, as far as the walk has read them.
-fn fields(node: Node, text: &mut String) -> Result<()> {
-    if let Some(value) = node.value {
-        let value = value?;
-        match std::str::from_utf8(&value) {
-            Ok(value) => {
-                *text += ", \"value\": ";
-                string(value, text);
-            }
-            Err(_) => {
-                *text += ", \"base64\": \"";
-                base64(&value, text);
-                text.push('"');
-            }
-        }
-    }
-    if let Some(perms) = node.perms {
-        let perms: Vec<_> = perms?.iter().map(|entry| format!("\"{entry}\"")).collect();
-        *text += &format!(", \"perms\": [{}]", perms.join(", "));
-    }
-    node.children.map(|_| ())
 }
 
 /// Appends a JSON string.
@@ -214,6 +195,21 @@ mod tests {
  "d": {"path": "/a/d", "base64": "eAr/", "perms": ["n0"]}}}
 "#;
         assert_eq!(text, wanted);
+    }
+
+    #[test]
+    fn nodes_that_cannot_be_read_have_an_error() {
+        let xenstored = Xenstored::new();
+        xenstored.seed("/a [n0 r5] = 1\n/a/b [n0] = 2\n/a/b/c [n0 r5] = 3").unwrap();
+        let client = Client::from_transport(xenstored.connect(DomId::new(5)));
+        let walk = |start| client.walk(start).with_values().with_perms();
+        let mut output = Vec::new();
+        assert!(!write_tree(walk("/a"), &mut output).unwrap());
+        let wanted = r#"{"path": "/a", "value": "1", "perms": ["n0", "r5"], "children": {
+ "b": {"path": "/a/b", "error": "read \"/a/b\": EACCES (permission denied)"}}}
+"#;
+        assert_eq!(String::from_utf8(output).unwrap(), wanted);
+        assert!(write_tree(walk("/a/b"), &mut Vec::new()).is_err());
     }
 
     #[test]
