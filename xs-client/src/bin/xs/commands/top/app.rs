@@ -137,7 +137,6 @@ impl App {
     fn answer(&mut self, answer: Answer) {
         match answer {
             Answer::Loaded(nodes) => nodes.into_iter().for_each(|node| self.model.insert(node)),
-            Answer::Complete => {}
             Answer::Refreshed(nodes) => {
                 self.is_refreshing = false;
                 let now = Instant::now();

@@ -32,8 +32,6 @@ pub(super) enum Job {
 pub(super) enum Answer {
     /// Some of the nodes to load.
     Loaded(Vec<Loaded>),
-    /// All nodes to load were sent.
-    Complete,
     /// The nodes to refresh: `None` for a node that does not exist.
     Refreshed(Vec<(String, Option<Loaded>)>),
     Written {
@@ -105,7 +103,7 @@ fn load(client: &Client, path: &str, levels: usize, send: &impl Fn(Answer) -> bo
             return false;
         }
     }
-    send(Answer::Loaded(nodes)) && send(Answer::Complete)
+    send(Answer::Loaded(nodes))
 }
 
 fn refresh(client: &Client, paths: Vec<String>) -> Answer {
