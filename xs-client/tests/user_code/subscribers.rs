@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -43,6 +43,12 @@ fn subscribed<R>(
     on_event: impl Fn(&Event<'_>) + Send + Sync + 'static,
     run: impl FnOnce() -> R,
 ) -> R {
+    // An event that another test reaches for the first time, while there is no subscriber, is
+    // disabled on all threads until the next subscriber is installed.
+    static GLOBAL: Once = Once::new();
+    GLOBAL.call_once(|| {
+        tracing::subscriber::set_global_default(OnEvent(|_: &Event<'_>| ())).unwrap()
+    });
     tracing::subscriber::with_default(OnEvent(on_event), run)
 }
 
