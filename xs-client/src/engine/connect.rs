@@ -83,7 +83,7 @@ impl Guard<'_> {
             }
             Err(payload) => Some(payload),
         };
-        self.wake_room_waiters();
+        self.wake_room_queue();
         self.wake_pollers();
         // The connector is user code. If it panics, the other parties are woken before the panic
         // continues in the caller.

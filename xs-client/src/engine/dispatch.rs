@@ -120,8 +120,7 @@ impl State {
                 _ => {}
             }
         }
-        // Housekeeping comes before new requests of the callers that are woken.
-        self.submit_housekeeping();
+        self.use_room();
         Ok(())
     }
 
@@ -130,12 +129,18 @@ impl State {
         if let Some((_, Some(purpose))) = self.connection.refused() {
             self.answered(purpose, Reply::Error(code));
         }
+        self.use_room();
+    }
+
+    /// Uses the room that replies have left. Housekeeping comes before new requests of the callers
+    /// that are woken.
+    fn use_room(&mut self) {
         self.submit_housekeeping();
+        self.offer_room();
     }
 
     /// Handles a reply according to the purpose of its request.
     fn answered(&mut self, purpose: Purpose, reply: Reply<'static>) {
-        self.wake_room_waiters();
         match purpose {
             Purpose::Call(key) => _ = self.calls.complete(key, reply, &mut self.deferred),
             Purpose::Start(key) => self.started(key, reply),
@@ -202,7 +207,7 @@ impl State {
     }
 
     fn wake_all(&mut self) {
-        self.wake_room_waiters();
+        self.wake_room_queue();
         self.pumps.wake_all(&mut self.deferred);
         // The party that watched the timers may have ended.
         self.timers.wake_all(&mut self.deferred);

@@ -89,6 +89,7 @@ mod parker;
 mod poll;
 mod queue;
 mod roles;
+mod room;
 mod state;
 mod tasks;
 mod timers;
@@ -122,7 +123,8 @@ pub(crate) use self::parker::LazyParker;
 #[cfg(any(feature = "futures", feature = "mio"))]
 pub(crate) use self::poll::Turn;
 pub use self::queue::{EventKind, WatchEvent};
-pub(crate) use self::state::{Refusal, ResetMark, RoomTicket, State};
+pub(crate) use self::room::RoomTicket;
+pub(crate) use self::state::{Refusal, ResetMark, State};
 pub(crate) use self::timers::Timer;
 pub use self::token::WatchToken;
 pub(crate) use self::transactions::Scope;

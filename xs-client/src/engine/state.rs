@@ -1,7 +1,6 @@
 //! The state behind the lock, and the changes that requests make. `dispatch` has the changes that
 //! replies and events make.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use xs_proto::{ClientConnection, Path, Reply, Request, RequestError, SubmitError, TxId};
@@ -17,6 +16,7 @@ use super::gathers::Gathers;
 use super::group::GroupId;
 use super::housekeeping::{Housekeeping, HousekeepingQueue};
 use super::roles::{Pumps, Roles};
+use super::room::{RoomQueue, RoomTicket};
 use super::timers::Timers;
 use super::token::WatchToken;
 use super::transactions::{Scope, Transactions};
@@ -53,9 +53,7 @@ pub(crate) struct State {
     pub(crate) callback_thread: CallbackThread,
     /// The thread that drives tasks if no runtime does.
     pub(crate) task_thread: Option<JoinHandle<()>>,
-    /// The parties that wait for room in flight or for a new connection.
-    room_waiters: BTreeMap<RoomTicket, Waiter>,
-    last_ticket: u64,
+    room_queue: RoomQueue,
     /// Counts the receives. A change tells a party that tried to send that the peer made progress.
     pub(super) receives: u64,
     /// Counts the waits of threads other than background threads. While the number grows, the
@@ -69,10 +67,6 @@ pub(crate) struct State {
     pub(crate) gathered: bool,
     pub(crate) deferred: Deferred,
 }
-
-/// The key of a party that waits for room in flight or for a new connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct RoomTicket(u64);
 
 /// The purpose of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,8 +138,7 @@ impl State {
             alarm: None,
             callback_thread: CallbackThread::default(),
             task_thread: None,
-            room_waiters: BTreeMap::new(),
-            last_ticket: 0,
+            room_queue: RoomQueue::default(),
             receives: 0,
             waits: 0,
             gathers: Gathers::default(),
@@ -309,19 +302,23 @@ impl State {
     /// Registers the party to wake when there may be room for a request, or a new connection. The
     /// party keeps the ticket while it waits, and then calls [`leave_room`](Self::leave_room).
     pub(crate) fn register_for_room(&mut self, ticket: &mut Option<RoomTicket>, waiter: &Waiter) {
-        let ticket = *ticket.get_or_insert_with(|| {
-            self.last_ticket += 1;
-            RoomTicket(self.last_ticket)
-        });
-        let mut slot = self.room_waiters.remove(&ticket);
-        self.deferred.register(&mut slot, waiter);
-        self.room_waiters.extend(slot.map(|waiter| (ticket, waiter)));
+        self.room_queue.register(ticket, waiter, &mut self.deferred);
     }
 
-    /// Removes a party that no longer waits for room.
+    /// Removes a party that no longer waits for room. If it leaves room, the next party is woken.
     pub(crate) fn leave_room(&mut self, ticket: RoomTicket) {
-        let waiter = self.room_waiters.remove(&ticket);
-        self.deferred.release(waiter);
+        self.room_queue.leave(ticket, &mut self.deferred);
+        self.offer_room();
+    }
+
+    /// Wakes parties that wait for room, if there is some. Parties that wait for a new connection
+    /// are woken when there is one.
+    pub(super) fn offer_room(&mut self) {
+        if self.failure.is_none() {
+            let pending = self.connection.pending();
+            let room = ClientConnection::<Purpose>::MAX_PENDING - pending;
+            self.room_queue.offer(room, pending == 0, &mut self.deferred);
+        }
     }
 
     /// Cancels a call whose reply is no longer wanted. The daemon may still carry out the request.
@@ -388,10 +385,9 @@ impl State {
         self.pumps.wake_pollers(&mut self.deferred);
     }
 
-    pub(super) fn wake_room_waiters(&mut self) {
-        while let Some((_, waiter)) = self.room_waiters.pop_first() {
-            self.deferred.wake(waiter);
-        }
+    /// Wakes the parties that wait for room or for a connection, after a change of the connection.
+    pub(super) fn wake_room_queue(&mut self) {
+        self.room_queue.wake_all(&mut self.deferred);
     }
 
     /// Wakes a thread that waits for the reader role. It sends all output before it receives.

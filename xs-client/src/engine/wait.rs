@@ -12,7 +12,8 @@ use super::group::GroupId;
 use super::guard::Guard;
 use super::pace::Pace;
 use super::parker::LazyParker;
-use super::state::{Refusal, RoomTicket, State};
+use super::room::RoomTicket;
+use super::state::{Refusal, State};
 use super::transactions::Scope;
 use super::watch_entry::Next;
 use crate::error::ErrorKind;
@@ -90,6 +91,8 @@ impl Guard<'_> {
             if !C::DRIVES {
                 self.sleep(&mut sleeper, &mut condition, until);
             } else if self.failure().is_some() {
+                // The connector may panic, and this thread then waits no longer.
+                sleeper.room.take().into_iter().for_each(|ticket| self.leave_room(ticket));
                 let limit = condition.connect_deadline(deadline);
                 if let Some(until) = self.connect_step(Instant::now(), until, limit) {
                     self.sleep(&mut sleeper, &mut condition, until);

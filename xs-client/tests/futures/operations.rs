@@ -1,5 +1,7 @@
 //! Operations and transactions.
 
+use std::future::{Future, poll_fn};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,7 +13,7 @@ use xs_client::{DomId, ErrorCode, ErrorKind, EventKind, Retries};
 use xs_transport::mock::{Flavour, Xenstored};
 
 use crate::everywhere;
-use crate::support::daemon::start;
+use crate::support::daemon::{FULL, start};
 use crate::support::runtimes::block_on_tokio;
 
 #[test]
@@ -266,4 +268,29 @@ fn long_list_that_changes_for_a_while_is_read_completely() {
         }
         assert_eq!(client.directory("/a").await.ok(), xenstored.children("/a"));
     });
+}
+
+#[test]
+fn tasks_that_wait_for_room_are_woken_as_often_as_there_is_room() {
+    const TASKS: usize = 10 * FULL;
+    let (_xenstored, client) = start();
+    let polls = Arc::new(AtomicUsize::new(0));
+    block_on_tokio(async {
+        let client = Client::on_tokio(client).unwrap();
+        let read = || {
+            let (client, polls) = (client.clone(), polls.clone());
+            let mut read = Box::pin(async move { client.read("/").await });
+            tokio::spawn(poll_fn(move |cx| {
+                polls.fetch_add(1, Ordering::Relaxed);
+                read.as_mut().poll(cx)
+            }))
+        };
+        let tasks: Vec<_> = (0..TASKS).map(|_| read()).collect();
+        for task in tasks {
+            task.await.unwrap().unwrap();
+        }
+    });
+    // The first poll finds no room, the second one submits, the third one has the reply.
+    let polls = polls.load(Ordering::Relaxed);
+    assert!(polls <= 4 * TASKS, "{polls} polls of {TASKS} tasks");
 }

@@ -1,0 +1,146 @@
+//! The parties that wait for room in flight, or for a new connection.
+
+use std::collections::BTreeMap;
+
+use super::deferred::{Deferred, Waiter};
+
+/// The parties that wait for room for a request, or for a new connection, in the order in which
+/// they have come.
+#[derive(Debug, Default)]
+pub(crate) struct RoomQueue {
+    waiting: BTreeMap<u64, Waiter>,
+    /// The number of tickets that parties hold. Those that are not waiting were woken, and have
+    /// neither registered again nor left.
+    held: usize,
+    last: u64,
+}
+
+/// The place of a party in the queue, which the party gives up with [`RoomQueue::leave`].
+#[derive(Debug)]
+pub(crate) struct RoomTicket(u64);
+
+impl RoomQueue {
+    /// Registers the party to wake. A party that was woken too early keeps its place.
+    pub(super) fn register(
+        &mut self,
+        ticket: &mut Option<RoomTicket>,
+        waiter: &Waiter,
+        deferred: &mut Deferred,
+    ) {
+        let ticket = ticket.get_or_insert_with(|| {
+            self.held += 1;
+            self.last += 1;
+            RoomTicket(self.last)
+        });
+        let mut slot = self.waiting.remove(&ticket.0);
+        deferred.register(&mut slot, waiter);
+        self.waiting.extend(slot.map(|waiter| (ticket.0, waiter)));
+    }
+
+    /// Removes a party that no longer waits.
+    pub(super) fn leave(&mut self, ticket: RoomTicket, deferred: &mut Deferred) {
+        self.held -= 1;
+        deferred.release(self.waiting.remove(&ticket.0));
+    }
+
+    /// Wakes as many parties as there is room for, less those that were woken before and will use
+    /// it. If no request is in flight, they may be tasks that are not polled, and do not count.
+    pub(super) fn offer(&mut self, room: usize, is_idle: bool, deferred: &mut Deferred) {
+        let woken = if is_idle { 0 } else { self.held - self.waiting.len() };
+        for _ in woken..room {
+            let Some((_, waiter)) = self.waiting.pop_first() else { return };
+            deferred.wake(waiter);
+        }
+    }
+
+    /// Wakes all parties, which then check the state again.
+    pub(super) fn wake_all(&mut self, deferred: &mut Deferred) {
+        while let Some((_, waiter)) = self.waiting.pop_first() {
+            deferred.wake(waiter);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Wake, Waker};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A queue with a number of parties, which count their wake-ups together.
+    struct Fixture {
+        queue: RoomQueue,
+        tickets: Vec<Option<RoomTicket>>,
+        count: Arc<Count>,
+    }
+
+    impl Fixture {
+        fn new(parties: usize) -> Self {
+            let tickets = (0..parties).map(|_| None).collect();
+            let mut new = Fixture { queue: RoomQueue::default(), tickets, count: Arc::default() };
+            (0..parties).for_each(|at| new.register(at));
+            new
+        }
+
+        fn register(&mut self, at: usize) {
+            let waiter = Waiter::Task(Waker::from(self.count.clone()));
+            self.queue.register(&mut self.tickets[at], &waiter, &mut Deferred::default());
+        }
+
+        fn leave(&mut self, at: usize) {
+            self.queue.leave(self.tickets[at].take().unwrap(), &mut Deferred::default());
+        }
+
+        /// Returns how many parties are woken.
+        fn offer(&mut self, room: usize, is_idle: bool) -> usize {
+            let mut deferred = Deferred::default();
+            self.queue.offer(room, is_idle, &mut deferred);
+            deferred.user_code.run();
+            self.count.0.swap(0, Ordering::Relaxed)
+        }
+    }
+
+    #[test]
+    fn parties_are_woken_once_for_the_same_room() {
+        let mut parties = Fixture::new(5);
+        assert_eq!(parties.offer(2, false), 2);
+        assert_eq!(parties.offer(3, false), 1);
+        // One of the three uses the room, and one finds it taken.
+        parties.leave(0);
+        parties.register(1);
+        assert_eq!(parties.offer(1, false), 0);
+        assert_eq!(parties.offer(2, false), 1);
+        assert_eq!(parties.queue.waiting.keys().copied().collect::<Vec<_>>(), [4, 5]);
+    }
+
+    #[test]
+    fn room_of_a_party_that_leaves_is_offered_to_the_next() {
+        let mut parties = Fixture::new(3);
+        assert_eq!(parties.offer(1, false), 1);
+        parties.leave(0);
+        assert_eq!(parties.offer(1, false), 1);
+        parties.leave(2);
+        parties.leave(1);
+        assert_eq!(parties.offer(1, false), 0);
+        assert_eq!(parties.queue.held, 0);
+    }
+
+    #[test]
+    fn tasks_that_are_not_polled_do_not_keep_the_room() {
+        let mut parties = Fixture::new(3);
+        assert_eq!(parties.offer(1, false), 1);
+        assert_eq!(parties.offer(1, false), 0);
+        assert_eq!(parties.offer(1, true), 1);
+    }
+}
