@@ -123,15 +123,17 @@ fn change_during_an_action_is_seen_after_it() {
     assert_eq!(backend.poll_action(), Some(Action::Write(Closed)));
 }
 
+/// Gives a frontend its nodes, and carries out its actions.
+fn run_frontend(frontend: &mut Frontend, state: XenbusState, backend: XenbusState) -> Vec<Action> {
+    let (state, backend_state) = (Some(state), Some(backend));
+    frontend.handle_nodes(FrontendNodes { state, backend_state });
+    std::iter::from_fn(|| frontend.poll_action().inspect(|_| frontend.handle_done(true))).collect()
+}
+
 #[test]
 fn frontend_publishes_before_it_connects() {
     let mut frontend = Frontend::new();
-    let mut run = |state, backend| {
-        let (state, backend_state) = (Some(state), Some(backend));
-        frontend.handle_nodes(FrontendNodes { state, backend_state });
-        std::iter::from_fn(|| frontend.poll_action().inspect(|_| frontend.handle_done(true)))
-            .collect::<Vec<_>>()
-    };
+    let mut run = |state, backend| run_frontend(&mut frontend, state, backend);
     assert_eq!(run(Initialising, Initialising), []);
     assert_eq!(run(Initialising, InitWait), [Action::Publish, Action::Write(Initialised)]);
     assert_eq!(run(Initialised, InitWait), []);
@@ -141,6 +143,16 @@ fn frontend_publishes_before_it_connects() {
     assert_eq!(run(Closed, InitWait), [], "it stays closed");
     // The toolstack adds the device again.
     assert_eq!(run(Initialising, InitWait), [Action::Publish, Action::Write(Initialised)]);
+}
+
+#[test]
+fn restart_waits_until_the_backend_has_closed() {
+    let mut frontend = Frontend::new();
+    frontend.restart();
+    for backend in [InitWait, Connected, Closing] {
+        assert_eq!(run_frontend(&mut frontend, Closed, backend), []);
+    }
+    assert_eq!(run_frontend(&mut frontend, Closed, Closed), [Action::Write(Initialising)]);
 }
 
 /// A pair of ends, the nodes between them, and the number of events to come.

@@ -59,7 +59,7 @@ impl Frontend {
         self.restarts = false;
     }
 
-    /// Makes the frontend connect again once it is closed.
+    /// Makes the frontend connect again once both ends are closed.
     pub fn restart(&mut self) {
         self.restarts = true;
     }
@@ -142,7 +142,8 @@ impl Frontend {
         if self.link != Link::Down {
             return Some(Action::Disconnect);
         }
-        let begins = self.restarts && !matches!(backend, Unknown | Closing);
+        // Until the backend has closed, its state may belong to the previous connection.
+        let begins = self.restarts && backend == Closed;
         begins.then_some(Action::Write(Initialising))
     }
 }
