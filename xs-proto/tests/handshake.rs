@@ -155,6 +155,20 @@ fn restart_waits_until_the_backend_has_closed() {
     assert_eq!(run_frontend(&mut frontend, Closed, Closed), [Action::Write(Initialising)]);
 }
 
+#[test]
+fn frontend_that_is_closed_twice_can_begin_anew() {
+    let mut frontend = Frontend::new();
+    assert_eq!(run_frontend(&mut frontend, Closed, Closed), []);
+    frontend.close();
+    assert_eq!(frontend.poll_action(), None);
+    let begun = [Action::Publish, Action::Write(Initialised)];
+    // The toolstack adds the device again.
+    assert_eq!(run_frontend(&mut frontend.clone(), Initialising, InitWait), begun);
+    frontend.restart();
+    assert_eq!(frontend.poll_action(), Some(Action::Write(Initialising)));
+    assert_eq!(run_frontend(&mut frontend, Initialising, InitWait), begun);
+}
+
 /// A pair of ends, the nodes between them, and the number of events to come.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct World {
@@ -164,8 +178,18 @@ struct World {
     /// The ends carry out an action.
     is_busy: [bool; 2],
     is_removed: [bool; 2],
+    wish: Option<Wish>,
     /// How many events from outside may still come.
     events: usize,
+}
+
+/// The state that the frontend has to reach. `None` if both are possible: an action has failed, or
+/// the backend may still answer a system that no longer runs. The nodes do not tell the frontend
+/// which system an answer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Wish {
+    Connected,
+    Closed,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -187,6 +211,7 @@ impl World {
             nodes: Nodes { backend: state, frontend: state, online: true },
             is_busy: [false; 2],
             is_removed: [false; 2],
+            wish: Some(Wish::Connected),
             events,
         }
     }
@@ -267,11 +292,23 @@ impl World {
         if self.events == 0 {
             return worlds;
         }
-        event(&|next| next.frontend.close());
-        event(&|next| next.frontend.restart());
+        event(&|next| {
+            next.frontend.close();
+            next.wish = Some(Wish::Closed);
+        });
+        event(&|next| {
+            next.frontend.restart();
+            let is_at_rest = self.steps().is_empty();
+            if is_at_rest || next.wish.is_some() {
+                next.wish = Some(Wish::Connected);
+            }
+        });
         for end in [BACKEND, FRONTEND] {
             if self.is_busy[end] {
-                event(&|next| next.finish(end, false));
+                event(&|next| {
+                    next.finish(end, false);
+                    next.wish = next.wish.filter(|wish| *wish == Wish::Closed);
+                });
             }
         }
         if self.nodes.backend.is_none() {
@@ -296,6 +333,8 @@ impl World {
                 next.frontend = Frontend::new();
                 next.is_busy[FRONTEND] = false;
                 next.nodes.frontend = Some(Initialising);
+                let may_be_late = next.nodes.backend == Some(InitWait);
+                next.wish = (!may_be_late).then_some(Wish::Connected);
             });
         }
         worlds
@@ -309,8 +348,11 @@ impl World {
         assert_eq!(self.is_busy, [false; 2], "{self:?}");
         let is_good = match (backend, frontend) {
             (None, _) => are_down && self.is_removed[BACKEND],
-            (Some(Connected), Some(Connected)) => are_up,
-            (Some(Closed), Some(Closed) | None) => are_down && online,
+            (Some(Connected), Some(Connected)) => are_up && self.wish != Some(Wish::Closed),
+            (Some(Closed), Some(Closed)) => {
+                are_down && online && self.wish != Some(Wish::Connected)
+            }
+            (Some(Closed), None) => are_down && online,
             _ => false,
         };
         assert!(is_good, "the ends are stuck: {self:?}");
@@ -334,7 +376,8 @@ impl World {
     }
 }
 
-/// The number of events from outside in each course.
+/// The number of events from outside in each course. With four, a frontend can close and restart
+/// twice before the backend notices, and take the answer to the first restart for the second one's.
 const EVENTS: usize = 3;
 
 /// Visits all courses, and returns the number of worlds.

@@ -67,6 +67,10 @@ impl Frontend {
     /// Returns the next action, or `None` until the nodes change or the last action is done.
     pub fn poll_action(&mut self) -> Option<Action> {
         let nodes = self.nodes.filter(|_| self.link.is_idle())?;
+        if nodes.state == Some(Closed) {
+            // Nothing is left to close.
+            self.closes = false;
+        }
         let action = self.decide(nodes)?;
         if let (Action::Write(state), Some(nodes)) = (action, &mut self.nodes) {
             nodes.state = Some(state);
