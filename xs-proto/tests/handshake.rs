@@ -123,6 +123,24 @@ fn change_during_an_action_is_seen_after_it() {
     assert_eq!(backend.poll_action(), Some(Action::Write(Closed)));
 }
 
+#[test]
+fn late_failure_does_not_close_frontend_that_begins_anew() {
+    let mut backend = Backend::new();
+    let nodes = |frontend_state| BackendNodes {
+        state: Some(InitWait),
+        frontend_state: Some(frontend_state),
+        online: true,
+    };
+    backend.handle_nodes(nodes(Initialised));
+    assert_eq!(backend.poll_action(), Some(Action::Connect));
+    // The guest is started again, and its pages are gone.
+    backend.handle_nodes(nodes(Initialising));
+    backend.handle_done(false);
+    assert_eq!(backend.poll_action(), None);
+    let actions = run(&mut backend, InitWait, Initialised, true);
+    assert_eq!(actions, [Action::Connect, Action::Write(Connected)]);
+}
+
 /// Gives a frontend its nodes, and carries out its actions.
 fn run_frontend(frontend: &mut Frontend, state: XenbusState, backend: XenbusState) -> Vec<Action> {
     let (state, backend_state) = (Some(state), Some(backend));

@@ -22,7 +22,7 @@ use crate::XenbusState::{
 pub struct Backend {
     nodes: Option<BackendNodes>,
     link: Link,
-    /// Connecting has failed, and no state was written since.
+    /// Connecting to the current frontend has failed, and no state was written since.
     has_failed: bool,
 }
 
@@ -60,6 +60,10 @@ impl Backend {
     /// Returns the next action, or `None` until the nodes change or the last action is done.
     pub fn poll_action(&mut self) -> Option<Action> {
         let nodes = self.nodes.filter(|_| self.link.is_idle())?;
+        if matches!(nodes.frontend_state, Some(Initialising | InitWait)) {
+            // The failure concerns the previous frontend.
+            self.has_failed = false;
+        }
         let action = self.decide(nodes)?;
         if let (Action::Write(state), Some(nodes)) = (action, &mut self.nodes) {
             nodes.state = Some(state);
