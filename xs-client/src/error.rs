@@ -243,14 +243,13 @@ impl fmt::Debug for Error {
 }
 
 impl StdError for Error {
+    /// Returns the cause of the error that the [kind](Error::kind) holds. That error itself is part
+    /// of the [`Display`](fmt::Display) text.
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self.kind() {
-            ErrorKind::Invalid(error) => Some(error),
-            ErrorKind::Refused(code) => Some(code),
-            ErrorKind::Lost(failure) => Some(failure),
-            ErrorKind::NoDaemon(error) => Some(error),
-            ErrorKind::Unreachable(error) | ErrorKind::System(error) => Some(error),
-            ErrorKind::Other(error) => Some(&**error),
+            ErrorKind::Lost(failure) => failure.source(),
+            ErrorKind::Unreachable(error) | ErrorKind::System(error) => error.source(),
+            ErrorKind::Other(error) => error.source(),
             _ => None,
         }
     }
@@ -367,5 +366,70 @@ mod tests {
         assert!(Error::from(io::Error::from(refused())).is_not_found());
         let boxed: Box<dyn StdError + Send + Sync> = refused().into();
         assert!(Error::from(boxed).is_not_found());
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the tunnel is closed")]
+    struct TunnelError(#[source] fmt::Error);
+
+    fn tunnel_error() -> io::Error {
+        io::Error::other(TunnelError(fmt::Error))
+    }
+
+    #[test]
+    fn causes_of_wrapped_errors_are_kept() {
+        let kinds = [
+            Failure::from(tunnel_error()).into(),
+            ErrorKind::Unreachable(tunnel_error()),
+            ErrorKind::System(tunnel_error()),
+            ErrorKind::Other(tunnel_error().into()),
+        ];
+        for kind in kinds {
+            let error = Error::new("read", None, kind);
+            assert!(error.to_string().ends_with("the tunnel is closed"));
+            assert!(error.source().unwrap().is::<fmt::Error>());
+            let expected = format!("the tunnel is closed: {}", fmt::Error);
+            assert!(format!("{error:?}").ends_with(&expected), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn causes_are_not_repeated() {
+        use xs_proto::ring::{RingError, ServerError};
+        use xs_proto::{ConnectionError, FrameError, MessageType, PayloadError, SubmitError};
+
+        let discover = || DiscoverError { tried: vec![("a tunnel".into(), tunnel_error())] };
+        let kinds: [ErrorKind; 9] = [
+            PathError::Empty.into(),
+            RequestError::NoTransaction.into(),
+            ErrorKind::Refused(ErrorCode::NoEntry),
+            Failure::from(ConnectionError::Closed).into(),
+            Failure::from(tunnel_error()).into(),
+            ErrorKind::NoDaemon(discover()),
+            ErrorKind::Unreachable(tunnel_error()),
+            ErrorKind::System(tunnel_error()),
+            ErrorKind::Other(tunnel_error().into()),
+        ];
+        let of_client = kinds.map(|kind| Error::new("read", Some("/a"), kind).into());
+        let (msg_type, cause) = (MessageType::Read, PayloadError::Path(PathError::Empty));
+        let seed = xs_transport::mock::Xenstored::new().seed("//a").unwrap_err();
+        let others: [Box<dyn StdError>; 9] = [
+            io::Error::from(Error::other(tunnel_error())).into(),
+            Failure::from(tunnel_error()).into(),
+            discover().into(),
+            seed.cause.clone().into(),
+            seed.into(),
+            Invalid::Path(PathError::Empty).into(),
+            SubmitError::Failed(ConnectionError::Payload { msg_type, cause }).into(),
+            ConnectionError::Frame(FrameError { msg_type: 2, len: 5000, max: 4096 }).into(),
+            RingError::GivenUp(ServerError::Protocol).into(),
+        ];
+        for error in of_client.into_iter().chain(others) {
+            let mut error: &dyn StdError = &*error;
+            while let Some(cause) = error.source() {
+                assert!(!error.to_string().contains(&cause.to_string()), "{error}: {cause}");
+                error = cause;
+            }
+        }
     }
 }

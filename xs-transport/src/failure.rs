@@ -47,10 +47,12 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {
+    /// Returns the cause of the error that the failure holds. That error itself is part of the
+    /// [`Display`](fmt::Display) text.
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Failure::Protocol(error) => Some(error),
-            Failure::Io(error) => Some(&**error),
+            Failure::Protocol(error) => error.source(),
+            Failure::Io(error) => error.source(),
             Failure::Closed | Failure::Forked => None,
         }
     }

@@ -137,6 +137,7 @@ fn failed_transactions_change_nothing() {
         let output = host.xs_with("transaction", script);
         assert_eq!(output.status.code(), Some(1), "{script}");
         assert!(stderr(&output).contains(message), "{}", stderr(&output));
+        assert_eq!(stderr(&output).is_empty(), message.is_empty());
         assert_eq!(host.ok("list /to"), "new\ntwo\n");
     }
 }

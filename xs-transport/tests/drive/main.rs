@@ -40,16 +40,21 @@ proptest! {
     }
 }
 
+#[derive(Debug, thiserror::Error)]
+#[error("the tunnel is closed")]
+struct TunnelError(#[source] std::fmt::Error);
+
 #[test]
 fn failures_have_texts_and_sources() {
-    let reset = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
-    let text = reset.to_string();
-    for (failure, expected, has_source) in [
+    let failure = Failure::from(std::io::Error::other(TunnelError(std::fmt::Error)));
+    for (failure, text, has_source) in [
         (Failure::Closed, "the connection was closed on this side", false),
-        (Failure::from(reset), &*text, true),
-        (ConnectionError::Closed.into(), &*ConnectionError::Closed.to_string(), true),
+        (ConnectionError::Closed.into(), "the peer closed the connection", false),
+        (failure, "the tunnel is closed", true),
     ] {
-        assert_eq!(failure.to_string(), expected);
-        assert_eq!(std::error::Error::source(&failure).is_some(), has_source, "{expected}");
+        assert_eq!(failure.to_string(), text);
+        // The text has the error that the failure holds, so that the source is its cause.
+        let source = std::error::Error::source(&failure);
+        assert_eq!(source.is_some_and(|source| source.is::<std::fmt::Error>()), has_source);
     }
 }

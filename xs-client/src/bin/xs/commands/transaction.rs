@@ -1,11 +1,10 @@
 //! `xs transaction`: a script of commands that takes effect as a whole or not at all.
 
-use std::error::Error as _;
 use std::fmt;
 use std::io::Write;
 
 use clap::{Args, Parser};
-use xs_client::{Client, Error};
+use xs_client::{Client, Error, ErrorKind};
 
 use super::nodes::NodeCommand;
 use crate::error::{CommandError, CommandResult};
@@ -68,7 +67,7 @@ impl Transaction {
                     .map_err(CommandError::output_after("transaction committed"))?;
                 Ok(true)
             }
-            Err(error) if error.source().is_some_and(|source| source.is::<Negative>()) => Ok(false),
+            Err(error) if is_negative(&error) => Ok(false),
             Err(error) => {
                 if let Some(line) = current {
                     output::message(format_args!(
@@ -79,6 +78,10 @@ impl Transaction {
             }
         }
     }
+}
+
+fn is_negative(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Other(source) if source.is::<Negative>())
 }
 
 /// Returns the commands, each with the number of its line.
