@@ -1,5 +1,6 @@
 //! Turns of connections, without threads.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
@@ -8,6 +9,7 @@ use xs_proto::{DomId, Features, Header, MessageType, ReqId, TxId};
 
 use super::connection::{Connection, Turn};
 use crate::mock::{Flavour, Xenstored};
+use crate::ring::MemoryChannel;
 
 const GUEST: DomId = DomId::new(5);
 
@@ -88,6 +90,17 @@ fn xenstored() -> Xenstored {
     let xenstored = Xenstored::new();
     xenstored.add_guest(GUEST);
     xenstored
+}
+
+#[test]
+fn error_of_serving_a_broken_page_holds_that_of_the_ring() {
+    let page = Arc::new(RingPage::new());
+    page.store(Field::Connection, 9, Ordering::Relaxed);
+    let (_ours, theirs) = MemoryChannel::pair();
+    let error = xenstored().serve_ring(GUEST, page, theirs).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    let held = error.get_ref().and_then(|error| error.downcast_ref());
+    assert_eq!(held, Some(&RingError::Connection { value: 9 }));
 }
 
 #[test]
