@@ -57,7 +57,7 @@ pub const DEVICE_PAYLOAD_MAX: usize = PAYLOAD_MAX - Header::LEN;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub struct XenbusTransport {
-    device: Box<dyn Device>,
+    device: Box<dyn DeviceFile>,
     name: String,
     /// The type of the message of which only a part has been sent. Used only by `send`.
     half_sent: Mutex<Option<u32>>,
@@ -67,15 +67,15 @@ pub struct XenbusTransport {
     waker: Waker,
 }
 
-/// An open non-blocking device: the kernel's, or a simulated one.
-pub(crate) trait Device: Debug + Send + Sync {
+/// The operations on an open, non-blocking device: that of the kernel, or its stand-in.
+pub(crate) trait DeviceFile: Debug + Send + Sync {
     fn write(&self, bytes: &[u8]) -> io::Result<usize>;
     fn read(&self, buf: &mut [u8]) -> io::Result<usize>;
     /// Returns the descriptor to poll.
     fn fd(&self) -> BorrowedFd<'_>;
 }
 
-impl Device for File {
+impl DeviceFile for File {
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         Write::write(&mut &*self, bytes)
     }
@@ -117,7 +117,7 @@ impl XenbusTransport {
         Self::with_device(File::from(fd), name.into())
     }
 
-    pub(crate) fn with_device(device: impl Device + 'static, name: String) -> io::Result<Self> {
+    pub(crate) fn with_device(device: impl DeviceFile + 'static, name: String) -> io::Result<Self> {
         Ok(XenbusTransport {
             device: Box::new(device),
             name,

@@ -12,7 +12,7 @@ use super::notifier::Readiness;
 use super::open_file::OpenFile;
 use super::state::State;
 use super::watches::{two_strings, watch_payload};
-use crate::xenbus::{self, XenbusTransport};
+use crate::xenbus::{self, DeviceFile, XenbusTransport};
 
 /// An open device of a [`Kernel`](crate::mock::Kernel).
 ///
@@ -200,7 +200,7 @@ impl AsFd for Device {
     }
 }
 
-impl xenbus::Device for Device {
+impl DeviceFile for Device {
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         Device::write(self, bytes)
     }
