@@ -11,7 +11,7 @@ use crate::sys::Mapping;
 
 /// A page that this process has mapped: of a grant device, of `/dev/xen/xenbus_backend`, or of a
 /// file in memory. Dropping it unmaps the page.
-pub struct MappedPage(Mapping);
+pub struct MappedPage(Mapping<RingPage>);
 
 impl MappedPage {
     /// Maps the page of `fd` that begins at `offset` bytes, to read and write it.

@@ -8,22 +8,32 @@ use std::ptr::{self, NonNull};
 
 use xs_proto::ring::RingPage;
 
-/// A page that this process has mapped together with other processes or domains.
-pub(crate) struct Mapping {
-    address: NonNull<RingPage>,
+/// A page that this process shares with other processes, domains or Xen.
+pub(crate) struct Mapping<T> {
+    address: NonNull<T>,
 }
+
+/// The contents of such a page, which may change at any time.
+///
+/// # Safety
+/// The type consists of atomics, which have no invalid values.
+pub(crate) unsafe trait AtomicPage: Send + Sync {}
+
+// SAFETY: the type consists of atomics.
+unsafe impl AtomicPage for RingPage {}
 
 /// The size of a page of Xen in bytes, whatever the size of this system's pages is.
 const PAGE_SIZE: usize = 4096;
 
 // SAFETY: the mapping belongs to the process, not to a thread, and all access is through atomics.
-unsafe impl Send for Mapping {}
+unsafe impl<T: AtomicPage> Send for Mapping<T> {}
 // SAFETY: as above.
-unsafe impl Sync for Mapping {}
+unsafe impl<T: AtomicPage> Sync for Mapping<T> {}
 
-impl Mapping {
+impl<T: AtomicPage> Mapping<T> {
     /// Maps the page of a descriptor that begins at `offset`.
     pub(crate) fn new(fd: BorrowedFd<'_>, offset: u64) -> io::Result<Self> {
+        const { assert!(size_of::<T>() <= PAGE_SIZE && align_of::<T>() <= PAGE_SIZE) };
         let offset = libc::off_t::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: without an address and MAP_FIXED, mmap(2) changes no existing mapping.
@@ -44,7 +54,7 @@ impl Mapping {
         Ok(Mapping { address })
     }
 
-    pub(crate) fn page(&self) -> &RingPage {
+    pub(crate) fn page(&self) -> &T {
         // SAFETY: the address is that of a mapping of PAGE_SIZE bytes, which is aligned to a page
         // and lasts until `self` is dropped. The type fits in and consists of atomics, which have
         // no invalid values and may be changed from outside. Rust has no reference to the mapping
@@ -53,9 +63,7 @@ impl Mapping {
     }
 }
 
-const _: () = assert!(size_of::<RingPage>() <= PAGE_SIZE && align_of::<RingPage>() <= PAGE_SIZE);
-
-impl Drop for Mapping {
+impl<T> Drop for Mapping<T> {
     fn drop(&mut self) {
         // SAFETY: the mapping has this address and size, and nothing borrows from it any more.
         unsafe { libc::munmap(self.address.as_ptr().cast(), PAGE_SIZE) };
@@ -141,9 +149,8 @@ mod tests {
     #[cfg_attr(miri, ignore = "Miri cannot map files")]
     fn mappings_of_one_file_share_their_bytes() {
         let file = memory_file(8192);
-        let first = Mapping::new(file.as_fd(), 4096).unwrap();
-        let second = Mapping::new(file.as_fd(), 4096).unwrap();
-        let other = Mapping::new(file.as_fd(), 0).unwrap();
+        let map = |offset| Mapping::<RingPage>::new(file.as_fd(), offset).unwrap();
+        let (first, second, other) = (map(4096), map(4096), map(0));
         first.page().store(Field::Connection, 1, Ordering::Relaxed);
         first.page().write(Ring::Requests, 1020, b"last");
         drop(first);
@@ -157,10 +164,11 @@ mod tests {
     #[test]
     #[cfg_attr(miri, ignore = "Miri cannot map files")]
     fn misaligned_offsets_and_sockets_cannot_be_mapped() {
-        assert!(Mapping::new(memory_file(8192).as_fd(), 100).is_err());
-        assert!(Mapping::new(memory_file(8192).as_fd(), u64::MAX).is_err());
+        let map = Mapping::<RingPage>::new;
+        assert!(map(memory_file(8192).as_fd(), 100).is_err());
+        assert!(map(memory_file(8192).as_fd(), u64::MAX).is_err());
         let (ours, _theirs) = UnixStream::pair().unwrap();
-        assert!(Mapping::new(ours.as_fd(), 0).is_err());
+        assert!(map(ours.as_fd(), 0).is_err());
     }
 
     #[test]

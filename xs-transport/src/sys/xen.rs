@@ -8,10 +8,12 @@ use std::ffi::c_ulong;
 use std::fs::File;
 use std::io;
 use std::mem::offset_of;
-use std::os::fd::{AsRawFd, BorrowedFd};
-use std::ptr::{self, NonNull};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::ptr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+use super::linux::{AtomicPage, Mapping};
 
 const EVTCHN_BIND_VIRQ: u32 = 0x44500;
 const XENBUS_BACKEND_EVTCHN: u32 = 0x4200;
@@ -80,14 +82,12 @@ pub(crate) fn grant_unmap(fd: BorrowedFd<'_>, index: u64) -> io::Result<()> {
 /// The hypercall XEN_DOMCTL_getdomaininfo, through `/dev/xen/privcmd`.
 pub(crate) struct DomainInfo {
     device: File,
-    buffer: Mutex<HypercallBuffer>,
+    /// A page of `/dev/xen/hypercall`. Xen can access it at any time: it stays where it is, whatever
+    /// the kernel does with other memory, and also across fork(2).
+    buffer: Mutex<Mapping<Domctl>>,
     /// The version of the interface, which differs between releases of Xen.
     version: u32,
 }
-
-/// A page of `/dev/xen/hypercall`. Xen can access it at any time: it stays where it is, whatever
-/// the kernel does with other memory, and also across fork(2).
-struct HypercallBuffer(NonNull<Domctl>);
 
 /// The information that Xen gives about a domain.
 pub(crate) struct Info {
@@ -114,12 +114,10 @@ struct Domctl {
     rest: [AtomicU8; 36],
 }
 
-const _: () = assert!(size_of::<Domctl>() >= 144 && size_of::<Domctl>() <= PAGE_SIZE);
-const _: () = assert!(offset_of!(Domctl, handle) == 92);
-const PAGE_SIZE: usize = 4096;
+const _: () = assert!(size_of::<Domctl>() >= 144 && offset_of!(Domctl, handle) == 92);
 
-// SAFETY: the mapping belongs to the process, not to a thread, and all access is through atomics.
-unsafe impl Send for HypercallBuffer {}
+// SAFETY: the type consists of atomics.
+unsafe impl AtomicPage for Domctl {}
 
 /// XEN_DOMINF_*: the domain is being destroyed; it has shut down.
 pub(crate) const DYING: u32 = 1;
@@ -131,7 +129,7 @@ impl DomainInfo {
         let mut options = File::options();
         options.read(true).write(true);
         let memory = options.open("/dev/xen/hypercall")?;
-        let buffer = Mutex::new(HypercallBuffer::new(&memory)?);
+        let buffer = Mutex::new(Mapping::new(memory.as_fd(), 0)?);
         let mut info = DomainInfo { device: options.open("/dev/xen/privcmd")?, buffer, version: 0 };
         // Xen 4.17, 4.18, 4.19 to 4.21, and 4.22.
         for version in 0x15..=0x18 {
@@ -150,15 +148,15 @@ impl DomainInfo {
         const GET_DOMAIN_INFO: u32 = 5;
         const HYPERVISOR_DOMCTL: u64 = 36;
         let buffer = self.buffer.lock().unwrap_or_else(|error| error.into_inner());
-        let domctl = buffer.domctl();
+        let domctl = buffer.page();
         domctl.command.store(GET_DOMAIN_INFO, Ordering::Relaxed);
         domctl.version.store(self.version, Ordering::Relaxed);
         domctl.domid.store(domid.into(), Ordering::Relaxed);
         domctl.found.store(0, Ordering::Relaxed);
         domctl.flags.store(0, Ordering::Relaxed);
         // `struct privcmd_hypercall`: the number and five arguments.
-        let mut call = [HYPERVISOR_DOMCTL, buffer.0.as_ptr() as u64, 0, 0, 0, 0];
-        let fd = std::os::fd::AsFd::as_fd(&self.device);
+        let mut call = [HYPERVISOR_DOMCTL, ptr::from_ref(domctl) as u64, 0, 0, 0, 0];
+        let fd = self.device.as_fd();
         // SAFETY: the driver reads the six numbers. Xen reads and writes the structure in the
         // buffer, which is locked.
         match unsafe { ioctl(fd, PRIVCMD_HYPERCALL, &mut call) } {
@@ -177,38 +175,8 @@ impl DomainInfo {
     }
 }
 
-impl HypercallBuffer {
-    fn new(memory: &File) -> io::Result<Self> {
-        let protection = libc::PROT_READ | libc::PROT_WRITE;
-        // SAFETY: without an address and MAP_FIXED, mmap(2) changes no existing mapping.
-        let address = unsafe {
-            let fd = memory.as_raw_fd();
-            libc::mmap(ptr::null_mut(), PAGE_SIZE, protection, libc::MAP_SHARED, fd, 0)
-        };
-        if address == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        let address = NonNull::new(address.cast()).ok_or(io::ErrorKind::Other)?;
-        Ok(HypercallBuffer(address))
-    }
-
-    fn domctl(&self) -> &Domctl {
-        // SAFETY: the address is that of a mapped page, which is zeroed, aligned, and large enough.
-        // It lasts until `self` is dropped. The type consists of atomics.
-        unsafe { self.0.as_ref() }
-    }
-}
-
-impl Drop for HypercallBuffer {
-    fn drop(&mut self) {
-        // SAFETY: the mapping has this address and size, and nothing borrows from it any more.
-        unsafe { libc::munmap(self.0.as_ptr().cast(), PAGE_SIZE) };
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsFd;
     use std::os::unix::net::UnixStream;
 
     use super::*;
