@@ -10,6 +10,8 @@ use crate::mock::store::node::Node;
 use crate::mock::store::permissions::NodePerms;
 use crate::mock::store::quota::Quota;
 use crate::mock::store::scope::Scope;
+use crate::mock::store::snapshot::Snapshot;
+use crate::mock::store::tracked::Tracked;
 use crate::mock::store::transaction::Transaction;
 use crate::mock::store::view::View;
 
@@ -75,14 +77,42 @@ impl<'a> Call<'a> {
 
     /// Returns the store of the request's snapshot, or the daemon's store.
     pub(super) fn visible_store(&self) -> &Store {
-        let snapshot = self.transaction.as_ref().and_then(Transaction::as_snapshot);
-        snapshot.map_or(&self.daemon.store, |snapshot| &snapshot.store)
+        self.snapshot().map_or(&self.daemon.store, |snapshot| &snapshot.store)
+    }
+
+    /// Returns the request's transaction if it tracks the nodes that it accesses.
+    pub(super) fn tracked(&self) -> Option<&Tracked> {
+        match &self.transaction {
+            Some(Transaction::Tracked(tracked)) => Some(tracked),
+            _ => None,
+        }
+    }
+
+    pub(super) fn tracked_mut(&mut self) -> Option<&mut Tracked> {
+        match &mut self.transaction {
+            Some(Transaction::Tracked(tracked)) => Some(tracked),
+            _ => None,
+        }
+    }
+
+    /// Returns the request's transaction if it works on a snapshot.
+    pub(super) fn snapshot(&self) -> Option<&Snapshot> {
+        match &self.transaction {
+            Some(Transaction::Snapshot(snapshot)) => Some(snapshot),
+            _ => None,
+        }
+    }
+
+    pub(super) fn snapshot_mut(&mut self) -> Option<&mut Snapshot> {
+        match &mut self.transaction {
+            Some(Transaction::Snapshot(snapshot)) => Some(snapshot),
+            _ => None,
+        }
     }
 
     /// Adds `change` to the number of nodes that a domain owns.
     pub(super) fn add_nodes(&mut self, domid: DomId, change: i64) {
-        let tracked = self.transaction.as_mut().and_then(Transaction::as_tracked_mut);
-        let inside = tracked.map_or(0, |tracked| {
+        let inside = self.tracked_mut().map_or(0, |tracked| {
             tracked.add_nodes(domid, change);
             tracked.nodes_of(domid)
         });
@@ -92,7 +122,7 @@ impl<'a> Call<'a> {
 
     /// Marks the transaction as impossible to commit.
     pub(super) fn fail_transaction(&mut self) {
-        if let Some(tracked) = self.transaction.as_mut().and_then(Transaction::as_tracked_mut) {
+        if let Some(tracked) = self.tracked_mut() {
             tracked.failed = true;
         }
     }
@@ -105,7 +135,7 @@ impl<'a> Call<'a> {
         scope: Scope,
         old_perms: Option<&NodePerms>,
     ) {
-        match self.transaction.as_mut().and_then(Transaction::as_tracked_mut) {
+        match self.tracked_mut() {
             Some(tracked) => tracked.queue_event(path, scope),
             None => self.daemon.fire(path, node, scope, old_perms),
         }

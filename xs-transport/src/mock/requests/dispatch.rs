@@ -9,6 +9,7 @@ use crate::mock::daemon::domains::is_privileged;
 use crate::mock::daemon::trace::Trace;
 use crate::mock::daemon::{ConnId, Daemon};
 use crate::mock::store::quota::Quota;
+use crate::mock::store::transaction::Transaction;
 
 impl Daemon {
     /// Handles one request: carries it out, and sends the reply and the events.
@@ -86,7 +87,7 @@ impl Daemon {
         let mut call = Call { daemon: self, conn: id, domid, transaction };
         let answer = call.dispatch(header, msg_type, payload);
         if let Some(transaction) = call.transaction {
-            if let Some(tracked) = transaction.as_tracked() {
+            if let Transaction::Tracked(tracked) = &transaction {
                 let domains = &self.domains;
                 domains.note_guest(domid, Quota::TransactionNodes, tracked.accesses() as i64);
                 domains.note_guest(domid, Quota::NodeSize, tracked.largest() as i64);

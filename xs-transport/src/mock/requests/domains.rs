@@ -101,7 +101,7 @@ impl Call<'_> {
 
     /// Exchanges the daemon's store and the snapshot of the request's transaction, if it has one.
     fn swap_stores(&mut self) {
-        if let Some(snapshot) = self.transaction.as_mut().and_then(Transaction::as_snapshot_mut) {
+        if let Some(Transaction::Snapshot(snapshot)) = &mut self.transaction {
             std::mem::swap(&mut self.daemon.store, &mut snapshot.store);
         }
     }

@@ -57,8 +57,7 @@ impl Call<'_> {
 
     /// Returns whether the domain owns as many nodes as it may.
     pub(super) fn has_all_nodes(&self) -> bool {
-        let tracked = self.transaction.as_ref().and_then(Transaction::as_tracked);
-        let counted = tracked.filter(|_| self.behaviour().counts_nodes_of_transaction);
+        let counted = self.tracked().filter(|_| self.behaviour().counts_nodes_of_transaction);
         let inside = counted.map_or(0, |tracked| tracked.nodes_of(self.domid));
         let nodes = self.daemon.store.usage_of(self.domid).nodes + inside;
         let bound = self.behaviour().bounds.nodes;
@@ -82,7 +81,7 @@ impl Call<'_> {
     /// Returns whether writing a node exceeds the memory of the domain that it counts for: inside a
     /// transaction the caller, otherwise the owner.
     pub(super) fn node_exceeds_memory(&self, path: &str, node: &Node) -> bool {
-        let tracked = self.transaction.as_ref().and_then(Transaction::as_tracked);
+        let tracked = self.tracked();
         let (payer, prefix, old) = match tracked {
             Some(tracked) => (self.domid, tracked.prefix(), tracked.peek(path)),
             None => (node.owner(), 0, self.daemon.store.get(path)),

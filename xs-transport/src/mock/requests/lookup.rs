@@ -13,7 +13,6 @@ use crate::mock::store::node::Node;
 use crate::mock::store::path::{below_root, home_len, parent_of};
 use crate::mock::store::permissions::NodePerms;
 use crate::mock::store::quota::Quota;
-use crate::mock::store::transaction::Transaction;
 
 impl Call<'_> {
     /// Returns the path that is the only argument of a request.
@@ -106,7 +105,7 @@ impl Call<'_> {
         }
         let node = self.view().read(path)?.ok_or(ErrorCode::NoEntry)?;
         self.check(&node, rights)?;
-        if let Some(snapshot) = self.transaction.as_mut().and_then(Transaction::as_snapshot_mut) {
+        if let Some(snapshot) = self.snapshot_mut() {
             snapshot.note_read(path);
         }
         Ok(node)

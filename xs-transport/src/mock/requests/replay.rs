@@ -12,14 +12,14 @@ use crate::mock::store::transaction::Transaction;
 impl Call<'_> {
     /// Returns whether the transaction has as many requests as it may.
     pub(super) fn transaction_is_full(&self) -> bool {
-        let snapshot = self.transaction.as_ref().and_then(Transaction::as_snapshot);
+        let snapshot = self.snapshot();
         let max = self.behaviour().transaction_requests_max;
         !is_privileged(self.domid) && snapshot.is_some_and(|snapshot| snapshot.log.len() >= max)
     }
 
     /// Logs a request and its answer, if the transaction works on a snapshot. Returns the answer.
     pub(super) fn log(&mut self, header: Header, payload: &[u8], answer: Result) -> Result {
-        if let Some(snapshot) = self.transaction.as_mut().and_then(Transaction::as_snapshot_mut) {
+        if let Some(snapshot) = self.snapshot_mut() {
             let answer = answer.as_ref().map(Answer::to_reply).map_err(ErrorCode::clone);
             snapshot.push(Logged { header, payload: payload.into(), answer });
         }

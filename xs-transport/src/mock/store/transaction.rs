@@ -38,32 +38,4 @@ impl Transaction {
             Transaction::Snapshot(snapshot) => snapshot.footprint(),
         }
     }
-
-    pub(crate) fn as_tracked(&self) -> Option<&Tracked> {
-        match self {
-            Transaction::Tracked(tracked) => Some(tracked),
-            Transaction::Snapshot(_) => None,
-        }
-    }
-
-    pub(crate) fn as_tracked_mut(&mut self) -> Option<&mut Tracked> {
-        match self {
-            Transaction::Tracked(tracked) => Some(tracked),
-            Transaction::Snapshot(_) => None,
-        }
-    }
-
-    pub(crate) fn as_snapshot(&self) -> Option<&Snapshot> {
-        match self {
-            Transaction::Tracked(_) => None,
-            Transaction::Snapshot(snapshot) => Some(snapshot),
-        }
-    }
-
-    pub(crate) fn as_snapshot_mut(&mut self) -> Option<&mut Snapshot> {
-        match self {
-            Transaction::Tracked(_) => None,
-            Transaction::Snapshot(snapshot) => Some(snapshot),
-        }
-    }
 }

@@ -15,7 +15,6 @@ use crate::mock::store::path::{join, name_of, parent_of};
 use crate::mock::store::permissions::{NodePerms, OWN, WRITE};
 use crate::mock::store::quota::Quota;
 use crate::mock::store::scope::Scope;
-use crate::mock::store::transaction::Transaction;
 
 impl Call<'_> {
     pub(in crate::mock::requests) fn bottom_up_write(
@@ -138,7 +137,7 @@ impl Call<'_> {
                 None => missing.push(at),
             }
         };
-        if let Some(tracked) = self.transaction.as_mut().and_then(Transaction::as_tracked_mut) {
+        if let Some(tracked) = self.tracked_mut() {
             tracked.created = true;
         }
         let mut perms = self.adjusted(&parent).into_owned();

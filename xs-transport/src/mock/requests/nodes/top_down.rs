@@ -13,7 +13,6 @@ use crate::mock::store::path::{join, name_of, parent_of};
 use crate::mock::store::permissions::{NodePerms, WRITE};
 use crate::mock::store::quota::Quota;
 use crate::mock::store::snapshot::{Change, ChangeKind};
-use crate::mock::store::transaction::Transaction;
 
 impl Call<'_> {
     pub(super) fn top_down_write(
@@ -150,7 +149,7 @@ impl Call<'_> {
     }
 
     fn note_written(&mut self, path: &str) {
-        if let Some(snapshot) = self.transaction.as_mut().and_then(Transaction::as_snapshot_mut) {
+        if let Some(snapshot) = self.snapshot_mut() {
             snapshot.note_written(path);
         }
     }
@@ -159,7 +158,7 @@ impl Call<'_> {
     /// the event if any of `other_perms` lets it read.
     fn note_change(&mut self, kind: ChangeKind, path: &str, other_perms: &[NodePerms]) {
         let change = Change { kind, path: path.to_owned() };
-        if let Some(snapshot) = self.transaction.as_mut().and_then(Transaction::as_snapshot_mut) {
+        if let Some(snapshot) = self.snapshot_mut() {
             snapshot.changes.push(change);
             return;
         }
