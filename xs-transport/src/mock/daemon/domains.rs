@@ -5,8 +5,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use xs_proto::DomId;
+use xs_proto::{DomId, Features};
 
+use crate::mock::flavour::behaviour::FEATURES;
 use crate::mock::id_map::IdMap;
 use crate::mock::store::quota::{Maxima, Quota, Quotas};
 
@@ -18,9 +19,6 @@ pub(crate) const DOMID_SELF: DomId = DomId::new(0x7ff0);
 
 /// The first number that no domain can have (`DOMID_FIRST_RESERVED`).
 const FIRST_RESERVED: DomId = DomId::new(0x7ff0);
-
-/// The feature bits of a daemon without restrictions: ERROR, WATCHDEPTH, DOMID_ANY.
-pub(crate) const FEATURES: u32 = 2 | 4 | 8;
 
 /// The known domains.
 #[derive(Debug)]
@@ -50,8 +48,8 @@ pub(crate) struct Domain {
     pub(crate) identity: Option<u128>,
     /// The domain whose rights this domain also has.
     pub(crate) target: Option<DomId>,
-    /// The feature bits that the daemon offers to the domain.
-    pub(crate) features: u32,
+    /// The features that the daemon offers to the domain.
+    pub(crate) features: Features,
     pub(crate) quotas: Quotas,
     pub(crate) watches: u32,
     pub(crate) transactions: u32,

@@ -3,8 +3,9 @@
 
 use xs_proto::{DomId, Features};
 
-use super::domains::{FEATURES, Rings};
+use super::domains::Rings;
 use super::state::Daemon;
+use crate::mock::flavour::behaviour::FEATURES;
 use crate::mock::store::tree::{INTRODUCE_DOMAIN, RELEASE_DOMAIN};
 
 impl Daemon {
@@ -49,7 +50,7 @@ impl Daemon {
     /// features that SET_FEATURE has switched off.
     pub(crate) fn ring_features(&self, domid: DomId) -> Features {
         let enabled = self.domains.get(domid).map_or(FEATURES, |domain| domain.features);
-        Features::from_bits(self.behaviour.ring_features.bits() & !(FEATURES & !enabled))
+        self.behaviour.ring_features.difference(FEATURES.difference(enabled))
     }
 
     /// Fires special watches for a domain that has shut down.

@@ -300,6 +300,10 @@ pub(crate) enum Control {
     },
 }
 
+/// The features that SET_FEATURE can switch off for a domain. The C daemon of Xen 4.22 has them.
+pub(crate) const FEATURES: Features =
+    Features::ERROR.union(Features::WATCH_DEPTH).union(Features::DOMID_ANY);
+
 /// Quotas, each with its name and its description.
 pub(crate) type QuotaTexts = &'static [(Quota, &'static str, &'static str)];
 

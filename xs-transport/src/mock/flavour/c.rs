@@ -3,8 +3,8 @@
 use xs_proto::{ErrorCode, Features, MessageType};
 
 use super::behaviour::{
-    Behaviour, Bound, Bounds, Control, DomainIds, EventOrder, FinalNul, Isolation, LongEvents,
-    NodeChanges, PathLengths, PermissionCheck, PermissionIds, Release, SpecialWatches,
+    Behaviour, Bound, Bounds, Control, DomainIds, EventOrder, FEATURES, FinalNul, Isolation,
+    LongEvents, NodeChanges, PathLengths, PermissionCheck, PermissionIds, Release, SpecialWatches,
 };
 use super::control_texts::{CONTROL_4_17, CONTROL_4_20, CONTROL_4_22};
 use crate::mock::store::tree::Accounting;
@@ -130,9 +130,7 @@ pub(super) const C_4_22: Behaviour = Behaviour {
         MessageType::GetQuota,
         MessageType::SetQuota,
     ],
-    ring_features: Features::from_bits(
-        Features::ERROR.bits() | Features::WATCH_DEPTH.bits() | Features::DOMID_ANY.bits(),
-    ),
+    ring_features: FEATURES,
     domain_ids: DomainIds::Whole,
     sets_permissions_of_any_domain: false,
     releases_owners_of_special_nodes: false,

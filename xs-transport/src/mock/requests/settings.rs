@@ -5,7 +5,8 @@ use xs_proto::{ErrorCode, Features, MessageType, Reply};
 use super::answer::{Answer, DONE, INVALID, Result, text};
 use super::args;
 use super::call::Call;
-use crate::mock::daemon::domains::{Domain, FEATURES};
+use crate::mock::daemon::domains::Domain;
+use crate::mock::flavour::behaviour::FEATURES;
 use crate::mock::numbers::atoi;
 use crate::mock::store::quota::Quota;
 
@@ -20,17 +21,17 @@ impl Call<'_> {
             }
             _ => return Err(INVALID),
         };
-        Ok(Answer::Reply(Reply::Features(Features::from_bits(features))))
+        Ok(Answer::Reply(Reply::Features(features)))
     }
 
     pub(super) fn set_feature(&mut self, payload: &[u8]) -> Result {
         let [domid, features] = args::exactly(payload).ok_or(INVALID)?;
-        let features = atoi(features) as u32;
+        let features = Features::from_bits(atoi(features) as u32);
         let domain = self.domain(domid)?;
         if domain.introduced {
             return Err(ErrorCode::Busy);
         }
-        if features & !FEATURES != 0 {
+        if !FEATURES.contains(features) {
             return Err(INVALID);
         }
         domain.features = features;
