@@ -47,8 +47,8 @@
 //! * Each domain exists until it is [destroyed](Xenstored::destroy), because there is no hypervisor
 //!   to ask.
 //! * In CONTROL, `log`, `logfile` and `print` succeed without effect, `memreport` fails, and
-//!   `live-update` finds no other daemon to start. `watches` of oxenstored lists them in another order,
-//!   and `xenbus` and `txn` succeed without effect.
+//!   `live-update` finds no other daemon to start. `watches` of oxenstored lists them in another
+//!   order, and `xenbus` and `txn` succeed without effect.
 //!
 //! The page `FLAVOURS.md` of the project lists further differences, those between the daemons, and
 //! how they were found.

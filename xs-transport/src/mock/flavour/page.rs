@@ -170,12 +170,17 @@ fn general_differences(source: &str) -> String {
     let start = "//! # Differences from the genuine daemons\n";
     let list = source.split(start).nth(1).expect("the list exists");
     let lines = list.lines().map_while(|line| line.strip_prefix("//!"));
-    let lines = lines.take_while(|line| !line.trim().is_empty());
-    lines
-        .map(|line| {
-            without_links(line.trim_end()).replacen(" * ", "- ", 1).replacen("   ", "  ", 1) + "\n"
-        })
-        .collect()
+    let mut items: Vec<String> = Vec::new();
+    for line in lines.map(str::trim).take_while(|line| !line.is_empty()) {
+        if let Some(item) = line.strip_prefix("* ") {
+            items.push(format!("- {item}"));
+        } else {
+            let item = items.last_mut().expect("the list begins with an item");
+            item.push(' ');
+            item.push_str(line);
+        }
+    }
+    items.iter().map(|item| without_links(item) + "\n").collect()
 }
 
 /// Removes the targets of links, which only rustdoc knows.
