@@ -61,11 +61,12 @@
 //! as that of [`Client::watch_with`].
 //!
 //! A thread that waits for an answer or an event also receives for the other threads. While no
-//! thread waits (and no event loop or futures driver runs), nothing is received, and watch events
-//! stay with the daemon. This matters with oxenstored, the daemon that is written in OCaml: once
-//! about 2,000 events wait for a client, oxenstored does not answer the other clients whose writes
-//! fire these watches until the events are received. A program that sets watches and rarely waits
-//! should therefore use `watch_with`, whose callback thread receives all the time.
+//! thread waits (and neither an event loop nor a [driver of futures][futures] runs), nothing is
+//! received, and watch events stay with the daemon. This matters with oxenstored, the daemon that
+//! is written in OCaml: once about 2,000 events wait for a client, oxenstored does not answer the
+//! other clients whose writes fire these watches until the events are received. A program that sets
+//! watches and rarely waits should therefore use `watch_with`, whose callback thread receives all
+//! the time.
 //!
 //! # Event loops and futures
 //!

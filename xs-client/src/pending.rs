@@ -66,7 +66,7 @@ impl Tree {
     /// Starts an operation without waiting for its result. The timeout counts from now.
     ///
     /// If the client [reconnects](crate::Builder::reconnect) and the connection is lost, this makes
-    /// one attempt to connect, unless the pause after the last attempt goes on.
+    /// one attempt to connect, unless the client still pauses after the last one.
     ///
     /// # Errors
     /// [`ErrorKind::TooManyRequests`] if 4096 requests are in flight. [`ErrorKind::Invalid`] if an

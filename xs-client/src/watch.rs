@@ -241,7 +241,7 @@ impl Watch {
     /// Returns the next event if it was received already, or can be received without waiting.
     ///
     /// If the client [reconnects](crate::Builder::reconnect) and the connection is lost, this makes
-    /// one attempt to connect, unless the pause after the last attempt goes on. It returns `None`
+    /// one attempt to connect, unless the client still pauses after the last one. It returns `None`
     /// until there is a connection.
     ///
     /// # Errors
