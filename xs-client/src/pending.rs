@@ -27,6 +27,9 @@ use crate::tree::Tree;
 /// for anything on the same client, an [event source](crate::EventSource), a
 /// [driver](crate::futures::Driver) or the callback thread.
 ///
+/// A task that awaits it is woken at the deadline by the driver of a
+/// [`futures::Client`](crate::futures::Client). Without one, the timeout does not end the `.await`.
+///
 /// ```
 /// use xs_client::{Client, op};
 /// # use xs_transport::mock::Xenstored;
