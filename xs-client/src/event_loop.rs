@@ -64,7 +64,7 @@ pub struct EventSource {
     /// The generation of the connection whose descriptor is registered.
     generation: u64,
     /// The poll also watches for a writable transport.
-    is_send_blocked: bool,
+    watches_writable: bool,
     /// When to try again to connect, or to watch the transport.
     retry: Option<Instant>,
 }
@@ -100,7 +100,7 @@ impl EventSource {
             notifier: Waker::from(notifier),
             registered: -1,
             generation: 0,
-            is_send_blocked: false,
+            watches_writable: false,
             retry: None,
         };
         let waiter = source.waiter();
@@ -215,7 +215,7 @@ impl EventSource {
         registry.register(&mut SourceFd(&fd), TRANSPORT, Interest::READABLE)?;
         self.registered = fd;
         self.generation = generation;
-        self.is_send_blocked = false;
+        self.watches_writable = false;
         Ok(())
     }
 
@@ -224,7 +224,7 @@ impl EventSource {
     fn watch_writable(&mut self, is_send_blocked: bool) {
         // While sending is blocked, each call registers anew, which also reports a transport that
         // was writable all the time: a shortage of the system may have blocked sending.
-        if !is_send_blocked && !self.is_send_blocked {
+        if !is_send_blocked && !self.watches_writable {
             return;
         }
         let interest = match is_send_blocked {
@@ -233,7 +233,7 @@ impl EventSource {
         };
         let registry = self.poll.registry();
         match registry.reregister(&mut SourceFd(&self.registered), TRANSPORT, interest) {
-            Ok(()) => self.is_send_blocked = is_send_blocked,
+            Ok(()) => self.watches_writable = is_send_blocked,
             Err(_) => self.retry = Some(Instant::now() + RETRY),
         }
     }
