@@ -1,4 +1,4 @@
-//! The changes of the state that the results of sends and receives, and failures, make.
+//! The changes of the state after a send, a receive or a failure.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -6,8 +6,8 @@
 //!
 //! # Model
 //! One lock protects the [`State`]: the protocol machine, the calls in flight, the watches, the
-//! open transactions and the failure, if there is one. It is never held during a system call.
-//! Beside the tables, the state holds three *roles*:
+//! open transactions and the failure, if there is one. It is never held while a party sends,
+//! receives or connects. Beside the tables, the state holds three *roles*:
 //!
 //! * the *reader* receives for all parties, and dispatches what it has received;
 //! * the *writer* sends for all parties;
@@ -36,8 +36,9 @@
 //!    is put back, it is *offered*: before the lock is released, the next pump is woken
 //!    ([`Pumps::wake_next`]). A pump that was woken and does not take the role offers it again.
 //! 2. The lock is released only through [`Guard`], which first selects this pump. Unless the party
-//!    holds a role, the guard also sends all pending output first. (The debug text of a client,
-//!    which changes nothing, reads the state without a guard.)
+//!    holds a role, the guard also sends all pending output first; only its drop leaves gathered
+//!    requests of tasks to the driver. (The debug text of a client, which changes nothing, reads
+//!    the state without a guard.)
 //! 3. A party that holds a role or the lock runs no user code, except that of the role itself: the
 //!    methods of the transport, and the caller's function that connects. Calls of wakers, drops of
 //!    transports and callbacks, and `tracing` events are [`Deferred`]. They run when the thread

@@ -44,7 +44,8 @@ impl RoomQueue {
     }
 
     /// Wakes as many parties as there is room for, less those that were woken before and will use
-    /// it. If no request is in flight, they may be tasks that are not polled, and do not count.
+    /// it. If no request is in flight, no reply will offer the room again, so those that were woken
+    /// before do not count: they may be tasks that are not polled.
     pub(super) fn offer(&mut self, room: usize, is_idle: bool, deferred: &mut Deferred) {
         let woken = if is_idle { 0 } else { self.held - self.waiting.len() };
         for _ in woken..room {

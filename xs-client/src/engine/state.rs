@@ -270,8 +270,8 @@ impl State {
     }
 
     /// Returns whether there is room for one more request in flight. This is also true after a
-    /// failure, so that no party waits for room on a lost connection.
-    pub(crate) fn has_room(&self) -> bool {
+    /// failure.
+    fn has_room(&self) -> bool {
         let max = ClientConnection::<Purpose>::MAX_PENDING;
         self.failure.is_some() || self.connection.pending() < max
     }

@@ -184,8 +184,8 @@ impl Guard<'_> {
         let ticket = self.pumps.park(sleeper.parker.arc());
         self.sleep(sleeper, condition, until);
         if !self.pumps.unpark(ticket) {
-            // This thread was woken to take the role. If it does not take the role, the guard wakes
-            // the next pump.
+            // This thread was woken as a pump. If it does not take the role, the guard wakes the
+            // next one.
             self.roles.offered = true;
         }
     }
@@ -215,7 +215,7 @@ impl Guard<'_> {
 struct Sleeper {
     /// Created when the thread sleeps for the first time. A lone thread rarely does.
     parker: LazyParker,
-    /// Set when the thread first sleeps until there is room in flight or a connection.
+    /// Set when the thread sleeps until there is room in flight or a connection.
     room: Option<RoomTicket>,
 }
 

@@ -49,9 +49,9 @@ impl Xenstored {
 
     /// Opens a connection as `domid` and introduces the domain if it is unknown.
     ///
-    /// A domain that is introduced this way has no nodes of its own, and dom0 owns all others. A
-    /// guest's first write therefore fails with EACCES, unless [`add_guest`](Self::add_guest) has
-    /// made a home for the guest or [`seed`](Self::seed) has made nodes for it.
+    /// A domain that is introduced this way owns no nodes. A guest's first write therefore fails
+    /// with EACCES, unless [`add_guest`](Self::add_guest) has made a home for the guest or
+    /// [`seed`](Self::seed) has made nodes for it.
     pub fn connect(&self, domid: DomId) -> Pipe {
         self.connect_with(domid, None)
     }
@@ -240,7 +240,7 @@ impl Xenstored {
     pub fn seed(&self, text: &str) -> Result<(), SeedError> {
         for line in text::lines(text) {
             let (number, Line { path, perms, value }) = line?;
-            // Special nodes cannot be created and have no value.
+            // Special nodes cannot be created, and have no value in the text form.
             if value.is_some() || self.perms(&path).is_none() {
                 let failed = |error| SeedError { line: number, cause: SeedCause::Path(error) };
                 self.set(&path, value.unwrap_or_default()).map_err(failed)?;

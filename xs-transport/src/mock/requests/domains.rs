@@ -27,7 +27,7 @@ impl Call<'_> {
         let repeats_frame = self.behaviour().second_introduce_repeats_frame;
         if !self.daemon.domains.exists(domid) {
             return match self.daemon.domains.introduced(domid) {
-                // The daemon does not look whether a domain that it knows still exists.
+                // The daemon does not check whether a domain that it knows still exists.
                 Some(_) if !repeats_frame => DONE,
                 Some(known) if known.rings.gfn == rings.gfn => Err(ErrorCode::Io),
                 _ => Err(INVALID),
