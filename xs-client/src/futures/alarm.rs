@@ -44,16 +44,19 @@ impl RuntimeAlarm {
         self.armed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sets the instant. Returns the number of this change.
-    fn change(&self, at: Option<Instant>) -> u64 {
+    /// Sets the instant. Returns the number of this change, or `None` if an earlier instant stays.
+    fn change(&self, at: Option<Instant>) -> Option<u64> {
         let mut armed = self.armed();
+        if armed.at.is_some_and(|known| at.is_some_and(|at| known <= at)) {
+            return None;
+        }
         armed.at = at;
         armed.changes += 1;
         let (dropped, changes) = (armed.sleep.take(), armed.changes);
         drop(armed);
         // The drop of a future is code of the runtime, which must not run under the lock.
         drop(dropped);
-        changes
+        Some(changes)
     }
 
     fn expire(&self) {
@@ -71,11 +74,8 @@ impl Alarm for RuntimeAlarm {
     }
 
     fn arm(&self, at: Instant) {
-        if self.armed().at.is_some_and(|known| known <= at) {
-            return;
-        }
         let Some(this) = self.this.upgrade() else { return };
-        let change = self.change(Some(at));
+        let Some(change) = self.change(Some(at)) else { return };
         let mut sleep = self.clock.sleep_until(at);
         let waker = Waker::from(this);
         if sleep.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
