@@ -1,7 +1,7 @@
 //! The names of watches.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The name of a watch, unique within the process.
 ///
@@ -22,11 +22,8 @@ const TOKEN_PREFIX: &str = "xs-";
 
 impl WatchToken {
     pub(super) fn new() -> Self {
-        // Not every architecture has a 64-bit atomic counter.
-        static LAST: Mutex<u64> = Mutex::new(0);
-        let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
-        *last += 1;
-        WatchToken(*last)
+        static LAST: AtomicUsize = AtomicUsize::new(0);
+        WatchToken(LAST.fetch_add(1, Ordering::Relaxed) as u64 + 1)
     }
 
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
