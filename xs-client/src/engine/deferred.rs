@@ -17,8 +17,8 @@ use crate::trace::Note;
 pub(crate) enum Waiter {
     /// A blocked thread.
     Thread(Arc<Parker>),
-    /// A background thread, which is parked or receives.
-    Background(Arc<Parker>),
+    /// A thread that is parked or waits in the transport, and whose wake-up ends both.
+    Interruptible(Arc<Parker>),
     /// A task, a driver or an event loop.
     Task(Waker),
 }
@@ -29,7 +29,7 @@ impl Waiter {
         match (self, other) {
             (Waiter::Task(one), Waiter::Task(other)) => one.will_wake(other),
             (Waiter::Thread(one), Waiter::Thread(other))
-            | (Waiter::Background(one), Waiter::Background(other)) => Arc::ptr_eq(one, other),
+            | (Waiter::Interruptible(one), Waiter::Interruptible(other)) => Arc::ptr_eq(one, other),
             _ => false,
         }
     }
@@ -46,8 +46,8 @@ impl Waiter {
 pub(crate) struct Deferred {
     pub(super) wakeups: WakeUps,
     pub(super) user_code: UserCode,
-    /// If a background thread receives, it has to check its condition again.
-    pub(super) interrupt_background: bool,
+    /// If an interruptible thread waits in the transport, it has to check its condition again.
+    pub(super) interrupt_waiter: bool,
     /// The party that waits in the transport has to check its condition again. [`Transport::wake`]
     /// ends its wait.
     pub(super) interrupt: bool,
@@ -82,9 +82,9 @@ impl Deferred {
     pub(crate) fn wake(&mut self, waiter: Waiter) {
         match waiter {
             Waiter::Thread(parker) => self.wakeups.0.push(WakeUp::Unpark(parker)),
-            Waiter::Background(parker) => {
+            Waiter::Interruptible(parker) => {
                 self.wakeups.0.push(WakeUp::Unpark(parker));
-                self.interrupt_background = true;
+                self.interrupt_waiter = true;
             }
             Waiter::Task(waker) => self.user_code.0.push(Call::Wake(waker)),
         }
@@ -158,8 +158,9 @@ impl WakeUps {
         for wakeup in self.0 {
             match wakeup {
                 WakeUp::Unpark(parker) => parker.unpark(),
-                WakeUp::Close(transport) => without_panic(|| transport.close()),
-                WakeUp::Interrupt(transport) => without_panic(|| transport.wake()),
+                // The drop of the transport may panic, too.
+                WakeUp::Close(transport) => without_panic(move || transport.close()),
+                WakeUp::Interrupt(transport) => without_panic(move || transport.wake()),
             }
         }
     }

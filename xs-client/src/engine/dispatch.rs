@@ -70,7 +70,7 @@ impl State {
         self.roles.offered = false;
         self.roles.interruptible = interruptible;
         // An interruptible party has just checked its condition, so it needs no interrupt.
-        self.deferred.interrupt_background &= !interruptible;
+        self.deferred.interrupt_waiter &= !interruptible;
         Some(reader)
     }
 

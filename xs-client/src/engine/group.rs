@@ -65,6 +65,11 @@ impl Groups {
         self.entries.contains_key(&id)
     }
 
+    /// Returns whether a group is a set, which exists without watches.
+    pub(super) fn is_set(&self, id: GroupId) -> bool {
+        self.entries.get(&id).is_some_and(|group| group.single.is_none())
+    }
+
     pub(super) fn ids(&self) -> Vec<GroupId> {
         self.entries.keys().copied().collect()
     }

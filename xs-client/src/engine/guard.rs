@@ -108,10 +108,11 @@ impl<'a> Guard<'a> {
         } else if needs_writable_wait {
             state.pumps.wake_for_writable(deferred);
         }
-        let background = std::mem::take(&mut deferred.interrupt_background);
+        let interrupt_waiter = std::mem::take(&mut deferred.interrupt_waiter);
         let interrupt = std::mem::take(&mut deferred.interrupt);
         let mut wakeups = std::mem::take(&mut deferred.wakeups);
-        if interrupt || background && state.roles.interruptible {
+        let may_wait = state.roles.interruptible || state.roles.awaiting_writable;
+        if interrupt || interrupt_waiter && may_wait {
             wakeups.interrupt(state.transport.clone());
         }
         wakeups
@@ -170,12 +171,17 @@ impl DerefMut for Guard<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Instant;
 
     use xs_proto::{DomId, Request};
     use xs_transport::mock::Xenstored;
+    use xs_transport::{Descriptor, Interest, Sent, Transport, Wait};
 
     use super::super::Engine;
+    use super::super::deferred::Waiter;
     use super::super::transactions::Scope;
 
     #[test]
@@ -189,5 +195,54 @@ mod tests {
         guard.gathered = true;
         assert!(guard.has_output());
         assert!(!guard.unlocked(|| engine.lock().has_output()));
+    }
+
+    /// A transport that counts the calls of `wake`.
+    #[derive(Debug, Default)]
+    struct CountWakes(AtomicUsize);
+
+    impl Transport for CountWakes {
+        fn send(&self, _: &[u8]) -> io::Result<Sent> {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+
+        fn recv(&self, _: &mut [u8], _: Wait) -> io::Result<usize> {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+
+        fn wait(&self, _: Interest, _: Option<Instant>) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn wake(&self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+
+        fn close(&self) {}
+
+        fn fd(&self) -> io::Result<Descriptor<'_>> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        fn describe(&self) -> String {
+            "a count of wakes".into()
+        }
+    }
+
+    #[test]
+    fn wake_ups_interrupt_threads_in_each_wait_of_the_transport() {
+        let transport = Arc::new(CountWakes::default());
+        let engine = Engine::new(transport.clone(), 1, None);
+        let wakes = |interruptible, awaiting_writable| {
+            let mut guard = engine.lock();
+            guard.roles.interruptible = interruptible;
+            guard.roles.awaiting_writable = awaiting_writable;
+            guard.deferred.wake(Waiter::Interruptible(Arc::default()));
+            drop(guard);
+            transport.0.swap(0, Ordering::Relaxed)
+        };
+        assert_eq!(wakes(false, false), 0);
+        assert_eq!(wakes(true, false), 1);
+        assert_eq!(wakes(false, true), 1);
     }
 }

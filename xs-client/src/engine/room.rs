@@ -39,15 +39,15 @@ impl RoomQueue {
 
     /// Removes a party that no longer waits.
     pub(super) fn leave(&mut self, ticket: RoomTicket, deferred: &mut Deferred) {
-        self.held -= 1;
+        // In a forked process, the queue does not know the ticket.
+        self.held = self.held.saturating_sub(1);
         deferred.release(self.waiting.remove(&ticket.0));
     }
 
     /// Wakes as many parties as there is room for, less those that were woken before and will use
-    /// it. If no request is in flight, no reply will offer the room again, so those that were woken
-    /// before do not count: they may be tasks that are not polled.
-    pub(super) fn offer(&mut self, room: usize, is_idle: bool, deferred: &mut Deferred) {
-        let woken = if is_idle { 0 } else { self.held - self.waiting.len() };
+    /// it.
+    pub(super) fn offer(&mut self, room: usize, deferred: &mut Deferred) {
+        let woken = self.held - self.waiting.len();
         for _ in woken..room {
             let Some((_, waiter)) = self.waiting.pop_first() else { return };
             deferred.wake(waiter);
@@ -104,9 +104,9 @@ mod tests {
         }
 
         /// Returns how many parties are woken.
-        fn offer(&mut self, room: usize, is_idle: bool) -> usize {
+        fn offer(&mut self, room: usize) -> usize {
             let mut deferred = Deferred::default();
-            self.queue.offer(room, is_idle, &mut deferred);
+            self.queue.offer(room, &mut deferred);
             deferred.user_code.run();
             self.count.0.swap(0, Ordering::Relaxed)
         }
@@ -115,33 +115,33 @@ mod tests {
     #[test]
     fn parties_are_woken_once_for_the_same_room() {
         let mut parties = Fixture::new(5);
-        assert_eq!(parties.offer(2, false), 2);
-        assert_eq!(parties.offer(3, false), 1);
+        assert_eq!(parties.offer(2), 2);
+        assert_eq!(parties.offer(3), 1);
         // One of the three uses the room, and one finds it taken.
         parties.leave(0);
         parties.register(1);
-        assert_eq!(parties.offer(1, false), 0);
-        assert_eq!(parties.offer(2, false), 1);
+        assert_eq!(parties.offer(1), 0);
+        assert_eq!(parties.offer(2), 1);
         assert_eq!(parties.queue.waiting.keys().copied().collect::<Vec<_>>(), [4, 5]);
     }
 
     #[test]
     fn room_of_a_party_that_leaves_is_offered_to_the_next() {
         let mut parties = Fixture::new(3);
-        assert_eq!(parties.offer(1, false), 1);
+        assert_eq!(parties.offer(1), 1);
         parties.leave(0);
-        assert_eq!(parties.offer(1, false), 1);
+        assert_eq!(parties.offer(1), 1);
         parties.leave(2);
         parties.leave(1);
-        assert_eq!(parties.offer(1, false), 0);
+        assert_eq!(parties.offer(1), 0);
         assert_eq!(parties.queue.held, 0);
     }
 
     #[test]
-    fn tasks_that_are_not_polled_do_not_keep_the_room() {
-        let mut parties = Fixture::new(3);
-        assert_eq!(parties.offer(1, false), 1);
-        assert_eq!(parties.offer(1, false), 0);
-        assert_eq!(parties.offer(1, true), 1);
+    fn queue_of_a_forked_process_accepts_tickets_of_its_parent() {
+        let mut parties = Fixture::new(1);
+        let (mut queue, ticket) = (RoomQueue::default(), parties.tickets[0].take().unwrap());
+        queue.leave(ticket, &mut Deferred::default());
+        assert_eq!(queue.held, 0);
     }
 }

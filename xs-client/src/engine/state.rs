@@ -314,10 +314,15 @@ impl State {
     /// Wakes parties that wait for room, if there is some. Parties that wait for a new connection
     /// are woken when there is one.
     pub(super) fn offer_room(&mut self) {
-        if self.failure.is_none() {
-            let pending = self.connection.pending();
-            let room = ClientConnection::<Purpose>::MAX_PENDING - pending;
-            self.room_queue.offer(room, pending == 0, &mut self.deferred);
+        match self.connection.pending() {
+            _ if self.failure.is_some() => {}
+            // No reply will offer the room again, and the parties that were woken before may be tasks
+            // that are not polled.
+            0 => self.room_queue.wake_all(&mut self.deferred),
+            pending => {
+                let room = ClientConnection::<Purpose>::MAX_PENDING - pending;
+                self.room_queue.offer(room, &mut self.deferred);
+            }
         }
     }
 

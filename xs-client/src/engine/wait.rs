@@ -26,8 +26,7 @@ pub(crate) trait Condition {
     /// only sleeps.
     const DRIVES: bool = true;
 
-    /// Whether the thread is a background thread, which the client has started. Other parties can
-    /// interrupt it while it receives.
+    /// Whether the thread is a background thread, which the client has started.
     const IS_BACKGROUND: bool = false;
 
     /// Whether the thread waits for room in flight.
@@ -38,6 +37,12 @@ pub(crate) trait Condition {
 
     /// Registers `waiter`, which is woken when the condition may hold.
     fn register(&mut self, state: &mut State, waiter: &Waiter);
+
+    /// Returns whether the condition may hold without a message from the daemon. A wake-up then also
+    /// interrupts the thread while it waits in the transport.
+    fn is_interruptible(&self, _: &State) -> bool {
+        Self::IS_BACKGROUND
+    }
 
     /// Cleans up after the deadline has passed.
     fn cancel(&mut self, _: &mut State) {}
@@ -92,7 +97,7 @@ impl Guard<'_> {
                 self.sleep(&mut sleeper, &mut condition, until);
             } else if self.failure().is_some() {
                 // The connector may panic, and this thread then waits no longer.
-                sleeper.room.take().into_iter().for_each(|ticket| self.leave_room(ticket));
+                sleeper.leave_room(self);
                 let limit = condition.connect_deadline(deadline);
                 if let Some(until) = self.connect_step(Instant::now(), until, limit) {
                     self.sleep(&mut sleeper, &mut condition, until);
@@ -104,7 +109,7 @@ impl Guard<'_> {
             } else if let Some(pause) = condition.hold_off(self) {
                 self.sleep(&mut sleeper, &mut condition, earlier(Some(pause), until));
             } else if !self.receive_step(&sleeper.parker, &mut condition, until)
-                && !self.writable_step(until)
+                && !self.writable_step(&sleeper.parker, &mut condition, until)
             {
                 self.park(&mut sleeper, &mut condition, until);
             }
@@ -113,9 +118,7 @@ impl Guard<'_> {
         // have left to the driver. User code that runs at the release may block until they are
         // answered, and the driver may be a task of this very thread.
         self.gathered = false;
-        if let Some(ticket) = sleeper.room {
-            self.leave_room(ticket);
-        }
+        sleeper.leave_room(self);
         output
     }
 
@@ -131,12 +134,13 @@ impl Guard<'_> {
         if self.roles.awaiting_writable {
             return false;
         }
-        let Some(mut reader) = self.take_reader(C::IS_BACKGROUND) else {
+        let is_interruptible = condition.is_interruptible(self);
+        let Some(mut reader) = self.take_reader(is_interruptible) else {
             return false;
         };
         let mut wait = Wait::Until(until);
-        if C::IS_BACKGROUND {
-            condition.register(self, &Waiter::Background(parker.arc()));
+        if is_interruptible {
+            condition.register(self, &Waiter::Interruptible(parker.arc()));
             wait = Wait::UntilWoken(until);
         }
         let send_blocked = self.roles.send_blocked;
@@ -154,11 +158,19 @@ impl Guard<'_> {
 
     /// Waits for a writable transport, while another party receives. Returns false if sending is
     /// not blocked, if there is nothing to send, or if another party does this.
-    fn writable_step(&mut self, until: Option<Instant>) -> bool {
+    fn writable_step<C: Condition>(
+        &mut self,
+        parker: &LazyParker,
+        condition: &mut C,
+        until: Option<Instant>,
+    ) -> bool {
         // `Transport::wake` ends only one wait. An interruptible reader must therefore be the only
         // party that waits in the transport, and itself waits for a writable transport as well.
         if !self.roles.needs_writable_wait() || !self.has_output() || self.roles.interruptible {
             return false;
+        }
+        if condition.is_interruptible(self) {
+            condition.register(self, &Waiter::Interruptible(parker.arc()));
         }
         self.roles.awaiting_writable = true;
         let (transport, generation) = (self.transport(), self.generation);
@@ -198,15 +210,21 @@ impl Guard<'_> {
         until: Option<Instant>,
     ) {
         let parker = sleeper.parker.arc();
-        let waiter = match C::IS_BACKGROUND {
-            true => Waiter::Background(parker.clone()),
+        let waiter = match condition.is_interruptible(self) {
+            true => Waiter::Interruptible(parker.clone()),
             false => Waiter::Thread(parker.clone()),
         };
         condition.register(self, &waiter);
         if C::NEEDS_ROOM || self.failure().is_some() {
             self.register_for_room(&mut sleeper.room, &waiter);
         }
-        self.unlocked(|| parker.park(until));
+        // A waker that this waiter has replaced may run any code when it is dropped.
+        if !self.run_user_code() {
+            self.unlocked(|| parker.park(until));
+        }
+        if !C::NEEDS_ROOM {
+            sleeper.leave_room(self);
+        }
     }
 }
 
@@ -217,6 +235,12 @@ struct Sleeper {
     parker: LazyParker,
     /// Set when the thread sleeps until there is room in flight or a connection.
     room: Option<RoomTicket>,
+}
+
+impl Sleeper {
+    fn leave_room(&mut self, state: &mut State) {
+        self.room.take().into_iter().for_each(|ticket| state.leave_room(ticket));
+    }
 }
 
 /// Submits a request as soon as there is room in flight, and a connection.
@@ -281,6 +305,11 @@ impl Condition for NextEvent<'_> {
 
     fn register(&mut self, state: &mut State, waiter: &Waiter) {
         state.watches.register(self.group, waiter, &mut state.deferred);
+    }
+
+    /// A set may be closed while it has no watches, and so without a request.
+    fn is_interruptible(&self, state: &State) -> bool {
+        state.watches.is_set(self.group)
     }
 
     fn hold_off(&mut self, _: &mut State) -> Option<Instant> {

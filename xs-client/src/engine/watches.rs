@@ -160,6 +160,10 @@ impl Watches {
         self.entries.keys().copied().collect()
     }
 
+    pub(super) fn is_set(&self, group: GroupId) -> bool {
+        self.groups.is_set(group)
+    }
+
     /// Returns the watches of a set.
     pub(crate) fn tokens_of(&self, group: GroupId) -> Vec<WatchToken> {
         let members = self.entries.iter().filter(|(_, entry)| entry.group == group);

@@ -46,7 +46,7 @@ impl Condition for Drive {
     }
 
     fn begin_turn(&mut self, state: &mut State, parker: &LazyParker) -> Option<Instant> {
-        state.set_driver(&Waiter::Background(parker.arc()), true);
+        state.set_driver(&Waiter::Interruptible(parker.arc()), true);
         state.expire_timers(Instant::now())
     }
 }

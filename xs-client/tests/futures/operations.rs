@@ -3,6 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -293,4 +294,22 @@ fn tasks_that_wait_for_room_are_woken_as_often_as_there_is_room() {
     // The first poll finds no room, the second one submits, the third one has the reply.
     let polls = polls.load(Ordering::Relaxed);
     assert!(polls <= 4 * TASKS, "{polls} polls of {TASKS} tasks");
+}
+
+#[test]
+fn tasks_that_are_not_polled_do_not_keep_the_room() {
+    everywhere(|client, _| async move {
+        let mut unpolled = Vec::new();
+        for _ in 0..3 * FULL {
+            let mut read = Box::pin(client.read("/"));
+            // The waker of this task would lead to a poll of its own read.
+            if read.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+                unpolled.push(read);
+            }
+        }
+        client.read("/").await.unwrap();
+        for read in unpolled {
+            read.await.unwrap();
+        }
+    });
 }

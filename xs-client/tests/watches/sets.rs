@@ -145,6 +145,17 @@ fn closing_ends_waits_and_iterators() {
 }
 
 #[test]
+fn closing_an_empty_set_ends_its_wait() {
+    let (_xenstored, client) = start();
+    let mut set = client.watch_set();
+    let handle = set.handle();
+    let waiting = Observed::spawn(move || set.next().is_none());
+    waiting.state.wait_until_asleep();
+    handle.close().unwrap();
+    assert!(waiting.join());
+}
+
+#[test]
 fn dropped_set_removes_its_watches_only() {
     let (xenstored, client) = start();
     let set = client.watch_set();
