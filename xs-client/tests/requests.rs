@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use xs_client::{Client, DomId, ErrorCode, ErrorKind, Transaction, Watch, op};
 use xs_proto::{MessageType, Request};
+use xs_transport::Sent;
 use xs_transport::mock::{Fault, Kernel, Record, Xenstored};
 
 use support::daemon::{finish_cleanup, start};
@@ -319,4 +320,42 @@ fn reader_that_leaves_interrupts_thread_that_waits_for_room() {
     receiving.open();
     assert!(!reader.join().unwrap());
     assert!(!sender.join().unwrap());
+}
+
+#[test]
+fn refusal_interrupts_reader_whose_request_another_thread_has_sent() {
+    let (sending, receiving) = (Gate::closed(), Gate::closed());
+    let (in_send, in_recv, interrupted) = (sending.clone(), receiving.clone(), receiving.clone());
+    let is_interrupted = Arc::new(AtomicBool::new(false));
+    let wakes = is_interrupted.clone();
+    let transport = Intercept::new(Xenstored::new().connect(DomId::DOM0))
+        .on_limits(|below| below.limits().with_one_at_a_time())
+        .on_send(move |_, _| {
+            in_send.pass();
+            Ok(Sent::Refused(ErrorCode::Invalid))
+        })
+        .on_recv(move |_, _, _| {
+            in_recv.pass();
+            Err(io::ErrorKind::WouldBlock.into())
+        })
+        .on_wake(move |_| {
+            wakes.store(true, Ordering::SeqCst);
+            interrupted.open();
+        });
+    let client = Client::from_transport(transport);
+    let exists = |path: &'static str| {
+        let client = client.clone();
+        thread::spawn(move || client.exists(path).unwrap_err())
+    };
+    let sender = exists("/first");
+    sending.wait_for_arrival();
+    // The sender has not noticed yet that its request is refused.
+    let reader = exists("/second");
+    receiving.wait_for_arrival();
+    sending.open();
+    for thread in [sender, reader] {
+        let error = thread.join().unwrap();
+        assert_eq!(error.code(), Some(&ErrorCode::Invalid), "{error}");
+    }
+    assert!(is_interrupted.load(Ordering::SeqCst));
 }
