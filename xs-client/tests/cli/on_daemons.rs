@@ -302,7 +302,7 @@ fn features_are_explained_or_missing() {
         match output.status.success() {
             true => assert!(stdout(output).contains("watch-depth       yes        a watch can be")),
             false => {
-                assert!(stderr(&output).contains("which needs Xen 4.22"), "{}", stderr(&output))
+                assert!(stderr(&output).contains("which needs Xen 4.21"), "{}", stderr(&output))
             }
         }
     });

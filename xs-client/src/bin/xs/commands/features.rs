@@ -10,7 +10,7 @@ use crate::json::Object;
 use crate::output::Output;
 use crate::table::Table;
 
-/// Print the features of the daemon (requires Xen 4.22)
+/// Print the features of the daemon (requires Xen 4.21)
 #[derive(Debug, Args)]
 pub(crate) struct Features {
     /// Print the features that a domain sees [default: those of the daemon]
@@ -36,7 +36,7 @@ impl Features {
         };
         let features = features.map_err(|error| match error.code() {
             Some(ErrorCode::NotSupported) => CommandError::new(
-                "features: this daemon does not announce its features, which needs Xen 4.22",
+                "features: this daemon does not announce its features, which needs Xen 4.21",
             )
             .with_hint("`xs info` shows what its replies reveal"),
             _ => error.into(),

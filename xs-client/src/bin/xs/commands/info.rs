@@ -163,7 +163,7 @@ impl Daemon {
         match client.get_features() {
             Ok(features) => {
                 return Ok(Daemon {
-                    version: "C xenstored, Xen 4.22 or later".to_owned(),
+                    version: "C xenstored, Xen 4.21 or later".to_owned(),
                     features: Some(features),
                     quotas: client.quotas().ok(),
                 });
@@ -171,12 +171,12 @@ impl Daemon {
             Err(error) if error.code() == Some(&ErrorCode::NotSupported) => {}
             Err(error) if error.code().is_none() => return Err(error),
             // The daemon knows the request and denies it to this domain.
-            Err(_) => return unlisted("C xenstored, Xen 4.22 or later"),
+            Err(_) => return unlisted("C xenstored, Xen 4.21 or later"),
         }
         // Only oxenstored has nodes for the special paths.
         match client.read("@releaseDomain") {
             Err(error) if error.code() == Some(&ErrorCode::Invalid) => {
-                unlisted("C xenstored, before Xen 4.22")
+                unlisted("C xenstored, before Xen 4.21")
             }
             Err(error) if error.code().is_none() => Err(error),
             _ => unlisted("oxenstored"),
