@@ -178,3 +178,32 @@ impl Pumps {
         self.wake_pollers(deferred);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use xs_proto::DomId;
+    use xs_transport::mock::Xenstored;
+
+    use super::*;
+
+    #[test]
+    fn parked_threads_are_woken_in_order_and_once() {
+        let (mut pumps, mut deferred) = (Pumps::default(), Deferred::default());
+        let tickets = [(); 3].map(|()| pumps.park(Arc::default()));
+        assert!(pumps.wake_parked(&mut deferred));
+        assert_eq!(tickets.map(|ticket| pumps.unpark(ticket)), [false, true, true]);
+        assert!(!pumps.wake_parked(&mut deferred));
+    }
+
+    #[test]
+    fn one_party_waits_for_a_writable_transport_while_sending_is_blocked() {
+        let transport: Arc<dyn Transport> = Arc::new(Xenstored::new().connect(DomId::DOM0));
+        let mut roles = Roles::new(&transport, 0);
+        let states = [(false, false), (false, true), (true, false), (true, true)];
+        let needs = states.map(|(send_blocked, awaiting_writable)| {
+            (roles.send_blocked, roles.awaiting_writable) = (send_blocked, awaiting_writable);
+            roles.needs_writable_wait()
+        });
+        assert_eq!(needs, [false, false, true, false]);
+    }
+}
