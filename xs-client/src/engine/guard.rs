@@ -48,7 +48,7 @@ impl<'a> Guard<'a> {
     /// Runs the deferred user code, without the lock. Returns false if there is none.
     #[inline]
     pub(crate) fn run_user_code(&mut self) -> bool {
-        let is_due = !self.deferred.user_code.is_empty();
+        let is_due = self.has_user_code();
         if is_due {
             self.unlocked(|| ());
         }
@@ -56,7 +56,6 @@ impl<'a> Guard<'a> {
     }
 
     /// Returns whether there is deferred user code, such as the waker of a task.
-    #[cfg(feature = "futures")]
     pub(crate) fn has_user_code(&self) -> bool {
         !self.deferred.user_code.is_empty()
     }

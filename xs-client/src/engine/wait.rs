@@ -218,8 +218,9 @@ impl Guard<'_> {
         if C::NEEDS_ROOM || self.failure().is_some() {
             self.register_for_room(&mut sleeper.room, &waiter);
         }
-        // A waker that this waiter has replaced may run any code when it is dropped.
-        if !self.run_user_code() {
+        // The drop of a waker that this waiter has replaced may block. It runs in the next turn of the
+        // loop, when this thread is no longer a pump.
+        if !self.has_user_code() {
             self.unlocked(|| parker.park(until));
         }
         if !C::NEEDS_ROOM {
