@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn one_party_waits_for_a_writable_transport_while_sending_is_blocked() {
+    fn blocked_output_needs_exactly_one_wait_for_a_writable_transport() {
         let transport: Arc<dyn Transport> = Arc::new(Xenstored::new().connect(DomId::DOM0));
         let mut roles = Roles::new(&transport, 0);
         let states = [(false, false), (false, true), (true, false), (true, true)];

@@ -9,8 +9,8 @@ use super::deferred::{Deferred, Waiter};
 #[derive(Debug, Default)]
 pub(crate) struct RoomQueue {
     waiting: BTreeMap<u64, Waiter>,
-    /// The number of tickets that parties hold. Those that are not waiting were woken, and have
-    /// neither registered again nor left.
+    /// The number of tickets that parties hold. A party that holds one and does not wait was woken,
+    /// and has neither registered again nor left.
     held: usize,
     last: u64,
 }
@@ -44,8 +44,8 @@ impl RoomQueue {
         deferred.release(self.waiting.remove(&ticket.0));
     }
 
-    /// Wakes as many parties as there is room for, less those that were woken before and will use
-    /// it.
+    /// Wakes as many parties as there is room for. The parties that were woken before, and have not
+    /// used their room yet, count as well.
     pub(super) fn offer(&mut self, room: usize, deferred: &mut Deferred) {
         let woken = self.held - self.waiting.len();
         for _ in woken..room {
@@ -64,38 +64,27 @@ impl RoomQueue {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::task::{Wake, Waker};
-
+    use super::super::counted_wakes::CountedWakes;
     use super::*;
-
-    #[derive(Default)]
-    struct Count(AtomicUsize);
-
-    impl Wake for Count {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
 
     /// A queue with a number of parties, which count their wake-ups together.
     struct Fixture {
         queue: RoomQueue,
         tickets: Vec<Option<RoomTicket>>,
-        count: Arc<Count>,
+        wakes: CountedWakes,
     }
 
     impl Fixture {
         fn new(parties: usize) -> Self {
             let tickets = (0..parties).map(|_| None).collect();
-            let mut new = Fixture { queue: RoomQueue::default(), tickets, count: Arc::default() };
+            let (queue, wakes) = (RoomQueue::default(), CountedWakes::default());
+            let mut new = Fixture { queue, tickets, wakes };
             (0..parties).for_each(|at| new.register(at));
             new
         }
 
         fn register(&mut self, at: usize) {
-            let waiter = Waiter::Task(Waker::from(self.count.clone()));
+            let waiter = self.wakes.waiter();
             self.queue.register(&mut self.tickets[at], &waiter, &mut Deferred::default());
         }
 
@@ -107,8 +96,7 @@ mod tests {
         fn offer(&mut self, room: usize) -> usize {
             let mut deferred = Deferred::default();
             self.queue.offer(room, &mut deferred);
-            deferred.user_code.run();
-            self.count.0.swap(0, Ordering::Relaxed)
+            self.wakes.run(&mut deferred)
         }
     }
 
