@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::engine::{CallId, Engine, Scope, Submit};
+use crate::engine::{CallId, Engine, Scope};
 use crate::error::Result;
 use crate::op::Op;
 use crate::trace;
@@ -50,8 +50,7 @@ impl<'a> Batch<'a> {
         let mut guard = engine.lock();
         for op in ops {
             batch.calls.push(op.request().and_then(|request| {
-                let submitted = guard.wait(deadline, Submit { scope, request });
-                let call = submitted.unwrap_or_else(|| Err(guard.not_submitted()));
+                let call = guard.wait_to_submit(deadline, scope, request);
                 call.map_err(|kind| op.label.error(kind))
             }));
         }
@@ -69,7 +68,7 @@ impl<'a> Batch<'a> {
         let mut answers = Vec::with_capacity(ops.len());
         // Waits for the last result first: when it has come, the others most likely have, too.
         while let Some(call) = self.calls.pop() {
-            answers.push(call.map(|call| (call, guard.wait(deadline, call))));
+            answers.push(call.map(|call| (call, guard.wait_for_result(deadline, call))));
         }
         drop(guard);
         let results = ops.iter().zip(answers.into_iter().rev()).map(|(op, answer)| {

@@ -38,14 +38,21 @@ pub(crate) fn stop(engine: &Engine) {
         // The thread returns nothing, and catches the panics of callbacks.
         let _ = guard.unlocked(|| handle.join());
     }
-    guard.wait(None, Returned(running));
+    sleep_while(&mut guard, running);
 }
 
 /// Waits until the running callback returns, if `concerns` selects it. Does not wait if the
 /// callback itself calls this.
 pub(crate) fn await_return(guard: &mut Guard<'_>, concerns: impl Fn(&Running) -> bool) {
     let running = running_elsewhere(guard).filter(concerns);
-    guard.wait(None, Returned(running));
+    sleep_while(guard, running);
+}
+
+/// Sleeps until a callback returns that runs on another thread.
+fn sleep_while(guard: &mut Guard<'_>, running: Option<Running>) {
+    guard.wait_for_callback_thread(|thread| {
+        (running.is_none() || thread.running != running).then_some(())
+    });
 }
 
 /// Returns the callback that is running on another thread.
@@ -57,10 +64,16 @@ fn running_elsewhere(guard: &Guard<'_>) -> Option<Running> {
 fn run(engine: &Engine) {
     let id = thread::current().id();
     let mut guard = engine.lock();
-    // A thread that was stopped earlier may still run its last callback.
-    if guard.wait(None, TakeOver { id }) != Some(true) {
+    // A thread that was stopped earlier may still run its last callback. This one takes over when
+    // the other has left, unless it is itself stopped before.
+    let is_stopped = guard.wait_for_callback_thread(|thread| {
+        let is_stopped = thread.is_stopped(id);
+        (is_stopped || !thread.is_present).then_some(is_stopped)
+    });
+    if is_stopped {
         return;
     }
+    guard.callback_thread.is_present = true;
     let mut seen = Seen { waits: guard.waits, pace: Pace::default(), has_paused: false };
     loop {
         let work = Work { id, seen: &mut seen };
@@ -169,48 +182,5 @@ impl Condition for Work<'_> {
         let until = seen.pace.pause(Instant::now());
         seen.has_paused = until.is_some();
         until
-    }
-}
-
-/// A condition: the callback that another thread runs has returned.
-struct Returned(Option<Running>);
-
-impl Condition for Returned {
-    type Output = ();
-
-    const DRIVES: bool = false;
-
-    fn check(&mut self, state: &mut State) -> Option<()> {
-        (self.0.is_none() || state.callback_thread.running != self.0).then_some(())
-    }
-
-    fn register(&mut self, state: &mut State, waiter: &Waiter) {
-        state.register_for_callback_thread(waiter);
-    }
-}
-
-/// A condition: the previous thread has left, and this one takes over. The output is false if this
-/// thread was stopped before that.
-struct TakeOver {
-    id: ThreadId,
-}
-
-impl Condition for TakeOver {
-    type Output = bool;
-
-    const DRIVES: bool = false;
-
-    fn check(&mut self, state: &mut State) -> Option<bool> {
-        let is_stopped = state.callback_thread.is_stopped(self.id);
-        if state.callback_thread.is_present && !is_stopped {
-            return None;
-        }
-        let takes_over = !state.callback_thread.is_present;
-        state.callback_thread.is_present |= takes_over;
-        Some(takes_over)
-    }
-
-    fn register(&mut self, state: &mut State, waiter: &Waiter) {
-        state.register_for_callback_thread(waiter);
     }
 }

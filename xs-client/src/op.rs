@@ -19,7 +19,7 @@ use xs_proto::{
     DomId, Features, Path, PathError, Permissions, Quota, Request, RequestError, Strings, TxId,
 };
 
-use crate::engine::{CallId, Engine, Scope, Submit};
+use crate::engine::{CallId, Engine, Scope};
 use crate::error::{ErrorKind, Invalid, Result};
 use crate::trace;
 
@@ -94,10 +94,9 @@ impl<'a, T> Op<'a, T> {
         let start = trace::Start::now();
         let request = self.request()?;
         let mut guard = engine.lock();
-        let submitted = guard.wait(deadline, Submit { scope, request });
-        let submitted = submitted.unwrap_or_else(|| Err(guard.not_submitted()));
+        let submitted = guard.wait_to_submit(deadline, scope, request);
         let call = submitted.map_err(|kind| self.label.error(kind))?;
-        let result = guard.wait(deadline, call);
+        let result = guard.wait_for_result(deadline, call);
         drop(guard);
         Ok((call, self.label.finish(self.decode, start, scope, call, result)?))
     }

@@ -159,7 +159,7 @@ impl<T> Pending<T> {
         let deadline = self.handle.thread_deadline(self.deadline);
         let mut guard = self.handle.lock();
         guard.stop_timer(&mut self.timer);
-        let result = guard.wait(deadline, call);
+        let result = guard.wait_for_result(deadline, call);
         drop(guard);
         self.finish(call, result)
     }

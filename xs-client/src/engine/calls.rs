@@ -74,7 +74,6 @@ impl Calls {
     }
 
     /// Takes the result of a call, which ends it; `None` while it is in flight.
-    #[inline]
     pub(crate) fn take(&mut self, key: CallKey) -> Option<CallResult> {
         let result = self.get_mut(key)?.result.take()?;
         self.vacate(key);
@@ -177,9 +176,9 @@ mod tests {
         calls.register(waiting, &Waiter::Task(Waker::noop().clone()), &mut deferred);
         calls.complete(done, Reply::Done, &mut deferred);
         calls.complete(transaction, Reply::Transaction(TxId(1)), &mut deferred);
-        assert!(deferred.user_code.is_empty());
+        assert!(!deferred.has_user_code());
         calls.fail(&Failure::Closed, &mut deferred);
-        assert!(!deferred.user_code.is_empty());
+        assert!(deferred.has_user_code());
         assert!(matches!(calls.take(waiting), Some(Err(Failure::Closed))));
         assert!(matches!(calls.take(transaction), Some(Err(_))));
         assert!(matches!(calls.take(done), Some(Ok(Reply::Done))));

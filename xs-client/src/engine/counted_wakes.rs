@@ -20,7 +20,7 @@ impl CountedWakes {
 
     /// Runs the deferred user code, and returns the number of wake-ups since the last call.
     pub(super) fn run(&self, deferred: &mut Deferred) -> usize {
-        std::mem::take(deferred).user_code.run();
+        deferred.take(true).run();
         self.0.0.swap(0, Ordering::SeqCst)
     }
 }

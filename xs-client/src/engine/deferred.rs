@@ -44,8 +44,8 @@ impl Waiter {
 /// only while the thread holds neither the lock nor a role.
 #[derive(Debug, Default)]
 pub(crate) struct Deferred {
-    pub(super) wakeups: WakeUps,
-    pub(super) user_code: UserCode,
+    wakeups: Vec<WakeUp>,
+    user_code: Vec<Call>,
     /// If an interruptible thread waits in the transport, it has to check its condition again.
     pub(super) interrupt_waiter: bool,
     /// The party that waits in the transport has to check its condition again. [`Transport::wake`]
@@ -53,10 +53,14 @@ pub(crate) struct Deferred {
     pub(super) interrupt: bool,
 }
 
-/// Wake-ups of threads that are parked or wait in the transport.
-#[derive(Debug, Default)]
-pub(super) struct WakeUps(Vec<WakeUp>);
+/// Deferred calls whose time has come: the lock is about to be released.
+#[derive(Debug)]
+pub(super) struct Due {
+    wakeups: Vec<WakeUp>,
+    user_code: Vec<Call>,
+}
 
+/// A wake-up of threads that are parked or wait in the transport.
 #[derive(Debug)]
 enum WakeUp {
     Unpark(Arc<Parker>),
@@ -64,10 +68,7 @@ enum WakeUp {
     Interrupt(Arc<dyn Transport>),
 }
 
-/// Calls of user code.
-#[derive(Debug, Default)]
-pub(super) struct UserCode(Vec<Call>);
-
+/// A call of user code.
 #[derive(Debug)]
 enum Call {
     Wake(Waker),
@@ -81,12 +82,12 @@ impl Deferred {
     /// Wakes a waiter once the lock is released.
     pub(crate) fn wake(&mut self, waiter: Waiter) {
         match waiter {
-            Waiter::Thread(parker) => self.wakeups.0.push(WakeUp::Unpark(parker)),
+            Waiter::Thread(parker) => self.wakeups.push(WakeUp::Unpark(parker)),
             Waiter::Interruptible(parker) => {
-                self.wakeups.0.push(WakeUp::Unpark(parker));
+                self.wakeups.push(WakeUp::Unpark(parker));
                 self.interrupt_waiter = true;
             }
-            Waiter::Task(waker) => self.user_code.0.push(Call::Wake(waker)),
+            Waiter::Task(waker) => self.user_code.push(Call::Wake(waker)),
         }
     }
 
@@ -94,7 +95,7 @@ impl Deferred {
     /// until the driver has sent something.
     pub(crate) fn wake_first(&mut self, waiter: Waiter) {
         match waiter {
-            Waiter::Task(waker) => self.user_code.0.insert(0, Call::Wake(waker)),
+            Waiter::Task(waker) => self.user_code.insert(0, Call::Wake(waker)),
             waiter => self.wake(waiter),
         }
     }
@@ -126,36 +127,46 @@ impl Deferred {
 
     /// Drops a value whose drop is user code, such as a transport or a callback.
     pub(crate) fn drop_later(&mut self, value: impl Send + 'static) {
-        self.user_code.0.push(Call::Drop(Box::new(value)));
+        self.user_code.push(Call::Drop(Box::new(value)));
     }
 
     /// Closes a transport, which ends the waits in it.
     pub(crate) fn close(&mut self, transport: Arc<dyn Transport>) {
-        self.wakeups.0.push(WakeUp::Close(transport));
+        self.wakeups.push(WakeUp::Close(transport));
     }
 
     /// Arms an alarm, or disarms it.
     pub(crate) fn arm(&mut self, alarm: &Arc<dyn Alarm>, at: Option<Instant>) {
-        self.user_code.0.push(Call::Arm(alarm.clone(), at));
+        self.user_code.push(Call::Arm(alarm.clone(), at));
     }
 
     pub(crate) fn trace(&mut self, note: Option<Note>) {
-        self.user_code.0.extend(note.map(Call::Trace));
+        self.user_code.extend(note.map(Call::Trace));
+    }
+
+    pub(super) fn has_user_code(&self) -> bool {
+        !self.user_code.is_empty()
+    }
+
+    /// Takes the calls to make once the lock is released. User code is among them if
+    /// `runs_user_code` is set.
+    pub(super) fn take(&mut self, runs_user_code: bool) -> Due {
+        let user_code = match runs_user_code {
+            true => std::mem::take(&mut self.user_code),
+            false => Vec::new(),
+        };
+        Due { wakeups: std::mem::take(&mut self.wakeups), user_code }
     }
 }
 
-impl WakeUps {
+impl Due {
     /// Ends the wait of the party that waits in this transport.
     pub(super) fn interrupt(&mut self, transport: Arc<dyn Transport>) {
-        self.0.push(WakeUp::Interrupt(transport));
+        self.wakeups.push(WakeUp::Interrupt(transport));
     }
 
-    #[inline]
     pub(super) fn run(self) {
-        if self.0.is_empty() {
-            return;
-        }
-        for wakeup in self.0 {
+        for wakeup in self.wakeups {
             match wakeup {
                 WakeUp::Unpark(parker) => parker.unpark(),
                 // The drop of the transport may panic, too.
@@ -163,20 +174,7 @@ impl WakeUps {
                 WakeUp::Interrupt(transport) => without_panic(move || transport.wake()),
             }
         }
-    }
-}
-
-impl UserCode {
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    #[inline]
-    pub(super) fn run(self) {
-        if self.0.is_empty() {
-            return;
-        }
-        for call in self.0 {
+        for call in self.user_code {
             without_panic(|| match call {
                 Call::Wake(waker) => waker.wake(),
                 Call::Drop(value) => drop(value),

@@ -15,8 +15,7 @@ use crate::trace;
 impl State {
     /// Takes the writer role with output to send. Returns `None` if there is no output, the
     /// transport accepts none, or another party sends.
-    #[inline]
-    pub(super) fn take_writer(&mut self) -> Option<Writer> {
+    pub(super) fn take_writer(&mut self) -> Option<Box<Writer>> {
         if self.roles.send_blocked || !self.has_output() {
             return None;
         }
@@ -28,18 +27,16 @@ impl State {
     }
 
     /// Returns whether there is output and no party sends.
-    #[inline]
     pub(super) fn has_output(&self) -> bool {
-        let has_bytes = |writer: &Writer| !writer.output.is_empty() || self.connection.has_output();
-        self.failure().is_none() && self.roles.writer.as_ref().is_some_and(has_bytes)
+        let Some(writer) = &self.roles.writer else { return false };
+        self.failure().is_none() && (!writer.output.is_empty() || self.connection.has_output())
     }
 
     /// Puts the writer role back, after a send. `receives` is [`State::receives`] from before the
     /// send.
-    #[inline]
     pub(super) fn put_back_writer(
         &mut self,
-        writer: Writer,
+        writer: Box<Writer>,
         sent: Result<Progress, Failure>,
         receives: u64,
     ) {
@@ -64,8 +61,7 @@ impl State {
     }
 
     /// Takes the reader role, if it is free.
-    #[inline]
-    pub(super) fn take_reader(&mut self, interruptible: bool) -> Option<Reader> {
+    pub(super) fn take_reader(&mut self, interruptible: bool) -> Option<Box<Reader>> {
         let reader = self.roles.reader.take()?;
         self.roles.offered = false;
         self.roles.interruptible = interruptible;
@@ -75,8 +71,11 @@ impl State {
     }
 
     /// Puts the reader role back, and dispatches what it has received.
-    #[inline]
-    pub(super) fn put_back_reader(&mut self, reader: Reader, received: Result<Received, Failure>) {
+    pub(super) fn put_back_reader(
+        &mut self,
+        reader: Box<Reader>,
+        received: Result<Received, Failure>,
+    ) {
         if reader.generation != self.generation {
             return self.deferred.drop_later((reader.transport, received));
         }

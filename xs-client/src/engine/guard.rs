@@ -2,7 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 
-use super::deferred::{UserCode, WakeUps};
+use super::deferred::Due;
 use super::lock::{Access, Lock};
 use super::state::State;
 
@@ -37,16 +37,22 @@ impl<'a> Guard<'a> {
     /// its reply.
     pub(crate) fn unlocked<T>(&mut self, f: impl FnOnce() -> T) -> T {
         self.flush();
-        self.release(true, f)
+        self.unlock(true);
+        let result = f();
+        self.lock_again();
+        result
     }
 
-    /// Runs `f` without the lock, while the caller holds a role or waits in the transport.
+    /// Runs `f` without the lock, while the caller holds a role or waits in the transport. `f` must
+    /// not panic, because the role would be lost.
     pub(super) fn with_role<T>(&mut self, f: impl FnOnce() -> T) -> T {
-        self.release(false, f)
+        self.unlock(false);
+        let result = f();
+        self.lock_again();
+        result
     }
 
     /// Runs the deferred user code, without the lock. Returns false if there is none.
-    #[inline]
     pub(crate) fn run_user_code(&mut self) -> bool {
         let is_due = self.has_user_code();
         if is_due {
@@ -57,7 +63,7 @@ impl<'a> Guard<'a> {
 
     /// Returns whether there is deferred user code, such as the waker of a task.
     pub(crate) fn has_user_code(&self) -> bool {
-        !self.deferred.user_code.is_empty()
+        self.deferred.has_user_code()
     }
 
     /// Sends all pending output, or as much as the transport accepts. If another party holds the
@@ -76,7 +82,6 @@ impl<'a> Guard<'a> {
 
     /// Sends once. Returns false if there is nothing to send, the transport accepts no more, or
     /// another party sends.
-    #[inline]
     pub(super) fn send_once(&mut self) -> bool {
         let Some(mut writer) = self.take_writer() else {
             return false;
@@ -88,51 +93,46 @@ impl<'a> Guard<'a> {
         true
     }
 
-    /// Returns the wake-ups to run once the lock is released, including that of the next pump.
-    #[inline]
-    fn prepare_release(&mut self) -> WakeUps {
+    /// Releases the lock, and makes the deferred calls, with user code if `runs_user_code` is set.
+    fn unlock(&mut self, runs_user_code: bool) {
+        let due = self.select_wake_ups(runs_user_code);
+        self.state = None;
+        due.run();
+    }
+
+    fn lock_again(&mut self) {
+        // The user code that has just run may have forked.
+        self.state = Some(self.lock.access());
+    }
+}
+
+impl State {
+    /// Selects the pumps to wake and the party to interrupt, and takes all deferred calls.
+    fn select_wake_ups(&mut self, runs_user_code: bool) -> Due {
         let needs_writable_wait = self.roles.needs_writable_wait() && self.has_output();
-        let state = &mut **self;
-        let deferred = &mut state.deferred;
+        let deferred = &mut self.deferred;
         // A party that waits for a writable transport was interrupted when the role was put back.
         // It takes the role, or offers it again when it stops waiting.
-        let may_offer = state.roles.reader.is_some() && !state.roles.awaiting_writable;
-        if state.roles.offered && may_offer {
-            state.roles.offered = false;
-            state.pumps.wake_next(deferred);
+        let may_offer = self.roles.reader.is_some() && !self.roles.awaiting_writable;
+        if self.roles.offered && may_offer {
+            self.roles.offered = false;
+            self.pumps.wake_next(deferred);
         }
-        if needs_writable_wait && state.roles.interruptible {
+        if needs_writable_wait && self.roles.interruptible {
             // When the reader returns to its wait, it also waits for a writable transport.
             deferred.interrupt = true;
         } else if needs_writable_wait {
-            state.pumps.wake_for_writable(deferred);
+            self.pumps.wake_for_writable(deferred);
         }
         let interrupt_waiter = std::mem::take(&mut deferred.interrupt_waiter);
         let interrupt = std::mem::take(&mut deferred.interrupt);
-        let mut wakeups = std::mem::take(&mut deferred.wakeups);
-        let may_wait = state.roles.interruptible || state.roles.awaiting_writable;
+        // User code that the pumps have added runs with the rest.
+        let mut due = deferred.take(runs_user_code);
+        let may_wait = self.roles.interruptible || self.roles.awaiting_writable;
         if interrupt || interrupt_waiter && may_wait {
-            wakeups.interrupt(state.transport.clone());
+            due.interrupt(self.transport.clone());
         }
-        wakeups
-    }
-
-    /// Runs the wake-ups, the deferred user code if `runs_user_code` is set, and `f` without the
-    /// lock. If `f` panics, the role of the caller is lost, so `f` must not panic.
-    fn release<T>(&mut self, runs_user_code: bool, f: impl FnOnce() -> T) -> T {
-        let wakeups = self.prepare_release();
-        let user_code = match runs_user_code {
-            // The preparation may have added the wake-up of a driver.
-            true => std::mem::take(&mut self.deferred.user_code),
-            false => UserCode::default(),
-        };
-        self.state = None;
-        wakeups.run();
-        user_code.run();
-        let result = f();
-        // The user code that has just run may have forked.
-        self.state = Some(self.lock.access());
-        result
+        due
     }
 }
 
@@ -143,11 +143,7 @@ impl Drop for Guard<'_> {
             if !self.gathered {
                 self.flush();
             }
-            let wakeups = self.prepare_release();
-            let user_code = std::mem::take(&mut self.deferred.user_code);
-            self.state = None;
-            wakeups.run();
-            user_code.run();
+            self.unlock(true);
         }
     }
 }

@@ -29,26 +29,31 @@ impl Lock {
         Lock { state: Mutex::new(state), process: Process::current() }
     }
 
-    #[inline]
     pub(super) fn access(&self) -> Access<'_> {
-        if self.process.is_current() {
-            // A panic while the lock is held leaves nothing half done that others rely on.
-            Access::Locked(self.state.lock().unwrap_or_else(PoisonError::into_inner))
-        } else {
-            Access::Forked(Box::new(State::forked()))
+        if !self.process.is_current() {
+            return Access::forked();
         }
+        // A panic while the lock is held leaves nothing half done that others rely on.
+        Access::Locked(self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Returns the state unless another thread has locked it.
     pub(super) fn try_access(&self) -> Option<Access<'_>> {
         if !self.process.is_current() {
-            return Some(Access::Forked(Box::new(State::forked())));
+            return Some(Access::forked());
         }
         match self.state.try_lock() {
             Ok(state) => Some(Access::Locked(state)),
             Err(TryLockError::Poisoned(error)) => Some(Access::Locked(error.into_inner())),
             Err(TryLockError::WouldBlock) => None,
         }
+    }
+}
+
+impl Access<'_> {
+    #[cold]
+    fn forked() -> Self {
+        Access::Forked(Box::new(State::forked()))
     }
 }
 

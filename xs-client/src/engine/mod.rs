@@ -129,7 +129,7 @@ pub(crate) use self::state::{Refusal, ResetMark, State};
 pub(crate) use self::timers::Timer;
 pub use self::token::WatchToken;
 pub(crate) use self::transactions::Scope;
-pub(crate) use self::wait::{Condition, NextEvent, Submit};
+pub(crate) use self::wait::{Condition, NextEvent};
 pub(crate) use self::watch_entry::{Next, WatchOptions};
 pub(crate) use self::watches::{DueCallback, Removed};
 

@@ -35,8 +35,8 @@ const RECEIVE_BUFFER: usize = 16 * 1024;
 /// The free roles, and flags about the parties that hold the others.
 #[derive(Debug)]
 pub(super) struct Roles {
-    pub(super) reader: Option<Reader>,
-    pub(super) writer: Option<Writer>,
+    pub(super) reader: Option<Box<Reader>>,
+    pub(super) writer: Option<Box<Writer>>,
     /// A party holds the connector role: it is making a new connection.
     pub(super) connecting: bool,
     /// The reader role was put back, and no pump has been woken to take it yet.
@@ -65,10 +65,12 @@ impl Reader {
 impl Roles {
     pub(super) fn new(transport: &Arc<dyn Transport>, generation: u64) -> Self {
         let buffer = vec![0; RECEIVE_BUFFER].into_boxed_slice();
+        let reader = Reader { transport: transport.clone(), buffer, generation };
         let output = BytesMut::new();
+        let writer = Writer { transport: transport.clone(), output, generation };
         Roles {
-            reader: Some(Reader { transport: transport.clone(), buffer, generation }),
-            writer: Some(Writer { transport: transport.clone(), output, generation }),
+            reader: Some(Box::new(reader)),
+            writer: Some(Box::new(writer)),
             connecting: false,
             offered: false,
             interruptible: false,

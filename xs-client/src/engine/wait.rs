@@ -6,6 +6,7 @@ use std::time::Instant;
 use xs_proto::Request;
 use xs_transport::{Interest, Wait};
 
+use super::callback_thread::CallbackThread;
 use super::calls::{CallId, CallResult};
 use super::deferred::Waiter;
 use super::group::GroupId;
@@ -18,13 +19,10 @@ use super::transactions::Scope;
 use super::watch_entry::Next;
 use crate::error::ErrorKind;
 
-/// A condition that a blocked thread waits for.
+/// A condition that a blocked thread waits for, while it sends, receives and connects for all
+/// parties.
 pub(crate) trait Condition {
     type Output;
-
-    /// Whether the thread sends, receives and connects for all parties while it waits. Otherwise it
-    /// only sleeps.
-    const DRIVES: bool = true;
 
     /// Whether the thread is a background thread, which the client has started.
     const IS_BACKGROUND: bool = false;
@@ -65,6 +63,26 @@ pub(crate) trait Condition {
 }
 
 impl Guard<'_> {
+    /// Submits a request as soon as there is room in flight, and a connection.
+    pub(crate) fn wait_to_submit(
+        &mut self,
+        deadline: Option<Instant>,
+        scope: Scope,
+        request: &Request<'_>,
+    ) -> Result<CallId, ErrorKind> {
+        let submitted = self.wait(deadline, Submit { scope, request });
+        submitted.unwrap_or_else(|| Err(self.not_submitted()))
+    }
+
+    /// Waits for the result of a call. If the deadline passes first, cancels the call.
+    pub(crate) fn wait_for_result(
+        &mut self,
+        deadline: Option<Instant>,
+        call: CallId,
+    ) -> Option<CallResult> {
+        self.wait(deadline, call)
+    }
+
     /// Waits until a condition holds, and returns `None` if the deadline passes first. Without a
     /// deadline, waits indefinitely.
     ///
@@ -85,17 +103,16 @@ impl Guard<'_> {
             if self.run_user_code() {
                 continue;
             }
-            if let Some(output) = condition.check(self) {
+            let state = &mut **self;
+            if let Some(output) = condition.check(state) {
                 break Some(output);
             }
             if check_clock && deadline.is_some_and(|at| at <= Instant::now()) {
-                condition.cancel(self);
+                condition.cancel(state);
                 break None;
             }
             check_clock = true;
-            if !C::DRIVES {
-                self.sleep(&mut sleeper, &mut condition, until);
-            } else if self.failure().is_some() {
+            if self.failure().is_some() {
                 // The connector may panic, and this thread then waits no longer.
                 sleeper.leave_room(self);
                 let limit = condition.connect_deadline(deadline);
@@ -120,6 +137,25 @@ impl Guard<'_> {
         self.gathered = false;
         sleeper.leave_room(self);
         output
+    }
+
+    /// Sleeps until `check` returns an output. `check` is called when the state of the callback
+    /// thread has changed.
+    pub(crate) fn wait_for_callback_thread<T>(
+        &mut self,
+        mut check: impl FnMut(&mut CallbackThread) -> Option<T>,
+    ) -> T {
+        let parker = LazyParker::default();
+        loop {
+            if self.run_user_code() {
+                continue;
+            }
+            if let Some(output) = check(&mut self.callback_thread) {
+                return output;
+            }
+            self.register_for_callback_thread(&Waiter::Thread(parker.arc()));
+            self.unlocked(|| parker.arc().park(None));
+        }
     }
 
     /// Receives, and if sending is blocked, also waits for a writable transport. Returns false if
@@ -245,9 +281,9 @@ impl Sleeper {
 }
 
 /// Submits a request as soon as there is room in flight, and a connection.
-pub(crate) struct Submit<'a> {
-    pub(crate) scope: Scope,
-    pub(crate) request: &'a Request<'a>,
+struct Submit<'a> {
+    scope: Scope,
+    request: &'a Request<'a>,
 }
 
 impl Condition for Submit<'_> {
@@ -320,5 +356,8 @@ impl Condition for NextEvent<'_> {
 
 /// Returns the earlier of two instants, where `None` stands for never.
 fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
-    one.into_iter().chain(other).min()
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        _ => one.or(other),
+    }
 }
