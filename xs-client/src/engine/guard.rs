@@ -166,17 +166,14 @@ impl DerefMut for Guard<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::time::Instant;
 
     use xs_proto::{DomId, Request};
     use xs_transport::mock::Xenstored;
-    use xs_transport::{Descriptor, Interest, Sent, Transport, Wait};
 
     use super::super::Engine;
     use super::super::deferred::Waiter;
+    use super::super::stalled::Stalled;
     use super::super::transactions::Scope;
 
     #[test]
@@ -192,41 +189,9 @@ mod tests {
         assert!(!guard.unlocked(|| engine.lock().has_output()));
     }
 
-    /// A transport that counts the calls of `wake`.
-    #[derive(Debug, Default)]
-    struct CountWakes(AtomicUsize);
-
-    impl Transport for CountWakes {
-        fn send(&self, _: &[u8]) -> io::Result<Sent> {
-            Err(io::ErrorKind::WouldBlock.into())
-        }
-
-        fn recv(&self, _: &mut [u8], _: Wait) -> io::Result<usize> {
-            Err(io::ErrorKind::WouldBlock.into())
-        }
-
-        fn wait(&self, _: Interest, _: Option<Instant>) -> io::Result<()> {
-            Ok(())
-        }
-
-        fn wake(&self) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-
-        fn close(&self) {}
-
-        fn fd(&self) -> io::Result<Descriptor<'_>> {
-            Err(io::ErrorKind::Unsupported.into())
-        }
-
-        fn describe(&self) -> String {
-            "a count of wakes".into()
-        }
-    }
-
     #[test]
     fn wake_ups_interrupt_threads_in_each_wait_of_the_transport() {
-        let transport = Arc::new(CountWakes::default());
+        let transport = Arc::new(Stalled::default());
         let engine = Engine::new(transport.clone(), 1, None);
         let wakes = |interruptible, awaiting_writable| {
             let mut guard = engine.lock();
@@ -234,7 +199,7 @@ mod tests {
             guard.roles.awaiting_writable = awaiting_writable;
             guard.deferred.wake(Waiter::Interruptible(Arc::default()));
             drop(guard);
-            transport.0.swap(0, Ordering::Relaxed)
+            transport.take_wakes()
         };
         assert_eq!(wakes(false, false), 0);
         assert_eq!(wakes(true, false), 1);

@@ -91,6 +91,8 @@ mod poll;
 mod queue;
 mod roles;
 mod room;
+#[cfg(test)]
+mod stalled;
 mod state;
 mod tasks;
 mod timers;

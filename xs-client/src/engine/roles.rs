@@ -183,9 +183,6 @@ impl Pumps {
 
 #[cfg(test)]
 mod tests {
-    use xs_proto::DomId;
-    use xs_transport::mock::Xenstored;
-
     use super::*;
 
     #[test]
@@ -195,17 +192,5 @@ mod tests {
         assert!(pumps.wake_parked(&mut deferred));
         assert_eq!(tickets.map(|ticket| pumps.unpark(ticket)), [false, true, true]);
         assert!(!pumps.wake_parked(&mut deferred));
-    }
-
-    #[test]
-    fn blocked_output_needs_exactly_one_wait_for_a_writable_transport() {
-        let transport: Arc<dyn Transport> = Arc::new(Xenstored::new().connect(DomId::DOM0));
-        let mut roles = Roles::new(&transport, 0);
-        let states = [(false, false), (false, true), (true, false), (true, true)];
-        let needs = states.map(|(send_blocked, awaiting_writable)| {
-            (roles.send_blocked, roles.awaiting_writable) = (send_blocked, awaiting_writable);
-            roles.needs_writable_wait()
-        });
-        assert_eq!(needs, [false, false, true, false]);
     }
 }

@@ -361,3 +361,76 @@ fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
         _ => one.or(other),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Arc;
+
+    use xs_proto::{DomId, Limits};
+
+    use super::super::Engine;
+    use super::super::stalled::Stalled;
+    use super::*;
+
+    fn submit(guard: &mut Guard<'_>) -> CallId {
+        guard.submit(Scope::NONE, &Request::GetDomainPath(DomId::DOM0)).unwrap()
+    }
+
+    #[test]
+    fn no_party_receives_while_another_waits_for_a_writable_transport() {
+        let engine = Engine::new(Arc::new(Stalled::default()), 1, None);
+        let mut guard = engine.lock();
+        let (parker, mut call) = (LazyParker::default(), submit(&mut guard));
+        guard.roles.awaiting_writable = true;
+        assert!(!guard.receive_step(&parker, &mut call, None));
+        guard.roles.awaiting_writable = false;
+        assert!(guard.receive_step(&parker, &mut call, None));
+    }
+
+    #[test]
+    fn one_party_waits_for_a_writable_transport_while_output_is_blocked() {
+        let engine = Engine::new(Arc::new(Stalled::default()), 1, None);
+        let mut guard = engine.lock();
+        let mut call = submit(&mut guard);
+        let mut waits = |send_blocked, awaiting_writable| {
+            guard.roles.send_blocked = send_blocked;
+            guard.roles.awaiting_writable = awaiting_writable;
+            guard.writable_step(&LazyParker::default(), &mut call, None)
+        };
+        assert!(waits(true, false));
+        assert!(!waits(false, false));
+        assert!(!waits(true, true));
+        assert!(!waits(false, true));
+        // Another party sends.
+        guard.roles.writer = None;
+        guard.roles.send_blocked = true;
+        guard.roles.awaiting_writable = false;
+        assert!(!guard.writable_step(&LazyParker::default(), &mut call, None));
+    }
+
+    #[test]
+    fn wait_that_outlasts_its_connection_leaves_the_next_one_alone() {
+        let transport = Arc::new(Stalled::default());
+        let engine = Arc::new(Engine::new(transport.clone(), 1, None));
+        let others = engine.clone();
+        transport.on_wait(move || {
+            let mut guard = others.lock();
+            guard.install(Arc::new(Stalled::default()), Limits::default());
+            guard.roles.awaiting_writable = true;
+            Err(io::ErrorKind::ConnectionReset.into())
+        });
+        let old = Arc::downgrade(&transport);
+        drop(transport);
+        let mut guard = engine.lock();
+        let mut call = submit(&mut guard);
+        guard.roles.send_blocked = true;
+        assert!(guard.writable_step(&LazyParker::default(), &mut call, None));
+        assert!(guard.failure().is_none());
+        assert!(guard.roles.awaiting_writable);
+        // The drop of a transport is user code, which does not run under the lock.
+        assert!(old.upgrade().is_some());
+        drop(guard);
+        assert!(old.upgrade().is_none());
+    }
+}
