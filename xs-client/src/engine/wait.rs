@@ -370,6 +370,7 @@ mod tests {
     use xs_proto::{DomId, Limits};
 
     use super::super::Engine;
+    use super::super::roles::Roles;
     use super::super::stalled::Stalled;
     use super::*;
 
@@ -393,20 +394,21 @@ mod tests {
         let engine = Engine::new(Arc::new(Stalled::default()), 1, None);
         let mut guard = engine.lock();
         let mut call = submit(&mut guard);
-        let mut waits = |send_blocked, awaiting_writable| {
-            guard.roles.send_blocked = send_blocked;
-            guard.roles.awaiting_writable = awaiting_writable;
+        let mut waits = |change: fn(&mut Roles)| {
+            let roles = &mut guard.roles;
+            (roles.send_blocked, roles.awaiting_writable, roles.interruptible) =
+                (true, false, false);
+            change(roles);
             guard.writable_step(&LazyParker::default(), &mut call, None)
         };
-        assert!(waits(true, false));
-        assert!(!waits(false, false));
-        assert!(!waits(true, true));
-        assert!(!waits(false, true));
+        assert!(waits(|_| ()));
+        assert!(!waits(|roles| roles.send_blocked = false));
+        // Another party waits already.
+        assert!(!waits(|roles| roles.awaiting_writable = true));
+        // The reader waits for a writable transport as well.
+        assert!(!waits(|roles| roles.interruptible = true));
         // Another party sends.
-        guard.roles.writer = None;
-        guard.roles.send_blocked = true;
-        guard.roles.awaiting_writable = false;
-        assert!(!guard.writable_step(&LazyParker::default(), &mut call, None));
+        assert!(!waits(|roles| roles.writer = None));
     }
 
     #[test]
