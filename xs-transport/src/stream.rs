@@ -42,11 +42,11 @@ pub struct StreamTransport<S> {
 
 /// The receive timeout of the socket (SO_RCVTIMEO).
 ///
-/// A poll(2) before each receive would double the system calls of a round trip. A wait that may
-/// last at least this long therefore begins in recv(2), which this timeout ends at the latest, and
-/// goes on in poll(2). Waits with a nearer deadline use only poll(2). So do all waits with a
-/// deadline on a socket that the caller has opened: the owner of a duplicate may have made the
-/// timeout longer.
+/// A wait that may last at least this long begins in recv(2), which this timeout ends at the latest,
+/// and goes on in poll(2). A poll(2) before each receive would be one more system call in each round
+/// trip; ARCHITECTURE.md says what that costs. Waits with a nearer deadline use only poll(2). So do
+/// all waits with a deadline on a socket that the caller has opened: the owner of a duplicate may
+/// have made the timeout longer.
 const RECEIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl<S: AsFd> StreamTransport<S> {

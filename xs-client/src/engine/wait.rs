@@ -151,6 +151,8 @@ impl Guard<'_> {
                 continue;
             }
             if let Some(output) = check(&mut self.callback_thread) {
+                // As after `wait`, the guard sends all pending output itself.
+                self.gathered = false;
                 return output;
             }
             self.register_for_callback_thread(&Waiter::Thread(parker.arc()));
