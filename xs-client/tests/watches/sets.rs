@@ -1,6 +1,7 @@
 //! Sets of watches: which watch fires, and adding and removing watches while a thread waits.
 
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -268,17 +269,22 @@ fn removal_and_close_wait_for_running_callback() {
     for closes in [false, true] {
         let (_xenstored, client) = start();
         let gate = Gate::closed();
-        let in_callback = gate.clone();
+        let has_returned = Arc::new(AtomicBool::new(false));
+        let (in_callback, returning) = (gate.clone(), has_returned.clone());
         let set = client
             .watch_set_with(move |_| {
                 in_callback.pass();
+                returning.store(true, Ordering::SeqCst);
             })
             .unwrap();
         let token = set.add("/a").unwrap();
         gate.wait_for_arrival();
-        let removing = Observed::spawn(move || match closes {
-            true => set.close().unwrap(),
-            false => set.remove(token).unwrap(),
+        let removing = Observed::spawn(move || {
+            match closes {
+                true => set.close().unwrap(),
+                false => set.remove(token).unwrap(),
+            }
+            assert!(has_returned.load(Ordering::SeqCst), "the callback still runs");
         });
         removing.state.wait_until_asleep();
         gate.open();
