@@ -2,7 +2,6 @@
 
 use std::ops::{Deref, DerefMut};
 
-use super::deferred::Due;
 use super::lock::{Access, Lock};
 use super::state::State;
 
@@ -94,8 +93,31 @@ impl<'a> Guard<'a> {
     }
 
     /// Releases the lock, and makes the deferred calls, with user code if `runs_user_code` is set.
+    /// Selects the pumps to wake and the party to interrupt before that.
     fn unlock(&mut self, runs_user_code: bool) {
-        let due = self.select_wake_ups(runs_user_code);
+        let needs_writable_wait = self.roles.needs_writable_wait() && self.has_output();
+        let State { roles, pumps, deferred, transport, .. } = &mut **self;
+        // A party that waits for a writable transport was interrupted when the role was put back.
+        // It takes the role, or offers it again when it stops waiting.
+        let may_offer = roles.reader.is_some() && !roles.awaiting_writable;
+        if roles.offered && may_offer {
+            roles.offered = false;
+            pumps.wake_next(deferred);
+        }
+        if needs_writable_wait && roles.interruptible {
+            // When the reader returns to its wait, it also waits for a writable transport.
+            deferred.interrupt = true;
+        } else if needs_writable_wait {
+            pumps.wake_for_writable(deferred);
+        }
+        let interrupt_waiter = std::mem::take(&mut deferred.interrupt_waiter);
+        let interrupt = std::mem::take(&mut deferred.interrupt);
+        // User code that the pumps have added runs with the rest.
+        let mut due = deferred.take(runs_user_code);
+        let may_wait = roles.interruptible || roles.awaiting_writable;
+        if interrupt || interrupt_waiter && may_wait {
+            due.interrupt(transport.clone());
+        }
         self.state = None;
         due.run();
     }
@@ -103,36 +125,6 @@ impl<'a> Guard<'a> {
     fn lock_again(&mut self) {
         // The user code that has just run may have forked.
         self.state = Some(self.lock.access());
-    }
-}
-
-impl State {
-    /// Selects the pumps to wake and the party to interrupt, and takes all deferred calls.
-    fn select_wake_ups(&mut self, runs_user_code: bool) -> Due {
-        let needs_writable_wait = self.roles.needs_writable_wait() && self.has_output();
-        let deferred = &mut self.deferred;
-        // A party that waits for a writable transport was interrupted when the role was put back.
-        // It takes the role, or offers it again when it stops waiting.
-        let may_offer = self.roles.reader.is_some() && !self.roles.awaiting_writable;
-        if self.roles.offered && may_offer {
-            self.roles.offered = false;
-            self.pumps.wake_next(deferred);
-        }
-        if needs_writable_wait && self.roles.interruptible {
-            // When the reader returns to its wait, it also waits for a writable transport.
-            deferred.interrupt = true;
-        } else if needs_writable_wait {
-            self.pumps.wake_for_writable(deferred);
-        }
-        let interrupt_waiter = std::mem::take(&mut deferred.interrupt_waiter);
-        let interrupt = std::mem::take(&mut deferred.interrupt);
-        // User code that the pumps have added runs with the rest.
-        let mut due = deferred.take(runs_user_code);
-        let may_wait = self.roles.interruptible || self.roles.awaiting_writable;
-        if interrupt || interrupt_waiter && may_wait {
-            due.interrupt(self.transport.clone());
-        }
-        due
     }
 }
 
