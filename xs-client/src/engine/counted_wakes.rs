@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Wake, Waker};
 
-use super::deferred::{Deferred, Waiter};
+use super::deferred::{Deferred, Due, Waiter};
 
 /// Counts the wake-ups of its waiters.
 #[derive(Clone, Default)]
@@ -20,7 +20,7 @@ impl CountedWakes {
 
     /// Runs the deferred user code, and returns the number of wake-ups since the last call.
     pub(super) fn run(&self, deferred: &mut Deferred) -> usize {
-        deferred.take(true).run();
+        deferred.take(true).into_iter().for_each(Due::run);
         self.0.0.swap(0, Ordering::SeqCst)
     }
 }

@@ -135,6 +135,11 @@ impl Deferred {
         self.wakeups.push(WakeUp::Close(transport));
     }
 
+    /// Ends the wait of the party that waits in this transport.
+    pub(super) fn wake_transport(&mut self, transport: Arc<dyn Transport>) {
+        self.wakeups.push(WakeUp::Interrupt(transport));
+    }
+
     /// Arms an alarm, or disarms it.
     pub(crate) fn arm(&mut self, alarm: &Arc<dyn Alarm>, at: Option<Instant>) {
         self.user_code.push(Call::Arm(alarm.clone(), at));
@@ -148,23 +153,21 @@ impl Deferred {
         !self.user_code.is_empty()
     }
 
-    /// Takes the calls to make once the lock is released. User code is among them if
-    /// `runs_user_code` is set.
-    pub(super) fn take(&mut self, runs_user_code: bool) -> Due {
+    /// Takes the calls to make once the lock is released, if there are any. User code is among them
+    /// if `runs_user_code` is set.
+    pub(super) fn take(&mut self, runs_user_code: bool) -> Option<Due> {
+        if self.wakeups.is_empty() && self.user_code.is_empty() {
+            return None;
+        }
         let user_code = match runs_user_code {
             true => std::mem::take(&mut self.user_code),
             false => Vec::new(),
         };
-        Due { wakeups: std::mem::take(&mut self.wakeups), user_code }
+        Some(Due { wakeups: std::mem::take(&mut self.wakeups), user_code })
     }
 }
 
 impl Due {
-    /// Ends the wait of the party that waits in this transport.
-    pub(super) fn interrupt(&mut self, transport: Arc<dyn Transport>) {
-        self.wakeups.push(WakeUp::Interrupt(transport));
-    }
-
     pub(super) fn run(self) {
         for wakeup in self.wakeups {
             match wakeup {

@@ -112,14 +112,16 @@ impl<'a> Guard<'a> {
         }
         let interrupt_waiter = std::mem::take(&mut deferred.interrupt_waiter);
         let interrupt = std::mem::take(&mut deferred.interrupt);
-        // User code that the pumps have added runs with the rest.
-        let mut due = deferred.take(runs_user_code);
         let may_wait = roles.interruptible || roles.awaiting_writable;
         if interrupt || interrupt_waiter && may_wait {
-            due.interrupt(transport.clone());
+            deferred.wake_transport(transport.clone());
         }
+        // User code that the pumps have added runs with the rest.
+        let due = deferred.take(runs_user_code);
         self.state = None;
-        due.run();
+        if let Some(due) = due {
+            due.run();
+        }
     }
 
     fn lock_again(&mut self) {
