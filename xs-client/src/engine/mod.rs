@@ -196,3 +196,18 @@ impl fmt::Debug for Engine {
         shown.finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::stalled::Stalled;
+    use super::*;
+
+    #[test]
+    fn debug_text_shows_the_state_unless_the_lock_is_held() {
+        let engine = Engine::new(Arc::new(Stalled::default()), 1, None);
+        let shown = r#"Connection { transport: "a stalled transport", failure: None, .. }"#;
+        assert_eq!(format!("{engine:?}"), shown);
+        let _guard = engine.lock();
+        assert_eq!(format!("{engine:?}"), "Connection { .. }");
+    }
+}
