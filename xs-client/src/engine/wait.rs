@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn no_party_receives_while_another_waits_for_a_writable_transport() {
+    fn parties_do_not_receive_while_one_waits_for_a_writable_transport() {
         let engine = Engine::new(Arc::new(Stalled::default()), 1, None);
         let mut guard = engine.lock();
         let (parker, mut call) = (LazyParker::default(), submit(&mut guard));
@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn one_party_waits_for_a_writable_transport_while_output_is_blocked() {
+    fn blocked_output_needs_exactly_one_wait_for_a_writable_transport() {
         let engine = Engine::new(Arc::new(Stalled::default()), 1, None);
         let mut guard = engine.lock();
         let mut call = submit(&mut guard);
@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn wait_that_outlasts_its_connection_leaves_the_next_one_alone() {
+    fn late_end_of_a_wait_does_not_touch_the_next_connection() {
         let transport = Arc::new(Stalled::default());
         let engine = Arc::new(Engine::new(transport.clone(), 1, None));
         let others = engine.clone();
