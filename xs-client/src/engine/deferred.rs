@@ -149,7 +149,8 @@ impl Deferred {
         self.user_code.extend(note.map(Call::Trace));
     }
 
-    pub(super) fn has_user_code(&self) -> bool {
+    /// Returns whether there is user code to run, such as the waker of a task.
+    pub(crate) fn has_user_code(&self) -> bool {
         !self.user_code.is_empty()
     }
 

@@ -36,33 +36,22 @@ impl<'a> Guard<'a> {
     /// its reply.
     pub(crate) fn unlocked<T>(&mut self, f: impl FnOnce() -> T) -> T {
         self.flush();
-        self.unlock(true);
-        let result = f();
-        self.lock_again();
-        result
+        self.while_unlocked(true, f)
     }
 
     /// Runs `f` without the lock, while the caller holds a role or waits in the transport. `f` must
     /// not panic, because the role would be lost.
     pub(super) fn with_role<T>(&mut self, f: impl FnOnce() -> T) -> T {
-        self.unlock(false);
-        let result = f();
-        self.lock_again();
-        result
+        self.while_unlocked(false, f)
     }
 
     /// Runs the deferred user code, without the lock. Returns false if there is none.
     pub(crate) fn run_user_code(&mut self) -> bool {
-        let is_due = self.has_user_code();
+        let is_due = self.deferred.has_user_code();
         if is_due {
             self.unlocked(|| ());
         }
         is_due
-    }
-
-    /// Returns whether there is deferred user code, such as the waker of a task.
-    pub(crate) fn has_user_code(&self) -> bool {
-        self.deferred.has_user_code()
     }
 
     /// Sends all pending output, or as much as the transport accepts. If another party holds the
@@ -124,9 +113,13 @@ impl<'a> Guard<'a> {
         }
     }
 
-    fn lock_again(&mut self) {
+    /// Runs `f` between [`unlock`](Self::unlock) and the next access to the state.
+    fn while_unlocked<T>(&mut self, runs_user_code: bool, f: impl FnOnce() -> T) -> T {
+        self.unlock(runs_user_code);
+        let result = f();
         // The user code that has just run may have forked.
         self.state = Some(self.lock.access());
+        result
     }
 }
 

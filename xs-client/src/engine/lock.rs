@@ -51,7 +51,6 @@ impl Lock {
 }
 
 impl Access<'_> {
-    #[cold]
     fn forked() -> Self {
         Access::Forked(Box::new(State::forked()))
     }

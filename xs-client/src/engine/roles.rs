@@ -32,7 +32,8 @@ pub(super) struct Writer {
 /// not overflow a watch whose owner keeps up.
 const RECEIVE_BUFFER: usize = 16 * 1024;
 
-/// The free roles, and flags about the parties that hold the others.
+/// The free roles, and flags about the parties that hold the others. A role is in a box, so that
+/// taking it and putting it back move only a pointer.
 #[derive(Debug)]
 pub(super) struct Roles {
     pub(super) reader: Option<Box<Reader>>,

@@ -103,12 +103,11 @@ impl Guard<'_> {
             if self.run_user_code() {
                 continue;
             }
-            let state = &mut **self;
-            if let Some(output) = condition.check(state) {
+            if let Some(output) = condition.check(self) {
                 break Some(output);
             }
             if check_clock && deadline.is_some_and(|at| at <= Instant::now()) {
-                condition.cancel(state);
+                condition.cancel(self);
                 break None;
             }
             check_clock = true;
@@ -258,7 +257,7 @@ impl Guard<'_> {
         }
         // The drop of a waker that this waiter has replaced may block. It runs in the next turn of the
         // loop, when this thread is no longer a pump.
-        if !self.has_user_code() {
+        if !self.deferred.has_user_code() {
             self.unlocked(|| parker.park(until));
         }
         if !C::NEEDS_ROOM {
@@ -358,10 +357,7 @@ impl Condition for NextEvent<'_> {
 
 /// Returns the earlier of two instants, where `None` stands for never.
 fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some(one.min(other)),
-        _ => one.or(other),
-    }
+    one.into_iter().chain(other).min()
 }
 
 #[cfg(test)]

@@ -131,7 +131,7 @@ impl<R: Reactor> Driver<R> {
             let mut receive = || {
                 let mut guard = engine.lock();
                 turn = guard.try_receive();
-                is_news = guard.has_user_code() || guard.watches.are_crowded(true);
+                is_news = guard.deferred.has_user_code() || guard.watches.are_crowded(true);
                 is_blocked = guard.is_send_blocked();
                 // If another party receives now, it wakes the driver when it stops.
                 guard.set_driver(&waiter, turn == Turn::Taken);
